@@ -1,0 +1,33 @@
+"""The errors by which Limpet refuses input.
+
+Every message names the leaf path or the configuration key, the value, what is allowed and what to do.
+All derive from `LimpetError`, so a program can turn any of them into one line and an exit code.
+"""
+
+
+class LimpetError(ValueError):
+    """Base of every error that Limpet raises about what it was given."""
+
+
+class PrototypeError(LimpetError):
+    """A selection of leaves that cannot be meant: empty, stray, or of leaves that cannot deviate."""
+
+
+class StrengthError(LimpetError):
+    """A strength (sigma, percent deviation, scale) that is not a finite number >= 0."""
+
+
+class ConfigError(LimpetError):
+    """A configuration that cannot be read or does not hold; lists every problem at once, by key path."""
+
+
+class MetricError(LimpetError):
+    """A metric function, or a logged metric, that does not give one number."""
+
+
+class LogdirError(LimpetError):
+    """A log directory that cannot be written."""
+
+
+class MismatchNotApplied(LimpetError):
+    """A selected leaf whose draw never reaches the loss: training would silently see the nominal value."""

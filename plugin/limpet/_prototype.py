@@ -1,0 +1,91 @@
+"""Selection: which leaves of a tree deviate."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from . import _rockpool
+from ._errors import PrototypeError
+from ._paths import leaves_by_path, listing
+
+
+def prototype(tree: Any, *rules: tuple[str, bool]) -> Any:
+    """Select the leaves that deviate, by path globs; the last rule that matches a leaf decides, no match means False.
+
+    Args:
+        tree: any pytree of arrays (or of `jax.ShapeDtypeStruct`), or a Rockpool module, which stands for its
+            attributes (`limpet.attributes`).
+        *rules: pairs of a glob over canonical leaf paths and a bool. `*` stands for any run of characters, `/`
+            included, `?` for one, `[ab]` for one of several; case matters.
+
+    Returns:
+        A tree of Python bools with the structure of `tree`: True where a leaf deviates.
+
+    Raises:
+        PrototypeError: a rule matches no leaf, nothing is selected, or a selected leaf is no real floating-point
+            array. The message lists the paths there are.
+
+    Example:
+        >>> params = {"Dense_0": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}, "head": {"kernel": jnp.ones(2)}}
+        >>> prototype(params, ("*/kernel", True), ("head/*", False))
+        {'Dense_0': {'bias': False, 'kernel': True}, 'head': {'kernel': False}}
+    """
+    if _rockpool.is_module(tree):
+        tree = _rockpool.attributes(tree)
+    leaves, structure = leaves_by_path(tree)
+    selected = dict.fromkeys(leaves, False)
+    for rule in rules:
+        glob, chosen = _checked_rule(rule)
+        matches = [path for path in leaves if fnmatchcase(path, glob)]
+        if not matches:
+            raise PrototypeError(f"rule ('{glob}', {chosen}) matches no leaf; the paths are: {listing(leaves)}")
+        selected.update(dict.fromkeys(matches, chosen))
+    require_some(selected)
+    for path, chosen in selected.items():
+        if chosen:
+            require_real(path, leaves[path])
+    return structure.unflatten(selected.values())
+
+
+def selection(prototype: Any) -> dict[str, bool]:
+    """A prototype's bools by leaf path.
+
+    Raises:
+        PrototypeError: a leaf is no Python bool, or nothing is selected.
+    """
+    leaves, _ = leaves_by_path(prototype)
+    for path, chosen in leaves.items():
+        if not isinstance(chosen, bool | np.bool_):
+            raise PrototypeError(
+                f"prototype leaf '{path}' is {chosen!r}: a prototype holds Python bools, True where a leaf deviates; "
+                f"build one with limpet.prototype(tree, ('*/kernel', True))"
+            )
+    require_some(leaves)
+    return {path: bool(chosen) for path, chosen in leaves.items()}
+
+
+def require_some(selected: dict[str, bool]) -> None:
+    """Refuse an empty selection: training would go on without mismatch, silently."""
+    if not any(selected.values()):
+        raise PrototypeError(f"nothing is selected, so nothing would deviate; the paths are: {listing(selected)}")
+
+
+def require_real(path: str, leaf: Any) -> None:
+    """Refuse to deviate a leaf that holds no real floating-point numbers (integers, bools, PRNG keys, functions)."""
+    dtype = getattr(leaf, "dtype", None)
+    real = isinstance(leaf, float) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
+    if not real:
+        kind = type(leaf).__name__ if dtype is None else dtype
+        raise PrototypeError(
+            f"leaf '{path}' ({kind}) is selected, but only real floating-point values can deviate; "
+            f"leave it out with the rule ('{path}', False)"
+        )
+
+
+def _checked_rule(rule: Any) -> tuple[str, bool]:
+    match rule:
+        case (str() as glob, bool() as chosen):
+            return glob, chosen
+    raise PrototypeError(f"rule {rule!r}: a rule is a pair of a path glob and a bool, such as ('*/kernel', True)")
