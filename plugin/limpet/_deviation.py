@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
+from jax.core import Tracer
 
 from ._errors import StrengthError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Deviation(ABC):
     """How one array deviates, at relative standard deviation `sigma`.
 
@@ -30,6 +31,9 @@ class Deviation(ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", checked_strength(self.sigma, f"{type(self).__name__}.sigma"))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(sigma={self.sigma:.6g})"
 
     @classmethod
     def from_percent(cls, percent_deviation: float = 0.30, sigma_rule: float = 3.0) -> Self:
@@ -95,8 +99,10 @@ def checked_strength(value: Any, name: str) -> float:
         Traceback (most recent call last):
         limpet._errors.StrengthError: dynamic.sigma = nan: allowed is a finite number >= 0
     """
-    if isinstance(value, jax.core.Tracer):
-        raise StrengthError(f"{name} is traced: strengths are static; pass what moves as `scale` when the recipe is called")
+    if isinstance(value, Tracer):
+        raise StrengthError(
+            f"{name} is traced: strengths are static; pass what moves as `scale` when the recipe is called"
+        )
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -14,11 +14,12 @@ from typing import Any, Literal, Self, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from . import _rockpool
 from ._deviation import Deviation, checked_strength
-from ._errors import PrototypeError, StrengthError
+from ._errors import LimpetError, PrototypeError, StrengthError
 from ._paths import leaves_by_path, listing
 from ._prototype import require_real, selection
 from ._random import leaf_key, path_hash
@@ -41,10 +42,16 @@ class Recipe(ABC):
     Recipes compare by value, are hashable, and may be passed through `jax.jit` (as static data).
     """
 
-    @property
     @abstractmethod
+    def _rules(self) -> Mapping[str, LeafRule | None]:
+        """The rule of each leaf described, by path."""
+
+    @cached_property
     def plan(self) -> Mapping[str, LeafRule | None]:
         """The rule of each leaf described, by path; None for a leaf that does not deviate."""
+        rules = self._rules()
+        _require_distinct_hashes(rules)
+        return rules
 
     @abstractmethod
     def with_sigma(self, sigma: float) -> Self:
@@ -54,6 +61,11 @@ class Recipe(ABC):
     def paths(self) -> tuple[str, ...]:
         """The paths of the leaves that deviate."""
         return tuple(path for path, rule in self.plan.items() if rule is not None)
+
+    def sigma(self, path: str) -> float:
+        """The relative standard deviation of one leaf at scale 1; 0 for a leaf that does not deviate."""
+        rule = self.plan[path]
+        return 0.0 if rule is None else rule.deviation.sigma
 
     def __call__(self, key: jax.Array, tree: Any, scale: ArrayLike = 1.0) -> Any:
         """One draw.
@@ -151,15 +163,12 @@ class Mismatch(Recipe):
         if not isinstance(self.deviation, Deviation):
             raise StrengthError(f"deviation = {self.deviation!r}: give a deviation such as limpet.Gaussian(sigma=0.1)")
         if self.gradient not in get_args(Gradient):
-            raise PrototypeError(f"gradient = {self.gradient!r}: allowed are 'through' and 'straight_through'")
+            raise LimpetError(f"gradient = {self.gradient!r}: allowed are 'through' and 'straight_through'")
         _ = self.plan
 
-    @cached_property
-    def plan(self) -> Mapping[str, LeafRule | None]:
+    def _rules(self) -> Mapping[str, LeafRule | None]:
         rule = LeafRule(self.deviation, self.gradient)
-        plan = {path: rule if chosen else None for path, chosen in selection(self.prototype).items()}
-        _require_distinct_hashes(plan)
-        return plan
+        return {path: rule if chosen else None for path, chosen in selection(self.prototype).items()}
 
     def with_sigma(self, sigma: float) -> Self:
         return replace(self, deviation=replace(self.deviation, sigma=sigma))
@@ -185,15 +194,13 @@ class JoinedMismatch(Recipe):
     def __post_init__(self) -> None:
         _ = self.plan
 
-    @cached_property
-    def plan(self) -> Mapping[str, LeafRule | None]:
+    def _rules(self) -> Mapping[str, LeafRule | None]:
         plan: dict[str, LeafRule | None] = {}
         for part in self.parts:
             for path, rule in part.plan.items():
                 if rule is not None and plan.get(path) is not None:
                     raise PrototypeError(f"leaf '{path}' is selected twice: recipes joined by | must be disjoint")
                 plan[path] = plan.get(path) or rule
-        _require_distinct_hashes(plan)
         return plan
 
     def with_sigma(self, sigma: float) -> Self:
@@ -204,9 +211,7 @@ class JoinedMismatch(Recipe):
 
 
 @partial(jax.jit, static_argnames="rule")
-def _deviate(
-    key: jax.Array, hashed_path: ArrayLike, value: jax.Array, scale: jax.Array, rule: LeafRule
-) -> jax.Array:
+def _deviate(key: jax.Array, hashed_path: ArrayLike, value: jax.Array, scale: jax.Array, rule: LeafRule) -> jax.Array:
     """One leaf's draw.
 
     Compiled as a unit of its own, so that leaves of one shape are traced once; and the strength is hidden from
@@ -232,13 +237,13 @@ def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
 def _require_key(key: Any) -> None:
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if typed and key.shape:
-        raise PrototypeError(f"got {key.shape} keys: a recipe takes one; map over several with jax.vmap")
+        raise LimpetError(f"got {key.shape} keys: a recipe takes one; map over several with jax.vmap")
     if not typed and not (isinstance(key, jax.Array | np.ndarray) and key.dtype == jnp.uint32):
-        raise PrototypeError(f"key = {key!r}: a recipe takes a JAX random key, such as jax.random.key(0)")
+        raise LimpetError(f"key = {key!r}: a recipe takes a JAX random key, such as jax.random.key(0)")
 
 
 def _checked_scale(scale: Any) -> jax.Array:
-    if not isinstance(scale, jax.core.Tracer):
+    if not isinstance(scale, Tracer):
         if np.ndim(scale) != 0:
             raise StrengthError(f"scale has shape {np.shape(scale)}: it is a scalar; map over several with jax.vmap")
         checked_strength(scale, "scale")
@@ -252,6 +257,6 @@ def _require_distinct_hashes(plan: Mapping[str, LeafRule | None]) -> None:
     owners: dict[int, str] = {}
     for path in (path for path, rule in plan.items() if rule is not None):
         if (first := owners.setdefault(path_hash(path), path)) != path:
-            raise PrototypeError(f"leaves '{first}' and '{path}' have the same hash and would deviate alike: rename one")
-
-
+            raise PrototypeError(
+                f"leaves '{first}' and '{path}' have the same hash and would deviate alike: rename one"
+            )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
-from jax.tree_util import GetAttrKey, KeyPath, PyTreeDef
+from jax.tree_util import GetAttrKey, KeyPath
 
 from ._errors import PrototypeError
 
@@ -25,7 +25,7 @@ def path_of(key_path: KeyPath) -> str:
     return jax.tree_util.keystr(key_path, simple=True, separator="/")
 
 
-def leaves_by_path(tree: Any) -> tuple[dict[str, Any], PyTreeDef]:
+def leaves_by_path(tree: Any) -> tuple[dict[str, Any], Any]:
     """The leaves of a pytree by canonical path, in flattening order, and the structure that takes them back.
 
     Raises:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 GENERATOR = "threefry2x32"
+MAX_SEED = 2**32 - 1
 
 
 def path_hash(path: str) -> int:
@@ -19,7 +20,7 @@ def path_hash(path: str) -> int:
 
     Example:
         >>> path_hash("1_DynapSim/w_rec")
-        1195284372
+        1910942088
     """
     return zlib.crc32(path.encode())
 

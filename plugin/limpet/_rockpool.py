@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ._deviation import Gaussian
 from ._errors import PrototypeError
@@ -28,7 +29,7 @@ _FROZEN: Mapping[str, frozenset[str]] = {
 _DYNAMIC: Mapping[str, frozenset[str]] = {"DynapSim": frozenset({"w_rec"}), "LinearJax": frozenset({"weight"})}
 
 # DynapSim registers the NMDA gate current for the chip's configuration, but its `evolve` never reads it.
-_UNREAD: Mapping[str, frozenset[str]] = {"DynapSim": frozenset({"If_nmda"})}
+_UNREAD = frozenset({"If_nmda"})
 
 _NOMINAL = "_limpet_nominal"
 
@@ -91,10 +92,9 @@ def dynamic_mismatch_prototype(module: Any) -> dict[str, Any]:
     return _prototype(module, _DYNAMIC)
 
 
-def unread_paths(net: Any) -> frozenset[str]:
-    """Paths of attributes that a module registers but its simulation never reads, so that no draw can reach a loss."""
-    unread, _ = leaves_by_path(_prototype(net, _UNREAD))
-    return frozenset(path for path, never_read in unread.items() if never_read)
+def is_unread(path: str) -> bool:
+    """Whether a leaf is one that a module registers but its simulation never reads: no draw of it reaches a loss."""
+    return path.rpartition("/")[2] in _UNREAD
 
 
 def mismatch_generator(
@@ -144,18 +144,20 @@ def _rockpool_draw(key: jax.Array, value: jax.Array, sigma: float) -> jax.Array:
     return value + deviation * value
 
 
-def frozen_copy(net: Any, deviated: dict[str, Any]) -> Any:
-    """A copy of `net` that carries deviated attributes, and remembers the nominal values they stand for.
+def frozen_copy(net: Any, deviate: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A copy of `net` with `deviate(nominal attributes)` in place, which remembers the nominal values.
 
     Args:
-        net: a Rockpool JAX module.
-        deviated: part of its attribute tree, drawn from `nominal_attributes(net)`.
+        net: a Rockpool JAX module, perhaps frozen already: the draw starts from its nominal values again.
+        deviate: takes an attribute tree to a deviated one; leaves left as the same objects are not touched.
     """
     nominal = nominal_attributes(net)
+    deviated = _replaced(deviate(nominal), nominal)
     copy = net.set_attributes(deviated)
-    for module, nominal_values, deviated_values in _aligned(copy, nominal, deviated):
-        changed = {name: (nominal_values[name], value) for name, value in deviated_values.items()}
-        object.__setattr__(module, _NOMINAL, _NominalRecord(changed))
+    for module, before, after in _aligned(copy, nominal, deviated):
+        changed = {name: (before[name], value) for name, value in after.items()}
+        earlier = getattr(module, _NOMINAL, _NominalRecord({})).changed
+        object.__setattr__(module, _NOMINAL, _NominalRecord({**earlier, **changed}))
     return copy
 
 
@@ -167,7 +169,7 @@ def nominal_attributes(net: Any) -> dict[str, Any]:
 
     def nominal(module: Any, name: str, value: Any) -> Any:
         record = module.__dict__.get(_NOMINAL)
-        if record is None or name not in record.changed or isinstance(value, jax.core.Tracer):
+        if record is None or name not in record.changed or isinstance(value, Tracer):
             return value
         before, after = record.changed[name]
         return before if np.array_equal(value, after, equal_nan=True) else value
@@ -209,6 +211,16 @@ def _mapped(module: Any, function: Callable[[Any, str, Any], Any]) -> dict[str, 
     """`function(module, name, value)` over the attributes of a module and its submodules, as nested dicts."""
     own = {name: function(module, name, value) for name, value in _own_attributes(module).items()}
     return {**own, **{name: _mapped(inner, function) for name, inner in module.modules().items()}}
+
+
+def _replaced(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """The part of a tree whose leaves are not the very objects of another."""
+    parts = {
+        name: _replaced(value, old[name]) if isinstance(value, dict) else value
+        for name, value in new.items()
+        if value is not old[name]
+    }
+    return {name: part for name, part in parts.items() if not (isinstance(part, dict) and not part)}
 
 
 def _aligned(module: Any, nominal: dict[str, Any], part: dict[str, Any]) -> Iterator[tuple[Any, dict, dict]]:

@@ -1,0 +1,280 @@
+"""What a training loop holds on to: draws inside the jitted step, logs and evaluations outside it."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from . import _rockpool
+from ._audit import ProbeNotes, plant
+from ._config import Config, MismatchConfig
+from ._curve import RobustnessCurve
+from ._errors import ConfigError, LimpetError, MetricError, MismatchNotApplied
+from ._mismatch import Recipe
+from ._random import step_key
+from ._robustness import MetricFn, chip_metrics, curves_of
+from .tensorboard import CurveWriter
+
+
+class _Logged(NamedTuple):
+    """Numbers of one step that are still on the device."""
+
+    step: int
+    wall_time: float
+    metrics: Mapping[str, Any]
+
+
+class _Evaluation(NamedTuple):
+    """An evaluation that may still be running on the device."""
+
+    step: int
+    values: dict[str, jax.Array]
+
+
+class MismatchCallback:
+    """Mismatch for a training loop, by configuration.
+
+    Parameters stay nominal everywhere outside the loss: the optimizer, checkpoints and evaluation need no special
+    case. Draws follow from (seed, step, leaf path), so a resumed run repeats them.
+
+    Args:
+        model: a Rockpool JAX module (frozen already, where the configuration names one chip), or the parameter tree.
+        config: from `limpet.load_config`.
+        metric_fn: `metric_fn(tree, batch)`, jittable, gives a scalar or a dict of scalars, for the robustness curve;
+            for a Rockpool module `tree` holds parameters and simulation parameters. None: no evaluation.
+        eval_batch: handed to `metric_fn`; a pytree of arrays.
+
+    Attributes:
+        logdir: the TensorBoard log directory of this run.
+        curves: the newest finished evaluation, a `RobustnessCurve` by metric name.
+
+    Raises:
+        PrototypeError: the configuration's targets do not fit the model, or dynamic and frozen targets overlap.
+        LogdirError: the log directory cannot be written.
+        ConfigError: evaluations are configured, but there is no `metric_fn`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, limpet, tempfile
+        >>> config = limpet.Config.model_validate({
+        ...     "dynamic": {"sigma": 0.1, "targets": ["w"]},
+        ...     "robustness": {"sigmas": [0.0, 0.1], "chips": 20, "every_steps": 5},
+        ...     "tensorboard": {"logdir": tempfile.mkdtemp()},
+        ... })
+        >>> params, x = {"w": jnp.ones(8)}, jnp.arange(8.0)
+        >>> def loss_fn(params, x):
+        ...     return ((params["w"] * x - x) ** 2).mean()
+        >>> callback = limpet.MismatchCallback(params, config, metric_fn=loss_fn, eval_batch=x)
+        >>> @jax.jit
+        ... def update(params, step, x):
+        ...     loss, grads = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), x))(params)
+        ...     return jax.tree.map(lambda p, g: p - 0.01 * g, params, grads), loss
+        >>> with callback:
+        ...     for step in range(10):
+        ...         params, loss = update(params, step, x)
+        ...         callback(step, params, {"loss": loss})
+        >>> callback.curves["loss_fn"].values.shape
+        (2, 20)
+    """
+
+    logdir: Path
+    curves: dict[str, RobustnessCurve]
+
+    def __init__(
+        self, model: Any, config: Config, *, metric_fn: MetricFn | None = None, eval_batch: Any = None
+    ) -> None:
+        if metric_fn is None and "robustness" in config.model_fields_set:
+            raise ConfigError("robustness: evaluations are configured, but the callback was given no metric_fn")
+        self._config = config
+        # With fresh chips the loss needs the deviated simulation parameters too, which no optimizer holds.
+        self._nominal = _rockpool.nominal_attributes(model) if _rockpool.is_module(model) else None
+        self._injected: list[tuple[MismatchConfig, Recipe]] = []
+        if config.dynamic is not None:
+            self._injected.append((config.dynamic, config.dynamic.recipe(model)))
+        if config.frozen is not None and config.fresh_chips:
+            self._injected.append((config.frozen, config.frozen.recipe(model)))
+        if len(self._injected) == 2:
+            _ = self._injected[0][1] | self._injected[1][1]  # refuses leaves that are selected twice
+        self._metric_fn = metric_fn
+        self._eval_batch = eval_batch
+        self._chip_recipe = config.chip_recipe(model) if metric_fn is not None else None
+        self._evaluate = jax.jit(self._traced_evaluation)
+        self._loss_notes, self._metric_notes = ProbeNotes(), ProbeNotes()
+        self._audited = False
+        self._logged: list[_Logged] = []
+        self._evaluations: list[_Evaluation] = []
+        self.curves = {}
+        self._strengths = {
+            f"mismatch/sigma_{'frozen' if section is config.frozen else 'dynamic'}": _strength(section)
+            for section, _ in self._injected
+        }
+        self.logdir = config.tensorboard.logdir
+        self._writer = CurveWriter(self.logdir)
+        self._writer.text("limpet/config", config.describe().replace("\n", "  \n"))
+        self._writer.flush()
+
+    def inject(self, params: Any, step: ArrayLike) -> Any:
+        """The deviated tree for one training step; pure, to be called inside the jitted loss.
+
+        Args:
+            params: nominal parameters, as the optimizer holds them.
+            step: number of the step, an integer >= 0; may be traced.
+
+        Returns:
+            Parameters with this step's dynamic mismatch. With fresh chips of a Rockpool network, parameters and
+            deviated simulation parameters together. `net.set_attributes` takes either.
+
+        Raises:
+            LimpetError: `step` is no integer.
+            PrototypeError: `params` holds leaves that the network does not have.
+        """
+        if not jnp.issubdtype(jnp.result_type(step), jnp.integer):
+            raise LimpetError(f"step = {step!r}: allowed is an integer >= 0, it names the draw")
+        tree = self._whole(params) if self._config.fresh_chips else params
+        key = step_key(self._config.seed, step)
+        for section, recipe in self._injected:
+            tree = recipe(key, tree, section.schedule.compile()(step))
+            tree = plant(tree, recipe.paths, self._loss_notes)
+        return tree
+
+    def __call__(self, step: int, params: Any, metrics: Mapping[str, Any] | None = None) -> None:
+        """Log a training step, and evaluate on virtual chips when it is due; to be called after the update.
+
+        Nothing here waits for the device: numbers are fetched in batches, evaluations when they are done.
+
+        Args:
+            step: the number that `inject` got.
+            params: nominal parameters after the update.
+            metrics: scalars by name (Python numbers or device arrays), logged under `train/`.
+
+        Raises:
+            MismatchNotApplied: at the first step: `inject` was never called, or a draw does not reach the loss, or
+                the metric.
+            MetricError: a metric is no scalar.
+        """
+        step, metrics = int(step), dict(metrics or {})
+        for name, value in metrics.items():
+            if np.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.number):
+                raise MetricError(f"metrics['{name}'] = {value!r}: allowed is one number")
+        if metrics:
+            self._audit_loss()
+        self._logged.append(_Logged(step, time.time(), metrics))
+        due = self._metric_fn is not None and step % self._config.robustness.every_steps == 0
+        if due:
+            self._evaluations.append(_Evaluation(step, self._evaluate(params, self._eval_batch)))
+            self._metric_notes.require_reached()
+        if due or len(self._logged) >= self._config.tensorboard.flush_steps:
+            self._write(wait=False)
+
+    def close(self) -> None:
+        """Wait for what is still running, write everything and end the event file."""
+        try:
+            self._write(wait=True)
+        finally:
+            self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _whole(self, params: Any) -> Any:
+        return params if self._nominal is None else _overlaid(self._nominal, params)
+
+    def _traced_evaluation(self, params: Any, batch: Any) -> dict[str, jax.Array]:
+        assert self._metric_fn is not None
+        assert self._chip_recipe is not None
+        metric_fn, paths, robustness = self._metric_fn, self._chip_recipe.paths, self._config.robustness
+        return chip_metrics(
+            lambda tree, batch: metric_fn(plant(tree, paths, self._metric_notes), batch),
+            self._chip_recipe,
+            self._whole(params),
+            batch,
+            jnp.asarray(robustness.sigmas),
+            chips=robustness.chips,
+            seed=self._chip_seed,
+            chunk=robustness.chunk,
+        )
+
+    @property
+    def _chip_seed(self) -> int:
+        return self._config.seed if self._config.robustness.seed is None else self._config.robustness.seed
+
+    def _audit_loss(self) -> None:
+        if self._audited or not self._injected:
+            return
+        self._audited = True
+        if not self._loss_notes.planted:
+            raise MismatchNotApplied(
+                "a training step was logged, but callback.inject was never called, so nothing deviated: "
+                "call loss_fn(callback.inject(params, step), batch) inside the jitted update"
+            )
+        self._loss_notes.require_reached()
+
+    def _write(self, wait: bool) -> None:
+        """Write what the device has finished; with `wait`, everything."""
+        logged, self._logged = _split(self._logged, lambda entry: wait or _ready(entry.metrics))
+        evaluations, self._evaluations = _split(self._evaluations, lambda entry: wait or _ready(entry.values))
+        fetched = jax.device_get([dict(entry.metrics) for entry in logged])
+        strengths = {tag: strength([entry.step for entry in logged]) for tag, strength in self._strengths.items()}
+        for index, (entry, metrics) in enumerate(zip(logged, fetched, strict=True)):
+            for name, value in metrics.items():
+                self._writer.scalar(name if "/" in name else f"train/{name}", float(value), entry.step, entry.wall_time)
+            for tag, values in strengths.items():
+                self._writer.scalar(tag, float(values[index]), entry.step, entry.wall_time)
+        for evaluation in evaluations:
+            self._write_evaluation(evaluation)
+        self._writer.flush()
+
+    def _write_evaluation(self, evaluation: _Evaluation) -> None:
+        assert self._metric_fn is not None
+        robustness = self._config.robustness
+        self.curves = curves_of(
+            self._metric_fn, evaluation.values, robustness.sigmas, self._chip_seed, robustness.higher_is_better
+        )
+        for curve in self.curves.values():
+            self._writer.curve(curve, evaluation.step, robustness.target)
+
+
+def _strength(section: MismatchConfig) -> Any:
+    """A function from steps to the sigmas in force at them, evaluated in blocks of one shape (one compilation)."""
+    factor, block = jax.jit(section.schedule.compile()), 256
+
+    def sigmas(steps: list[int]) -> np.ndarray:
+        padded = np.zeros(-(-len(steps) // block) * block, np.int32)
+        padded[: len(steps)] = steps
+        found = [np.broadcast_to(factor(part), block) for part in padded.reshape(-1, block)]
+        return section.sigma * np.concatenate([*found, np.zeros(0)])[: len(steps)]
+
+    return sigmas
+
+
+def _split(entries: list, ready: Any) -> tuple[list, list]:
+    """The entries up to the first that is not ready, and the rest: events are written in order."""
+    count = next((index for index, entry in enumerate(entries) if not ready(entry)), len(entries))
+    return entries[:count], entries[count:]
+
+
+def _ready(values: Mapping[str, Any]) -> bool:
+    return all(value.is_ready() for value in values.values() if isinstance(value, jax.Array))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _overlaid(base: dict[str, Any], top: Any) -> dict[str, Any]:
+    """A nested dict with the entries of another laid over it; entries that only `top` has stay, to be refused."""
+    return {
+        **base,
+        **{
+            name: _overlaid(base[name], value)
+            if isinstance(value, dict) and isinstance(base.get(name), dict)
+            else value
+            for name, value in top.items()
+        },
+    }

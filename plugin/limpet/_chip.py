@@ -1,0 +1,89 @@
+"""Frozen mismatch: one virtual chip, drawn before compilation."""
+
+from typing import Any, Protocol
+
+from . import _rockpool
+from ._errors import LimpetError
+from ._mismatch import Recipe
+from ._random import MAX_SEED, chip_key
+
+
+class FrozenConfig(Protocol):
+    """What a configuration says of frozen mismatch (`config.frozen`)."""
+
+    @property
+    def seed(self) -> int | None: ...
+
+    @property
+    def chip(self) -> Any: ...
+
+    def recipe(self, model: Any) -> Recipe: ...
+
+
+class ChipConfig(Protocol):
+    """A whole configuration."""
+
+    @property
+    def frozen(self) -> FrozenConfig | None: ...
+
+
+def freeze(
+    model: Any, mismatch: Recipe | FrozenConfig | ChipConfig | None, seed: int | None = None, chip: int | None = None
+) -> Any:
+    """Build one virtual chip: the model with that chip's frozen values, which `jit` then holds as constants.
+
+    The chip follows from (seed, chip) and the leaf paths alone, and is the one that a robustness curve of that seed
+    shows under that number. Draws start from nominal values: freezing a Rockpool network that is frozen already gives
+    the other chip, not one chip on top of another. (A plain tree cannot tell; keep its nominal values.)
+
+    Args:
+        model: a Rockpool JAX module, or any pytree that the recipe describes.
+        mismatch: a recipe; or a configuration, or its `frozen` section, which then also names seed and chip. Where
+            that asks for fresh chips, or for no frozen mismatch (None), the model is returned as it is: fresh chips
+            are drawn by `MismatchCallback.inject` at every step.
+        seed: overrides the configuration's; default 0.
+        chip: overrides the configuration's; default 0.
+
+    Returns:
+        A new network, or a new tree; the argument is not changed.
+
+    Raises:
+        LimpetError: seed or chip is no integer from 0 to 2**32 - 1.
+        PrototypeError: recipe and model do not fit.
+
+    Example:
+        >>> import jax.numpy as jnp, limpet
+        >>> params = {"kernel": jnp.ones(3), "bias": jnp.ones(3)}
+        >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("bias", True)), limpet.Gaussian(sigma=0.1))
+        >>> chip = freeze(params, mismatch, seed=0, chip=17)
+        >>> chip["kernel"] is params["kernel"], bool((chip["bias"] == params["bias"]).any())
+        (True, False)
+    """
+    section: Any = (
+        mismatch if mismatch is None or isinstance(mismatch, Recipe) else getattr(mismatch, "frozen", mismatch)
+    )
+    if section is None:
+        return model
+    if isinstance(section, Recipe):
+        recipe, default_seed, default_chip = section, 0, 0
+    else:
+        if section.chip == "fresh" and chip is None:
+            return model
+        recipe, default_seed, default_chip = section.recipe(model), section.seed or 0, section.chip
+    key = chip_key(
+        _checked_number(default_seed if seed is None else seed, "seed"),
+        _checked_number(default_chip if chip is None else chip, "chip"),
+    )
+    if _rockpool.is_module(model):
+        return _rockpool.frozen_copy(model, lambda nominal: recipe(key, nominal))
+    return recipe(key, model)
+
+
+def _checked_number(number: Any, name: str) -> int:
+    try:
+        number = number.__index__()
+    except AttributeError:
+        raise LimpetError(f"{name} = {number!r}: allowed is an integer from 0 to {MAX_SEED}") from None
+    if not 0 <= number <= MAX_SEED:
+        raise LimpetError(f"{name} = {number}: allowed is an integer from 0 to {MAX_SEED}")
+    return number

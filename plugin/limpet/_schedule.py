@@ -1,0 +1,74 @@
+"""Schedules of strength: a factor on sigma over training steps, compiled to optax schedules."""
+
+from typing import Annotated, Literal, Self
+
+import optax
+from pydantic import Field, model_validator
+
+from ._section import Count, NonNegative, Section
+
+
+class ConstantSchedule(Section):
+    """The same factor at every step."""
+
+    kind: Literal["constant"] = "constant"
+    factor: NonNegative = 1.0
+
+    def compile(self) -> optax.Schedule:
+        """The optax schedule: step to factor."""
+        return optax.constant_schedule(self.factor)
+
+
+class LinearSchedule(Section):
+    """A straight line from `start` to `end` over `steps`, beginning at step `begin`; constant before and after."""
+
+    kind: Literal["linear"]
+    start: NonNegative = 0.0
+    end: NonNegative = 1.0
+    steps: Count
+    begin: Annotated[int, Field(ge=0)] = 0
+
+    def compile(self) -> optax.Schedule:
+        """The optax schedule: step to factor."""
+        return optax.linear_schedule(self.start, self.end, self.steps, self.begin)
+
+
+class CosineSchedule(Section):
+    """Half a cosine from `start` to `end` over `steps`; constant afterwards."""
+
+    kind: Literal["cosine"]
+    start: NonNegative = 0.0
+    end: NonNegative = 1.0
+    steps: Count
+
+    def compile(self) -> optax.Schedule:
+        """The optax schedule: step to factor."""
+        remaining = optax.cosine_decay_schedule(1.0, self.steps)
+        return lambda step: self.end + (self.start - self.end) * remaining(step)
+
+
+class PiecewiseSchedule(Section):
+    """`factors[0]` up to step `boundaries[0]`, then `factors[1]`, and so on: one factor more than boundaries."""
+
+    kind: Literal["piecewise"]
+    boundaries: Annotated[tuple[Count, ...], Field(min_length=1)]
+    factors: Annotated[tuple[NonNegative, ...], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.factors) != len(self.boundaries) + 1:
+            raise ValueError(
+                f"{len(self.boundaries)} boundaries need {len(self.boundaries) + 1} factors, got {len(self.factors)}"
+            )
+        if any(later <= earlier for earlier, later in zip(self.boundaries, self.boundaries[1:], strict=False)):
+            raise ValueError(f"boundaries {list(self.boundaries)} must increase")
+        return self
+
+    def compile(self) -> optax.Schedule:
+        """The optax schedule: step to factor."""
+        return optax.join_schedules([optax.constant_schedule(factor) for factor in self.factors], list(self.boundaries))
+
+
+Schedule = Annotated[
+    ConstantSchedule | LinearSchedule | CosineSchedule | PiecewiseSchedule, Field(discriminator="kind")
+]

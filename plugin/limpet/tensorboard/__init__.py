@@ -1,0 +1,5 @@
+"""What TensorBoard shows: the event files that Limpet writes, with the tensorboard package alone (no TensorFlow)."""
+
+from ._writer import CurveWriter
+
+__all__ = ["CurveWriter"]
