@@ -166,10 +166,29 @@ class MismatchCallback:
         self._logged.append(_Logged(step, time.time(), metrics))
         due = self._metric_fn is not None and step % self._config.robustness.every_steps == 0
         if due:
-            self._evaluations.append(_Evaluation(step, self._evaluate(params, self._eval_batch)))
-            self._metric_notes.require_reached()
+            self._start_evaluation(step, params)
         if due or len(self._logged) >= self._config.tensorboard.flush_steps:
             self._write(wait=False)
+
+    def evaluate(self, step: int, params: Any) -> dict[str, RobustnessCurve]:
+        """Evaluate on the virtual chips now, log the curves, and wait for them.
+
+        Args:
+            step: under which to log them.
+            params: nominal parameters.
+
+        Returns:
+            A `RobustnessCurve` by metric name.
+
+        Raises:
+            MismatchNotApplied: a draw does not reach the metric.
+            ConfigError: the callback has no `metric_fn`.
+        """
+        if self._metric_fn is None:
+            raise ConfigError("nothing to evaluate: the callback was given no metric_fn")
+        self._start_evaluation(int(step), params)
+        self._write(wait=True)
+        return self.curves
 
     def close(self) -> None:
         """Wait for what is still running, write everything and end the event file."""
@@ -207,6 +226,10 @@ class MismatchCallback:
     @property
     def _chip_seed(self) -> int:
         return self._config.seed if self._config.robustness.seed is None else self._config.robustness.seed
+
+    def _start_evaluation(self, step: int, params: Any) -> None:
+        self._evaluations.append(_Evaluation(step, self._evaluate(params, self._eval_batch)))
+        self._metric_notes.require_reached()
 
     def _audit_loss(self) -> None:
         if self._audited or not self._injected:

@@ -13,7 +13,7 @@ from ._mismatch import Gradient, Mismatch, Recipe
 from ._prototype import prototype, selection
 from ._random import MAX_SEED
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Count, NonNegative, Seed, Section
+from ._section import Count, NonNegative, Section, Seed
 
 
 def _as_rules(targets: Any) -> Any:
@@ -215,20 +215,16 @@ class Config(Section):
     def describe(self) -> str:
         """What was resolved, a line for each section."""
         robustness = self.robustness
+        strengths = ", ".join(f"{sigma:g}" for sigma in robustness.sigmas)
         frozen = "none"
         if self.frozen is not None:
-            chip = (
-                "a fresh chip at every step"
-                if self.fresh_chips
-                else f"chip {self.frozen.chip} of seed {self.frozen.seed}"
-            )
-            frozen = f"{chip}; {self.frozen.describe()}"
+            one_chip = f"chip {self.frozen.chip} of seed {self.frozen.seed}"
+            frozen = f"{'a fresh chip at every step' if self.fresh_chips else one_chip}; {self.frozen.describe()}"
         lines = {
             "seed": str(self.seed),
             "dynamic": "none" if self.dynamic is None else self.dynamic.describe(),
             "frozen": frozen,
-            "robustness": f"{robustness.chips} chips at sigma {', '.join(f'{sigma:g}' for sigma in robustness.sigmas)}, "
-            f"every {robustness.every_steps} steps",
+            "robustness": f"{robustness.chips} chips at sigma {strengths}, every {robustness.every_steps} steps",
             "tensorboard": str(self.tensorboard.logdir),
         }
         return "\n".join(f"{name}: {line}" for name, line in lines.items())

@@ -1,0 +1,226 @@
+"""Train a DynapSim network under mismatch, and measure it on a hundred virtual chips.
+
+Frozen-noise classification, as in the work on DYNAP-SE2: each class is a fixed random spike pattern, jittered by
+deleted and added spikes. Three networks with the same start, data and number of steps are trained: `standard`;
+`dynamic` (fresh weight mismatch at every step); `mismatch` (fresh weight mismatch and a fresh frozen chip at every
+step). All three are then evaluated on the same virtual chips.
+
+    python examples/dynapse_frozen_noise.py --config configs/dynapse.yaml --set seed=1 --set train.steps=400
+"""
+
+import argparse
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from pydantic import Field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+import limpet
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class TrainConfig(limpet.Section):
+    """The `train` section of configs/dynapse.yaml."""
+
+    steps: AtLeastOne
+    batch_size: AtLeastOne
+    learning_rate: Positive
+    neurons_per_class: AtLeastOne
+    test_patterns: AtLeastOne
+    classes: Annotated[int, Field(ge=2)]
+    channels: AtLeastOne
+    timesteps: AtLeastOne
+    spike_probability: Fraction
+    deleted: Fraction
+    added: Fraction
+
+
+class ExampleConfig(limpet.Config):
+    train: TrainConfig
+
+
+class FrozenNoise:
+    """Batches of jittered spike patterns: rasters (batch, timesteps, channels) of 0 and 1, labels (batch,)."""
+
+    def __init__(self, config: TrainConfig, seed: int) -> None:
+        self.config = config
+        shape = (config.classes, config.timesteps, config.channels)
+        self.patterns = np.random.default_rng([seed, 0]).random(shape) < config.spike_probability
+
+    def sample(self, generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = generator.integers(0, self.config.classes, count)
+        kept = self.patterns[labels] & (generator.random((count, *self.patterns.shape[1:])) >= self.config.deleted)
+        added = generator.random(kept.shape) < self.config.added
+        return (kept | added).astype(np.float32), labels.astype(np.int32)
+
+    def batches(self, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        generator = np.random.default_rng([seed, 1])
+        while True:
+            yield self.sample(generator, self.config.batch_size)
+
+    def test_set(self, seed: int) -> tuple[jax.Array, jax.Array]:
+        rasters, labels = self.sample(np.random.default_rng([seed, 2]), self.config.test_patterns)
+        return jnp.asarray(rasters), jnp.asarray(labels)
+
+
+def build_network(config: TrainConfig, seed: int) -> Any:
+    with warnings.catch_warnings():  # Rockpool reports every back end that is not installed
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        from rockpool.devices.dynapse import DynapSim
+        from rockpool.nn.combinators import Sequential
+        from rockpool.nn.modules import LinearJax
+    logging.disable(logging.NOTSET)
+
+    np.random.seed(seed)  # Rockpool initialises from NumPy's global generator
+    neurons = config.classes * config.neurons_per_class
+    return Sequential(LinearJax((config.channels, neurons), has_bias=False), DynapSim((neurons, neurons), has_rec=True))
+
+
+def train(
+    net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[], None]
+) -> tuple[dict[str, limpet.RobustnessCurve], Path]:
+    """The user's own loop, with Limpet's three lines; returns the final curves and where they were logged."""
+    settings = config.train
+
+    def logits(tree: Any, rasters: jax.Array) -> jax.Array:
+        spikes, _, _ = net.set_attributes(tree).reset_state()(rasters)
+        return spikes.sum(axis=1).reshape(len(rasters), settings.classes, -1).mean(axis=-1)
+
+    def loss_fn(tree: Any, batch: Any) -> jax.Array:
+        rasters, labels = batch
+        return optax.softmax_cross_entropy_with_integer_labels(logits(tree, rasters), labels).mean()
+
+    def accuracy(tree: Any, batch: Any) -> jax.Array:
+        rasters, labels = batch
+        return (logits(tree, rasters).argmax(axis=-1) == labels).mean()
+
+    # Limpet, line 1 of 3: one chip, where the configuration names one.
+    net = limpet.freeze(net, config.frozen)
+    # Line 2 of 3: who deviates, how, and what is measured.
+    callback = limpet.MismatchCallback(net, config, metric_fn=accuracy, eval_batch=data.test_set(config.seed))
+
+    # DynapSim's gradients are about 1e-7: Adam's usual eps of 1e-8 would swamp them. Gaussian mismatch of this strength
+    # now and then draws a chip that hardly works, with a gradient of any size, or NaN: all are brought to one length,
+    # lest one freezes Adam's second moment, and NaN steps are skipped.
+    schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps, alpha=0.1)
+    adam = optax.chain(optax.normalize_by_update_norm(), optax.adam(schedule, eps=1e-16))
+    optimizer = optax.apply_if_finite(adam, max_consecutive_errors=100)
+    params = jax.tree.map(jnp.float32, net.parameters())
+    opt_state = optimizer.init(params)
+
+    @jax.jit
+    def update(params: Any, opt_state: Any, step: jax.Array, batch: Any) -> tuple[Any, Any, jax.Array]:
+        # Line 3 of 3: the loss sees deviated values, the optimizer keeps nominal ones.
+        loss, grads = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), batch))(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, loss
+
+    with callback:
+        for step, batch in zip(range(settings.steps), data.batches(config.seed), strict=False):
+            params, opt_state, loss = update(params, opt_state, jnp.int32(step), batch)
+            callback(step, params, {"loss": loss})
+            tick()
+        return callback.evaluate(settings.steps, params), callback.logdir
+
+
+def variants(config: ExampleConfig) -> dict[str, ExampleConfig]:
+    """The three networks' configurations: each logs to its own run, all are measured on the same virtual chips."""
+    parts = {"standard": {"dynamic": None, "frozen": None}, "dynamic": {"frozen": None}, "mismatch": {}}
+    robustness = config.robustness.model_copy(update={"targets": config.robustness.targets or "dynapse"})
+    return {
+        name: config.model_copy(
+            update=changes
+            | {
+                "robustness": robustness,
+                "tensorboard": config.tensorboard.model_copy(update={"logdir": config.tensorboard.logdir / name}),
+            }
+        )
+        for name, changes in parts.items()
+    }
+
+
+def rows_of(name: str, curve: limpet.RobustnessCurve, target: float) -> list[dict[str, Any]]:
+    return [
+        {"network": name, "sigma": sigma, "mean": mean, "p5": p5, "worst": worst, "yield": found.fraction}
+        for sigma, mean, p5, worst, found in zip(
+            curve.sigmas.tolist(),
+            curve.mean().tolist(),
+            curve.quantile(0.05).tolist(),
+            curve.worst().tolist(),
+            curve.yield_at(target),
+            strict=True,
+        )
+    ]
+
+
+def table_of(rows: list[dict[str, Any]], chips: int, target: float) -> Table:
+    table = Table(title=f"Test accuracy (%) on {chips} virtual chips", title_style="bold")
+    for column in ("sigma", "network"):
+        table.add_column(column)
+    for column in ("mean", "5th percentile", "worst chip", f"yield at {target:.0%}"):
+        table.add_column(column, justify="right")
+    for sigma in dict.fromkeys(row["sigma"] for row in rows):
+        for index, row in enumerate(row for row in rows if row["sigma"] == sigma):
+            numbers = [f"{100 * row[key]:.1f}" for key in ("mean", "p5", "worst", "yield")]
+            table.add_row(f"{sigma:.2f}" if index == 0 else "", row["network"], *numbers)
+        table.add_section()
+    return table
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    config = limpet.load_config(arguments.config, *arguments.set, model=ExampleConfig)
+    target = 0.9 if config.robustness.target is None else config.robustness.target
+    console.print(config.describe(), highlight=False, markup=False)
+    data = FrozenNoise(config.train, config.seed)
+    net = build_network(config.train, config.seed)
+    rows: list[dict[str, Any]] = []
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description:>9}"), *columns, console=console) as progress:
+        for name, variant in variants(config).items():
+            task = progress.add_task(name, total=config.train.steps)
+            curves, _ = train(net, variant, data, lambda task=task: progress.advance(task))
+            rows += rows_of(name, curves["accuracy"], target)
+    console.print(table_of(rows, config.robustness.chips, target))
+    console.print(f"tensorboard --logdir {config.tensorboard.logdir}", highlight=False, markup=False)
+    if arguments.json is not None:
+        try:
+            arguments.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+        except OSError as error:
+            raise limpet.LimpetError(f"--json {arguments.json}: cannot be written ({error.strerror})") from None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("configs/dynapse.yaml"), help="YAML or TOML file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key")
+    parser.add_argument("--json", type=Path, help="write the table there")
+    arguments = parser.parse_args()
+    console = Console()
+    try:
+        run(arguments, console)
+    except limpet.LimpetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: what was logged so far is in the log directory", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
