@@ -217,7 +217,7 @@ def _deviate(key: jax.Array, hashed_path: ArrayLike, value: jax.Array, scale: ja
     Compiled as a unit of its own, so that leaves of one shape are traced once; and the strength is hidden from
     constant folding, so that a chip drawn eagerly, in a step or under `vmap` is the same to the last bit.
     """
-    wide = value.astype(jnp.promote_types(value.dtype, jnp.float32))
+    wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
     sigma = jax.lax.optimization_barrier(rule.deviation.sigma * scale.astype(wide.dtype))
     deviated = rule.deviation.deviate(leaf_key(key, hashed_path), wide, sigma).astype(value.dtype)
     return deviated if rule.gradient == "through" else _straight_through(value, deviated)

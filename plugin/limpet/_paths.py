@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.tree_util import GetAttrKey, KeyPath
 
 from ._errors import PrototypeError
@@ -46,6 +47,17 @@ def leaves_by_path(tree: Any) -> tuple[dict[str, Any], Any]:
             raise PrototypeError(f"two leaves share the path '{path}': rename one, a path names exactly one leaf")
         leaves[path] = leaf
     return leaves, structure
+
+
+def is_real(leaf: Any) -> bool:
+    """Whether a leaf holds real floating-point numbers: not integers, bools, complex numbers, PRNG keys, functions.
+
+    Example:
+        >>> is_real(1.0), is_real(jax.numpy.ones(2, "bfloat16")), is_real(1), is_real(jax.random.key(0))
+        (True, True, False, False)
+    """
+    dtype = getattr(leaf, "dtype", None)
+    return isinstance(leaf, float) if dtype is None else bool(jnp.issubdtype(dtype, jnp.floating))
 
 
 def listing(paths: Iterable[str], limit: int = 40) -> str:

@@ -3,12 +3,11 @@
 from fnmatch import fnmatchcase
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from . import _rockpool
 from ._errors import PrototypeError
-from ._paths import leaves_by_path, listing
+from ._paths import is_real, leaves_by_path, listing
 
 
 def prototype(tree: Any, *rules: tuple[str, bool]) -> Any:
@@ -28,6 +27,7 @@ def prototype(tree: Any, *rules: tuple[str, bool]) -> Any:
             array. The message lists the paths there are.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> params = {"Dense_0": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}, "head": {"kernel": jnp.ones(2)}}
         >>> prototype(params, ("*/kernel", True), ("head/*", False))
         {'Dense_0': {'bias': False, 'kernel': True}, 'head': {'kernel': False}}
@@ -74,10 +74,8 @@ def require_some(selected: dict[str, bool]) -> None:
 
 def require_real(path: str, leaf: Any) -> None:
     """Refuse to deviate a leaf that holds no real floating-point numbers (integers, bools, PRNG keys, functions)."""
-    dtype = getattr(leaf, "dtype", None)
-    real = isinstance(leaf, float) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
-    if not real:
-        kind = type(leaf).__name__ if dtype is None else dtype
+    if not is_real(leaf):
+        kind = getattr(leaf, "dtype", type(leaf).__name__)
         raise PrototypeError(
             f"leaf '{path}' ({kind}) is selected, but only real floating-point values can deviate; "
             f"leave it out with the rule ('{path}', False)"

@@ -18,7 +18,7 @@ from jax.core import Tracer
 
 from ._deviation import Gaussian
 from ._errors import PrototypeError
-from ._paths import leaves_by_path, listing
+from ._paths import is_real, leaves_by_path, listing
 
 _FROZEN: Mapping[str, frozenset[str]] = {
     "DynapSim": frozenset(
@@ -103,8 +103,8 @@ def mismatch_generator(
     """A drop-in for `rockpool.transform.mismatch.mismatch_generator`: change one import, keep every value.
 
     Under `jax.jit` the deviated values are Rockpool's bit for bit (its keys follow the flattening order, unlike
-    those of `limpet.Mismatch`); un-jitted, a call takes milliseconds where Rockpool's takes seconds. Attributes that
-    are not selected come back as the module holds them, where Rockpool casts all of them to float32.
+    those of `limpet.Mismatch`); un-jitted, a call takes milliseconds where Rockpool's takes seconds. Like Rockpool's
+    it casts floating-point attributes to float32; functions, integers and bools come back as the module holds them.
 
     Args:
         prototype: nested dicts of bools, from `frozen_mismatch_prototype` or `dynamic_mismatch_prototype`.
@@ -130,10 +130,12 @@ def mismatch_generator(
                 f"build the prototype from this module"
             )
         keys = dict(zip(selected, jax.random.split(rng_key, len(selected) + 1)[1:], strict=True))
-        return structure.unflatten(
-            _rockpool_draw(keys[path], jnp.asarray(leaf, jnp.float32), sigma) if selected[path] else leaf
-            for path, leaf in leaves.items()
-        )
+        for path, leaf in leaves.items():
+            if is_real(leaf):
+                leaves[path] = jnp.asarray(leaf, jnp.float32)
+            if selected[path]:
+                leaves[path] = _rockpool_draw(keys[path], leaves[path], sigma)
+        return structure.unflatten(leaves.values())
 
     return regenerate
 

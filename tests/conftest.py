@@ -1,0 +1,33 @@
+"""Rockpool is imported once, quietly; JAX gets two virtual devices."""
+
+import logging
+import warnings
+
+import jax
+import pytest
+from hypothesis import settings
+
+jax.config.update("jax_num_cpu_devices", 2)
+settings.register_profile("limpet", database=None, derandomize=True, deadline=None)
+settings.load_profile("limpet")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    import rockpool.devices.dynapse
+    import rockpool.nn.modules
+    import rockpool.transform.mismatch  # noqa: F401
+
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture(scope="session")
+def dynapse_net():
+    """Linear (3 to 4), then a recurrent DynapSim of 4 neurons."""
+    import numpy as np
+    from rockpool.devices.dynapse import DynapSim
+    from rockpool.nn.combinators import Sequential
+    from rockpool.nn.modules import LinearJax
+
+    np.random.seed(0)
+    return Sequential(LinearJax((3, 4), has_bias=False), DynapSim((4, 4), has_rec=True))
