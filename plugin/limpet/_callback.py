@@ -1,6 +1,7 @@
 """What a training loop holds on to: draws inside the jitted step, logs and evaluations outside it."""
 
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,9 @@ from ._mismatch import Recipe
 from ._random import step_key
 from ._robustness import MetricFn, chip_metrics, curves_of
 from .tensorboard import CurveWriter
+
+DEAD_AFTER = 10
+"""Steps in a row with a NaN metric after which the callback warns."""
 
 
 class _Logged(NamedTuple):
@@ -105,7 +109,8 @@ class MismatchCallback:
         self._chip_recipe = config.chip_recipe(model) if metric_fn is not None else None
         self._evaluate = jax.jit(self._traced_evaluation)
         self._loss_notes, self._metric_notes = ProbeNotes(), ProbeNotes()
-        self._audited = False
+        self._audited = self._warned = False
+        self._dead: dict[str, tuple[int, int]] = {}  # metric to (first step of NaN, steps since)
         self._logged: list[_Logged] = []
         self._evaluations: list[_Evaluation] = []
         self.curves = {}
@@ -159,7 +164,7 @@ class MismatchCallback:
         """
         step, metrics = int(step), dict(metrics or {})
         for name, value in metrics.items():
-            if np.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.number):
+            if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.shape(value):
                 raise MetricError(f"metrics['{name}'] = {value!r}: allowed is one number")
         if metrics:
             self._audit_loss()
@@ -250,12 +255,26 @@ class MismatchCallback:
         strengths = {tag: strength([entry.step for entry in logged]) for tag, strength in self._strengths.items()}
         for index, (entry, metrics) in enumerate(zip(logged, fetched, strict=True)):
             for name, value in metrics.items():
+                self._watch(name, float(value), entry.step)
                 self._writer.scalar(name if "/" in name else f"train/{name}", float(value), entry.step, entry.wall_time)
             for tag, values in strengths.items():
                 self._writer.scalar(tag, float(values[index]), entry.step, entry.wall_time)
         for evaluation in evaluations:
             self._write_evaluation(evaluation)
         self._writer.flush()
+
+    def _watch(self, name: str, value: float, step: int) -> None:
+        """Warn, once, when a metric stays NaN or infinite: one NaN is an unlucky chip, a row of them a dead network."""
+        first, count = self._dead.get(name, (step, 0))
+        self._dead[name] = (step + 1, 0) if np.isfinite(value) else (first, count + 1)
+        if self._dead[name][1] == DEAD_AFTER and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"'{name}' has been NaN or infinite since step {first}. A drawn chip may have left its operating range: "
+                f"lower sigma, or guard the optimizer with optax.apply_if_finite",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _write_evaluation(self, evaluation: _Evaluation) -> None:
         assert self._metric_fn is not None
