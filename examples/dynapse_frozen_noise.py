@@ -50,7 +50,9 @@ class TrainConfig(limpet.Section):
 
 
 class ExampleConfig(limpet.Config):
-    train: TrainConfig
+    """Limpet's configuration, with this script's own section checked as strictly."""
+
+    train: TrainConfig = Field(...)
 
 
 class FrozenNoise:
@@ -91,10 +93,8 @@ def build_network(config: TrainConfig, seed: int) -> Any:
     return Sequential(LinearJax((config.channels, neurons), has_bias=False), DynapSim((neurons, neurons), has_rec=True))
 
 
-def train(
-    net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[], None]
-) -> tuple[dict[str, limpet.RobustnessCurve], Path]:
-    """The user's own loop, with Limpet's three lines; returns the final curves and where they were logged."""
+def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[], None]) -> limpet.RobustnessCurve:
+    """The user's own loop, with Limpet's three lines; returns the trained network's robustness curve."""
     settings = config.train
 
     def logits(tree: Any, rasters: jax.Array) -> jax.Array:
@@ -135,7 +135,7 @@ def train(
             params, opt_state, loss = update(params, opt_state, jnp.int32(step), batch)
             callback(step, params, {"loss": loss})
             tick()
-        return callback.evaluate(settings.steps, params), callback.logdir
+        return callback.evaluate(settings.steps, params)["accuracy"]
 
 
 def variants(config: ExampleConfig) -> dict[str, ExampleConfig]:
@@ -182,21 +182,32 @@ def table_of(rows: list[dict[str, Any]], chips: int, target: float) -> Table:
     return table
 
 
+def save_picture(curves: dict[str, limpet.RobustnessCurve], path: Path) -> Path:
+    axes = None
+    for name, curve in curves.items():
+        axes = curve.plot(axes, label=name)
+    if axes is not None:
+        axes.figure.savefig(path)
+    return path
+
+
 def run(arguments: argparse.Namespace, console: Console) -> None:
     config = limpet.load_config(arguments.config, *arguments.set, model=ExampleConfig)
     target = 0.9 if config.robustness.target is None else config.robustness.target
-    console.print(config.describe(), highlight=False, markup=False)
+    console.print(config.describe(), highlight=False, markup=False, soft_wrap=True)
     data = FrozenNoise(config.train, config.seed)
     net = build_network(config.train, config.seed)
-    rows: list[dict[str, Any]] = []
+    curves: dict[str, limpet.RobustnessCurve] = {}
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description:>9}"), *columns, console=console) as progress:
         for name, variant in variants(config).items():
             task = progress.add_task(name, total=config.train.steps)
-            curves, _ = train(net, variant, data, lambda task=task: progress.advance(task))
-            rows += rows_of(name, curves["accuracy"], target)
+            curves[name] = train(net, variant, data, lambda task=task: progress.advance(task))
+    rows = [row for name, curve in curves.items() for row in rows_of(name, curve, target)]
     console.print(table_of(rows, config.robustness.chips, target))
-    console.print(f"tensorboard --logdir {config.tensorboard.logdir}", highlight=False, markup=False)
+    picture = save_picture(curves, config.tensorboard.logdir / "robustness.png")
+    console.print(f"picture: {picture}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"tensorboard --logdir {config.tensorboard.logdir}", highlight=False, markup=False, soft_wrap=True)
     if arguments.json is not None:
         try:
             arguments.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")

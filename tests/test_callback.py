@@ -65,14 +65,8 @@ def test_a_run_logs_metrics_strength_and_curves(tmp_path):
     assert list(logged["train/loss"]) == list(range(10))
     np.testing.assert_allclose(list(logged["mismatch/sigma_dynamic"].values()), [0, 0.025, 0.05, 0.075] + [0.1] * 6)
     assert list(logged["robustness_mean/loss_fn/sigma=0.2"]) == [0, 4, 8]
-    recipe = limpet.Mismatch({"w": True, "b": False}, limpet.Gaussian(1))
-    last = limpet.robustness_curve(
-        loss_fn, PARAMS, recipe, sigmas=[0.0, 0.2], chips=10, batch=X, higher_is_better=False
-    )
-    for name, values in {
-        "mean": last.mean(), "std": last.std(), "worst": last.worst(), "p5": last.quantile(0.05), "failed": last.failed
-    }.items():  # fmt: skip
-        assert len(logged[f"robustness_{name}/loss_fn/sigma=0"]) == 3, values
+    for group in ("robustness_mean", "robustness_std", "robustness_worst", "robustness_p5", "virtual_chips_failed"):
+        assert len(logged[f"{group}/loss_fn/sigma=0"]) == 3
     assert callback.curves["loss_fn"].values.shape == (2, 10)
     assert not np.array_equal(params["w"], PARAMS["w"])
     tags = EventAccumulator(str(tmp_path)).Reload().Tags()["tensors"]
@@ -91,6 +85,8 @@ def test_an_evaluation_is_the_robustness_curve_of_nominal_parameters(tmp_path):
     np.testing.assert_allclose(logged["robustness_mean/loss_fn/sigma=0.2"][3], curve.mean()[1], rtol=1e-6)
     np.testing.assert_allclose(logged["robustness_worst/loss_fn/sigma=0.2"][3], curve.worst()[1], rtol=1e-6)
     np.testing.assert_allclose(logged["robustness_p95/loss_fn/sigma=0.2"][3], curve.quantile(0.95)[1], rtol=1e-6)
+    np.testing.assert_allclose(logged["robustness_std/loss_fn/sigma=0.2"][3], curve.std()[1], rtol=1e-6)
+    assert logged["virtual_chips_failed/loss_fn/sigma=0.2"][3] == 0
     assert logged["robustness_yield/loss_fn/sigma=0"][3] == curve.yield_at(0.5)[0].fraction
 
 

@@ -59,11 +59,11 @@ def test_shapes_that_are_no_curve(sigmas, values):
 
 
 def test_the_plot_names_what_it_shows():
-    ax = curve([0.9, 0.8], [0.7, NAN]).plot()
+    ax = curve([0.9, 0.8], [0.7, NAN]).plot(label="standard")
+    curve([0.9, 0.8], [0.85, 0.8]).plot(ax, label="robust")
     assert ax.get_xlabel() == "mismatch sigma (relative standard deviation)"
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "accuracy, mean",
-        "5th to 95th percentile of chips",
-        "worst chip",
-    ]
+    assert ax.get_ylabel() == "accuracy"
+    assert "2 virtual chips; band: 5th to 95th percentile; dotted: worst chip" in ax.get_title()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["standard", "robust"]
     np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), [0.85, 0.7])
+    np.testing.assert_allclose(ax.get_lines()[1].get_ydata(), [0.8, NAN])

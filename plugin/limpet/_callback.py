@@ -270,8 +270,8 @@ class MismatchCallback:
         if self._dead[name][1] == DEAD_AFTER and not self._warned:
             self._warned = True
             warnings.warn(
-                f"'{name}' has been NaN or infinite since step {first}. A drawn chip may have left its operating range: "
-                f"lower sigma, or guard the optimizer with optax.apply_if_finite",
+                f"'{name}' has been NaN or infinite since step {first}. A drawn chip may have left its operating "
+                f"range: lower sigma, or guard the optimizer with optax.apply_if_finite",
                 RuntimeWarning,
                 stacklevel=4,
             )

@@ -112,32 +112,25 @@ class RobustnessCurve:
         return results
 
     def plot(self, ax: Any = None, label: str | None = None) -> Any:
-        """Draw mean, 5th to 95th percentile band and worst chip with matplotlib; returns the axes.
+        """Draw mean (line), 5th to 95th percentile (band) and worst chip (dotted) with matplotlib; returns the axes.
 
         Args:
-            ax: matplotlib axes to draw on; new ones if None.
-            label: name in the legend; the metric's name if None.
+            ax: matplotlib axes to draw on, so that several networks share one picture; new ones if None.
+            label: name in the legend; "mean" if None.
         """
         from matplotlib.figure import Figure
 
         ax = ax if ax is not None else Figure(figsize=(6, 4), dpi=120, layout="constrained").add_subplot()
         order = np.argsort(self.sigmas)
-        sigmas, label = self.sigmas[order], label or self.metric
-        (line,) = ax.plot(sigmas, self.mean()[order], marker="o", markersize=4, label=f"{label}, mean")
-        ax.fill_between(
-            sigmas,
-            self.quantile(0.05)[order],
-            self.quantile(0.95)[order],
-            color=line.get_color(),
-            alpha=0.2,
-            linewidth=0,
-            label="5th to 95th percentile of chips",
-        )
+        sigmas = self.sigmas[order]
+        (line,) = ax.plot(sigmas, self.mean()[order], marker="o", markersize=4, label=label or "mean")
+        low, high = self.quantile(0.05)[order], self.quantile(0.95)[order]
+        ax.fill_between(sigmas, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
         worst = self.worst()[order]
-        ax.plot(sigmas, np.where(np.isfinite(worst), worst, np.nan), ":", color=line.get_color(), label="worst chip")
+        ax.plot(sigmas, np.where(np.isfinite(worst), worst, np.nan), ":", color=line.get_color())
         ax.set_xlabel("mismatch sigma (relative standard deviation)")
         ax.set_ylabel(self.metric)
-        ax.set_title(f"{self.chips} virtual chips", fontsize="medium")
+        ax.set_title(f"{self.chips} virtual chips; band: 5th to 95th percentile; dotted: worst chip", fontsize="medium")
         ax.grid(alpha=0.3)
         ax.legend(frameon=False, loc="lower left" if self.higher_is_better else "upper left")
         return ax

@@ -1,11 +1,12 @@
 """Monte Carlo: the metric of a network on many virtual chips, in one compiled function."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ._curve import RobustnessCurve
 from ._deviation import checked_strength
@@ -66,6 +67,32 @@ def chip_metrics(
     return {name: found.reshape(len(sigmas), rounds * chunk)[:, :chips] for name, found in values.items()}
 
 
+@overload
+def robustness_curve(
+    metric_fn: Callable[[Any, Any], ArrayLike],
+    tree: Any,
+    mismatch: Recipe,
+    *,
+    sigmas: Sequence[float],
+    chips: int = 100,
+    seed: int = 0,
+    batch: Any = None,
+    chunk: int = 10,
+    higher_is_better: bool = True,
+) -> RobustnessCurve: ...
+@overload
+def robustness_curve(
+    metric_fn: Callable[[Any, Any], Mapping[str, ArrayLike]],
+    tree: Any,
+    mismatch: Recipe,
+    *,
+    sigmas: Sequence[float],
+    chips: int = 100,
+    seed: int = 0,
+    batch: Any = None,
+    chunk: int = 10,
+    higher_is_better: bool = True,
+) -> dict[str, RobustnessCurve]: ...
 def robustness_curve(
     metric_fn: MetricFn,
     tree: Any,

@@ -55,14 +55,17 @@ class CurveWriter:
             step: training step.
             target: where given, the yield at this value is logged too.
         """
-        statistics = {"mean": curve.mean(), "std": curve.std(), "worst": curve.worst(), "failed": curve.failed}
+        statistics = {"mean": curve.mean(), "std": curve.std(), "worst": curve.worst()}
         statistics |= {f"p{percent}": curve.quantile(percent / 100) for percent in PERCENTILES}
         if target is not None:
             statistics["yield"] = [found.fraction for found in curve.yield_at(target)]
+        # TensorBoard sorts groups by name: this one, hopefully all zeros, comes last.
+        groups = {f"robustness_{name}": values for name, values in statistics.items()}
+        groups["virtual_chips_failed"] = curve.failed
         now = time.time()
-        for name, values in statistics.items():
+        for group, values in groups.items():
             for sigma, value in zip(curve.sigmas, values, strict=True):
-                self.scalar(f"robustness_{name}/{curve.metric}/sigma={sigma:g}", float(value), step, now)
+                self.scalar(f"{group}/{curve.metric}/sigma={sigma:g}", float(value), step, now)
         self._picture(f"robustness/{curve.metric}", curve, step)
 
     def flush(self) -> None:
