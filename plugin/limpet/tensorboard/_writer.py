@@ -2,6 +2,7 @@
 
 import io
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
@@ -55,12 +56,12 @@ class CurveWriter:
             step: training step.
             target: where given, the yield at this value is logged too.
         """
-        statistics = {"mean": curve.mean(), "std": curve.std(), "worst": curve.worst()}
+        statistics: dict[str, Iterable[float]] = {"mean": curve.mean(), "std": curve.std(), "worst": curve.worst()}
         statistics |= {f"p{percent}": curve.quantile(percent / 100) for percent in PERCENTILES}
         if target is not None:
             statistics["yield"] = [found.fraction for found in curve.yield_at(target)]
         # TensorBoard sorts groups by name: this one, hopefully all zeros, comes last.
-        groups = {f"robustness_{name}": values for name, values in statistics.items()}
+        groups: dict[str, Iterable[float]] = {f"robustness_{name}": values for name, values in statistics.items()}
         groups["virtual_chips_failed"] = curve.failed
         now = time.time()
         for group, values in groups.items():
