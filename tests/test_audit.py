@@ -82,6 +82,18 @@ def test_probes_see_what_is_compiled(name, loss):
     assert notes.reached == ({"w"} if loss is good_loss else set())
 
 
+def test_a_gradient_is_reach_enough():
+    notes = ProbeNotes()
+    jax.jit(jax.grad(lambda tree: plant(tree, ["w"], notes)["w"].sum()))(PARAMS)
+    assert notes.planted == notes.reached == {"w"}
+
+
+def test_outside_jit_nothing_is_noted():
+    notes = ProbeNotes()
+    jax.grad(lambda tree: erased(plant(tree, ["w"], notes), 1.0))(PARAMS)
+    assert not notes.planted
+
+
 def test_probes_leave_nothing_in_the_compiled_program():
     plain = jax.jit(good_loss).lower(PARAMS, 1.0).as_text()
     probed = jax.jit(lambda tree, x: good_loss(plant(tree, ["w"], ProbeNotes()), x)).lower(PARAMS, 1.0).as_text()

@@ -150,6 +150,13 @@ def test_a_metric_that_ignores_the_chip_is_an_error(tmp_path):
             callback.evaluate(0, PARAMS)
 
 
+def test_looking_at_a_draw_first_does_not_fool_the_audit(tmp_path):
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+        callback.inject(PARAMS, 0)
+        with pytest.raises(limpet.MismatchNotApplied, match="the draw of w does not reach the loss"):
+            train(callback, 1, loss=erased)
+
+
 def test_loops_outside_jit_are_given_the_benefit_of_the_doubt(tmp_path):
     with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
         value, _ = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, 0), X))(PARAMS)

@@ -48,12 +48,15 @@ class ProbeNotes:
 
 
 def plant(tree: Any, paths: Iterable[str], notes: ProbeNotes) -> Any:
-    """The same tree with a probe on each of the leaves named; to be called while a function is traced."""
+    """The same tree with a probe on each of the leaves named.
+
+    Only what is traced takes notes: outside `jit` there is no program to look at.
+    """
     leaves, structure = leaves_by_path(tree)
     here = leaves.keys() & set(paths)
-    notes.planted |= here
     return structure.unflatten(
-        _probe.bind(leaf, path=path, notes=notes) if path in here else leaf for path, leaf in leaves.items()
+        _probe.bind(leaf, path=path, notes=notes, tangent=False) if path in here else leaf
+        for path, leaf in leaves.items()
     )
 
 
@@ -157,21 +160,35 @@ def _audited(path: str, sigma: float, nominal: Any, deviated: jax.Array, reaches
 
 
 _probe = Primitive("limpet_probe")
+"""The identity. `tangent` marks the copy that differentiation makes of it, which is no draw of its own."""
 
 
-def _lower_probe(ctx: Any, value: Any, *, path: str, notes: ProbeNotes) -> list[Any]:
+def _trace_probe(value: Any, *, path: str, notes: ProbeNotes, tangent: bool) -> Any:
+    if not tangent:
+        notes.planted.add(path)
+    return value
+
+
+def _lower_probe(ctx: Any, value: Any, *, path: str, notes: ProbeNotes, tangent: bool) -> list[Any]:
     notes.reached.add(path)
     return [value]
 
 
-def _run_probe(value: Any, *, path: str, notes: ProbeNotes) -> Any:
-    # Outside jit there is no program to look at: the benefit of the doubt.
-    notes.reached.add(path)
-    return value
+def _differentiate_probe(primals: Any, tangents: Any, *, tangent: bool, **rest: Any) -> tuple[Any, Any]:
+    (value,), (rate,) = primals, tangents
+    rate = rate if type(rate) is ad.Zero else _probe.bind(rate, tangent=True, **rest)
+    return _probe.bind(value, tangent=tangent, **rest), rate
 
 
-_probe.def_impl(_run_probe)
-_probe.def_abstract_eval(lambda value, *, path, notes: value)
+def _transpose_probe(cotangent: Any, value: Any, *, path: str, notes: ProbeNotes, tangent: bool) -> list[Any]:
+    if type(cotangent) is not ad.Zero:
+        notes.reached.add(path)  # a gradient comes back along this leaf, even if the loss itself is thrown away
+    return [cotangent]
+
+
+_probe.def_impl(lambda value, **_: value)
+_probe.def_abstract_eval(_trace_probe)
 mlir.register_lowering(_probe, _lower_probe)
 batching.defvectorized(_probe)
-ad.deflinear2(_probe, lambda cotangent, value, *, path, notes: [cotangent])
+ad.primitive_jvps[_probe] = _differentiate_probe
+ad.primitive_transposes[_probe] = _transpose_probe

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -109,7 +110,7 @@ class MismatchCallback:
         self._chip_recipe = config.chip_recipe(model) if metric_fn is not None else None
         self._evaluate = jax.jit(self._traced_evaluation)
         self._loss_notes, self._metric_notes = ProbeNotes(), ProbeNotes()
-        self._audited = self._warned = False
+        self._injecting = self._audited = self._warned = False
         self._dead: dict[str, tuple[int, int]] = {}  # metric to (first step of NaN, steps since)
         self._logged: list[_Logged] = []
         self._evaluations: list[_Evaluation] = []
@@ -140,6 +141,7 @@ class MismatchCallback:
         """
         if not jnp.issubdtype(jnp.result_type(step), jnp.integer):
             raise LimpetError(f"step = {step!r}: allowed is an integer >= 0, it names the draw")
+        self._injecting = True
         tree = self._whole(params) if self._config.fresh_chips else params
         key = step_key(self._config.seed, step)
         for section, recipe in self._injected:
@@ -240,7 +242,7 @@ class MismatchCallback:
         if self._audited or not self._injected:
             return
         self._audited = True
-        if not self._loss_notes.planted:
+        if not self._injecting:
             raise MismatchNotApplied(
                 "a training step was logged, but callback.inject was never called, so nothing deviated: "
                 "call loss_fn(callback.inject(params, step), batch) inside the jitted update"
@@ -293,10 +295,19 @@ def _strength(section: MismatchConfig) -> Any:
     def sigmas(steps: list[int]) -> np.ndarray:
         padded = np.zeros(-(-len(steps) // block) * block, np.int32)
         padded[: len(steps)] = steps
-        found = [np.broadcast_to(factor(part), block) for part in padded.reshape(-1, block)]
+        with _host():
+            found = [np.broadcast_to(factor(part), block) for part in padded.reshape(-1, block)]
         return section.sigma * np.concatenate([*found, np.zeros(0)])[: len(steps)]
 
     return sigmas
+
+
+def _host() -> AbstractContextManager[Any]:
+    """Compute on the CPU: on an accelerator a log line would queue behind the training steps, and wait for them."""
+    try:
+        return jax.default_device(jax.local_devices(backend="cpu")[0])
+    except RuntimeError:  # JAX_PLATFORMS leaves the CPU out
+        return nullcontext()
 
 
 def _split(entries: list, ready: Any) -> tuple[list, list]:
