@@ -1,4 +1,4 @@
-"""Rockpool is imported once, quietly; JAX gets two virtual devices."""
+"""Rockpool is imported once, quietly; JAX gets eight virtual devices."""
 
 import logging
 import warnings
@@ -7,7 +7,7 @@ import jax
 import pytest
 from hypothesis import settings
 
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_num_cpu_devices", 8)
 settings.register_profile("limpet", database=None, derandomize=True, deadline=None)
 settings.load_profile("limpet")
 

@@ -11,9 +11,9 @@ import limpet
 
 ROOT = Path(limpet.__file__).parent
 FLOORS = [
-    {"_paths", "_random", "_curve", "_errors"},
+    {"_paths", "_random", "_curve", "_interval", "_compare", "_progress", "_errors"},
     {"_mismatch", "_prototype", "_deviation", "_rockpool"},
-    {"_robustness", "_chip", "_audit"},
+    {"_robustness", "_monte_carlo", "_sensitivity", "_chip", "_audit"},
     {"tensorboard"},
     {"_callback", "_config", "_config_file", "_schedule", "_section"},
     {"__init__"},

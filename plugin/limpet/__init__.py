@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from ._audit import audit as audit
     from ._callback import MismatchCallback as MismatchCallback
     from ._chip import freeze as freeze
+    from ._compare import Comparison as Comparison
+    from ._compare import compare as compare
     from ._config import Config as Config
     from ._config_file import load_config as load_config
     from ._curve import RobustnessCurve as RobustnessCurve
-    from ._curve import Yield as Yield
     from ._deviation import Deviation as Deviation
     from ._deviation import Gaussian as Gaussian
     from ._errors import ConfigError as ConfigError
@@ -27,22 +28,27 @@ if TYPE_CHECKING:
     from ._errors import MismatchNotApplied as MismatchNotApplied
     from ._errors import PrototypeError as PrototypeError
     from ._errors import StrengthError as StrengthError
+    from ._interval import Yield as Yield
     from ._mismatch import Mismatch as Mismatch
     from ._prototype import prototype as prototype
+    from ._random import virtual_chip as virtual_chip
     from ._robustness import robustness_curve as robustness_curve
     from ._rockpool import attributes as attributes
     from ._rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prototype
     from ._rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
     from ._rockpool import mismatch_generator as mismatch_generator
     from ._section import Section as Section
+    from ._sensitivity import Sensitivity as Sensitivity
+    from ._sensitivity import sensitivity as sensitivity
 
 _EXPORTS = {
     "_audit": ("AuditReport", "audit"),
     "_callback": ("MismatchCallback",),
     "_chip": ("freeze",),
+    "_compare": ("Comparison", "compare"),
     "_config": ("Config",),
     "_config_file": ("load_config",),
-    "_curve": ("RobustnessCurve", "Yield"),
+    "_curve": ("RobustnessCurve",),
     "_deviation": ("Deviation", "Gaussian"),
     "_errors": (
         "ConfigError",
@@ -53,11 +59,14 @@ _EXPORTS = {
         "PrototypeError",
         "StrengthError",
     ),
+    "_interval": ("Yield",),
     "_mismatch": ("Mismatch",),
     "_prototype": ("prototype",),
+    "_random": ("virtual_chip",),
     "_robustness": ("robustness_curve",),
     "_rockpool": ("attributes", "dynamic_mismatch_prototype", "frozen_mismatch_prototype", "mismatch_generator"),
     "_section": ("Section",),
+    "_sensitivity": ("Sensitivity", "sensitivity"),
 }
 _HOME = {name: room for room, names in _EXPORTS.items() for name in names}
 

@@ -19,8 +19,9 @@ from ._config import Config, MismatchConfig
 from ._curve import RobustnessCurve
 from ._errors import ConfigError, LimpetError, MetricError, MismatchNotApplied
 from ._mismatch import Recipe
+from ._monte_carlo import MonteCarlo, fetch
 from ._random import step_key
-from ._robustness import MetricFn, chip_metrics, curves_of
+from ._robustness import MetricFn, Strengths, chip_metrics, curves_of
 from .tensorboard import CurveWriter
 
 DEAD_AFTER = 10
@@ -36,10 +37,10 @@ class _Logged(NamedTuple):
 
 
 class _Evaluation(NamedTuple):
-    """An evaluation that may still be running on the device."""
+    """An evaluation that may still be running on the device: its rounds, each metrics by name."""
 
     step: int
-    values: dict[str, jax.Array]
+    rounds: list[dict[str, jax.Array]]
 
 
 class MismatchCallback:
@@ -96,6 +97,7 @@ class MismatchCallback:
         if metric_fn is None and "robustness" in config.model_fields_set:
             raise ConfigError("robustness: evaluations are configured, but the callback was given no metric_fn")
         self._config = config
+        self._loss_notes, self._metric_notes = ProbeNotes(), ProbeNotes()
         # With fresh chips the loss needs the deviated simulation parameters too, which no optimizer holds.
         self._nominal = _rockpool.nominal_attributes(model) if _rockpool.is_module(model) else None
         self._injected: list[tuple[MismatchConfig, Recipe]] = []
@@ -107,9 +109,9 @@ class MismatchCallback:
             _ = self._injected[0][1] | self._injected[1][1]  # refuses leaves that are selected twice
         self._metric_fn = metric_fn
         self._eval_batch = eval_batch
-        self._chip_recipe = config.chip_recipe(model) if metric_fn is not None else None
-        self._evaluate = jax.jit(self._traced_evaluation)
-        self._loss_notes, self._metric_notes = ProbeNotes(), ProbeNotes()
+        self._strengths_measured = self._engine = None
+        if metric_fn is not None:
+            self._strengths_measured, self._engine = self._build_engine(metric_fn, config.chip_recipe(model))
         self._injecting = self._audited = self._warned = False
         self._dead: dict[str, tuple[int, int]] = {}  # metric to (first step of NaN, steps since)
         self._logged: list[_Logged] = []
@@ -215,27 +217,26 @@ class MismatchCallback:
     def _whole(self, params: Any) -> Any:
         return params if self._nominal is None else _overlaid(self._nominal, params)
 
-    def _traced_evaluation(self, params: Any, batch: Any) -> dict[str, jax.Array]:
-        assert self._metric_fn is not None
-        assert self._chip_recipe is not None
-        metric_fn, paths, robustness = self._metric_fn, self._chip_recipe.paths, self._config.robustness
-        return chip_metrics(
-            lambda tree, batch: metric_fn(plant(tree, paths, self._metric_notes), batch),
-            self._chip_recipe,
-            self._whole(params),
-            batch,
-            jnp.asarray(robustness.sigmas),
-            chips=robustness.chips,
-            seed=self._chip_seed,
-            chunk=robustness.chunk,
-        )
+    def _build_engine(self, metric_fn: MetricFn, recipe: Recipe) -> tuple[Strengths, MonteCarlo]:
+        robustness = self._config.robustness
+        strengths = Strengths.at_sigmas(recipe, robustness.sigmas)
+
+        def probed_metric(tree: Any, batch: Any) -> Any:
+            return metric_fn(plant(tree, recipe.paths, self._metric_notes), batch)
+
+        chip_fn = chip_metrics(probed_metric, strengths.recipe, self._chip_seed, self._whole)
+        scales = jnp.asarray(strengths.scales)
+        return strengths, MonteCarlo(chip_fn, scales, chips=robustness.chips, chunk=robustness.chunk)
 
     @property
     def _chip_seed(self) -> int:
         return self._config.seed if self._config.robustness.seed is None else self._config.robustness.seed
 
     def _start_evaluation(self, step: int, params: Any) -> None:
-        self._evaluations.append(_Evaluation(step, self._evaluate(params, self._eval_batch)))
+        assert self._engine is not None
+        operands = (jax.tree.map(jnp.asarray, params), self._eval_batch)
+        rounds = list(self._engine.rounds(operands, 0, self._config.robustness.chips))
+        self._evaluations.append(_Evaluation(step, rounds))
         self._metric_notes.require_reached()
 
     def _audit_loss(self) -> None:
@@ -252,7 +253,7 @@ class MismatchCallback:
     def _write(self, wait: bool) -> None:
         """Write what the device has finished; with `wait`, everything."""
         logged, self._logged = _split(self._logged, lambda entry: wait or _ready(entry.metrics))
-        evaluations, self._evaluations = _split(self._evaluations, lambda entry: wait or _ready(entry.values))
+        evaluations, self._evaluations = _split(self._evaluations, lambda entry: wait or all(map(_ready, entry.rounds)))
         fetched = jax.device_get([dict(entry.metrics) for entry in logged])
         strengths = {tag: strength([entry.step for entry in logged]) for tag, strength in self._strengths.items()}
         for index, (entry, metrics) in enumerate(zip(logged, fetched, strict=True)):
@@ -280,9 +281,12 @@ class MismatchCallback:
 
     def _write_evaluation(self, evaluation: _Evaluation) -> None:
         assert self._metric_fn is not None
+        assert self._strengths_measured is not None
+        rounds = [fetch(found) for found in evaluation.rounds]
+        values = {name: np.concatenate([found[name] for found in rounds], axis=1) for name in rounds[0]}
         robustness = self._config.robustness
         self.curves = curves_of(
-            self._metric_fn, evaluation.values, robustness.sigmas, self._chip_seed, robustness.higher_is_better
+            self._metric_fn, values, self._strengths_measured, self._chip_seed, robustness.higher_is_better
         )
         for curve in self.curves.values():
             self._writer.curve(curve, evaluation.step, robustness.target)

@@ -142,7 +142,7 @@ class RobustnessConfig(Section):
     every_steps: Count = 500
     target: float | None = None
     higher_is_better: bool = True
-    chunk: Count = 10
+    chunk: Count | None = None
     targets: Targets | None = None
 
     @field_validator("sigmas")

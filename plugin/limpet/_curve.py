@@ -1,29 +1,18 @@
 """The robustness curve: a metric over sigma, with its spread over virtual chips. NumPy and SciPy only."""
 
+import json
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._errors import MetricError
+from ._interval import Yield, mean_interval, quantile_interval, yield_of
 
-
-@dataclass(frozen=True)
-class Yield:
-    """The fraction of chips that meet a target.
-
-    Attributes:
-        fraction: of the chips drawn.
-        low: lower end of the Clopper-Pearson interval for the fraction of all chips.
-        high: its upper end.
-        confidence: of that interval, 0.95 for 95%.
-    """
-
-    fraction: float
-    low: float
-    high: float
-    confidence: float
+Estimate = Literal["mean", "yield"] | float
+"""What an interval is of: the mean, the yield at a target, or a quantile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +24,12 @@ class RobustnessCurve:
 
     Attributes:
         metric: name of the metric.
-        sigmas: relative standard deviations, shape (strengths,).
+        sigmas: the strengths, shape (strengths,): relative standard deviations, or scales where `axis` says so.
         values: the metric of each chip, shape (strengths, chips); chip c is the same chip in every row.
         seed: of the chips; `limpet.freeze(..., seed=seed, chip=c)` rebuilds chip c.
         higher_is_better: True for an accuracy, False for a loss.
+        axis: "sigma", or "scale" where leaves deviate at different sigmas.
+        antithetic: chips 2k and 2k + 1 are virtual chip k and its mirror image.
 
     Raises:
         MetricError: the shapes do not fit, or there is no chip.
@@ -56,6 +47,8 @@ class RobustnessCurve:
     values: NDArray[np.float64]
     seed: int = 0
     higher_is_better: bool = True
+    axis: Literal["sigma", "scale"] = "sigma"
+    antithetic: bool = False
 
     def __post_init__(self) -> None:
         sigmas, values = np.asarray(self.sigmas, np.float64), np.asarray(self.values, np.float64)
@@ -95,21 +88,111 @@ class RobustnessCurve:
         """The metric of the worst chip at each sigma, shape (strengths,); infinite where a chip failed."""
         return self._ranked().min(axis=1) if self.higher_is_better else self._ranked().max(axis=1)
 
-    def yield_at(self, target: float, confidence: float = 0.95) -> list[Yield]:
-        """The fraction of chips that reach `target` at each sigma, with its Clopper-Pearson interval.
+    def worst_chip(self, sigma: float) -> int:
+        """The number of the chip that did worst at a sigma; `limpet.freeze(..., chip=it)` rebuilds it.
+
+        Raises:
+            MetricError: the curve has no such sigma, or its chips are antithetic (a mirror image has no number).
+        """
+        if self.antithetic:
+            raise MetricError("antithetic chips have no numbers of their own: measure without antithetic=True")
+        (rows,) = np.nonzero(np.isclose(self.sigmas, sigma))
+        if not rows.size:
+            raise MetricError(f"sigma = {sigma}: the curve has {', '.join(f'{value:g}' for value in self.sigmas)}")
+        row = self._ranked()[rows[0]]
+        return int(row.argmin() if self.higher_is_better else row.argmax())
+
+    def area(self) -> float:
+        """The area under the mean over the strengths, divided by their range: the mean metric over strengths.
+
+        Strengths may be in any order; for a single one, its mean.
+        """
+        order = np.argsort(self.sigmas, kind="stable")
+        sigmas, means = self.sigmas[order], self.mean()[order]
+        span = sigmas[-1] - sigmas[0]
+        return float(np.trapezoid(means, sigmas) / span) if span else float(means.mean())
+
+    def yield_at(
+        self, target: float, confidence: float = 0.95, method: Literal["exact", "wilson"] = "exact"
+    ) -> list[Yield]:
+        """The fraction of chips that reach `target` at each strength, with its interval.
 
         Args:
             target: a chip passes at this value or better.
             confidence: of the interval.
+            method: "exact" (Clopper and Pearson, 1934: covers at least as often as it says) or "wilson" (Wilson, 1927:
+                narrower, covers as often on average).
         """
-        from scipy.stats import binomtest
-
         passed = self._ranked() >= target if self.higher_is_better else self._ranked() <= target
-        results = []
-        for count in passed.sum(axis=1):
-            interval = binomtest(int(count), self.chips).proportion_ci(confidence, method="exact")
-            results.append(Yield(int(count) / self.chips, float(interval.low), float(interval.high), confidence))
-        return results
+        return [yield_of(int(count), self.chips, confidence, method) for count in passed.sum(axis=1)]
+
+    def interval(
+        self,
+        of: Estimate = "mean",
+        *,
+        confidence: float = 0.95,
+        method: Literal["t", "bootstrap"] = "t",
+        target: float | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the value for all chips of this kind lies, judging by those drawn.
+
+        Args:
+            of: "mean", "yield" (at `target`), or a quantile between 0 and 1.
+            confidence: of the interval.
+            method: for the mean: Student's t, or the bootstrap (percentiles of 2,000 resamples; fixed seed).
+            target: of the yield.
+
+        Returns:
+            Lower and upper ends, each of shape (strengths,). For the mean over the chips that did not fail (antithetic
+            pairs count as one); infinite where there are too few chips. For a quantile, the order statistics that
+            enclose it (distribution-free).
+
+        Raises:
+            MetricError: `of` is none of these, or a yield without target.
+        """
+        if of == "mean":
+            ends = [mean_interval(row, confidence, method) for row in self._independent()]
+        elif of == "yield":
+            if target is None:
+                raise MetricError("the interval of a yield needs a target")
+            ends = [(found.low, found.high) for found in self.yield_at(target, confidence)]
+        elif isinstance(of, float) and 0 < of < 1:
+            ends = [quantile_interval(row, of, confidence) for row in self._ranked()]
+        else:
+            raise MetricError(f"of = {of!r}: allowed are 'mean', 'yield' and a quantile between 0 and 1")
+        low, high = np.array(ends, np.float64).T
+        return low, high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain Python values, for JSON and the like; `RobustnessCurve(**it)` takes it back."""
+        return {
+            "metric": self.metric,
+            "sigmas": self.sigmas.tolist(),
+            "values": self.values.tolist(),
+            "seed": self.seed,
+            "higher_is_better": self.higher_is_better,
+            "axis": self.axis,
+            "antithetic": self.antithetic,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the curve as .npz (no pickle)."""
+        described = {name: value for name, value in self.to_dict().items() if name not in ("sigmas", "values")}
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, sigmas=self.sigmas, values=self.values, described=np.array(json.dumps(described)))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            MetricError: the file is missing, or holds no curve.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(sigmas=file["sigmas"], values=file["values"], **json.loads(str(file["described"])))
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise MetricError(f"{path}: holds no robustness curve ({error})") from None
 
     def plot(self, ax: Any = None, label: str | None = None) -> Any:
         """Draw mean (line), 5th to 95th percentile (band) and worst chip (dotted) with matplotlib; returns the axes.
@@ -128,7 +211,9 @@ class RobustnessCurve:
         ax.fill_between(sigmas, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
         worst = self.worst()[order]
         ax.plot(sigmas, np.where(np.isfinite(worst), worst, np.nan), ":", color=line.get_color())
-        ax.set_xlabel("mismatch sigma (relative standard deviation)")
+        ax.set_xlabel(
+            "mismatch sigma (relative standard deviation)" if self.axis == "sigma" else "scale on each leaf's sigma"
+        )
         ax.set_ylabel(self.metric)
         ax.set_title(f"{self.chips} virtual chips; band: 5th to 95th percentile; dotted: worst chip", fontsize="medium")
         ax.grid(alpha=0.3)
@@ -138,6 +223,13 @@ class RobustnessCurve:
     def _ranked(self) -> NDArray[np.float64]:
         """The values, with failed chips at the bad end."""
         return np.where(np.isfinite(self.values), self.values, -np.inf if self.higher_is_better else np.inf)
+
+    def _independent(self) -> list[NDArray[np.float64]]:
+        """For each strength, values of chips that did not fail and are independent of one another."""
+        values = self.values
+        if self.antithetic:
+            values = values.reshape(len(values), -1, 2).mean(axis=2)
+        return [row[np.isfinite(row)] for row in values]
 
     def _over_finite(self, statistic: Any) -> NDArray[np.float64]:
         finite = [row[np.isfinite(row)] for row in self.values]

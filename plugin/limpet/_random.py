@@ -31,7 +31,10 @@ def step_key(seed: int, step: ArrayLike) -> jax.Array:
 
 
 def chip_key(seed: int, chip: ArrayLike) -> jax.Array:
-    """The key of one virtual chip; `chip` may be traced. Shape ().
+    """The key of one virtual chip, public as `limpet.virtual_chip`; `chip` may be traced. Shape ().
+
+    `mismatch(limpet.virtual_chip(seed, chip), tree)` is that chip: the same that `limpet.freeze` builds, and that a
+    robustness curve of that seed shows under that number.
 
     Chips and steps are separate streams: a network trained on a fresh chip at each of its first 100 steps has not
     seen virtual chips 0-99, on which it is measured.
@@ -46,3 +49,6 @@ def leaf_key(key: jax.Array, hashed_path: ArrayLike) -> jax.Array:
 
 def _stream(seed: int, name: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), jnp.uint32(path_hash(name)))
+
+
+virtual_chip = chip_key

@@ -1,18 +1,22 @@
-"""Monte Carlo: the metric of a network on many virtual chips, in one compiled function."""
+"""Robustness curves: a metric of a network over sigma, on many virtual chips."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.sharding import Mesh
 
-from ._curve import RobustnessCurve
+from ._curve import Estimate, RobustnessCurve
 from ._deviation import checked_strength
 from ._errors import MetricError
 from ._mismatch import Recipe
+from ._monte_carlo import ChipFn, MonteCarlo, fetch
 from ._paths import leaves_by_path
+from ._progress import progress_bar
 from ._random import chip_key
 
 MetricFn = Callable[[Any, Any], Any]
@@ -21,112 +25,122 @@ MetricFn = Callable[[Any, Any], Any]
 BARE = ""
 """Stands for the name of a metric that came without one; `curves_of` calls it by its function's name."""
 
+FIRST_CHIPS = 64  # chips="auto" looks at the interval for the first time after so many, then doubles
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """The strengths of a curve, and how a recipe is called to have them.
+
+    Attributes:
+        recipe: the recipe to call.
+        scales: what to call it with, one for each strength.
+        sigmas: what stands on the curve's axis: relative standard deviations; the scales themselves where leaves
+            deviate at different sigmas.
+        axis: which of the two that is.
+    """
+
+    recipe: Recipe
+    scales: tuple[float, ...]
+    sigmas: tuple[float, ...]
+    axis: Literal["sigma", "scale"] = "sigma"
+
+    @classmethod
+    def at_sigmas(cls, recipe: Recipe, sigmas: Sequence[float]) -> "Strengths":
+        """All selected leaves at the same relative standard deviations."""
+        checked = _checked_strengths("sigmas", sigmas)
+        return cls(recipe.with_sigma(1.0), checked, checked)
+
+    @classmethod
+    def at_scales(cls, recipe: Recipe, scales: Sequence[float]) -> "Strengths":
+        """Each leaf at multiples of its own sigma."""
+        checked = _checked_strengths("scales", scales)
+        own = {recipe.sigma(path) for path in recipe.paths}
+        if len(own) > 1:
+            return cls(recipe, checked, checked, "scale")
+        (sigma,) = own
+        return cls(recipe, checked, tuple(scale * sigma for scale in checked))
+
 
 def chip_metrics(
-    metric_fn: MetricFn,
-    mismatch: Recipe,
-    tree: Any,
-    batch: Any,
-    sigmas: jax.Array,
-    *,
-    chips: int,
-    seed: int,
-    chunk: int,
-) -> dict[str, jax.Array]:
-    """The metric of each chip at each sigma: the traced body that one `jit` compiles for all of them.
+    metric_fn: MetricFn, recipe: Recipe, seed: int, rebuild: Callable[[Any], Any], antithetic: bool = False
+) -> ChipFn:
+    """What the engine evaluates for a metric: `(chip number, scale, (operand, batch))` to scalars by name.
 
     Args:
-        metric_fn: see `MetricFn`; jittable.
-        mismatch: who deviates, and by which distribution; its own sigmas are replaced by `sigmas`.
-        tree: nominal values.
-        batch: handed to `metric_fn`.
-        sigmas: shape (strengths,).
-        chips: number of virtual chips, the first ones of `seed`.
+        metric_fn: see `MetricFn`.
+        recipe: who deviates; called with the scale.
         seed: of the chips.
-        chunk: how many chips are evaluated at once.
-
-    Returns:
-        Arrays of shape (strengths, chips) by metric name; by `BARE` where `metric_fn` gives a bare scalar.
+        rebuild: makes the whole tree of nominal values from the operand.
+        antithetic: numbers 2k and 2k + 1 are chip k and its mirror image, the same draw with the opposite sign.
     """
-    unit = mismatch.with_sigma(1.0)
-    chunk = min(chunk, chips)
-    rounds = -(-chips // chunk)  # the last round is filled up with further chips: one body to compile, not two
-    strengths = jnp.repeat(sigmas, rounds)
-    numbers = jnp.tile(jnp.arange(rounds * chunk, dtype=jnp.uint32).reshape(rounds, chunk), (len(sigmas), 1))
 
-    def one_chip(chip: jax.Array, sigma: jax.Array) -> dict[str, jax.Array]:
-        return _named_scalars(metric_fn(unit(chip_key(seed, chip), tree, sigma), batch))
+    def chip_fn(number: jax.Array, scale: jax.Array, operands: tuple[Any, Any]) -> dict[str, jax.Array]:
+        operand, batch = operands
+        if antithetic:
+            scale = scale * jnp.where(number % 2, -1.0, 1.0).astype(scale.dtype)
+            number = number // 2
+        return named_scalars(metric_fn(recipe(chip_key(seed, number), rebuild(operand), scale), batch))
 
-    # Chips are mapped inside, strengths outside: with one strength a round a chip's values are those of `freeze`, to
-    # the last bit.
-    def one_round(round_: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
-        sigma, chips_ = round_
-        return jax.vmap(one_chip, in_axes=(0, None))(chips_, sigma)
-
-    values = jax.lax.map(one_round, (strengths, numbers))
-    return {name: found.reshape(len(sigmas), rounds * chunk)[:, :chips] for name, found in values.items()}
+    return chip_fn
 
 
-@overload
-def robustness_curve(
-    metric_fn: Callable[[Any, Any], ArrayLike],
-    tree: Any,
-    mismatch: Recipe,
-    *,
-    sigmas: Sequence[float],
-    chips: int = 100,
-    seed: int = 0,
-    batch: Any = None,
-    chunk: int = 10,
-    higher_is_better: bool = True,
-) -> RobustnessCurve: ...
-@overload
-def robustness_curve(
-    metric_fn: Callable[[Any, Any], Mapping[str, ArrayLike]],
-    tree: Any,
-    mismatch: Recipe,
-    *,
-    sigmas: Sequence[float],
-    chips: int = 100,
-    seed: int = 0,
-    batch: Any = None,
-    chunk: int = 10,
-    higher_is_better: bool = True,
-) -> dict[str, RobustnessCurve]: ...
 def robustness_curve(
     metric_fn: MetricFn,
     tree: Any,
     mismatch: Recipe,
     *,
-    sigmas: Sequence[float],
-    chips: int = 100,
+    sigmas: Sequence[float] | None = None,
+    scales: Sequence[float] | None = None,
+    chips: int | Literal["auto"] = 100,
     seed: int = 0,
     batch: Any = None,
-    chunk: int = 10,
+    batches: Iterable[Any] | None = None,
+    precision: float = 0.01,
+    estimate: Estimate = "mean",
+    target: float | None = None,
+    max_chips: int = 10_000,
+    antithetic: bool = False,
+    mesh: Mesh | None = None,
+    chunk: int | None = None,
+    progress: bool | None = None,
     higher_is_better: bool = True,
-) -> RobustnessCurve | dict[str, RobustnessCurve]:
+) -> Any:
     """Measure a network on many virtual chips.
 
-    Chip c is the same chip at every sigma, in every call and for every network with the same leaf paths, so that
-    curves differ because networks do (common random numbers).
+    Chip c is the same chip at every strength, in every call and for every network with the same leaf paths (common
+    random numbers): curves differ because networks do, and `limpet.compare` can pair them.
 
     Args:
         metric_fn: `metric_fn(tree, batch)`, jittable, giving a scalar or a dict of scalars.
         tree: the tree of nominal values.
-        mismatch: which leaves deviate, and by which distribution; strengths come from `sigmas`.
-        sigmas: relative standard deviations, each finite and >= 0.
-        chips: number of virtual chips.
+        mismatch: which leaves deviate, and by which distribution.
+        sigmas: strengths as relative standard deviations, the same for every leaf; finite and >= 0, in any order, may
+            repeat. Give these or `scales`.
+        scales: strengths as multiples of each leaf's own sigma.
+        chips: number of virtual chips; "auto" draws on until the interval is narrow enough.
         seed: of the chips.
-        batch: handed to `metric_fn`.
-        chunk: how many chips are evaluated at once; more is faster until memory is short.
+        batch: handed to `metric_fn`; a pytree of arrays.
+        batches: in place of `batch`, the batches of a test set larger than memory: the metric is the mean over them,
+            each weighted by its count (the leading axis of its first array). Batches of one size compile once.
+        precision: with chips="auto", half the width of the 95% interval to be reached at every strength.
+        estimate: with chips="auto", of what: "mean", "yield" (at `target`), or a quantile such as 0.05.
+        target: of that yield.
+        max_chips: with chips="auto", the budget.
+        antithetic: draw chips in pairs of opposite sign, which cancels what is linear in the deviation: chips 2k and
+            2k + 1 of the curve are virtual chip k and its mirror image.
+        mesh: a JAX mesh whose devices share the chips, perhaps those of several processes; same values.
+        chunk: how many chips go to the device at a time; sets how often progress moves, never a result.
+        progress: show a bar; None: where standard error is a terminal.
         higher_is_better: True for an accuracy, False for a loss.
 
     Returns:
-        The curve; curves by name where the metric gives a dict.
+        A `RobustnessCurve`; a dict of them by name where the metric gives a dict. After Ctrl-C: the chips evaluated so
+        far, with a warning (not with `batches`, where no chip is complete before the last of them).
 
     Raises:
-        MetricError: no sigma, no chip, or a metric that gives no scalar.
-        StrengthError: a sigma that is negative, NaN or infinite.
+        MetricError: no strength, no chip, an empty batch, a metric that gives no scalar, or options that contradict.
+        StrengthError: a strength that is negative, NaN or infinite.
         PrototypeError: recipe and tree do not fit.
 
     Example:
@@ -137,35 +151,76 @@ def robustness_curve(
         >>> curve.values.shape, curve.std().round(2).tolist()
         ((2, 200), [0.0, 0.05])
     """
-    sigmas = [checked_strength(sigma, f"sigmas[{index}]") for index, sigma in enumerate(sigmas)]
-    for name, value, least in (("sigmas", len(sigmas), 1), ("chips", chips, 1), ("chunk", chunk, 1)):
-        if value < least:
-            raise MetricError(f"{name}: at least {least} is needed, got {value}")
+    auto, budget = chips == "auto", max_chips if chips == "auto" else chips
+    _check_counts(chips=budget, chunk=chunk)
+    _check_options(auto, antithetic and budget % 2 == 1, batch, batches, estimate, target)
+    if (sigmas is None) == (scales is None):
+        raise MetricError("give either sigmas or scales: the strengths of the curve")
+    strengths = Strengths.at_sigmas(mismatch, sigmas) if scales is None else Strengths.at_scales(mismatch, scales)  # pyright: ignore[reportArgumentType]
+
+    # Only what deviates is an operand: the rest (Python floats and functions among it) is constant.
     leaves, structure = leaves_by_path(tree)
+    selected = {path: jnp.asarray(leaves[path]) for path in mismatch.paths if path in leaves}
 
-    @jax.jit
-    def evaluate(selected: dict[str, jax.Array], batch: Any) -> dict[str, jax.Array]:
-        whole = structure.unflatten({**leaves, **selected}.values())
-        return chip_metrics(metric_fn, mismatch, whole, batch, jnp.asarray(sigmas), chips=chips, seed=seed, chunk=chunk)
+    def rebuild(operand: dict[str, jax.Array]) -> Any:
+        return structure.unflatten({**leaves, **operand}.values())
 
-    values = evaluate({path: jnp.asarray(leaves[path]) for path in mismatch.paths if path in leaves}, batch)
-    curves = curves_of(metric_fn, values, sigmas, seed, higher_is_better)
-    return next(iter(curves.values())) if BARE in values else curves
+    engine = MonteCarlo(
+        chip_metrics(metric_fn, strengths.recipe, seed, rebuild, antithetic),
+        jnp.asarray(strengths.scales),
+        chips=min(budget, FIRST_CHIPS) if auto else budget,
+        chunk=chunk,
+        mesh=mesh,
+    )
+
+    def curves(values: dict[str, np.ndarray]) -> dict[str, RobustnessCurve]:
+        return curves_of(metric_fn, values, strengths, seed, higher_is_better, antithetic)
+
+    parts: list[dict[str, np.ndarray]] = []
+    done, goal = 0, min(budget, FIRST_CHIPS) if auto else budget
+    with progress_bar("virtual chips", budget, progress) as advance:
+        while True:
+            part = _evaluated(engine, selected, batch, batches, done, goal - done, advance)
+            parts.append(part)
+            done += next(iter(part.values())).shape[1]
+            found = curves({name: np.concatenate([part[name] for part in parts], axis=1) for name in part})
+            interrupted = done < goal
+            if interrupted or done == budget:
+                break
+            if all(_is_precise(curve, precision, estimate, target) for curve in found.values()):
+                break
+            goal = min(budget, 2 * goal)
+    if interrupted:
+        warnings.warn(f"interrupted: the curve holds the {done} chips evaluated so far", stacklevel=2)
+    return next(iter(found.values())) if BARE in parts[0] else found
 
 
 def curves_of(
-    metric_fn: MetricFn, values: dict[str, Any], sigmas: Sequence[float], seed: int, higher_is_better: bool
+    metric_fn: MetricFn,
+    values: dict[str, Any],
+    strengths: Strengths,
+    seed: int,
+    higher_is_better: bool,
+    antithetic: bool = False,
 ) -> dict[str, RobustnessCurve]:
-    """The curves by metric name, from what `chip_metrics` gave."""
+    """The curves by metric name, from the engine's values."""
     own_name = getattr(metric_fn, "__name__", "metric")
-    names = {name: name or ("metric" if own_name == "<lambda>" else own_name) for name in values}
+    bare = "metric" if own_name == "<lambda>" else own_name
+    sigmas = np.array(strengths.sigmas)
     return {
-        names[name]: RobustnessCurve(names[name], np.asarray(sigmas), np.asarray(found), seed, higher_is_better)
+        name or bare: RobustnessCurve(
+            name or bare, sigmas, np.asarray(found), seed, higher_is_better, strengths.axis, antithetic
+        )
         for name, found in values.items()
     }
 
 
-def _named_scalars(result: Any) -> dict[str, jax.Array]:
+def named_scalars(result: Any) -> dict[str, jax.Array]:
+    """What a metric function gave, as scalars by name.
+
+    Raises:
+        MetricError: it is no scalar and no dict of scalars.
+    """
     named = result if isinstance(result, dict) else {BARE: result}
     if not named:
         raise MetricError("the metric function gave an empty dict: it gives a scalar or a dict of scalars")
@@ -176,3 +231,91 @@ def _named_scalars(result: Any) -> dict[str, jax.Array]:
                 f"metric {name!r} has shape {shape}: a metric function gives one number for one chip, or a dict of such"
             )
     return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in named.items()}
+
+
+def _evaluated(
+    engine: MonteCarlo,
+    selected: Any,
+    batch: Any,
+    batches: Iterable[Any] | None,
+    first: int,
+    chips: int,
+    advance: Callable[[int], None],
+) -> dict[str, np.ndarray]:
+    """The values of some chips; after an interrupt, of the first of them."""
+    if batches is None:
+        rounds: list[dict[str, np.ndarray]] = []
+        try:
+            for values in _ahead(engine.rounds((selected, _checked_batch(batch)), first, chips)):
+                rounds.append(fetch(values))
+                advance(next(iter(rounds[-1].values())).shape[1])
+        except KeyboardInterrupt:
+            if not rounds:
+                raise
+        return {name: np.concatenate([values[name] for values in rounds], axis=1) for name in rounds[0]}
+
+    sums: dict[str, np.ndarray] = {}
+    total = 0
+    for part in batches:
+        count = _count_of(part)
+        rounds = [fetch(values) for values in _ahead(engine.rounds((selected, part), first, chips))]
+        for name in rounds[0]:
+            values = np.concatenate([found[name] for found in rounds], axis=1).astype(np.float64)
+            sums[name] = sums.get(name, 0.0) + count * values
+        total += count
+    if not total:
+        raise MetricError("batches: there is none, so there is nothing to measure")
+    advance(chips)
+    return {name: values / total for name, values in sums.items()}
+
+
+def _ahead(rounds: Iterator[Any]) -> Iterator[Any]:
+    """The same rounds, each handed out when the next one has been started: the device is never left waiting."""
+    waiting = next(rounds)
+    for started in rounds:
+        yield waiting
+        waiting = started
+    yield waiting
+
+
+def _is_precise(curve: RobustnessCurve, precision: float, estimate: Estimate, target: float | None) -> bool:
+    low, high = curve.interval(estimate, target=target)
+    return bool(np.all((high - low) / 2 <= precision))
+
+
+def _checked_strengths(name: str, strengths: Sequence[float]) -> tuple[float, ...]:
+    checked = tuple(checked_strength(value, f"{name}[{index}]") for index, value in enumerate(strengths))
+    if not checked:
+        raise MetricError(f"{name}: at least 1 is needed, got 0")
+    return checked
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise MetricError(f"{name}: at least 1 is needed, got {value}")
+
+
+def _check_options(
+    auto: bool, odd_pairs: bool, batch: Any, batches: Iterable[Any] | None, estimate: Estimate, target: float | None
+) -> None:
+    if odd_pairs:
+        raise MetricError("antithetic chips come in pairs: give an even number of chips")
+    if batch is not None and batches is not None:
+        raise MetricError("give either batch or batches, not both")
+    if auto and estimate == "yield" and target is None:
+        raise MetricError("estimate='yield' needs a target")
+    if auto and batches is not None and iter(batches) is batches:
+        raise MetricError("chips='auto' may go over the batches more than once: give a list or another re-iterable")
+
+
+def _count_of(batch: Any) -> int:
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(_checked_batch(batch)) if np.shape(leaf)]
+    return shapes[0][0] if shapes else 1
+
+
+def _checked_batch(batch: Any) -> Any:
+    for leaf in jax.tree.leaves(batch):
+        if 0 in np.shape(leaf):
+            raise MetricError(f"an empty batch (an array of shape {np.shape(leaf)}): there is nothing to measure")
+    return batch

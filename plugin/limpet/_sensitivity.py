@@ -1,0 +1,213 @@
+"""Sensitivity: which leaf's mismatch costs the metric, and how much."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from numpy.typing import NDArray
+
+from ._errors import MetricError, PrototypeError
+from ._mismatch import Recipe
+from ._monte_carlo import MonteCarlo, fetch
+from ._paths import leaves_by_path, listing
+from ._progress import progress_bar
+from ._random import chip_key
+from ._robustness import BARE, MetricFn, named_scalars
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """What each group of leaves costs; prints as a ranked table.
+
+    Attributes:
+        groups: their names.
+        nominal: the metric without mismatch.
+        everything: the metric of each chip with all groups deviating, shape (chips,).
+        alone: with one group deviating at a time, shape (groups, chips).
+        without: with all groups but one deviating, shape (groups, chips).
+        first_order: standard deviation over chips of the first-order change, gradient times deviation, of the
+            differentiable function asked for, shape (groups,).
+        higher_is_better: True for an accuracy, False for a loss.
+    """
+
+    groups: tuple[str, ...]
+    nominal: float
+    everything: NDArray[np.float64]
+    alone: NDArray[np.float64]
+    without: NDArray[np.float64]
+    first_order: NDArray[np.float64]
+    higher_is_better: bool
+
+    def cost(self) -> NDArray[np.float64]:
+        """How much worse the metric gets, on average over chips, if a group alone deviates, shape (groups,)."""
+        return self._sign() * (self.nominal - self.alone.mean(axis=1))
+
+    def saved(self) -> NDArray[np.float64]:
+        """How much better it gets if, of everything, only that group did not deviate, shape (groups,)."""
+        return self._sign() * (self.without.mean(axis=1) - self.everything.mean())
+
+    def ranking(self) -> list[tuple[str, float, float, float]]:
+        """Rows of (group, cost, saved, first order), the costliest first."""
+        rows = zip(self.groups, self.cost().tolist(), self.saved().tolist(), self.first_order.tolist(), strict=True)
+        return sorted(rows, key=lambda row: -row[1])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw cost and saving of each group as bars with matplotlib, the costliest on top; returns the axes."""
+        from matplotlib.figure import Figure
+
+        rows = self.ranking()[::-1]
+        if ax is None:
+            ax = Figure(figsize=(6, 1 + 0.28 * len(rows)), dpi=120, layout="constrained").add_subplot()
+        places = np.arange(len(rows))
+        ax.barh(places + 0.2, [row[1] for row in rows], height=0.4, label="cost if it alone deviates")
+        ax.barh(places - 0.2, [row[2] for row in rows], height=0.4, label="saved if all but it deviate")
+        ax.set_yticks(places, [row[0] for row in rows])
+        ax.set_xlabel("change of the metric")
+        ax.grid(alpha=0.3, axis="x")
+        ax.legend(frameon=False, loc="lower right")
+        return ax
+
+    def __str__(self) -> str:
+        width = max(len("leaves"), *(len(group) for group in self.groups))
+        lines = [f"{'leaves':{width}}      cost     saved  first order"]
+        lines += [
+            f"{group:{width}}  {cost:8.4g}  {saved:8.4g}  {first:11.4g}" for group, cost, saved, first in self.ranking()
+        ]
+        return "\n".join(lines)
+
+    def _sign(self) -> int:
+        return 1 if self.higher_is_better else -1
+
+
+def sensitivity(
+    metric_fn: MetricFn,
+    tree: Any,
+    mismatch: Recipe,
+    *,
+    sigma: float | None = None,
+    chips: int = 100,
+    seed: int = 0,
+    batch: Any = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    gradient_of: MetricFn | None = None,
+    mesh: Mesh | None = None,
+    chunk: int | None = None,
+    progress: bool | None = None,
+    higher_is_better: bool = True,
+) -> Sensitivity:
+    """Find which leaves cost the metric: one group deviating at a time, all but one, and to first order.
+
+    All of them are measured on the same virtual chips; for a DynapSim this says which bias current matters.
+
+    Args:
+        metric_fn: `metric_fn(tree, batch)`, jittable, giving one scalar.
+        tree: the tree of nominal values.
+        mismatch: which leaves deviate, and by which distribution.
+        sigma: relative standard deviation of every leaf; None: each leaf's own.
+        chips: number of virtual chips.
+        seed: of the chips.
+        batch: handed to `metric_fn`.
+        groups: name to path globs; None, and leaves that no glob matches: each leaf is a group of its own.
+        gradient_of: a differentiable function of the same form for the first-order estimate, such as the loss where the
+            metric counts; None: the metric itself.
+        mesh: see `limpet.robustness_curve`, as are the following.
+        chunk: how many chips go to the device at a time.
+        progress: show a bar; None: where standard error is a terminal.
+        higher_is_better: True for an accuracy, False for a loss.
+
+    Raises:
+        PrototypeError: a glob matches no leaf that deviates, or a leaf is in two groups.
+        MetricError: the metric gives no scalar.
+
+    Example:
+        >>> import limpet
+        >>> params = {"a": jnp.ones(50), "b": jnp.ones(50)}
+        >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("*", True)), limpet.Gaussian(sigma=0.1))
+        >>> def error(tree, _):
+        ...     return ((tree["a"] - 1) ** 2).mean() + 4 * ((tree["b"] - 1) ** 2).mean()
+        >>> found = sensitivity(error, params, mismatch, chips=50, higher_is_better=False)
+        >>> [group for group, *_ in found.ranking()]
+        ['b', 'a']
+    """
+    recipe = mismatch if sigma is None else mismatch.with_sigma(sigma)
+    if chips < 1:
+        raise MetricError(f"chips: at least 1 is needed, got {chips}")
+    leaves, structure = leaves_by_path(tree)
+    selected = {path: jnp.asarray(leaves[path]) for path in recipe.paths if path in leaves}
+    group_of = _grouped(selected, groups)
+    names = tuple(dict.fromkeys(group_of.values()))
+    index = {name: place for place, name in enumerate(names)}
+
+    def rebuild(operand: dict[str, jax.Array]) -> Any:
+        return structure.unflatten({**leaves, **operand}.values())
+
+    def drawn(number: jax.Array, operand: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        deviated, _ = leaves_by_path(recipe(chip_key(seed, number), rebuild(operand)))
+        return {path: deviated[path] for path in operand}
+
+    def masked(number: jax.Array, mask: jax.Array, operands: tuple[Any, Any]) -> dict[str, jax.Array]:
+        operand, batch = operands
+        chip = {
+            path: jnp.where(mask[index[group_of[path]]], value, operand[path])
+            for path, value in drawn(number, operand).items()
+        }
+        return _one_scalar(metric_fn(rebuild(chip), batch))
+
+    def to_first_order(number: jax.Array, place: jax.Array, operands: tuple[Any, Any]) -> dict[str, jax.Array]:
+        (operand, slopes), _ = operands
+        changes = jnp.zeros(len(names), jnp.result_type(float))
+        for path, value in drawn(number, operand).items():
+            moved = (value - operand[path]).astype(changes.dtype) * slopes[path].astype(changes.dtype)
+            changes = changes.at[index[group_of[path]]].add(moved.sum())
+        return {BARE: changes[place]}
+
+    slopes = jax.jit(jax.grad(lambda operand: _one_scalar((gradient_of or metric_fn)(rebuild(operand), batch))[BARE]))(
+        selected
+    )
+    each = np.eye(len(names), dtype=bool)
+    masks = np.concatenate([np.zeros((1, len(names)), bool), np.ones((1, len(names)), bool), each, ~each])
+    engine = MonteCarlo(masked, jnp.asarray(masks), chips=chips, chunk=chunk, mesh=mesh)
+    linear = MonteCarlo(to_first_order, jnp.arange(len(names)), chips=chips, chunk=chunk, mesh=mesh)
+    with progress_bar("sensitivity", chips, progress) as advance:
+        rounds = []
+        for found in engine.rounds((selected, batch), 0, chips):
+            rounds.append(fetch(found)[BARE].astype(np.float64))
+            advance(rounds[-1].shape[1])
+    changes = [fetch(found)[BARE] for found in linear.rounds(((selected, slopes), None), 0, chips)]
+    values = np.concatenate(rounds, axis=1)
+    return Sensitivity(
+        groups=names,
+        nominal=float(values[0, 0]),
+        everything=values[1],
+        alone=values[2 : 2 + len(names)],
+        without=values[2 + len(names) :],
+        first_order=np.concatenate(changes, axis=1).astype(np.float64).std(axis=1),
+        higher_is_better=higher_is_better,
+    )
+
+
+def _one_scalar(result: Any) -> dict[str, jax.Array]:
+    named = named_scalars(result)
+    if set(named) != {BARE}:
+        raise MetricError(f"sensitivity is of one metric, the function gave a dict of {', '.join(named)}")
+    return named
+
+
+def _grouped(selected: Mapping[str, Any], groups: Mapping[str, Sequence[str]] | None) -> dict[str, str]:
+    group_of: dict[str, str] = {}
+    for name, globs in (groups or {}).items():
+        for glob in [globs] if isinstance(globs, str) else globs:
+            matches = [path for path in selected if fnmatchcase(path, glob)]
+            if not matches:
+                raise PrototypeError(
+                    f"groups['{name}']: '{glob}' matches no leaf that deviates; those are: {listing(selected)}"
+                )
+            for path in matches:
+                if group_of.setdefault(path, name) != name:
+                    raise PrototypeError(f"leaf '{path}' is in the groups '{group_of[path]}' and '{name}'")
+    return {path: group_of.get(path, path) for path in selected}
