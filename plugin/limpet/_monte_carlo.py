@@ -18,8 +18,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the metrics of one chip in one case, scalars by name."""
 
-WIDEST = {"cpu": 32, "accelerator": 256}  # chips in a tile; wider gains little and leaves several devices idle
-CPU_TILE_BYTES = 16 * 2**20  # about what the caches hold: beyond it a CPU gets slower
+FIRST_WIDTH = 32
+WIDEST = {"cpu": 128, "accelerator": 1024}  # chips in a tile; wider gains little and leaves several devices idle
+CPU_TILE_BYTES = 8 * 2**20  # about what the caches hold: beyond it a CPU gets slower
 ACCELERATOR_SHARE = 0.25  # of the device's memory
 ROUNDS = 16  # how often progress moves, unless the user says otherwise
 
@@ -79,12 +80,14 @@ class MonteCarlo:
 
         Neither the number of chips nor that of devices enters, so that no value depends on them.
         """
-        self._width = WIDEST["cpu" if _platform() == "cpu" else "accelerator"]
+        self._width = FIRST_WIDTH
         program = self._lower(operands, None)
-        fitting = self._width * _tile_bytes() / max(_temporary_bytes(program), 1)
-        if fitting >= self._width:
+        fitting = 2 ** int(np.log2(max(FIRST_WIDTH * _tile_bytes() / max(_temporary_bytes(program), 1), 1)))
+        fitting = min(fitting, WIDEST["cpu" if _platform() == "cpu" else "accelerator"])
+        # A tile twice as wide is not worth compiling again.
+        if FIRST_WIDTH <= fitting <= 2 * FIRST_WIDTH:
             return program if self._mesh is None else None
-        self._width = 2 ** int(np.log2(max(fitting, 1)))
+        self._width = fitting
         return None
 
     def _lower(self, operands: Any, mesh: Mesh | None) -> Any:
