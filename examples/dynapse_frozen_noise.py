@@ -93,13 +93,14 @@ def build_network(config: TrainConfig, seed: int) -> Any:
     return Sequential(LinearJax((config.channels, neurons), has_bias=False), DynapSim((neurons, neurons), has_rec=True))
 
 
-def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[], None]) -> limpet.RobustnessCurve:
-    """The user's own loop, with Limpet's three lines; returns the trained network's robustness curve."""
-    settings = config.train
+def loss_and_accuracy(
+    net: Any, classes: int
+) -> tuple[Callable[[Any, Any], jax.Array], Callable[[Any, Any], jax.Array]]:
+    """Both of (tree, batch), read out by the mean spike count of each class's neurons."""
 
     def logits(tree: Any, rasters: jax.Array) -> jax.Array:
         spikes, _, _ = net.set_attributes(tree).reset_state()(rasters)
-        return spikes.sum(axis=1).reshape(len(rasters), settings.classes, -1).mean(axis=-1)
+        return spikes.sum(axis=1).reshape(len(rasters), classes, -1).mean(axis=-1)
 
     def loss_fn(tree: Any, batch: Any) -> jax.Array:
         rasters, labels = batch
@@ -109,17 +110,32 @@ def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[],
         rasters, labels = batch
         return (logits(tree, rasters).argmax(axis=-1) == labels).mean()
 
+    return loss_fn, accuracy
+
+
+def build_optimizer(learning_rate: float, steps: int) -> optax.GradientTransformation:
+    """Adam as a DynapSim under mismatch needs it.
+
+    Its gradients are about 1e-7: Adam's usual eps of 1e-8 would swamp them. Gaussian mismatch of sigma 0.2 and more now
+    and then draws a chip that hardly works, with a gradient of any size, or NaN: all are brought to one length, lest
+    one freezes Adam's second moment, and NaN steps are skipped.
+    """
+    schedule = optax.cosine_decay_schedule(learning_rate, steps, alpha=0.1)
+    adam = optax.chain(optax.normalize_by_update_norm(), optax.adam(schedule, eps=1e-16))
+    return optax.apply_if_finite(adam, max_consecutive_errors=100)
+
+
+def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[], None]) -> limpet.RobustnessCurve:
+    """The user's own loop, with Limpet's three lines; returns the trained network's robustness curve."""
+    settings = config.train
+
     # Limpet, line 1 of 3: one chip, where the configuration names one.
     net = limpet.freeze(net, config.frozen)
+    loss_fn, accuracy = loss_and_accuracy(net, settings.classes)
     # Line 2 of 3: who deviates, how, and what is measured.
     callback = limpet.MismatchCallback(net, config, metric_fn=accuracy, eval_batch=data.test_set(config.seed))
 
-    # DynapSim's gradients are about 1e-7: Adam's usual eps of 1e-8 would swamp them. Gaussian mismatch of this strength
-    # now and then draws a chip that hardly works, with a gradient of any size, or NaN: all are brought to one length,
-    # lest one freezes Adam's second moment, and NaN steps are skipped.
-    schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps, alpha=0.1)
-    adam = optax.chain(optax.normalize_by_update_norm(), optax.adam(schedule, eps=1e-16))
-    optimizer = optax.apply_if_finite(adam, max_consecutive_errors=100)
+    optimizer = build_optimizer(settings.learning_rate, settings.steps)
     params = jax.tree.map(jnp.float32, net.parameters())
     opt_state = optimizer.init(params)
 

@@ -1,0 +1,109 @@
+"""Sensitivity: against a function whose answer is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import limpet
+
+PARAMS = {"strong": jnp.ones(10), "weak": jnp.ones(10), "unused": jnp.ones(10), "still": jnp.ones(3)}
+MISMATCH = limpet.Mismatch({"strong": True, "weak": True, "unused": True, "still": False}, limpet.Gaussian(0.1))
+
+
+def error(tree, scale):
+    return scale * (3 * tree["strong"].sum() + tree["weak"].sum() - 40) ** 2 + 3 * tree["strong"].sum()
+
+
+@pytest.fixture(scope="module")
+def found():
+    return limpet.sensitivity(
+        error, PARAMS, MISMATCH, chips=2000, batch=jnp.float32(1.0), higher_is_better=False, chunk=700
+    )
+
+
+def test_cost_and_saving_are_the_known_ones(found):
+    # E[(3 a + b)^2] with variances 10 * 0.01 each: 0.9 from the strong leaf, 0.1 from the weak one; 5 standard errors.
+    at = dict(zip(found.groups, range(3), strict=True))
+    assert abs(found.cost()[at["strong"]] - 0.9) < 5 * np.sqrt(2 * 0.9**2 / 2000) + 5 * np.sqrt(0.9 / 2000)
+    assert abs(found.cost()[at["weak"]] - 0.1) < 5 * np.sqrt(2 * 0.1**2 / 2000)
+    assert found.cost()[at["unused"]] == 0
+    assert found.saved()[at["unused"]] == 0
+    assert found.saved()[at["strong"]] > 0.5
+    assert [row[0] for row in found.ranking()] == ["strong", "weak", "unused"]
+    assert str(found).splitlines()[1].startswith("strong")
+
+
+def test_the_first_order_estimate_is_gradient_times_deviation(found):
+    # d error / d strong = 3 at the nominal point; ten values of standard deviation 0.1
+    np.testing.assert_allclose(found.first_order, [3 * 0.1 * np.sqrt(10), 0, 0], rtol=0.1, atol=1e-6)
+
+
+def test_each_chip_is_the_virtual_chip_of_that_number(found):
+    chip = limpet.freeze(PARAMS, MISMATCH, chip=7)
+    np.testing.assert_allclose(found.everything[7], error(chip, 1.0), rtol=1e-4)
+    alone = {**PARAMS, "weak": chip["weak"]}
+    np.testing.assert_allclose(found.alone[found.groups.index("weak"), 7], error(alone, 1.0), rtol=1e-4)
+    np.testing.assert_allclose(found.nominal, error(PARAMS, 1.0), rtol=1e-6)
+
+
+def test_groups_and_another_sigma():
+    grouped = limpet.sensitivity(
+        error,
+        PARAMS,
+        MISMATCH,
+        sigma=0.2,
+        chips=50,
+        batch=1.0,
+        groups={"both": ["*o*g", "weak"]},
+        higher_is_better=False,
+    )
+    assert grouped.groups == ("both", "unused")
+    np.testing.assert_allclose(grouped.alone[0], grouped.everything, rtol=1e-6)
+    np.testing.assert_allclose(grouped.without[0], grouped.nominal, rtol=1e-6)
+
+
+def test_a_counting_metric_takes_its_gradient_from_a_loss():
+    counted = limpet.sensitivity(
+        lambda tree, x: (error(tree, x) < 31).astype(jnp.float32),
+        PARAMS,
+        MISMATCH,
+        chips=20,
+        batch=1.0,
+        gradient_of=error,
+    )
+    assert counted.first_order[counted.groups.index("strong")] > 0.5
+
+
+def test_a_dynapsim_ranks_its_currents(dynapse_net):
+    x = (jax.random.uniform(jax.random.key(0), (1, 20, 3)) < 0.5).astype(jnp.float32)
+
+    def current(tree, x):
+        _, state, _ = dynapse_net.set_attributes(tree).reset_state()(x)
+        return state["1_DynapSim"]["isyn"].mean() * 1e9
+
+    tree = jax.tree.map(jnp.float32, limpet.attributes(dynapse_net))
+    frozen = limpet.Mismatch(limpet.frozen_mismatch_prototype(dynapse_net), limpet.Gaussian(0.1))
+    found = limpet.sensitivity(current, tree, frozen, chips=16, batch=x)
+    costs = dict(zip(found.groups, np.abs(found.alone - found.nominal).mean(axis=1), strict=True))
+    assert len(costs) == 24
+    assert costs["1_DynapSim/If_nmda"] == 0
+    assert costs["1_DynapSim/Itau_syn"] > 0
+    ax = found.plot()
+    assert len(ax.get_yticklabels()) == 24
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"groups": {"a": ["nothing"]}}, limpet.PrototypeError, r"groups\['a'\]: 'nothing' matches no leaf"),
+        ({"groups": {"a": ["still"]}}, limpet.PrototypeError, "those are: strong, unused, weak"),
+        ({"groups": {"a": ["weak"], "b": ["*"]}}, limpet.PrototypeError, "leaf 'weak' is in the groups 'a' and 'b'"),
+        ({"chips": 0}, limpet.MetricError, "chips: at least 1"),
+    ],
+)
+def test_bad_input(changes, kind, message):
+    with pytest.raises(kind, match=message):
+        limpet.sensitivity(error, PARAMS, MISMATCH, **({"chips": 2, "batch": 1.0} | changes))
+    with pytest.raises(limpet.MetricError, match="of one metric"):
+        limpet.sensitivity(lambda tree, _: {"a": 0.0, "b": 1.0}, PARAMS, MISMATCH, chips=2)
