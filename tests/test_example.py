@@ -19,10 +19,9 @@ REDUCED = (
 ).split()
 
 
-def command(*overrides, config=ROOT / "configs/dynapse.yaml", extra=()):
+def command(*overrides, config=ROOT / "configs/dynapse.yaml", extra=(), script="dynapse_frozen_noise.py"):
     settings = [part for override in overrides for part in ("--set", override)]
-    script = ROOT / "examples/dynapse_frozen_noise.py"
-    return [sys.executable, str(script), "--config", str(config), *settings, *extra]
+    return [sys.executable, str(ROOT / "examples" / script), "--config", str(config), *settings, *extra]
 
 
 def run(*args, **kwargs):
@@ -73,6 +72,14 @@ def test_missing_and_unwritable_files(tmp_path):
     ran = run(*REDUCED, f"tensorboard.logdir={tmp_path}", extra=("--json", "/dev/null/table.json"))
     assert ran.returncode == 2
     assert "--json /dev/null/table.json: cannot be written" in ran.stderr
+
+
+def test_the_worst_chip_is_found_and_trained(tmp_path):
+    ran = run(*REDUCED, extra=("--steps", "3"), script="dynapse_worst_chip.py")
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"chip \d of seed 0 does worst: \d", ran.stdout)
+    assert re.search(r"accuracy on chip \d before and after 3 steps on it: \d\.\d+, \d\.\d+", ran.stdout)
+    assert "1_DynapSim/" in ran.stdout
 
 
 def test_ctrl_c_loses_nothing_that_was_logged(tmp_path):

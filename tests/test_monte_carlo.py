@@ -183,8 +183,8 @@ def test_an_interrupt_leaves_the_chips_evaluated_so_far(reference, monkeypatch):
         return jax.device_get(values)
 
     monkeypatch.setattr("limpet._robustness.fetch", interrupted)
-    with pytest.warns(UserWarning, match="interrupted: the curve holds the 64 chips evaluated so far"):
-        curve = measure(chips=96, chunk=16)
+    with pytest.warns(UserWarning, match="interrupted: the curve holds the 256 chips evaluated so far"):
+        curve = measure(chips=400, chunk=16)  # in rounds of one tile, 128
     assert np.array_equal(curve.values[:, :40], reference.values)
 
 

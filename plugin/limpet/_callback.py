@@ -108,7 +108,7 @@ class MismatchCallback:
         if len(self._injected) == 2:
             _ = self._injected[0][1] | self._injected[1][1]  # refuses leaves that are selected twice
         self._metric_fn = metric_fn
-        self._eval_batch = eval_batch
+        self._eval_batch = jax.device_put(eval_batch)  # once, not at every evaluation
         self._strengths_measured = self._engine = None
         if metric_fn is not None:
             self._strengths_measured, self._engine = self._build_engine(metric_fn, config.chip_recipe(model))

@@ -245,8 +245,9 @@ def _evaluated(
     """The values of some chips; after an interrupt, of the first of them."""
     if batches is None:
         rounds: list[dict[str, np.ndarray]] = []
+        on_device = jax.device_put(_checked_batch(batch))  # once, not in every round
         try:
-            for values in _ahead(engine.rounds((selected, _checked_batch(batch)), first, chips)):
+            for values in _ahead(engine.rounds((selected, on_device), first, chips)):
                 rounds.append(fetch(values))
                 advance(next(iter(rounds[-1].values())).shape[1])
         except KeyboardInterrupt:
@@ -257,8 +258,8 @@ def _evaluated(
     sums: dict[str, np.ndarray] = {}
     total = 0
     for part in batches:
-        count = _count_of(part)
-        rounds = [fetch(values) for values in _ahead(engine.rounds((selected, part), first, chips))]
+        count, on_device = _count_of(part), jax.device_put(part)
+        rounds = [fetch(values) for values in _ahead(engine.rounds((selected, on_device), first, chips))]
         for name in rounds[0]:
             values = np.concatenate([found[name] for found in rounds], axis=1).astype(np.float64)
             sums[name] = sums.get(name, 0.0) + count * values
