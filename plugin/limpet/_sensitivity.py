@@ -52,9 +52,9 @@ class Sensitivity:
         return self._sign() * (self.without.mean(axis=1) - self.everything.mean())
 
     def ranking(self) -> list[tuple[str, float, float, float]]:
-        """Rows of (group, cost, saved, first order), the costliest first."""
+        """Rows of (group, cost, saved, first order), the costliest first; equals by what is saved."""
         rows = zip(self.groups, self.cost().tolist(), self.saved().tolist(), self.first_order.tolist(), strict=True)
-        return sorted(rows, key=lambda row: -row[1])
+        return sorted(rows, key=lambda row: (-row[1], -row[2]))
 
     def plot(self, ax: Any = None) -> Any:
         """Draw cost and saving of each group as bars with matplotlib, the costliest on top; returns the axes."""
