@@ -4,14 +4,19 @@ import sys
 
 import jax
 
-rank, output = int(sys.argv[1]), sys.argv[2]
-jax.config.update("jax_num_cpu_devices", 2)
-jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize("127.0.0.1:43217", num_processes=2, process_id=rank)
 
-import test_monte_carlo  # noqa: E402
+def main(rank: int, output: str) -> None:
+    jax.config.update("jax_num_cpu_devices", 2)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize("127.0.0.1:43217", num_processes=2, process_id=rank)
 
-assert jax.device_count() == 4
-assert jax.local_device_count() == 2
-mesh = jax.make_mesh((4,), ("chip",), axis_types=(jax.sharding.AxisType.Auto,))
-test_monte_carlo.measure(mesh=mesh).save(output)
+    import test_monte_carlo  # makes arrays, which must not happen before the processes have met
+
+    assert jax.device_count() == 4
+    assert jax.local_device_count() == 2
+    mesh = jax.make_mesh((4,), ("chip",), axis_types=(jax.sharding.AxisType.Auto,))
+    test_monte_carlo.measure(mesh=mesh).save(output)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
