@@ -1,14 +1,14 @@
-"""One of two processes that share the chips of a curve; run by test_monte_carlo.py: `two_processes.py RANK OUTPUT`."""
+"""One of two processes that share the chips of a curve; run by test_monte_carlo.py: `two_processes.py RANK OUTPUT PORT`."""
 
 import sys
 
 import jax
 
 
-def main(rank: int, output: str) -> None:
+def main(rank: int, output: str, port: int) -> None:
     jax.config.update("jax_num_cpu_devices", 2)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize("127.0.0.1:43217", num_processes=2, process_id=rank)
+    jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
 
     import test_monte_carlo  # makes arrays, which must not happen before the processes have met
 
@@ -19,4 +19,4 @@ def main(rank: int, output: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
