@@ -1,4 +1,4 @@
-"""One of two processes that share the chips of a curve; run by test_monte_carlo.py: `two_processes.py RANK OUTPUT PORT`."""
+"""One of two processes that share a curve's chips; run by test_monte_carlo.py: `two_processes.py RANK OUTPUT PORT`."""
 
 import sys
 
