@@ -209,7 +209,9 @@ def save_picture(curves: dict[str, limpet.RobustnessCurve], path: Path) -> Path:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     config = limpet.load_config(arguments.config, *arguments.set, model=ExampleConfig)
-    target = 0.9 if config.robustness.target is None else config.robustness.target
+    targets = config.robustness.target
+    target = targets.get("accuracy") if isinstance(targets, dict) else targets
+    target = 0.9 if target is None else target
     console.print(config.describe(), highlight=False, markup=False, soft_wrap=True)
     data = FrozenNoise(config.train, config.seed)
     net = build_network(config.train, config.seed)

@@ -157,10 +157,11 @@ def test_looking_at_a_draw_first_does_not_fool_the_audit(tmp_path):
             train(callback, 1, loss=erased)
 
 
-def test_loops_outside_jit_are_given_the_benefit_of_the_doubt(tmp_path):
+def test_loops_outside_jit_are_told_that_nothing_is_audited(tmp_path):
     with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
         value, _ = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, 0), X))(PARAMS)
-        callback(0, PARAMS, {"loss": value})
+        with pytest.warns(RuntimeWarning, match=r"outside jax.jit.*limpet.audit"):
+            callback(0, PARAMS, {"loss": value})
 
 
 @pytest.mark.parametrize("value", [jnp.ones(2), "good", None])
@@ -202,6 +203,139 @@ def test_curves_do_not_change_because_of_other_chips_at_other_evaluations(tmp_pa
     with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
         first = callback.evaluate(0, PARAMS)["loss_fn"].values
         assert np.array_equal(callback.evaluate(1, PARAMS)["loss_fn"].values, first)
+
+
+def test_the_audit_needs_no_metrics(tmp_path):
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+        updater(callback, erased)(PARAMS, jnp.int32(0), X)
+        with pytest.raises(limpet.MismatchNotApplied, match="the draw of w"):
+            callback(0, PARAMS)
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+        callback(0, PARAMS)
+        with pytest.raises(limpet.MismatchNotApplied, match="never called"):
+            callback(1, PARAMS)
+
+
+def test_one_good_function_does_not_speak_for_another(tmp_path):
+    config = configured(tmp_path, dynamic={"sigma": 0.1, "targets": ["*"]})
+    with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X) as callback:
+        jax.jit(lambda p: loss_fn(callback.inject(p, 0), X))(PARAMS)
+        jax.eval_shape(lambda p: loss_fn(callback.inject(p, 0), X), PARAMS)  # compiled never, so no fault
+        updater(callback, erased)(PARAMS, jnp.int32(0), X)
+        with pytest.raises(limpet.MismatchNotApplied, match="the draw of w does not"):
+            callback(0, PARAMS)
+
+
+def test_unsigned_and_negative_steps(tmp_path):
+    schedule = {"kind": "linear", "begin": 100, "steps": 100}
+    config = configured(tmp_path, dynamic={"sigma": 0.1, "targets": ["w"], "schedule": schedule})
+    with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn) as callback:
+        assert np.array_equal(callback.inject(PARAMS, jnp.uint32(0))["w"], PARAMS["w"])
+        with pytest.raises(limpet.LimpetError, match=r"step = -1: allowed is an integer >= 0"):
+            callback.inject(PARAMS, -1)
+
+
+def test_a_fixed_chip_cannot_fall_on_what_is_trained(tmp_path):
+    config = configured(tmp_path, frozen={"sigma": 0.1, "chip": 3, "targets": ["b"]})
+    with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X) as callback:
+        with pytest.raises(limpet.PrototypeError, match=r"frozen.chip = 3 deviates b, which params hold as well"):
+            callback.inject(PARAMS, 0)
+        callback.inject({"w": PARAMS["w"]}, 0)
+
+
+def test_fresh_chips_have_a_seed_of_their_own(tmp_path):
+    frozen = {"sigma": 0.1, "chip": "fresh", "targets": ["b"]}
+    params = {"w": jnp.ones(8), "b": jnp.ones(8)}
+    trees = []
+    for seed in (0, 1):
+        config = configured(tmp_path, frozen=frozen | {"seed": seed})
+        with limpet.MismatchCallback(params, config, metric_fn=loss_fn) as callback:
+            trees.append(callback.inject(params, 5))
+    assert np.array_equal(trees[0]["w"], trees[1]["w"])
+    assert not np.array_equal(trees[0]["b"], trees[1]["b"])
+
+
+def test_parameters_may_move_to_other_devices_between_evaluations(tmp_path):
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+        before = callback.evaluate(0, PARAMS)["loss_fn"]
+        mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
+        sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        after = callback.evaluate(1, jax.device_put(PARAMS, sharding))["loss_fn"]
+        np.testing.assert_allclose(after.values, before.values, rtol=1e-6)
+
+
+def test_metrics_of_a_donated_state_are_kept(tmp_path):
+    @jax.jit
+    def step(count):
+        return count + 1
+
+    donating = jax.jit(lambda count: count + 1, donate_argnums=0)
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+        updater(callback)(PARAMS, jnp.int32(0), X)
+        count = step(jnp.int32(0))
+        for number in range(4):
+            callback(number, PARAMS, {"count": count})
+            count = donating(count)
+    assert scalars(tmp_path)["train/count"] == {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}
+
+
+def test_an_interrupt_while_writing_loses_no_evaluation(tmp_path, monkeypatch):
+    from limpet.tensorboard import CurveWriter
+
+    written = CurveWriter.curve
+    attempts = []
+
+    def interrupted(self, *args):
+        attempts.append(args)
+        if len(attempts) == 1:
+            raise KeyboardInterrupt
+        written(self, *args)
+
+    monkeypatch.setattr(CurveWriter, "curve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+            callback.evaluate(0, PARAMS)
+    assert list(scalars(tmp_path)["robustness_mean/loss_fn/sigma=0"]) == [0]
+
+
+def test_several_metrics_each_with_its_direction_and_target(tmp_path):
+    robustness = {
+        "sigmas": [0.2],
+        "chips": 10,
+        "target": {"score": -0.5},
+        "higher_is_better": {"loss": False},
+    }
+
+    def both(params, x):
+        return {"loss": loss_fn(params, x), "score": -loss_fn(params, x)}
+
+    config = configured(tmp_path, robustness=robustness)
+    with limpet.MismatchCallback(PARAMS, config, metric_fn=both, eval_batch=X) as callback:
+        curves = callback.evaluate(0, PARAMS)
+    assert curves["loss"].worst()[0] == curves["loss"].values.max()
+    assert curves["score"].worst()[0] == curves["score"].values.min()
+    logged = scalars(tmp_path)
+    assert "robustness_yield/score/sigma=0.2" in logged
+    assert "robustness_yield/loss/sigma=0.2" not in logged
+    with pytest.raises(limpet.MetricError, match="higher_is_better names lss"):
+        limpet.robustness_curve(
+            both, PARAMS, limpet.Mismatch({"w": True, "b": False}, limpet.Gaussian(1)), sigmas=[0.1], chips=2, batch=X,
+            higher_is_better={"lss": False},
+        )  # fmt: skip
+
+
+def test_a_closed_callback_says_so(tmp_path):
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+        pass
+    callback.close()
+    for use in (lambda: callback.evaluate(0, PARAMS), lambda: callback(0, PARAMS), callback.__enter__):
+        with pytest.raises(limpet.LimpetError, match="this callback is closed"):
+            use()
+
+
+def test_a_configuration_must_be_loaded_first():
+    with pytest.raises(limpet.ConfigError, match=r"config = 'x.yaml': give what limpet.load_config returns"):
+        limpet.MismatchCallback(PARAMS, "x.yaml")
 
 
 class TestRockpool:

@@ -93,6 +93,12 @@ def test_fresh_or_no_chips_leave_the_network_nominal(dynapse_net):
     assert limpet.freeze(dynapse_net, None) is dynapse_net
 
 
+@pytest.mark.parametrize("wrong", [{"sigma": 0.1}, 0.1, "fresh"])
+def test_what_is_no_recipe_is_refused(dynapse_net, wrong):
+    with pytest.raises(limpet.LimpetError, match="allowed are a recipe, such as"):
+        limpet.freeze(dynapse_net, wrong)
+
+
 @pytest.mark.parametrize(("name", "value"), [("seed", -1), ("chip", 2**32), ("chip", 1.5), ("chip", "1")])
 def test_numbers_that_name_no_chip(dynapse_net, frozen, name, value):
     with pytest.raises(limpet.LimpetError, match=rf"{name} = .*allowed is an integer from 0 to 4294967295"):

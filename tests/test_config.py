@@ -77,6 +77,9 @@ def test_overrides_win_and_null_takes_back(write):
         ("robustness: {sigmas: [0.1, -1], targets: dynapse}", "robustness.sigmas[1] = -1: input should be greater"),
         ("robustness: {sigmas: [0.1, 0.1], targets: dynapse}", "each sigma may stand there once"),
         ("robustness: {chips: 0, targets: dynapse}", "robustness.chips = 0"),
+        ("dynamic: {sigma: yes}", "dynamic.sigma = True: a number is needed"),
+        ("robustness: {chips: true, targets: dynapse}", "robustness.chips = True: a number is needed"),
+        ("dynamic: {percent_deviation: 30}", "dynamic.percent_deviation = 30: it is a fraction, 0.30 means 30%"),
         ("seed: -1\ndynamic: {sigma: 0.1}", "seed = -1"),
         ("seed: 1", "nothing deviates: give dynamic, frozen, or robustness.targets"),
         ("dynamic: {sigma: 0.1}\ndynamic: {sigma: 0.2}", "the key 'dynamic' stands twice"),
@@ -106,6 +109,17 @@ def test_files_that_cannot_be_read(tmp_path, write):
         limpet.load_config(tmp_path / "folder.yaml")
     with pytest.raises(limpet.ConfigError, match=r"a configuration is a .yaml, .yml or .toml file"):
         limpet.load_config(write("", "config.ini"))
+
+
+def test_anchors_are_copies_and_merges_work(write):
+    path = write(
+        "train: &common {sigma: 0.1, schedule: {kind: linear, steps: 5}}\n"
+        "dynamic: {<<: *common, targets: [w]}\n"
+        "frozen: {<<: *common, chip: fresh, sigma: 0.3}\n"
+    )
+    config = limpet.load_config(path, "dynamic.schedule.steps=7")
+    assert (config.dynamic.schedule.steps, config.frozen.schedule.steps) == (7, 5)
+    assert (config.dynamic.sigma, config.frozen.sigma) == (0.1, 0.3)
 
 
 @pytest.mark.parametrize("override", ["dynamic.sigma", "=1", ".=1", "seed.deeper=1", "seed={"])

@@ -58,6 +58,15 @@ def test_shapes_that_are_no_curve(sigmas, values):
         limpet.RobustnessCurve("accuracy", sigmas, values)
 
 
+def test_a_chip_that_reaches_the_target_in_single_precision_passes():
+    hundredths = np.arange(101, dtype=np.float32) / 100
+    for target in (0.9, 0.95, 0.48, 0.0, 1.0):
+        passed = curve(hundredths).yield_at(target)[0].fraction * 101
+        assert round(passed) == 101 - round(100 * target)
+        failed = curve(hundredths, higher_is_better=False).yield_at(target)[0].fraction * 101
+        assert round(failed) == 1 + round(100 * target)
+
+
 def test_the_plot_names_what_it_shows():
     ax = curve([0.9, 0.8], [0.7, NAN]).plot(label="standard")
     curve([0.9, 0.8], [0.85, 0.8]).plot(ax, label="robust")

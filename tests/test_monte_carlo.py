@@ -49,6 +49,11 @@ def test_devices_change_nothing(reference, shape):
     assert np.array_equal(measure(mesh=mesh).values, reference.values)
 
 
+def test_a_default_mesh_will_do(reference):
+    mesh = jax.make_mesh((2,), ("chip",), devices=jax.devices()[:2])
+    assert np.array_equal(measure(mesh=mesh).values, reference.values)
+
+
 def test_two_processes_change_nothing(reference, tmp_path):
     script = Path(__file__).with_name("two_processes.py")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -164,11 +169,22 @@ def test_auto_draws_until_the_interval_is_narrow_enough():
         ({"chips": "auto", "estimate": "yield"}, "needs a target"),
         ({"chips": "auto", "batch": None, "batches": iter([X])}, "give a list or another re-iterable"),
         ({"chips": "auto", "max_chips": 0}, "chips: at least 1"),
+        ({"chips": 10.0}, "chips = 10.0: allowed is a whole number"),
+        ({"chips": "100"}, "chips = '100': allowed is a whole number"),
+        ({"sigmas": 0.1}, "sigmas = 0.1: allowed is a list of numbers"),
     ],
 )
 def test_options_that_contradict(changes, message):
     with pytest.raises(limpet.MetricError, match=message):
         measure(**changes)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
+def test_seeds_that_name_no_chips(seed):
+    with pytest.raises(limpet.LimpetError, match="seed = .*allowed is an integer from 0 to 4294967295"):
+        measure(seed=seed)
+    with pytest.raises(limpet.LimpetError, match="seed = "):
+        limpet.virtual_chip(seed, 0)
 
 
 def test_repeated_and_unsorted_strengths_are_as_asked():
@@ -190,6 +206,22 @@ def test_an_interrupt_leaves_the_chips_evaluated_so_far(reference, monkeypatch):
     with pytest.warns(UserWarning, match="interrupted: the curve holds the 256 chips evaluated so far"):
         curve = measure(chips=400, chunk=16)  # in rounds of one tile, 128
     assert np.array_equal(curve.values[:, :40], reference.values)
+
+
+def test_an_interrupt_of_auto_keeps_finished_chips(monkeypatch):
+    fetched = []
+
+    def interrupted(values):
+        if len(fetched) == 1:
+            raise KeyboardInterrupt
+        fetched.append(values)
+        return jax.device_get(values)
+
+    monkeypatch.setattr("limpet._robustness.fetch", interrupted)
+    with pytest.warns(UserWarning, match="interrupted: the curve holds the 64 chips evaluated so far"):
+        assert measure(chips="auto", precision=1e-9).chips == 64
+    with pytest.raises(KeyboardInterrupt):
+        measure()
 
 
 def test_progress_is_silent_off_a_terminal_and_shown_on_request(capfd):

@@ -15,7 +15,7 @@ FLOORS = [
     {"_mismatch", "_prototype", "_deviation", "_rockpool"},
     {"_robustness", "_monte_carlo", "_sensitivity", "_chip", "_audit"},
     {"tensorboard"},
-    {"_callback", "_config", "_config_file", "_schedule", "_section"},
+    {"_callback", "_run_log", "_config", "_config_file", "_schedule", "_section"},
     {"__init__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

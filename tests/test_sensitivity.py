@@ -93,6 +93,23 @@ def test_a_dynapsim_ranks_its_currents(dynapse_net):
     assert len(ax.get_yticklabels()) == 24
 
 
+def test_failing_chips_come_first_and_spoil_no_other_row():
+    params = {"fatal": jnp.ones(1), "costly": jnp.ones(1)}
+    mismatch = limpet.Mismatch(dict.fromkeys(params, True), limpet.Gaussian(0.6))
+
+    def metric(tree, _):
+        return jnp.log(tree["fatal"]).sum() * 0 - ((tree["costly"] - 1) ** 2).sum()
+
+    found = limpet.sensitivity(metric, params, mismatch, chips=200)
+    assert [row[0] for row in found.ranking()] == ["fatal", "costly"]
+    failed = dict(zip(found.groups, found.failed, strict=True))
+    assert failed["costly"] == 0
+    assert failed["fatal"] > 0
+    assert np.isfinite([row[1:3] for row in found.ranking()]).all()
+    assert str(found).splitlines()[1].split()[-1] == str(failed["fatal"])
+    found.plot()
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [

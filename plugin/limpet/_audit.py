@@ -8,7 +8,7 @@ before it lowers a traced function; so a probe whose lowering rule never ran sat
 costs no step time and no second trace, works wherever the step differentiates, and sees what really runs.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,19 +32,24 @@ class ProbeNotes:
     planted: set[str] = field(default_factory=set)
     reached: set[str] = field(default_factory=set)
 
-    def require_reached(self) -> None:
-        """Raise `MismatchNotApplied` for leaves whose probe was planted but never compiled.
 
-        Leaves that a simulation is known never to read are no error: there is nothing the user could do.
-        """
-        lost = sorted(path for path in self.planted - self.reached if not _rockpool.is_unread(path))
-        if lost:
-            raise MismatchNotApplied(
-                f"the draw of {listing(lost)} does not reach the loss, which sees the nominal values. Likely cause: "
-                f"parameters were set after the draw, as by net.set_attributes(params); set the tree that was drawn "
-                f"instead: net.set_attributes(callback.inject(params, step)). If the model does not use these leaves, "
-                f"take them out of the prototype."
-            )
+def require_reached(notes: Sequence[ProbeNotes]) -> None:
+    """Raise `MismatchNotApplied` for leaves whose probe was planted in a compiled function, but not compiled with it.
+
+    A trace that compiled no probe at all was perhaps never meant to be run (`jax.eval_shape`), and is passed over if
+    another one did. Leaves that a simulation is known never to read are no error: the user could do nothing about it.
+    """
+    compiled = [found for found in notes if found.reached] or notes
+    lost = sorted(
+        {path for found in compiled for path in found.planted - found.reached if not _rockpool.is_unread(path)}
+    )
+    if lost:
+        raise MismatchNotApplied(
+            f"the draw of {listing(lost)} does not reach the loss, which sees the nominal values. Likely cause: "
+            f"parameters were set after the draw, as by net.set_attributes(params); set the tree that was drawn "
+            f"instead: net.set_attributes(callback.inject(params, step)). If the model does not use these leaves, "
+            f"take them out of the prototype."
+        )
 
 
 def plant(tree: Any, paths: Iterable[str], notes: ProbeNotes) -> Any:
@@ -143,7 +148,7 @@ def audit(loss_fn: Callable[..., Any], params: Any, mismatch: Recipe, *args: Any
         return loss[0] if isinstance(loss, tuple) else loss
 
     jax.jit(probed_loss).lower([arrays[index] for index in traced])
-    notes.require_reached()
+    require_reached([notes])
     return AuditReport(
         tuple(
             _audited(path, mismatch.sigma(path), nominal[path], deviated[path], path in notes.reached)

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from . import _rockpool
 from ._errors import LimpetError
 from ._mismatch import Recipe
-from ._random import MAX_SEED, chip_key
+from ._random import checked_number, chip_key
 
 
 class FrozenConfig(Protocol):
@@ -59,31 +59,24 @@ def freeze(
         >>> chip["kernel"] is params["kernel"], bool((chip["bias"] == params["bias"]).any())
         (True, False)
     """
-    section: Any = (
-        mismatch if mismatch is None or isinstance(mismatch, Recipe) else getattr(mismatch, "frozen", mismatch)
-    )
+    section: Any = getattr(mismatch, "frozen", mismatch)
     if section is None:
         return model
     if isinstance(section, Recipe):
         recipe, default_seed, default_chip = section, 0, 0
-    else:
+    elif hasattr(section, "recipe") and hasattr(section, "chip"):
         if section.chip == "fresh" and chip is None:
             return model
         recipe, default_seed, default_chip = section.recipe(model), section.seed or 0, section.chip
+    else:
+        raise LimpetError(
+            f"mismatch = {mismatch!r}: allowed are a recipe, such as limpet.Mismatch(prototype, limpet.Gaussian(0.1)), "
+            f"a configuration, its `frozen` section, and None"
+        )
     key = chip_key(
-        _checked_number(default_seed if seed is None else seed, "seed"),
-        _checked_number(default_chip if chip is None else chip, "chip"),
+        checked_number(default_seed if seed is None else seed, "seed"),
+        checked_number(default_chip if chip is None else chip, "chip"),
     )
     if _rockpool.is_module(model):
         return _rockpool.frozen_copy(model, lambda nominal: recipe(key, nominal))
     return recipe(key, model)
-
-
-def _checked_number(number: Any, name: str) -> int:
-    try:
-        number = number.__index__()
-    except AttributeError:
-        raise LimpetError(f"{name} = {number!r}: allowed is an integer from 0 to {MAX_SEED}") from None
-    if not 0 <= number <= MAX_SEED:
-        raise LimpetError(f"{name} = {number}: allowed is an integer from 0 to {MAX_SEED}")
-    return number

@@ -13,7 +13,7 @@ from ._mismatch import Gradient, Mismatch, Recipe
 from ._prototype import prototype, selection
 from ._random import MAX_SEED
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Count, NonNegative, Section, Seed
+from ._section import Count, NonNegative, Number, Section, Seed
 
 
 def _as_rules(targets: Any) -> Any:
@@ -51,11 +51,18 @@ class MismatchConfig(Section):
 
     sigma: NonNegative = cast(float, None)
     percent_deviation: NonNegative | None = None
-    sigma_rule: Annotated[float, Field(gt=0)] | None = None
+    sigma_rule: Annotated[float, Number, Field(gt=0)] | None = None
     distribution: str = "gaussian"
     gradient: Gradient = "through"
     schedule: Schedule = ConstantSchedule()
     targets: Targets = "dynapse"
+
+    @field_validator("percent_deviation")
+    @classmethod
+    def _fraction(cls, percent: float | None) -> float | None:
+        if percent is not None and percent > 5:
+            raise ValueError("it is a fraction, 0.30 means 30%")
+        return percent
 
     @field_validator("distribution")
     @classmethod
@@ -140,8 +147,8 @@ class RobustnessConfig(Section):
     chips: Count = 100
     seed: Seed | None = None
     every_steps: Count = 500
-    target: float | None = None
-    higher_is_better: bool = True
+    target: float | dict[str, float] | None = None
+    higher_is_better: bool | dict[str, bool] = True
     chunk: Count | None = None
     targets: Targets | None = None
 

@@ -63,7 +63,8 @@ class _StrictLoader(yaml.SafeLoader):
     """YAML's loader lets the last of two equal keys win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        merge = "tag:yaml.org,2002:merge"
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != merge]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", node.start_mark)
@@ -84,7 +85,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be parsed: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections such as 'dynamic:' and 'robustness:', got {values!r}")
-    return values
+    return _unshared(values)
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which nothing stands twice: YAML's anchors share objects, and an override must change one place."""
+    if isinstance(value, dict):
+        return {key: _unshared(part) for key, part in value.items()}
+    return [_unshared(part) for part in value] if isinstance(value, list) else value
 
 
 def _override(values: dict[str, Any], override: str) -> None:

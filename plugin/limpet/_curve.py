@@ -118,12 +118,14 @@ class RobustnessCurve:
         """The fraction of chips that reach `target` at each strength, with its interval.
 
         Args:
-            target: a chip passes at this value or better.
+            target: a chip passes at this value (to six digits, single precision) or better.
             confidence: of the interval.
             method: "exact" (Clopper and Pearson, 1934: covers at least as often as it says) or "wilson" (Wilson, 1927:
                 narrower, covers as often on average).
         """
-        passed = self._ranked() >= target if self.higher_is_better else self._ranked() <= target
+        # Metrics are computed in float32, in which 90 of 100 is a little less than 0.9.
+        slack = 1e-6 * max(abs(target), 1e-3)
+        passed = self._ranked() >= target - slack if self.higher_is_better else self._ranked() <= target + slack
         return [yield_of(int(count), self.chips, confidence, method) for count in passed.sum(axis=1)]
 
     def interval(

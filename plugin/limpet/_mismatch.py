@@ -120,8 +120,7 @@ class Recipe(ABC):
             raise PrototypeError(
                 f"nothing in this tree deviates; selected are: {listing(self.paths)}; the tree has: {listing(leaves)}"
             )
-        for path in chosen:
-            require_real(path, leaves[path])
+        require_real({path: leaves[path] for path in chosen})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.plan == other.plan
@@ -238,7 +237,7 @@ def _require_key(key: Any) -> None:
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if typed and key.shape:
         raise LimpetError(f"got {key.shape} keys: a recipe takes one; map over several with jax.vmap")
-    if not typed and not (isinstance(key, jax.Array | np.ndarray) and key.dtype == jnp.uint32):
+    if not typed and not (isinstance(key, jax.Array | np.ndarray) and key.dtype == jnp.uint32 and key.ndim == 1):
         raise LimpetError(f"key = {key!r}: a recipe takes a JAX random key, such as jax.random.key(0)")
 
 

@@ -43,7 +43,8 @@ class MonteCarlo:
         self._chip_fn = chip_fn
         self._cases = cases
         self._chunk = chunk or -(-chips // ROUNDS)
-        self._mesh = mesh
+        # Under JAX's default, explicit axes, even a slice of the result would need a sharding of its own.
+        self._mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
         self._width: int | None = None
         self._compiled: dict[Any, Any] = {}
 
@@ -69,7 +70,10 @@ class MonteCarlo:
 
     def _compile(self, operands: Any) -> Any:
         leaves, structure = jax.tree.flatten(operands)
-        shapes = (structure, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves))
+        shapes = (
+            structure,
+            tuple((np.shape(leaf), jnp.result_type(leaf), getattr(leaf, "sharding", None)) for leaf in leaves),
+        )
         if shapes not in self._compiled:
             program = self._settle_width(operands) if self._width is None else None
             self._compiled[shapes] = program or self._lower(operands, self._mesh)

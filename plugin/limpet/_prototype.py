@@ -43,9 +43,7 @@ def prototype(tree: Any, *rules: tuple[str, bool]) -> Any:
             raise PrototypeError(f"rule ('{glob}', {chosen}) matches no leaf; the paths are: {listing(leaves)}")
         selected.update(dict.fromkeys(matches, chosen))
     require_some(selected)
-    for path, chosen in selected.items():
-        if chosen:
-            require_real(path, leaves[path])
+    require_real({path: leaves[path] for path, chosen in selected.items() if chosen})
     return structure.unflatten(selected.values())
 
 
@@ -72,13 +70,14 @@ def require_some(selected: dict[str, bool]) -> None:
         raise PrototypeError(f"nothing is selected, so nothing would deviate; the paths are: {listing(selected)}")
 
 
-def require_real(path: str, leaf: Any) -> None:
-    """Refuse to deviate a leaf that holds no real floating-point numbers (integers, bools, PRNG keys, functions)."""
-    if not is_real(leaf):
-        kind = getattr(leaf, "dtype", type(leaf).__name__)
+def require_real(selected: dict[str, Any]) -> None:
+    """Refuse to deviate leaves that hold no real floating-point numbers (integers, bools, PRNG keys, functions)."""
+    wrong = {path: getattr(leaf, "dtype", type(leaf).__name__) for path, leaf in selected.items() if not is_real(leaf)}
+    if wrong:
         raise PrototypeError(
-            f"leaf '{path}' ({kind}) is selected, but only real floating-point values can deviate; "
-            f"leave it out with the rule ('{path}', False)"
+            f"selected, but only real floating-point values can deviate: "
+            f"{listing(f'{path} ({kind})' for path, kind in wrong.items())}; "
+            f"leave them out by rules such as ('{next(iter(wrong))}', False)"
         )
 
 

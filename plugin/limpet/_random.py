@@ -5,11 +5,16 @@ with an optimizer state nor restored wrongly from a checkpoint. The generator is
 `jax_default_prng_impl` must not change which chip is chip 17.
 """
 
+import operator
 import zlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.typing import ArrayLike
+
+from ._errors import LimpetError
 
 GENERATOR = "threefry2x32"
 MAX_SEED = 2**32 - 1
@@ -31,10 +36,7 @@ def step_key(seed: int, step: ArrayLike) -> jax.Array:
 
 
 def chip_key(seed: int, chip: ArrayLike) -> jax.Array:
-    """The key of one virtual chip, public as `limpet.virtual_chip`; `chip` may be traced. Shape ().
-
-    `mismatch(limpet.virtual_chip(seed, chip), tree)` is that chip: the same that `limpet.freeze` builds, and that a
-    robustness curve of that seed shows under that number.
+    """The key of one virtual chip; `chip` may be traced. Shape ().
 
     Chips and steps are separate streams: a network trained on a fresh chip at each of its first 100 steps has not
     seen virtual chips 0-99, on which it is measured.
@@ -51,4 +53,32 @@ def _stream(seed: int, name: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), jnp.uint32(path_hash(name)))
 
 
-virtual_chip = chip_key
+def virtual_chip(seed: int, chip: ArrayLike) -> jax.Array:
+    """The random key of one virtual chip: `mismatch(limpet.virtual_chip(seed, chip), tree)` is that chip.
+
+    It is the same that `limpet.freeze` builds, and that a robustness curve of that seed shows under that number.
+
+    Args:
+        seed: an integer from 0 to 2**32 - 1.
+        chip: the chip's number, likewise; may be traced.
+
+    Raises:
+        LimpetError: seed or chip is no such integer.
+
+    Example:
+        >>> import limpet
+        >>> limpet.virtual_chip(seed=0, chip=17).shape
+        ()
+    """
+    return chip_key(checked_number(seed, "seed"), chip if isinstance(chip, Tracer) else checked_number(chip, "chip"))
+
+
+def checked_number(number: Any, name: str) -> int:
+    """A seed or the number of a chip as an int, or a `LimpetError` that names it."""
+    try:
+        checked = operator.index(number)
+    except TypeError:
+        checked = -1
+    if isinstance(number, bool) or not 0 <= checked <= MAX_SEED:
+        raise LimpetError(f"{name} = {number!r}: allowed is an integer from 0 to {MAX_SEED}")
+    return checked

@@ -1,7 +1,7 @@
 """Robustness curves: a metric of a network over sigma, on many virtual chips."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from ._mismatch import Recipe
 from ._monte_carlo import ChipFn, MonteCarlo, fetch
 from ._paths import leaves_by_path
 from ._progress import progress_bar
-from ._random import chip_key
+from ._random import checked_number, chip_key
 
 MetricFn = Callable[[Any, Any], Any]
 """The user's own metric: `metric_fn(tree, batch)` gives a scalar, or a dict of named scalars."""
@@ -104,7 +104,7 @@ def robustness_curve(
     mesh: Mesh | None = None,
     chunk: int | None = None,
     progress: bool | None = None,
-    higher_is_better: bool = True,
+    higher_is_better: bool | Mapping[str, bool] = True,
 ) -> Any:
     """Measure a network on many virtual chips.
 
@@ -132,7 +132,8 @@ def robustness_curve(
         mesh: a JAX mesh whose devices share the chips, perhaps those of several processes; same values.
         chunk: how many chips go to the device at a time; sets how often progress moves, never a result.
         progress: show a bar; None: where standard error is a terminal.
-        higher_is_better: True for an accuracy, False for a loss.
+        higher_is_better: True for an accuracy, False for a loss; by name where the metric gives a dict of both (True
+            for names left out).
 
     Returns:
         A `RobustnessCurve`; a dict of them by name where the metric gives a dict. After Ctrl-C: the chips evaluated so
@@ -152,7 +153,8 @@ def robustness_curve(
         ((2, 200), [0.0, 0.05])
     """
     auto, budget = chips == "auto", max_chips if chips == "auto" else chips
-    _check_counts(chips=budget, chunk=chunk)
+    check_counts(chips=budget, chunk=chunk)
+    seed = checked_number(seed, "seed")
     _check_options(auto, antithetic and budget % 2 == 1, batch, batches, estimate, target)
     if (sigmas is None) == (scales is None):
         raise MetricError("give either sigmas or scales: the strengths of the curve")
@@ -177,10 +179,16 @@ def robustness_curve(
         return curves_of(metric_fn, values, strengths, seed, higher_is_better, antithetic)
 
     parts: list[dict[str, np.ndarray]] = []
+    found: dict[str, RobustnessCurve] = {}
     done, goal = 0, min(budget, FIRST_CHIPS) if auto else budget
     with progress_bar("virtual chips", budget, progress) as advance:
         while True:
             part = _evaluated(engine, selected, batch, batches, done, goal - done, advance)
+            interrupted = not part
+            if interrupted and not parts:
+                raise KeyboardInterrupt
+            if interrupted:
+                break
             parts.append(part)
             done += next(iter(part.values())).shape[1]
             found = curves({name: np.concatenate([part[name] for part in parts], axis=1) for name in part})
@@ -200,16 +208,29 @@ def curves_of(
     values: dict[str, Any],
     strengths: Strengths,
     seed: int,
-    higher_is_better: bool,
+    higher_is_better: bool | Mapping[str, bool],
     antithetic: bool = False,
 ) -> dict[str, RobustnessCurve]:
-    """The curves by metric name, from the engine's values."""
+    """The curves by metric name, from the engine's values.
+
+    Raises:
+        MetricError: `higher_is_better` names a metric that there is not.
+    """
     own_name = getattr(metric_fn, "__name__", "metric")
     bare = "metric" if own_name == "<lambda>" else own_name
-    sigmas = np.array(strengths.sigmas)
+    better = higher_is_better if isinstance(higher_is_better, Mapping) else {}
+    if unknown := better.keys() - {name or bare for name in values}:
+        raise MetricError(f"higher_is_better names {', '.join(sorted(unknown))}; the metrics are {', '.join(values)}")
+    default = True if isinstance(higher_is_better, Mapping) else higher_is_better
     return {
         name or bare: RobustnessCurve(
-            name or bare, sigmas, np.asarray(found), seed, higher_is_better, strengths.axis, antithetic
+            name or bare,
+            np.array(strengths.sigmas),
+            np.asarray(found),
+            seed,
+            better.get(name or bare, default),
+            strengths.axis,
+            antithetic,
         )
         for name, found in values.items()
     }
@@ -242,17 +263,17 @@ def _evaluated(
     chips: int,
     advance: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
-    """The values of some chips; after an interrupt, of the first of them."""
+    """The values of some chips; after an interrupt, of the first of them, or nothing."""
     if batches is None:
         rounds: list[dict[str, np.ndarray]] = []
-        on_device = jax.device_put(_checked_batch(batch))  # once, not in every round
+        on_device = jax.device_put(checked_batch(batch))  # once, not in every round
         try:
             for values in _ahead(engine.rounds((selected, on_device), first, chips)):
                 rounds.append(fetch(values))
                 advance(next(iter(rounds[-1].values())).shape[1])
         except KeyboardInterrupt:
             if not rounds:
-                raise
+                return {}
         return {name: np.concatenate([values[name] for values in rounds], axis=1) for name in rounds[0]}
 
     sums: dict[str, np.ndarray] = {}
@@ -285,14 +306,18 @@ def _is_precise(curve: RobustnessCurve, precision: float, estimate: Estimate, ta
 
 
 def _checked_strengths(name: str, strengths: Sequence[float]) -> tuple[float, ...]:
+    if np.ndim(strengths) != 1:
+        raise MetricError(f"{name} = {strengths!r}: allowed is a list of numbers")
     checked = tuple(checked_strength(value, f"{name}[{index}]") for index, value in enumerate(strengths))
     if not checked:
         raise MetricError(f"{name}: at least 1 is needed, got 0")
     return checked
 
 
-def _check_counts(**counts: int | None) -> None:
+def check_counts(**counts: int | None) -> None:
     for name, value in counts.items():
+        if value is not None and not isinstance(value, int | np.integer):
+            raise MetricError(f"{name} = {value!r}: allowed is a whole number from 1 on")
         if value is not None and value < 1:
             raise MetricError(f"{name}: at least 1 is needed, got {value}")
 
@@ -311,11 +336,11 @@ def _check_options(
 
 
 def _count_of(batch: Any) -> int:
-    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(_checked_batch(batch)) if np.shape(leaf)]
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(checked_batch(batch)) if np.shape(leaf)]
     return shapes[0][0] if shapes else 1
 
 
-def _checked_batch(batch: Any) -> Any:
+def checked_batch(batch: Any) -> Any:
     for leaf in jax.tree.leaves(batch):
         if 0 in np.shape(leaf):
             raise MetricError(f"an empty batch (an array of shape {np.shape(leaf)}): there is nothing to measure")

@@ -1,8 +1,8 @@
 """What every section of a configuration shares: it is frozen and refuses unknown keys, NaN and infinities."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ._random import MAX_SEED
 
@@ -13,6 +13,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-NonNegative = Annotated[float, Field(ge=0)]
+def _no_bool(value: Any) -> Any:
+    # YAML reads yes, no, on and off as booleans, and pydantic would read those as 1 and 0.
+    if isinstance(value, bool):
+        raise ValueError("a number is needed")
+    return value
+
+
+Number = BeforeValidator(_no_bool)
+Count = Annotated[int, Number, Field(ge=1)]
+Seed = Annotated[int, Number, Field(ge=0, le=MAX_SEED)]
+NonNegative = Annotated[float, Number, Field(ge=0)]

@@ -1,5 +1,6 @@
 """Sensitivity: which leaf's mismatch costs the metric, and how much."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,8 +17,8 @@ from ._mismatch import Recipe
 from ._monte_carlo import MonteCarlo, fetch
 from ._paths import leaves_by_path, listing
 from ._progress import progress_bar
-from ._random import chip_key
-from ._robustness import BARE, MetricFn, named_scalars
+from ._random import checked_number, chip_key
+from ._robustness import BARE, MetricFn, check_counts, checked_batch, named_scalars
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,30 +44,43 @@ class Sensitivity:
     first_order: NDArray[np.float64]
     higher_is_better: bool
 
+    @property
+    def failed(self) -> NDArray[np.int64]:
+        """Number of chips whose metric is NaN or infinite if a group alone deviates, shape (groups,)."""
+        return (~np.isfinite(self.alone)).sum(axis=1)
+
     def cost(self) -> NDArray[np.float64]:
-        """How much worse the metric gets, on average over chips, if a group alone deviates, shape (groups,)."""
-        return self._sign() * (self.nominal - self.alone.mean(axis=1))
+        """How much worse the metric gets if a group alone deviates, shape (groups,).
+
+        The mean over the chips that do not fail (see `failed`); infinite where all do.
+        """
+        return _mean_of_finite(self._sign() * (self.nominal - self.alone), otherwise=np.inf)
 
     def saved(self) -> NDArray[np.float64]:
-        """How much better it gets if, of everything, only that group did not deviate, shape (groups,)."""
-        return self._sign() * (self.without.mean(axis=1) - self.everything.mean())
+        """How much better it gets if, of everything, only that group did not deviate, shape (groups,).
+
+        The mean over the chips that fail in neither case; NaN where there are none.
+        """
+        return _mean_of_finite(self._sign() * (self.without - self.everything), otherwise=np.nan)
 
     def ranking(self) -> list[tuple[str, float, float, float]]:
-        """Rows of (group, cost, saved, first order), the costliest first; equals by what is saved."""
+        """Rows of (group, cost, saved, first order): most failed chips first, then the costliest, then what saves."""
         rows = zip(self.groups, self.cost().tolist(), self.saved().tolist(), self.first_order.tolist(), strict=True)
-        return sorted(rows, key=lambda row: (-row[1], -row[2]))
+        failed = dict(zip(self.groups, self.failed.tolist(), strict=True))
+        return sorted(rows, key=lambda row: (-failed[row[0]], -row[1], -np.nan_to_num(row[2])))
 
     def plot(self, ax: Any = None) -> Any:
         """Draw cost and saving of each group as bars with matplotlib, the costliest on top; returns the axes."""
         from matplotlib.figure import Figure
 
-        rows = self.ranking()[::-1]
+        rows = np.nan_to_num([row[1:3] for row in self.ranking()[::-1]], posinf=0.0)
+        names = [row[0] for row in self.ranking()[::-1]]
         if ax is None:
             ax = Figure(figsize=(6, 1 + 0.28 * len(rows)), dpi=120, layout="constrained").add_subplot()
         places = np.arange(len(rows))
-        ax.barh(places + 0.2, [row[1] for row in rows], height=0.4, label="cost if it alone deviates")
-        ax.barh(places - 0.2, [row[2] for row in rows], height=0.4, label="saved if all but it deviate")
-        ax.set_yticks(places, [row[0] for row in rows])
+        ax.barh(places + 0.2, rows[:, 0], height=0.4, label="cost if it alone deviates")
+        ax.barh(places - 0.2, rows[:, 1], height=0.4, label="saved if all but it deviate")
+        ax.set_yticks(places, names)
         ax.set_xlabel("change of the metric")
         ax.grid(alpha=0.3, axis="x")
         ax.legend(frameon=False, loc="lower right")
@@ -74,9 +88,11 @@ class Sensitivity:
 
     def __str__(self) -> str:
         width = max(len("leaves"), *(len(group) for group in self.groups))
-        lines = [f"{'leaves':{width}}      cost     saved  first order"]
+        failed = dict(zip(self.groups, self.failed.tolist(), strict=True))
+        lines = [f"{'leaves':{width}}      cost     saved  first order  failed chips"]
         lines += [
-            f"{group:{width}}  {cost:8.4g}  {saved:8.4g}  {first:11.4g}" for group, cost, saved, first in self.ranking()
+            f"{group:{width}}  {cost:8.4g}  {saved:8.4g}  {first:11.4g}  {failed[group]:12d}"
+            for group, cost, saved, first in self.ranking()
         ]
         return "\n".join(lines)
 
@@ -135,8 +151,8 @@ def sensitivity(
         ['b', 'a']
     """
     recipe = mismatch if sigma is None else mismatch.with_sigma(sigma)
-    if chips < 1:
-        raise MetricError(f"chips: at least 1 is needed, got {chips}")
+    check_counts(chips=chips, chunk=chunk)
+    seed, batch = checked_number(seed, "seed"), jax.device_put(checked_batch(batch))
     leaves, structure = leaves_by_path(tree)
     selected = {path: jnp.asarray(leaves[path]) for path in recipe.paths if path in leaves}
     group_of = _grouped(selected, groups)
@@ -174,10 +190,16 @@ def sensitivity(
     engine = MonteCarlo(masked, jnp.asarray(masks), chips=chips, chunk=chunk, mesh=mesh)
     linear = MonteCarlo(to_first_order, jnp.arange(len(names)), chips=chips, chunk=chunk, mesh=mesh)
     with progress_bar("sensitivity", chips, progress) as advance:
-        rounds = []
-        for found in engine.rounds((selected, batch), 0, chips):
-            rounds.append(fetch(found)[BARE].astype(np.float64))
-            advance(rounds[-1].shape[1])
+        rounds: list[NDArray[np.float64]] = []
+        try:
+            for found in engine.rounds((selected, batch), 0, chips):
+                rounds.append(fetch(found)[BARE].astype(np.float64))
+                advance(rounds[-1].shape[1])
+        except KeyboardInterrupt:
+            if not rounds:
+                raise
+            chips = sum(found.shape[1] for found in rounds)
+            warnings.warn(f"interrupted: the sensitivity is that of {chips} chips", stacklevel=2)
     changes = [fetch(found)[BARE] for found in linear.rounds(((selected, slopes), None), 0, chips)]
     values = np.concatenate(rounds, axis=1)
     return Sensitivity(
@@ -189,6 +211,11 @@ def sensitivity(
         first_order=np.concatenate(changes, axis=1).astype(np.float64).std(axis=1),
         higher_is_better=higher_is_better,
     )
+
+
+def _mean_of_finite(values: NDArray[np.float64], otherwise: float) -> NDArray[np.float64]:
+    finite = [row[np.isfinite(row)] for row in values]
+    return np.array([row.mean() if row.size else otherwise for row in finite])
 
 
 def _one_scalar(result: Any) -> dict[str, jax.Array]:
