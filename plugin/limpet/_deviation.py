@@ -64,7 +64,8 @@ class Deviation(ABC):
             key: the leaf's own key, shape ().
             value: nominal values of any shape, float32 or float64.
             sigma: the strength in force, a scalar of value's dtype: this deviation's sigma times the caller's scale.
-                At 0 the nominal values must come back exactly.
+                At 0 the nominal values must come back exactly; a negative one asks for the mirror image of the draw
+                (antithetic chips).
 
         Returns:
             The deviated values, with value's shape and dtype, from exactly one call of the generator.
