@@ -74,5 +74,7 @@ def test_the_plot_names_what_it_shows():
     assert ax.get_ylabel() == "accuracy"
     assert "2 virtual chips; band: 5th to 95th percentile; dotted: worst chip" in ax.get_title()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["standard", "robust"]
+    assert ax.get_ylim() == (0, 1.03)
+    assert curve([2.0, 3.0]).plot().get_ylim() != (0, 1.03)
     np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), [0.85, 0.7])
     np.testing.assert_allclose(ax.get_lines()[1].get_ydata(), [0.8, NAN])

@@ -209,15 +209,20 @@ class RobustnessCurve:
         order = np.argsort(self.sigmas)
         sigmas = self.sigmas[order]
         (line,) = ax.plot(sigmas, self.mean()[order], marker="o", markersize=4, label=label or "mean")
-        low, high = self.quantile(0.05)[order], self.quantile(0.95)[order]
+        low, high, worst = (
+            np.where(np.isfinite(found), found, np.nan)[order]  # where chips failed, there is no edge to draw
+            for found in (self.quantile(0.05), self.quantile(0.95), self.worst())
+        )
         ax.fill_between(sigmas, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
-        worst = self.worst()[order]
-        ax.plot(sigmas, np.where(np.isfinite(worst), worst, np.nan), ":", color=line.get_color())
+        ax.plot(sigmas, worst, ":", color=line.get_color())
         ax.set_xlabel(
             "mismatch sigma (relative standard deviation)" if self.axis == "sigma" else "scale on each leaf's sigma"
         )
         ax.set_ylabel(self.metric)
         ax.set_title(f"{self.chips} virtual chips; band: 5th to 95th percentile; dotted: worst chip", fontsize="medium")
+        finite = self.values[np.isfinite(self.values)]
+        if self.higher_is_better and ((finite >= 0) & (finite <= 1)).all():
+            ax.set_ylim(0, 1.03)  # a rate: on one scale in every picture, so that runs can be told apart at a glance
         ax.grid(alpha=0.3)
         ax.legend(frameon=False, loc="lower left" if self.higher_is_better else "upper left")
         return ax
