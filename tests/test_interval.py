@@ -82,6 +82,8 @@ def test_the_area_is_the_mean_over_strengths():
 def test_curves_survive_disk_and_json(tmp_path):
     values = np.array([[0.9, float("nan")], [0.7, 0.8]])
     one = limpet.RobustnessCurve("loss", [0.0, 0.1], values, 7, False, "scale", True)
+    with pytest.raises(limpet.MetricError, match="come in pairs, got 1"):
+        limpet.RobustnessCurve("loss", [0.0, 0.1], values[:, :1], antithetic=True)
     one.save(tmp_path / "curve.npz")
     for again in (
         limpet.RobustnessCurve.load(tmp_path / "curve.npz"),

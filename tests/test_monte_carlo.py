@@ -193,35 +193,46 @@ def test_repeated_and_unsorted_strengths_are_as_asked():
     assert np.array_equal(curve.values[0], curve.values[2])
 
 
-def test_an_interrupt_leaves_the_chips_evaluated_so_far(reference, monkeypatch):
-    fetched = []
+@pytest.fixture
+def interrupt_after(monkeypatch):
+    """Let so many rounds through, then press Ctrl-C."""
 
-    def interrupted(values):
-        if len(fetched) == 2:
-            raise KeyboardInterrupt
-        fetched.append(values)
-        return jax.device_get(values)
+    def patch(rounds: int) -> None:
+        fetched = []
 
-    monkeypatch.setattr("limpet._robustness.fetch", interrupted)
+        def fetch(values):
+            if len(fetched) == rounds:
+                raise KeyboardInterrupt
+            fetched.append(values)
+            return jax.device_get(values)
+
+        monkeypatch.setattr("limpet._robustness.fetch", fetch)
+
+    return patch
+
+
+def test_an_interrupt_leaves_the_chips_evaluated_so_far(reference, interrupt_after):
+    interrupt_after(2)
     with pytest.warns(UserWarning, match="interrupted: the curve holds the 256 chips evaluated so far"):
         curve = measure(chips=400, chunk=16)  # in rounds of one tile, 128
     assert np.array_equal(curve.values[:, :40], reference.values)
 
 
-def test_an_interrupt_of_auto_keeps_finished_chips(monkeypatch):
-    fetched = []
-
-    def interrupted(values):
-        if len(fetched) == 1:
-            raise KeyboardInterrupt
-        fetched.append(values)
-        return jax.device_get(values)
-
-    monkeypatch.setattr("limpet._robustness.fetch", interrupted)
+def test_an_interrupt_of_auto_keeps_finished_chips(interrupt_after):
+    interrupt_after(1)
     with pytest.warns(UserWarning, match="interrupted: the curve holds the 64 chips evaluated so far"):
         assert measure(chips="auto", precision=1e-9).chips == 64
     with pytest.raises(KeyboardInterrupt):
         measure()
+
+
+def test_an_interrupt_parts_no_antithetic_pair(interrupt_after, monkeypatch):
+    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # tiles of one chip
+    interrupt_after(3)
+    with pytest.warns(UserWarning, match="interrupted: the curve holds the 2 chips"):
+        curve = measure(antithetic=True, chunk=1)
+    assert np.isfinite(curve.mean()).all()
+    assert len(curve.interval()[0]) == 2
 
 
 def test_progress_is_silent_off_a_terminal_and_shown_on_request(capfd):

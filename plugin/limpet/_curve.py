@@ -32,7 +32,7 @@ class RobustnessCurve:
         antithetic: chips 2k and 2k + 1 are virtual chip k and its mirror image.
 
     Raises:
-        MetricError: the shapes do not fit, or there is no chip.
+        MetricError: the shapes do not fit, there is no chip, or half a pair of antithetic ones.
 
     Example:
         >>> curve = RobustnessCurve("accuracy", [0.0, 0.1], [[0.9, 0.9, 0.9, 0.9], [0.9, 0.8, 0.7, 0.6]])
@@ -57,6 +57,8 @@ class RobustnessCurve:
                 f"curve of '{self.metric}': sigmas of shape (strengths,) and values of shape (strengths, chips), "
                 f"neither empty, are needed; got {sigmas.shape} and {values.shape}"
             )
+        if self.antithetic and values.shape[1] % 2:
+            raise MetricError(f"curve of '{self.metric}': antithetic chips come in pairs, got {values.shape[1]}")
         object.__setattr__(self, "sigmas", sigmas)
         object.__setattr__(self, "values", values)
 

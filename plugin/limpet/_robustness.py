@@ -184,7 +184,9 @@ def robustness_curve(
     with progress_bar("virtual chips", budget, progress) as advance:
         while True:
             part = _evaluated(engine, selected, batch, batches, done, goal - done, advance)
-            interrupted = not part
+            if antithetic:  # an interrupt may have parted a pair
+                part = {name: values[:, : values.shape[1] // 2 * 2] for name, values in part.items()}
+            interrupted = not part or not next(iter(part.values())).size
             if interrupted and not parts:
                 raise KeyboardInterrupt
             if interrupted:
