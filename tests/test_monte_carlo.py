@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -39,6 +40,21 @@ def reference():
 @pytest.mark.parametrize("chunk", [1, 7, 40, 1000])
 def test_chunks_change_nothing(reference, chunk):
     assert np.array_equal(measure(chunk=chunk).values, reference.values)
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_rounds_handed_over_by_several_threads_change_nothing(reference, cores, monkeypatch):
+    lanes = tuple(ThreadPoolExecutor(1) for _ in range(cores))
+    monkeypatch.setattr(engine, "_lanes", lambda: lanes)
+    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # a tile for each chip: forty rounds
+    handed_over_by = set()
+    for lane in lanes:
+        submit = lane.submit
+        monkeypatch.setattr(lane, "submit", lambda *args, own=submit: handed_over_by.add(own) or own(*args))
+    curve = measure(chunk=1)
+    np.testing.assert_allclose(curve.values, reference.values, rtol=1e-5)  # another width of tile, another last bit
+    assert len(handed_over_by) == cores
+    assert np.array_equal(measure(chips=2, chunk=1).values, curve.values[:, :2])
 
 
 @pytest.mark.parametrize("shape", [(8,), (2, 4), (3,)])
@@ -213,8 +229,8 @@ def interrupt_after(monkeypatch):
 
 def test_an_interrupt_leaves_the_chips_evaluated_so_far(reference, interrupt_after):
     interrupt_after(2)
-    with pytest.warns(UserWarning, match="interrupted: the curve holds the 256 chips evaluated so far"):
-        curve = measure(chips=400, chunk=16)  # in rounds of one tile, 128
+    with pytest.warns(UserWarning, match="interrupted: the curve holds the 512 chips evaluated so far"):
+        curve = measure(chips=600, chunk=16)  # in rounds of one tile, 256
     assert np.array_equal(curve.values[:, :40], reference.values)
 
 

@@ -5,9 +5,16 @@ inside a chip, so that a chip's draw is made once for all of them. A tile is as 
 function reports allows. Its width is settled before anything is evaluated and the same for every round and every
 device, because XLA orders sums by shape: that is why a chip's value depends neither on how many chips are handed over
 at a time nor on how many devices share them.
+
+On a CPU, XLA runs small operations on one core. Computations that one thread hands over run one after another, those of
+several threads at the same time: rounds are therefore handed over by one thread for each core (a lane).
 """
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import jax
@@ -19,7 +26,7 @@ ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the metrics of one chip in one case, scalars by name."""
 
 FIRST_WIDTH = 32
-WIDEST = {"cpu": 128, "accelerator": 1024}  # chips in a tile; wider gains little and leaves several devices idle
+WIDEST = {"cpu": 256, "accelerator": 1024}  # chips in a tile; wider gains little and leaves several devices idle
 CPU_TILE_BYTES = 8 * 2**20  # about what the caches hold: beyond it a CPU gets slower
 ACCELERATOR_SHARE = 0.25  # of the device's memory
 ROUNDS = 16  # how often progress moves, unless the user says otherwise
@@ -51,6 +58,8 @@ class MonteCarlo:
     def rounds(self, operands: Any, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
         """Evaluate chips `first`, `first + 1`, ... round by round; nothing waits for the device.
 
+        A round is handed over when it is asked for: see `ahead`.
+
         Args:
             operands: handed to `chip_fn`; a pytree of arrays.
             first: number of the first chip.
@@ -63,8 +72,12 @@ class MonteCarlo:
         if self._mesh is not None:
             operands = jax.device_put(operands, NamedSharding(self._mesh, PartitionSpec()))
         size = self._round_size(self._mesh)
-        for start in range(first, first + chips, size):
-            values = compiled(operands, self._numbers(start, size, self._mesh))
+        for turn, start in enumerate(range(first, first + chips, size)):
+            numbers = self._numbers(start, size, self._mesh)
+            if self._mesh is None and _platform() == "cpu":
+                values = _lanes()[turn % len(_lanes())].submit(compiled, operands, numbers).result()
+            else:
+                values = compiled(operands, numbers)
             wanted = min(size, first + chips - start)
             yield values if wanted == size else {name: found[:, :wanted] for name, found in values.items()}
 
@@ -130,6 +143,16 @@ class MonteCarlo:
         return jax.make_array_from_callback((size,), sharding, lambda index: numbers[index])
 
 
+def ahead(rounds: Iterator[Any]) -> Iterator[Any]:
+    """The same rounds, each handed out when enough of the next have been started to keep every core busy."""
+    waiting: deque[Any] = deque()
+    for started in rounds:
+        waiting.append(started)
+        if len(waiting) > len(_lanes()):
+            yield waiting.popleft()
+    yield from waiting
+
+
 def fetch(values: dict[str, jax.Array]) -> dict[str, np.ndarray]:
     """A round's values on the host, gathered where other processes hold a part of them."""
     if all(value.is_fully_addressable for value in values.values()):
@@ -137,6 +160,13 @@ def fetch(values: dict[str, jax.Array]) -> dict[str, np.ndarray]:
     from jax.experimental import multihost_utils
 
     return jax.device_get(multihost_utils.process_allgather(values, tiled=True))
+
+
+@cache
+def _lanes() -> tuple[ThreadPoolExecutor, ...]:
+    """One thread for each core this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return tuple(ThreadPoolExecutor(1, thread_name_prefix=f"limpet-lane-{lane}") for lane in range(cores))
 
 
 def _platform() -> str:

@@ -1,7 +1,7 @@
 """Robustness curves: a metric of a network over sigma, on many virtual chips."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from ._curve import Estimate, RobustnessCurve
 from ._deviation import checked_strength
 from ._errors import MetricError
 from ._mismatch import Recipe
-from ._monte_carlo import ChipFn, MonteCarlo, fetch
+from ._monte_carlo import ChipFn, MonteCarlo, ahead, fetch
 from ._paths import leaves_by_path
 from ._progress import progress_bar
 from ._random import checked_number, chip_key
@@ -270,7 +270,7 @@ def _evaluated(
         rounds: list[dict[str, np.ndarray]] = []
         on_device = jax.device_put(checked_batch(batch))  # once, not in every round
         try:
-            for values in _ahead(engine.rounds((selected, on_device), first, chips)):
+            for values in ahead(engine.rounds((selected, on_device), first, chips)):
                 rounds.append(fetch(values))
                 advance(next(iter(rounds[-1].values())).shape[1])
         except KeyboardInterrupt:
@@ -282,7 +282,7 @@ def _evaluated(
     total = 0
     for part in batches:
         count, on_device = _count_of(part), jax.device_put(part)
-        rounds = [fetch(values) for values in _ahead(engine.rounds((selected, on_device), first, chips))]
+        rounds = [fetch(values) for values in ahead(engine.rounds((selected, on_device), first, chips))]
         for name in rounds[0]:
             values = np.concatenate([found[name] for found in rounds], axis=1).astype(np.float64)
             sums[name] = sums.get(name, 0.0) + count * values
@@ -291,15 +291,6 @@ def _evaluated(
         raise MetricError("batches: there is none, so there is nothing to measure")
     advance(chips)
     return {name: values / total for name, values in sums.items()}
-
-
-def _ahead(rounds: Iterator[Any]) -> Iterator[Any]:
-    """The same rounds, each handed out when the next one has been started: the device is never left waiting."""
-    waiting = next(rounds)
-    for started in rounds:
-        yield waiting
-        waiting = started
-    yield waiting
 
 
 def _is_precise(curve: RobustnessCurve, precision: float, estimate: Estimate, target: float | None) -> bool:

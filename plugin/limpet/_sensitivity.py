@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ._errors import MetricError, PrototypeError
 from ._mismatch import Recipe
-from ._monte_carlo import MonteCarlo, fetch
+from ._monte_carlo import MonteCarlo, ahead, fetch
 from ._paths import leaves_by_path, listing
 from ._progress import progress_bar
 from ._random import checked_number, chip_key
@@ -192,7 +192,7 @@ def sensitivity(
     with progress_bar("sensitivity", chips, progress) as advance:
         rounds: list[NDArray[np.float64]] = []
         try:
-            for found in engine.rounds((selected, batch), 0, chips):
+            for found in ahead(engine.rounds((selected, batch), 0, chips)):
                 rounds.append(fetch(found)[BARE].astype(np.float64))
                 advance(rounds[-1].shape[1])
         except KeyboardInterrupt:
@@ -200,7 +200,7 @@ def sensitivity(
                 raise
             chips = sum(found.shape[1] for found in rounds)
             warnings.warn(f"interrupted: the sensitivity is that of {chips} chips", stacklevel=2)
-    changes = [fetch(found)[BARE] for found in linear.rounds(((selected, slopes), None), 0, chips)]
+    changes = [fetch(found)[BARE] for found in ahead(linear.rounds(((selected, slopes), None), 0, chips))]
     values = np.concatenate(rounds, axis=1)
     return Sensitivity(
         groups=names,
