@@ -11,8 +11,19 @@ import limpet
 
 ROOT = Path(limpet.__file__).parent
 FLOORS = [
-    {"_paths", "_random", "_curve", "_interval", "_compare", "_progress", "_errors"},
-    {"_mismatch", "_prototype", "_deviation", "_rockpool"},
+    {
+        "_generator",
+        "_fast_bits",
+        "_normal",
+        "_paths",
+        "_random",
+        "_curve",
+        "_interval",
+        "_compare",
+        "_progress",
+        "_errors",
+    },
+    {"_mismatch", "_leaf_draw", "_prototype", "_deviation", "_rockpool"},
     {"_robustness", "_monte_carlo", "_sensitivity", "_chip", "_audit"},
     {"tensorboard"},
     {"_callback", "_run_log", "_config", "_config_file", "_schedule", "_section"},

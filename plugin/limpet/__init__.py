@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ._errors import MismatchNotApplied as MismatchNotApplied
     from ._errors import PrototypeError as PrototypeError
     from ._errors import StrengthError as StrengthError
+    from ._fast_bits import fast as fast
+    from ._generator import DRAWS_VERSION as DRAWS_VERSION
     from ._interval import Yield as Yield
     from ._mismatch import Mismatch as Mismatch
     from ._prototype import prototype as prototype
@@ -59,6 +61,8 @@ _EXPORTS = {
         "PrototypeError",
         "StrengthError",
     ),
+    "_fast_bits": ("fast",),
+    "_generator": ("DRAWS_VERSION",),
     "_interval": ("Yield",),
     "_mismatch": ("Mismatch",),
     "_prototype": ("prototype",),

@@ -115,7 +115,8 @@ class MismatchCallback:
         def to_curves(values: dict[str, np.ndarray]) -> dict[str, RobustnessCurve]:
             assert metric_fn is not None
             assert strengths is not None
-            return curves_of(metric_fn, values, strengths, self._chip_seed, config.robustness.higher_is_better)
+            better = config.robustness.higher_is_better
+            return curves_of(metric_fn, values, strengths, self._chip_seed, better, config.generator)
 
         self.logdir = config.tensorboard.logdir
         writer = CurveWriter(self.logdir)
@@ -156,7 +157,7 @@ class MismatchCallback:
         for section, recipe, seed in self._injected:
             # signed, because schedules subtract from it
             scale = section.schedule.compile()(jnp.asarray(step).astype(jnp.int32))
-            tree = plant(recipe(step_key(seed, step), tree, scale), recipe.paths, notes)
+            tree = plant(recipe(step_key(seed, step, self._config.generator), tree, scale), recipe.paths, notes)
         return tree
 
     def __call__(self, step: int, params: Any, metrics: Mapping[str, Any] | None = None) -> None:
@@ -227,7 +228,7 @@ class MismatchCallback:
         def probed_metric(tree: Any, batch: Any) -> Any:
             return metric_fn(plant(tree, recipe.paths, self._metric_notes), batch)
 
-        chip_fn = chip_metrics(probed_metric, strengths.recipe, self._chip_seed, self._whole)
+        chip_fn = chip_metrics(probed_metric, strengths.recipe, self._chip_seed, self._whole, self._config.generator)
         return MonteCarlo(chip_fn, jnp.asarray(strengths.scales), chips=robustness.chips, chunk=robustness.chunk)
 
     def _start_evaluation(self, step: int, params: Any) -> None:

@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from . import _rockpool
 from ._errors import LimpetError
+from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ._mismatch import Recipe
 from ._random import checked_number, chip_key
 
@@ -24,11 +25,18 @@ class ChipConfig(Protocol):
     """A whole configuration."""
 
     @property
+    def generator(self) -> Generator: ...
+
+    @property
     def frozen(self) -> FrozenConfig | None: ...
 
 
 def freeze(
-    model: Any, mismatch: Recipe | FrozenConfig | ChipConfig | None, seed: int | None = None, chip: int | None = None
+    model: Any,
+    mismatch: Recipe | FrozenConfig | ChipConfig | None,
+    seed: int | None = None,
+    chip: int | None = None,
+    generator: Generator | None = None,
 ) -> Any:
     """Build one virtual chip: the model with that chip's frozen values, which `jit` then holds as constants.
 
@@ -43,12 +51,13 @@ def freeze(
             are drawn by `MismatchCallback.inject` at every step.
         seed: overrides the configuration's; default 0.
         chip: overrides the configuration's; default 0.
+        generator: overrides the configuration's; default "fast".
 
     Returns:
         A new network, or a new tree; the argument is not changed.
 
     Raises:
-        LimpetError: seed or chip is no integer from 0 to 2**32 - 1.
+        LimpetError: seed or chip is no integer from 0 to 2**32 - 1, or there is no such generator.
         PrototypeError: recipe and model do not fit.
 
     Example:
@@ -76,6 +85,7 @@ def freeze(
     key = chip_key(
         checked_number(default_seed if seed is None else seed, "seed"),
         checked_number(default_chip if chip is None else chip, "chip"),
+        checked_generator(generator or getattr(mismatch, "generator", DEFAULT_GENERATOR)),
     )
     if _rockpool.is_module(model):
         return _rockpool.frozen_copy(model, lambda nominal: recipe(key, nominal))

@@ -39,7 +39,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
 
     Args:
         first: a curve.
-        second: another, of the same seed, strengths and kind of chips; may hold more chips or fewer.
+        second: another, of the same seed, generator, strengths and kind of chips; may hold more chips or fewer.
         confidence: of the intervals (Student's t for the mean difference, Clopper-Pearson for the fraction).
 
     Raises:
@@ -52,7 +52,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         >>> found.difference.round(4).tolist(), found.worse[0].fraction
         ([0.0125], 0.25)
     """
-    for name in ("seed", "axis", "antithetic", "higher_is_better"):
+    for name in ("seed", "generator", "draws_version", "axis", "antithetic", "higher_is_better"):
         one, other = getattr(first, name), getattr(second, name)
         if one != other:
             raise MetricError(f"the curves differ in {name}: {one} and {other}; they must hold the same chips")

@@ -9,7 +9,9 @@ from pydantic import Field, PlainValidator, field_validator, model_validator
 from . import _rockpool
 from ._deviation import DEVIATIONS, Gaussian
 from ._errors import PrototypeError
-from ._mismatch import Gradient, Mismatch, Recipe
+from ._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
+from ._leaf_draw import Gradient
+from ._mismatch import Mismatch, Recipe
 from ._prototype import prototype, selection
 from ._random import MAX_SEED
 from ._schedule import ConstantSchedule, Schedule
@@ -172,6 +174,7 @@ class Config(Section):
 
     Attributes:
         seed: of every draw, an integer from 0 to 2**32 - 1.
+        generator: of every draw, "fast" or "threefry2x32".
         dynamic: mismatch drawn at every step on weights; None for none.
         frozen: mismatch fixed per chip; None for none.
         robustness: evaluation on virtual chips.
@@ -180,6 +183,7 @@ class Config(Section):
     """
 
     seed: Seed = 0
+    generator: Generator = DEFAULT_GENERATOR
     dynamic: DynamicConfig | None = None
     frozen: FrozenConfig | None = None
     robustness: RobustnessConfig = RobustnessConfig()
@@ -228,7 +232,7 @@ class Config(Section):
             one_chip = f"chip {self.frozen.chip} of seed {self.frozen.seed}"
             frozen = f"{'a fresh chip at every step' if self.fresh_chips else one_chip}; {self.frozen.describe()}"
         lines = {
-            "seed": str(self.seed),
+            "seed": f"{self.seed} (generator {self.generator}, draws version {DRAWS_VERSION})",
             "dynamic": "none" if self.dynamic is None else self.dynamic.describe(),
             "frozen": frozen,
             "robustness": f"{robustness.chips} chips at sigma {strengths}, every {robustness.every_steps} steps",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._errors import MetricError
+from ._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ._interval import Yield, mean_interval, quantile_interval, yield_of
 
 Estimate = Literal["mean", "yield"] | float
@@ -30,6 +31,8 @@ class RobustnessCurve:
         higher_is_better: True for an accuracy, False for a loss.
         axis: "sigma", or "scale" where leaves deviate at different sigmas.
         antithetic: chips 2k and 2k + 1 are virtual chip k and its mirror image.
+        generator: what the chips were drawn with.
+        draws_version: `limpet.DRAWS_VERSION` of then.
 
     Raises:
         MetricError: the shapes do not fit, there is no chip, or half a pair of antithetic ones.
@@ -49,6 +52,8 @@ class RobustnessCurve:
     higher_is_better: bool = True
     axis: Literal["sigma", "scale"] = "sigma"
     antithetic: bool = False
+    generator: Generator = DEFAULT_GENERATOR
+    draws_version: int = DRAWS_VERSION
 
     def __post_init__(self) -> None:
         sigmas, values = np.asarray(self.sigmas, np.float64), np.asarray(self.values, np.float64)

@@ -8,8 +8,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any, Literal, Self, get_args
+from functools import cached_property
+from typing import Any, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,20 +20,10 @@ from jax.typing import ArrayLike
 from . import _rockpool
 from ._deviation import Deviation, checked_strength
 from ._errors import LimpetError, PrototypeError, StrengthError
+from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
 from ._paths import leaves_by_path, listing
 from ._prototype import require_real, selection
-from ._random import leaf_key, path_hash
-
-Gradient = Literal["through", "straight_through"]
-"""How gradients reach the nominal values: exactly, or as if nothing had deviated."""
-
-
-@dataclass(frozen=True)
-class LeafRule:
-    """How one selected leaf deviates."""
-
-    deviation: Deviation
-    gradient: Gradient
+from ._random import path_hash
 
 
 class Recipe(ABC):
@@ -97,10 +87,12 @@ class Recipe(ABC):
         scale = _checked_scale(scale)
         leaves, structure = leaves_by_path(tree)
         self._require_described(leaves)
-        return structure.unflatten(
-            leaf if rule is None else _deviate(key, np.uint32(path_hash(path)), jnp.asarray(leaf), scale, rule)
-            for (path, leaf), rule in zip(leaves.items(), map(self.plan.__getitem__, leaves), strict=True)
-        )
+        rules = {path: rule for path in leaves if (rule := self.plan[path]) is not None}
+        deviated = {
+            path: deviate(key, hashed, jnp.asarray(leaves[path]), scale, rule)
+            for (path, rule), hashed in zip(rules.items(), path_hashes(list(rules), key), strict=True)
+        }
+        return structure.unflatten((leaves | deviated).values())
 
     def __or__(self, other: "Recipe") -> "JoinedMismatch":
         """Both recipes at once, over disjoint leaves."""
@@ -207,30 +199,6 @@ class JoinedMismatch(Recipe):
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self.parts))
-
-
-@partial(jax.jit, static_argnames="rule")
-def _deviate(key: jax.Array, hashed_path: ArrayLike, value: jax.Array, scale: jax.Array, rule: LeafRule) -> jax.Array:
-    """One leaf's draw.
-
-    Compiled as a unit of its own, so that leaves of one shape are traced once; and the strength is hidden from
-    constant folding, so that a chip drawn eagerly, in a step or under `vmap` is the same to the last bit.
-    """
-    wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
-    sigma = jax.lax.optimization_barrier(rule.deviation.sigma * scale.astype(wide.dtype))
-    deviated = rule.deviation.deviate(leaf_key(key, hashed_path), wide, sigma).astype(value.dtype)
-    return deviated if rule.gradient == "through" else _straight_through(value, deviated)
-
-
-@jax.custom_jvp
-def _straight_through(nominal: jax.Array, deviated: jax.Array) -> jax.Array:
-    """The deviated values, with the gradient of the nominal ones."""
-    return deviated
-
-
-@_straight_through.defjvp
-def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    return primals[1], tangents[0]
 
 
 def _require_key(key: Any) -> None:

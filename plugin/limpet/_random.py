@@ -7,6 +7,7 @@ with an optimizer state nor restored wrongly from a checkpoint. The generator is
 
 import operator
 import zlib
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -15,8 +16,9 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from ._errors import LimpetError
+from ._fast_bits import fast
+from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
 
-GENERATOR = "threefry2x32"
 MAX_SEED = 2**32 - 1
 
 
@@ -30,18 +32,18 @@ def path_hash(path: str) -> int:
     return zlib.crc32(path.encode())
 
 
-def step_key(seed: int, step: ArrayLike) -> jax.Array:
+def step_key(seed: int, step: ArrayLike, generator: Generator = DEFAULT_GENERATOR) -> jax.Array:
     """The key of one training step; `step` may be traced. Shape ()."""
-    return jax.random.fold_in(_stream(seed, "step"), step)
+    return jax.random.fold_in(_stream(seed, "step", generator), step)
 
 
-def chip_key(seed: int, chip: ArrayLike) -> jax.Array:
+def chip_key(seed: int, chip: ArrayLike, generator: Generator = DEFAULT_GENERATOR) -> jax.Array:
     """The key of one virtual chip; `chip` may be traced. Shape ().
 
     Chips and steps are separate streams: a network trained on a fresh chip at each of its first 100 steps has not
     seen virtual chips 0-99, on which it is measured.
     """
-    return jax.random.fold_in(_stream(seed, "chip"), chip)
+    return jax.random.fold_in(_stream(seed, "chip", generator), chip)
 
 
 def leaf_key(key: jax.Array, hashed_path: ArrayLike) -> jax.Array:
@@ -49,11 +51,12 @@ def leaf_key(key: jax.Array, hashed_path: ArrayLike) -> jax.Array:
     return jax.random.fold_in(key, hashed_path)
 
 
-def _stream(seed: int, name: str) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), jnp.uint32(path_hash(name)))
+def _stream(seed: int, name: str, generator: Generator) -> jax.Array:
+    impl: Hashable = fast if generator == "fast" else generator
+    return jax.random.fold_in(jax.random.key(seed, impl=impl), jnp.uint32(path_hash(name)))
 
 
-def virtual_chip(seed: int, chip: ArrayLike) -> jax.Array:
+def virtual_chip(seed: int, chip: ArrayLike, generator: Generator = DEFAULT_GENERATOR) -> jax.Array:
     """The random key of one virtual chip: `mismatch(limpet.virtual_chip(seed, chip), tree)` is that chip.
 
     It is the same that `limpet.freeze` builds, and that a robustness curve of that seed shows under that number.
@@ -61,16 +64,18 @@ def virtual_chip(seed: int, chip: ArrayLike) -> jax.Array:
     Args:
         seed: an integer from 0 to 2**32 - 1.
         chip: the chip's number, likewise; may be traced.
+        generator: "fast" or "threefry2x32"; another one, another chip.
 
     Raises:
-        LimpetError: seed or chip is no such integer.
+        LimpetError: seed or chip is no such integer, or there is no such generator.
 
     Example:
         >>> import limpet
         >>> limpet.virtual_chip(seed=0, chip=17).shape
         ()
     """
-    return chip_key(checked_number(seed, "seed"), chip if isinstance(chip, Tracer) else checked_number(chip, "chip"))
+    number = chip if isinstance(chip, Tracer) else checked_number(chip, "chip")
+    return chip_key(checked_number(seed, "seed"), number, checked_generator(generator))
 
 
 def checked_number(number: Any, name: str) -> int:

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from ._curve import Estimate, RobustnessCurve
 from ._deviation import checked_strength
 from ._errors import MetricError
+from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ._mismatch import Recipe
 from ._monte_carlo import ChipFn, MonteCarlo, ahead, fetch
 from ._paths import leaves_by_path
@@ -63,7 +64,12 @@ class Strengths:
 
 
 def chip_metrics(
-    metric_fn: MetricFn, recipe: Recipe, seed: int, rebuild: Callable[[Any], Any], antithetic: bool = False
+    metric_fn: MetricFn,
+    recipe: Recipe,
+    seed: int,
+    rebuild: Callable[[Any], Any],
+    generator: Generator = DEFAULT_GENERATOR,
+    antithetic: bool = False,
 ) -> ChipFn:
     """What the engine evaluates for a metric: `(chip number, scale, (operand, batch))` to scalars by name.
 
@@ -72,6 +78,7 @@ def chip_metrics(
         recipe: who deviates; called with the scale.
         seed: of the chips.
         rebuild: makes the whole tree of nominal values from the operand.
+        generator: of the chips.
         antithetic: numbers 2k and 2k + 1 are chip k and its mirror image, the same draw with the opposite sign.
     """
 
@@ -80,7 +87,7 @@ def chip_metrics(
         if antithetic:
             scale = scale * jnp.where(number % 2, -1.0, 1.0).astype(scale.dtype)
             number = number // 2
-        return named_scalars(metric_fn(recipe(chip_key(seed, number), rebuild(operand), scale), batch))
+        return named_scalars(metric_fn(recipe(chip_key(seed, number, generator), rebuild(operand), scale), batch))
 
     return chip_fn
 
@@ -94,6 +101,7 @@ def robustness_curve(
     scales: Sequence[float] | None = None,
     chips: int | Literal["auto"] = 100,
     seed: int = 0,
+    generator: Generator = DEFAULT_GENERATOR,
     batch: Any = None,
     batches: Iterable[Any] | None = None,
     precision: float = 0.01,
@@ -120,6 +128,7 @@ def robustness_curve(
         scales: strengths as multiples of each leaf's own sigma.
         chips: number of virtual chips; "auto" draws on until the interval is narrow enough.
         seed: of the chips.
+        generator: what they are drawn with, "fast" or "threefry2x32".
         batch: handed to `metric_fn`; a pytree of arrays.
         batches: in place of `batch`, the batches of a test set larger than memory: the metric is the mean over them,
             each weighted by its count (the leading axis of its first array). Batches of one size compile once.
@@ -143,6 +152,7 @@ def robustness_curve(
         MetricError: no strength, no chip, an empty batch, a metric that gives no scalar, or options that contradict.
         StrengthError: a strength that is negative, NaN or infinite.
         PrototypeError: recipe and tree do not fit.
+        LimpetError: seed or generator is not one of those allowed.
 
     Example:
         >>> import limpet
@@ -154,7 +164,7 @@ def robustness_curve(
     """
     auto, budget = chips == "auto", max_chips if chips == "auto" else chips
     check_counts(chips=budget, chunk=chunk)
-    seed = checked_number(seed, "seed")
+    seed, generator = checked_number(seed, "seed"), checked_generator(generator)
     _check_options(auto, antithetic and budget % 2 == 1, batch, batches, estimate, target)
     if (sigmas is None) == (scales is None):
         raise MetricError("give either sigmas or scales: the strengths of the curve")
@@ -168,7 +178,7 @@ def robustness_curve(
         return structure.unflatten({**leaves, **operand}.values())
 
     engine = MonteCarlo(
-        chip_metrics(metric_fn, strengths.recipe, seed, rebuild, antithetic),
+        chip_metrics(metric_fn, strengths.recipe, seed, rebuild, generator, antithetic),
         jnp.asarray(strengths.scales),
         chips=min(budget, FIRST_CHIPS) if auto else budget,
         chunk=chunk,
@@ -176,7 +186,7 @@ def robustness_curve(
     )
 
     def curves(values: dict[str, np.ndarray]) -> dict[str, RobustnessCurve]:
-        return curves_of(metric_fn, values, strengths, seed, higher_is_better, antithetic)
+        return curves_of(metric_fn, values, strengths, seed, higher_is_better, generator, antithetic)
 
     parts: list[dict[str, np.ndarray]] = []
     found: dict[str, RobustnessCurve] = {}
@@ -211,6 +221,7 @@ def curves_of(
     strengths: Strengths,
     seed: int,
     higher_is_better: bool | Mapping[str, bool],
+    generator: Generator = DEFAULT_GENERATOR,
     antithetic: bool = False,
 ) -> dict[str, RobustnessCurve]:
     """The curves by metric name, from the engine's values.
@@ -233,6 +244,7 @@ def curves_of(
             better.get(name or bare, default),
             strengths.axis,
             antithetic,
+            generator,
         )
         for name, found in values.items()
     }

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from numpy.typing import NDArray
 
 from ._errors import MetricError, PrototypeError
+from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ._mismatch import Recipe
 from ._monte_carlo import MonteCarlo, ahead, fetch
 from ._paths import leaves_by_path, listing
@@ -108,6 +109,7 @@ def sensitivity(
     sigma: float | None = None,
     chips: int = 100,
     seed: int = 0,
+    generator: Generator = DEFAULT_GENERATOR,
     batch: Any = None,
     groups: Mapping[str, Sequence[str]] | None = None,
     gradient_of: MetricFn | None = None,
@@ -127,6 +129,7 @@ def sensitivity(
         sigma: relative standard deviation of every leaf; None: each leaf's own.
         chips: number of virtual chips.
         seed: of the chips.
+        generator: what they are drawn with, "fast" or "threefry2x32".
         batch: handed to `metric_fn`.
         groups: name to path globs; None, and leaves that no glob matches: each leaf is a group of its own.
         gradient_of: a differentiable function of the same form for the first-order estimate, such as the loss where the
@@ -152,6 +155,7 @@ def sensitivity(
     """
     recipe = mismatch if sigma is None else mismatch.with_sigma(sigma)
     check_counts(chips=chips, chunk=chunk)
+    generator = checked_generator(generator)
     seed, batch = checked_number(seed, "seed"), jax.device_put(checked_batch(batch))
     leaves, structure = leaves_by_path(tree)
     selected = {path: jnp.asarray(leaves[path]) for path in recipe.paths if path in leaves}
@@ -163,7 +167,7 @@ def sensitivity(
         return structure.unflatten({**leaves, **operand}.values())
 
     def drawn(number: jax.Array, operand: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        deviated, _ = leaves_by_path(recipe(chip_key(seed, number), rebuild(operand)))
+        deviated, _ = leaves_by_path(recipe(chip_key(seed, number, generator), rebuild(operand)))
         return {path: deviated[path] for path in operand}
 
     def masked(number: jax.Array, mask: jax.Array, operands: tuple[Any, Any]) -> dict[str, jax.Array]:

@@ -1,0 +1,78 @@
+"""The default generator: a counter-based integer hash, registered as an ordinary JAX key type.
+
+Word number i under the key (k0, k1) is a hash of these three and of nothing else: a compiled step computes it where it
+is used, and every shard of a sharded array computes its own part. Its quality is statistical, not cryptographic.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.extend.random import define_prng_impl
+from jax.typing import ArrayLike
+
+GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: neighbouring counters differ in many bits before the first round
+# The shifts and factors of least bias among hashes of two multiplications: C. Wellons, "Prospecting for Hash Functions"
+# (2018), there called lowbias32.
+SHIFTS, FACTORS = (16, 15, 16), (0x7FEB352D, 0x846CA68B)
+SEEDING, SPLITTING, FOLDING = 0xC2B2AE35, 0x85EBCA6B, 0x27D4EB2F  # so that the three never derive the same key
+
+
+def _word(counter: jax.Array, k0: jax.Array, k1: jax.Array) -> jax.Array:
+    """One random word, of the shape its arguments broadcast to.
+
+    Half of the key enters before the first round and half before the second: were both added to the counter, every
+    stream would be another one, shifted.
+    """
+    word = counter * jnp.uint32(GOLDEN) + k0
+    word = (word ^ (word >> SHIFTS[0])) * jnp.uint32(FACTORS[0])
+    word = word ^ k1
+    word = (word ^ (word >> SHIFTS[1])) * jnp.uint32(FACTORS[1])
+    return word ^ (word >> SHIFTS[2])
+
+
+def _derived(key: jax.Array, number: jax.Array, purpose: int) -> jax.Array:
+    """The key that stands for a number under another key. Shape (..., 2) for numbers of shape (...)."""
+    number = number ^ jnp.uint32(purpose)
+    return jnp.stack([_word(number, key[0], key[1]), _word(~number, key[1], key[0])], axis=-1)
+
+
+def _seed(seed: jax.Array) -> jax.Array:
+    low, high = seed.astype(jnp.uint32), jnp.uint32(0)
+    if seed.dtype.itemsize == 8:
+        high = jax.lax.shift_right_logical(seed, jnp.array(32, seed.dtype)).astype(jnp.uint32)
+    return _derived(_derived(jnp.zeros(2, jnp.uint32), low, SEEDING), high, SEEDING)
+
+
+def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return _derived(key, _counters(shape), SPLITTING)
+
+
+def _fold_in(key: jax.Array, number: ArrayLike) -> jax.Array:
+    return _derived(key, jnp.asarray(number).astype(jnp.uint32), FOLDING)
+
+
+def _random_bits(key: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Array:
+    if math.prod(shape) > 2**32:  # more than a counter holds: a key for each row
+        rows = _split(key, shape[:1])
+        return jax.lax.map(lambda row: _random_bits(row, width, shape[1:]), rows)
+    if width == 64:
+        high, low = (_random_bits(half, 32, shape).astype(jnp.uint64) for half in _split(key, (2,)))
+        return high << 32 | low
+    word = _word(_counters(shape), key[0], key[1])
+    return word if width == 32 else (word >> (32 - width)).astype(f"uint{width}")
+
+
+def _counters(shape: tuple[int, ...]) -> jax.Array:
+    """The place of each element in row-major order; an iota for each axis, so that a shard can compute its own."""
+    counters, stride = jnp.zeros(shape, jnp.uint32), 1
+    for axis in reversed(range(len(shape))):
+        counters = counters + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)
+        stride *= shape[axis]
+    return counters
+
+
+fast = define_prng_impl(
+    key_shape=(2,), seed=_seed, split=_split, random_bits=_random_bits, fold_in=_fold_in, name="limpet_fast", tag="lf"
+)
+"""The generator of Limpet's draws, for keys of one's own: `jax.random.key(seed, impl=limpet.fast)`."""
