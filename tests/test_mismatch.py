@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, jaxtyped
 
 import limpet
 
-KEY = jax.random.key(7)
+KEY = jax.random.key(7, impl=limpet.fast)
 TREE = {"a": {"w": jnp.linspace(1.0, 2.0, 12).reshape(3, 4), "b": jnp.ones(4)}, "n": jnp.arange(3)}
 CHOSEN = {"a": {"w": True, "b": False}, "n": False}
 MISMATCH = limpet.Mismatch(CHOSEN, limpet.Gaussian(0.1))
@@ -44,7 +44,7 @@ def test_only_selected_leaves_move_and_others_are_the_same_objects():
 
 def test_selection_is_static_with_one_draw_for_each_selected_leaf():
     both = limpet.Mismatch({"a": {"w": True, "b": True}, "n": False}, limpet.Gaussian(0.1))
-    jaxpr = jax.make_jaxpr(both)(KEY, TREE).jaxpr
+    jaxpr = jax.make_jaxpr(lambda tree: both(KEY, tree))(TREE).jaxpr
     assert draws_in(both, KEY, TREE) == 2
     assert draws_in(MISMATCH, KEY, TREE) == 1
     assert not any(count(jaxpr, name) for name in ("cond", "select_n_branch", "switch"))
@@ -55,8 +55,9 @@ def deviated_weights(keys: jax.Array, scales: Float[Array, " strengths"]) -> Flo
     return jax.vmap(lambda s: jax.vmap(lambda k: MISMATCH(k, TREE, s)["a"]["w"])(keys))(scales)
 
 
-def test_a_draw_is_the_same_to_the_last_bit_eager_jitted_mapped_and_scanned():
-    keys = jax.random.split(KEY, 3)
+@pytest.mark.parametrize("generator", [limpet.fast, "threefry2x32"])
+def test_a_draw_is_the_same_to_the_last_bit_eager_jitted_mapped_and_scanned(generator):
+    keys = jax.random.split(jax.random.key(7, impl=generator), 3)
     eager = [np.asarray(MISMATCH(key, TREE)["a"]["w"]) for key in keys]
     jitted = jax.jit(MISMATCH)
     mapped = jax.jit(jax.vmap(MISMATCH, in_axes=(0, None)))(keys, TREE)["a"]["w"]

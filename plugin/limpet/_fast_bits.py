@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jax.extend.random import define_prng_impl
 from jax.typing import ArrayLike
 
-GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: neighbouring counters differ in many bits before the first round
 # The shifts and factors of least bias among hashes of two multiplications: C. Wellons, "Prospecting for Hash Functions"
 # (2018), there called lowbias32.
 SHIFTS, FACTORS = (16, 15, 16), (0x7FEB352D, 0x846CA68B)
@@ -24,7 +23,7 @@ def _word(counter: jax.Array, k0: jax.Array, k1: jax.Array) -> jax.Array:
     Half of the key enters before the first round and half before the second: were both added to the counter, every
     stream would be another one, shifted.
     """
-    word = counter * jnp.uint32(GOLDEN) + k0
+    word = counter + k0
     word = (word ^ (word >> SHIFTS[0])) * jnp.uint32(FACTORS[0])
     word = word ^ k1
     word = (word ^ (word >> SHIFTS[1])) * jnp.uint32(FACTORS[1])

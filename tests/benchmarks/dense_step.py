@@ -4,6 +4,7 @@ python tests/benchmarks/dense_step.py [--allocator=system]
 """
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -31,7 +32,7 @@ def training(sizes: tuple[int, ...], batch: int, optimizer: Any, gradient: str |
     keys = jax.random.split(jax.random.key(0), len(sizes) + 1)
     params = {
         f"layer_{index}": jax.random.normal(keys[index], shape) / shape[0] ** 0.5
-        for index, shape in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
+        for index, shape in enumerate(pairwise(sizes))
     }
     x = jax.random.normal(keys[-2], (batch, sizes[0]))
     y = jax.random.randint(keys[-1], (batch,), 0, sizes[-1])

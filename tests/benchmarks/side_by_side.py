@@ -46,7 +46,6 @@ def report(times: Mapping[str, list[float]], baseline: str) -> dict[str, float]:
     for name, found in times.items():
         each = sorted(one / base for one, base in zip(found, times[baseline], strict=True))
         low, ratios[name], high = statistics.quantiles(each, n=4)
-        print(
-            f"  {name:40} {1e3 * statistics.median(found):9.3f} ms   ratio {ratios[name]:6.3f} ({low:.3f} to {high:.3f})"
-        )
+        median = 1e3 * statistics.median(found)
+        print(f"  {name:40} {median:9.3f} ms   ratio {ratios[name]:6.3f} ({low:.3f} to {high:.3f})")
     return ratios
