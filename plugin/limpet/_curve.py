@@ -182,6 +182,8 @@ class RobustnessCurve:
             "higher_is_better": self.higher_is_better,
             "axis": self.axis,
             "antithetic": self.antithetic,
+            "generator": self.generator,
+            "draws_version": self.draws_version,
         }
 
     def save(self, path: str | Path) -> None:

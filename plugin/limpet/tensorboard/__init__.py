@@ -1,5 +1,6 @@
 """What TensorBoard shows: the event files that Limpet writes, with the tensorboard package alone (no TensorFlow)."""
 
+from ._logged_runs import LoggedRun, logged_runs
 from ._writer import CurveWriter
 
-__all__ = ["CurveWriter"]
+__all__ = ["CurveWriter", "LoggedRun", "logged_runs"]

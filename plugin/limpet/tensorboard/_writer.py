@@ -15,6 +15,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from .._curve import RobustnessCurve
 from .._errors import LogdirError
+from ._curve_summary import curve_summary
 
 PERCENTILES = (5, 50, 95)
 
@@ -49,7 +50,7 @@ class CurveWriter:
         self._tensor(tag, text_metadata.create_summary_metadata("", ""), [markdown.encode()], step)
 
     def curve(self, curve: RobustnessCurve, step: int, target: float | None = None) -> None:
-        """Log a robustness curve: its statistics as scalars for each sigma, and a picture.
+        """Log a robustness curve: its values, its statistics as scalars for each sigma, and a picture.
 
         Args:
             curve: the curve.
@@ -67,6 +68,7 @@ class CurveWriter:
         for group, values in groups.items():
             for sigma, value in zip(curve.sigmas, values, strict=True):
                 self.scalar(f"{group}/{curve.metric}/sigma={sigma:g}", float(value), step, now)
+        self._add(curve_summary(curve, target), step, now)
         self._picture(f"robustness/{curve.metric}", curve, step)
 
     def flush(self) -> None:

@@ -1,0 +1,68 @@
+"""How a robustness curve lies in an event file: one tensor summary, so that the data lives there and not a picture.
+
+The tensor is the values, shape (strengths, chips), in double precision; all else stands in the summary's metadata, as
+JSON. TensorBoard keeps the metadata of a tag's first event only, so a tag holds curves that differ in values alone.
+"""
+
+import json
+from typing import Any
+
+from numpy.typing import NDArray
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto.types_pb2 import DT_DOUBLE  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.util.tensor_util import make_tensor_proto
+
+from .._curve import RobustnessCurve
+from .._errors import MetricError
+
+PLUGIN_NAME = "limpet"
+FORMAT = 1
+"""Of the metadata; readers leave newer ones alone."""
+
+
+def curve_tag(metric: str) -> str:
+    """The tag of a metric's curves."""
+    return f"limpet/curve/{metric}"
+
+
+def curve_summary(curve: RobustnessCurve, target: float | None = None) -> Summary:
+    """The curve as a summary.
+
+    Args:
+        curve: the curve.
+        target: at which its yield is shown, unless the viewer chooses another.
+    """
+    described = {name: value for name, value in curve.to_dict().items() if name != "values"}
+    content = json.dumps({"format": FORMAT, "kind": "curve", "target": target, "curve": described})
+    metadata = SummaryMetadata(
+        plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=content.encode()),
+        display_name=curve.metric,
+        summary_description=f"{curve.metric} of {curve.chips} virtual chips at {len(curve.sigmas)} strengths",
+        data_class="DATA_CLASS_TENSOR",
+    )
+    tensor = make_tensor_proto(curve.values, dtype=DT_DOUBLE)
+    return Summary(value=[Summary.Value(tag=curve_tag(curve.metric), metadata=metadata, tensor=tensor)])
+
+
+def described(content: bytes) -> dict[str, Any] | None:
+    """What a summary's metadata say; None where they are not this plugin's, or of a newer format."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.get("kind") == "curve" and found.get("format") == FORMAT else None
+
+
+def curve_of(content: bytes, values: NDArray[Any]) -> RobustnessCurve:
+    """The curve that `curve_summary` wrote.
+
+    Raises:
+        MetricError: the metadata are of another format, or do not fit the values.
+    """
+    found = described(content)
+    if found is None:
+        raise MetricError(f"metadata of a robustness curve of format {FORMAT} are needed, got {content[:80]!r}")
+    try:
+        return RobustnessCurve(values=values, **found["curve"])
+    except (KeyError, TypeError) as error:
+        raise MetricError(f"metadata that describe no robustness curve: {error}") from None

@@ -1,0 +1,100 @@
+"""Reading back what was logged: the curves of every run under a log directory."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.tensorflow_stub.errors import DataLossError, OpError, OutOfRangeError
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+from tensorboard.plugins.text import metadata as text_metadata
+from tensorboard.util.tensor_util import make_ndarray
+
+from .._curve import RobustnessCurve
+from .._errors import LimpetError, LogdirError
+from ._curve_summary import PLUGIN_NAME, curve_of, described
+
+
+@dataclass
+class LoggedRun:
+    """One run: a directory that holds event files.
+
+    Attributes:
+        name: the directory, relative to the log directory; "." for that itself.
+        curves: by metric, the curves by training step, in the order of steps.
+        targets: by metric, the target of the yield, where one was logged.
+        texts: texts by tag, the newest of each (the configuration is "limpet/config").
+    """
+
+    name: str
+    curves: dict[str, dict[int, RobustnessCurve]] = field(default_factory=dict)
+    targets: dict[str, float] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def final(self, metric: str) -> tuple[int, RobustnessCurve]:
+        """Step and curve of the newest evaluation."""
+        step = max(self.curves[metric])
+        return step, self.curves[metric][step]
+
+
+def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
+    """Every run under a log directory that holds robustness curves, by name.
+
+    A file that is truncated (a run that was killed, or is being written) gives what it holds up to there; one that
+    holds no events is left out; each with a warning.
+
+    Raises:
+        LogdirError: there is no such directory.
+    """
+    root = Path(logdir)
+    if not root.is_dir():
+        raise LogdirError(f"{logdir}: there is no such directory; name one that holds TensorBoard event files")
+    runs: dict[str, LoggedRun] = {}
+    for path in sorted(root.rglob("*tfevents*")):
+        name = path.parent.relative_to(root).as_posix()
+        _read(path, runs.setdefault(name, LoggedRun(name)))
+    for run in runs.values():
+        run.curves = {metric: dict(sorted(curves.items())) for metric, curves in run.curves.items()}
+    return {name: run for name, run in runs.items() if run.curves}
+
+
+def _read(path: Path, run: LoggedRun) -> None:
+    contents: dict[str, bytes] = {}  # of each tag's first summary; later ones come without
+    for record in _records(path):
+        event = Event.FromString(record)
+        for value in event.summary.value:
+            plugin = value.metadata.plugin_data
+            if plugin.plugin_name == text_metadata.PLUGIN_NAME and value.tensor.string_val:
+                run.texts[value.tag] = value.tensor.string_val[0].decode(errors="replace")
+            if plugin.plugin_name == PLUGIN_NAME:
+                contents.setdefault(value.tag, plugin.content)
+            if value.tag not in contents:
+                continue
+            try:
+                curve = curve_of(contents[value.tag], make_ndarray(value.tensor))
+            except LimpetError as error:
+                warnings.warn(f"{path}: '{value.tag}' at step {event.step} is left out: {error}", stacklevel=3)
+                continue
+            run.curves.setdefault(curve.metric, {})[event.step] = curve
+            if (target := (described(contents[value.tag]) or {}).get("target")) is not None:
+                run.targets[curve.metric] = target
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    """The records of an event file, up to where it is damaged."""
+    try:
+        reader = PyRecordReader_New(str(path))
+    except (OSError, OpError) as error:
+        warnings.warn(f"{path}: cannot be read ({error})", stacklevel=4)
+        return
+    while True:
+        try:
+            reader.GetNext()
+        except OutOfRangeError:
+            return
+        except (DataLossError, OpError, DecodeError) as error:
+            warnings.warn(f"{path}: is read up to where it is damaged or cut short ({error})", stacklevel=4)
+            return
+        yield reader.record()  # pyright: ignore[reportReturnType]
