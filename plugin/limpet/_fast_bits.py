@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.extend.random import define_prng_impl
 from jax.typing import ArrayLike
 
+GOLDEN = 0x9E3779B9  # 2^32 / golden ratio. Counters as they are leave the first round of neighbours nothing to mix.
 # The shifts and factors of least bias among hashes of two multiplications: C. Wellons, "Prospecting for Hash Functions"
 # (2018), there called lowbias32.
 SHIFTS, FACTORS = (16, 15, 16), (0x7FEB352D, 0x846CA68B)
@@ -23,7 +24,7 @@ def _word(counter: jax.Array, k0: jax.Array, k1: jax.Array) -> jax.Array:
     Half of the key enters before the first round and half before the second: were both added to the counter, every
     stream would be another one, shifted.
     """
-    word = counter + k0
+    word = counter * jnp.uint32(GOLDEN) + k0
     word = (word ^ (word >> SHIFTS[0])) * jnp.uint32(FACTORS[0])
     word = word ^ k1
     word = (word ^ (word >> SHIFTS[1])) * jnp.uint32(FACTORS[1])
