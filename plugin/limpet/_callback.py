@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from . import _rockpool
+from . import _nnx, _rockpool
 from ._audit import ProbeNotes, plant, require_reached
 from ._config import Config, FrozenConfig, MismatchConfig
 from ._curve import RobustnessCurve
@@ -40,10 +40,12 @@ class MismatchCallback:
     case. Draws follow from (seed, step, leaf path), so a resumed run repeats them.
 
     Args:
-        model: a Rockpool JAX module (frozen already, where the configuration names one chip), or the parameter tree.
+        model: a Rockpool JAX module (frozen already, where the configuration names one chip), a Flax nnx module, or the
+            parameter tree.
         config: from `limpet.load_config`.
         metric_fn: `metric_fn(tree, batch)`, jittable, gives a scalar or a dict of scalars, for the robustness curve;
-            for a Rockpool module `tree` holds parameters and simulation parameters. None: no evaluation.
+            for a Rockpool module `tree` holds parameters and simulation parameters, for an nnx module it is a module.
+            None: no evaluation.
         eval_batch: handed to `metric_fn`; a pytree of arrays.
 
     Attributes:
@@ -132,33 +134,36 @@ class MismatchCallback:
         """The newest finished evaluation, a `RobustnessCurve` by metric name."""
         return self._log.curves
 
-    def inject(self, params: Any, step: ArrayLike) -> Any:
+    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
         Args:
-            params: nominal parameters, as the optimizer holds them.
+            params: nominal parameters, as the optimizer holds them; or the Flax nnx module.
             step: number of the step, an integer >= 0; may be traced.
+            draw: number of the draw within the step, an integer >= 0 which may be traced: one for each micro-batch of
+                an accumulated gradient, say. None: the step's only draw.
 
         Returns:
             Parameters with this step's dynamic mismatch. With fresh chips of a Rockpool network, parameters and
-            deviated simulation parameters together. `net.set_attributes` takes either.
+            deviated simulation parameters together. `net.set_attributes` takes either. For an nnx module, a module
+            whose selected parameters deviate and which shares all other state with the one given.
 
         Raises:
-            LimpetError: `step` is no integer, or negative.
-            PrototypeError: `params` holds leaves that the network does not have, or leaves that a fixed chip deviates.
+            LimpetError: `step` or `draw` is no integer, or negative; an nnx module with state was captured by the
+                traced function.
+            PrototypeError: `params` holds leaves that the network does not have, or leaves that a fixed chip deviates;
+                an nnx module's structure has changed.
         """
-        if not jnp.issubdtype(jnp.result_type(step), jnp.integer) or (not isinstance(step, Tracer) and int(step) < 0):  # pyright: ignore[reportArgumentType]
-            raise LimpetError(f"step = {step!r}: allowed is an integer >= 0, it names the draw")
+        _require_number(step, "step")
+        if draw is not None:
+            _require_number(draw, "draw")
         self._refuse_fixed(params)
-        notes = ProbeNotes()
-        if not self._audited:
-            self._loss_notes.append(notes)
-        tree = self._whole(params) if self._config.fresh_chips else params
-        for section, recipe, seed in self._injected:
-            # signed, because schedules subtract from it
-            scale = section.schedule.compile()(jnp.asarray(step).astype(jnp.int32))
-            tree = plant(recipe(step_key(seed, step, self._config.generator), tree, scale), recipe.paths, notes)
-        return tree
+        if not _nnx.is_module(params):
+            return self._deviated(params, step, draw)
+        _nnx.require_selected(params, [path for _, recipe, _ in self._injected for path in recipe.paths])
+        return _nnx.with_values(
+            params, lambda leaves: leaves_by_path(self._deviated(_nnx.nested(leaves), step, draw))[0]
+        )
 
     def __call__(self, step: int, params: Any, metrics: Mapping[str, Any] | None = None) -> None:
         """Log a training step, and evaluate on virtual chips when it is due; to be called after the update.
@@ -167,7 +172,7 @@ class MismatchCallback:
 
         Args:
             step: the number that `inject` got.
-            params: nominal parameters after the update.
+            params: nominal parameters after the update, or the nnx module.
             metrics: scalars by name (Python numbers or device arrays), logged under `train/`.
 
         Raises:
@@ -219,7 +224,23 @@ class MismatchCallback:
     ) -> None:
         self.close()
 
+    def _deviated(self, params: Any, step: ArrayLike, draw: ArrayLike | None) -> Any:
+        notes = ProbeNotes()
+        if not self._audited:
+            self._loss_notes.append(notes)
+        tree = self._whole(params) if self._config.fresh_chips else params
+        for section, recipe, seed in self._injected:
+            key = step_key(seed, step, self._config.generator)
+            if draw is not None:
+                key = jax.random.fold_in(key, draw)
+            # signed, because schedules subtract from it
+            scale = section.schedule.compile()(jnp.asarray(step).astype(jnp.int32))
+            tree = plant(recipe(key, tree, scale), recipe.paths, notes)
+        return tree
+
     def _whole(self, params: Any) -> Any:
+        if _nnx.is_module(params):
+            return jax.tree.map(lambda leaf: leaf, params)  # a module of this trace, whose state may be written in it
         return params if self._nominal is None else _overlaid(self._nominal, params)
 
     def _build_engine(self, metric_fn: MetricFn, recipe: Recipe, strengths: Strengths) -> MonteCarlo:
@@ -275,6 +296,12 @@ class MismatchCallback:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise LimpetError("this callback is closed, its event file has ended: build another for another run")
+
+
+def _require_number(number: Any, name: str) -> None:
+    whole = jnp.issubdtype(jnp.result_type(number), jnp.integer)
+    if not whole or (not isinstance(number, Tracer) and int(number) < 0):
+        raise LimpetError(f"{name} = {number!r}: allowed is an integer >= 0, it names the draw")
 
 
 def _overlaid(base: dict[str, Any], top: Any) -> dict[str, Any]:

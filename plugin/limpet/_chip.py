@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from . import _rockpool
+from . import _nnx, _rockpool
 from ._errors import LimpetError
 from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ._mismatch import Recipe
@@ -45,7 +45,7 @@ def freeze(
     the other chip, not one chip on top of another. (A plain tree cannot tell; keep its nominal values.)
 
     Args:
-        model: a Rockpool JAX module, or any pytree that the recipe describes.
+        model: a Rockpool JAX module, a Flax nnx module, or any pytree that the recipe describes.
         mismatch: a recipe; or a configuration, or its `frozen` section, which then also names seed and chip. Where
             that asks for fresh chips, or for no frozen mismatch (None), the model is returned as it is: fresh chips
             are drawn by `MismatchCallback.inject` at every step.
@@ -89,4 +89,4 @@ def freeze(
     )
     if _rockpool.is_module(model):
         return _rockpool.frozen_copy(model, lambda nominal: recipe(key, nominal))
-    return recipe(key, model)
+    return recipe(key, _nnx.copy(model) if _nnx.is_module(model) else model)

@@ -17,7 +17,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from . import _rockpool
+from . import _nnx, _rockpool
 from ._deviation import Deviation, checked_strength
 from ._errors import LimpetError, PrototypeError, StrengthError
 from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
@@ -66,17 +66,20 @@ class Recipe(ABC):
         Args:
             key: a JAX random key, shape (). Map over several with `jax.vmap`.
             tree: nominal values: any pytree whose leaf paths the prototype describes, or a part of one (parameters
-                without simulation parameters). Draw from nominal values only: deviations of deviated values compound.
+                without simulation parameters); or a Flax nnx module. Draw from nominal values only: deviations of
+                deviated values compound.
             scale: factor on every sigma, a scalar >= 0; may be traced, so that a schedule never retraces.
 
         Returns:
             The tree with selected leaves deviated, structure and dtypes kept. Leaves that are not selected are
-            returned as the same objects.
+            returned as the same objects: of an nnx module, the variables, so that what the new module writes in a
+            forward pass (batch statistics, random counters) the old one has.
 
         Raises:
             PrototypeError: the tree has leaves that the prototype does not describe, none that it selects, or a
                 selected leaf that holds no real floating-point numbers.
             StrengthError: `scale` is negative, NaN, infinite (where its value is known) or no scalar.
+            LimpetError: an nnx module with state was captured by the function that is being traced.
         """
         if _rockpool.is_module(tree):
             raise PrototypeError(
@@ -85,6 +88,9 @@ class Recipe(ABC):
             )
         _require_key(key)
         scale = _checked_scale(scale)
+        if _nnx.is_module(tree):
+            _nnx.require_selected(tree, self.paths)
+            return _nnx.with_values(tree, lambda leaves: leaves_by_path(self(key, _nnx.nested(leaves), scale))[0])
         leaves, structure = leaves_by_path(tree)
         self._require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.plan[path]) is not None}

@@ -5,22 +5,24 @@ from typing import Any
 
 import numpy as np
 
-from . import _rockpool
+from . import _nnx, _rockpool
 from ._errors import PrototypeError
 from ._paths import is_real, leaves_by_path, listing
 
 
-def prototype(tree: Any, *rules: tuple[str, bool]) -> Any:
-    """Select the leaves that deviate, by path globs; the last rule that matches a leaf decides, no match means False.
+def prototype(tree: Any, *rules: Any) -> Any:
+    """Select the leaves that deviate, by rules; the last rule that matches a leaf decides, no match means False.
 
     Args:
-        tree: any pytree of arrays (or of `jax.ShapeDtypeStruct`), or a Rockpool module, which stands for its
-            attributes (`limpet.attributes`).
+        tree: any pytree of arrays (or of `jax.ShapeDtypeStruct`); a Rockpool module, which stands for its attributes
+            (`limpet.attributes`); or a Flax nnx module, which stands for its real-valued variables.
         *rules: pairs of a glob over canonical leaf paths and a bool. `*` stands for any run of characters, `/`
-            included, `?` for one, `[ab]` for one of several; case matters.
+            included, `?` for one, `[ab]` for one of several; case matters. Of an nnx module globs select among its
+            `nnx.Param`s, and in place of a glob there may be an nnx filter: a type of variable, `nnx.PathContains`, a
+            function of path and variable.
 
     Returns:
-        A tree of Python bools with the structure of `tree`: True where a leaf deviates.
+        A tree of Python bools with the structure of `tree` (nested dicts, for a module): True where a leaf deviates.
 
     Raises:
         PrototypeError: a rule matches no leaf, nothing is selected, or a selected leaf is no real floating-point
@@ -34,13 +36,20 @@ def prototype(tree: Any, *rules: tuple[str, bool]) -> Any:
     """
     if _rockpool.is_module(tree):
         tree = _rockpool.attributes(tree)
+    module = tree if _nnx.is_module(tree) else None
+    if module is not None:
+        tree = _nnx.nested({path: variable.get_value() for path, variable in _nnx.variables(module).items()})
     leaves, structure = leaves_by_path(tree)
+    globbed = leaves if module is None else [path for path in leaves if path in _nnx.parameters(module)]
     selected = dict.fromkeys(leaves, False)
     for rule in rules:
-        glob, chosen = _checked_rule(rule)
-        matches = [path for path in leaves if fnmatchcase(path, glob)]
+        pattern, chosen = _checked_rule(rule, filters=module is not None)
+        if isinstance(pattern, str):
+            matches = [path for path in globbed if fnmatchcase(path, pattern)]
+        else:
+            matches = _nnx.matches(module, pattern)
         if not matches:
-            raise PrototypeError(f"rule ('{glob}', {chosen}) matches no leaf; the paths are: {listing(leaves)}")
+            raise PrototypeError(f"rule ({pattern!r}, {chosen}) matches no leaf; the paths are: {listing(globbed)}")
         selected.update(dict.fromkeys(matches, chosen))
     require_some(selected)
     require_real({path: leaves[path] for path, chosen in selected.items() if chosen})
@@ -81,8 +90,10 @@ def require_real(selected: dict[str, Any]) -> None:
         )
 
 
-def _checked_rule(rule: Any) -> tuple[str, bool]:
+def _checked_rule(rule: Any, filters: bool) -> tuple[Any, bool]:
     match rule:
         case (str() as glob, bool() as chosen):
             return glob, chosen
+        case (pattern, bool() as chosen) if filters and _nnx.is_filter(pattern):
+            return pattern, chosen
     raise PrototypeError(f"rule {rule!r}: a rule is a pair of a path glob and a bool, such as ('*/kernel', True)")
