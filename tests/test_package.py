@@ -24,7 +24,7 @@ FLOORS = [
         "_errors",
     },
     {"_mismatch", "_leaf_draw", "_nnx", "_prototype", "_deviation", "_rockpool"},
-    {"_robustness", "_monte_carlo", "_sensitivity", "_chip", "_audit"},
+    {"_with_mismatch", "_track_mismatch", "_robustness", "_monte_carlo", "_sensitivity", "_chip", "_audit"},
     {"tensorboard"},
     {"_callback", "_run_log", "_config", "_config_file", "_schedule", "_section"},
     {"__init__"},

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from ._section import Section as Section
     from ._sensitivity import Sensitivity as Sensitivity
     from ._sensitivity import sensitivity as sensitivity
+    from ._track_mismatch import mismatch_key as mismatch_key
+    from ._track_mismatch import track_mismatch as track_mismatch
+    from ._with_mismatch import with_mismatch as with_mismatch
 
 _EXPORTS = {
     "_audit": ("AuditReport", "audit"),
@@ -71,6 +74,8 @@ _EXPORTS = {
     "_rockpool": ("attributes", "dynamic_mismatch_prototype", "frozen_mismatch_prototype", "mismatch_generator"),
     "_section": ("Section",),
     "_sensitivity": ("Sensitivity", "sensitivity"),
+    "_track_mismatch": ("mismatch_key", "track_mismatch"),
+    "_with_mismatch": ("with_mismatch",),
 }
 _HOME = {name: room for room, names in _EXPORTS.items() for name in names}
 

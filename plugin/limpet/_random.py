@@ -34,7 +34,7 @@ def path_hash(path: str) -> int:
 
 def step_key(seed: int, step: ArrayLike, generator: Generator = DEFAULT_GENERATOR) -> jax.Array:
     """The key of one training step; `step` may be traced. Shape ()."""
-    return jax.random.fold_in(_stream(seed, "step", generator), step)
+    return jax.random.fold_in(stream(seed, "step", generator), step)
 
 
 def chip_key(seed: int, chip: ArrayLike, generator: Generator = DEFAULT_GENERATOR) -> jax.Array:
@@ -43,7 +43,7 @@ def chip_key(seed: int, chip: ArrayLike, generator: Generator = DEFAULT_GENERATO
     Chips and steps are separate streams: a network trained on a fresh chip at each of its first 100 steps has not
     seen virtual chips 0-99, on which it is measured.
     """
-    return jax.random.fold_in(_stream(seed, "chip", generator), chip)
+    return jax.random.fold_in(stream(seed, "chip", generator), chip)
 
 
 def leaf_key(key: jax.Array, hashed_path: ArrayLike) -> jax.Array:
@@ -51,9 +51,18 @@ def leaf_key(key: jax.Array, hashed_path: ArrayLike) -> jax.Array:
     return jax.random.fold_in(key, hashed_path)
 
 
-def _stream(seed: int, name: str, generator: Generator) -> jax.Array:
-    impl: Hashable = fast if generator == "fast" else generator
-    return jax.random.fold_in(jax.random.key(seed, impl=impl), jnp.uint32(path_hash(name)))
+def stream(seed: int, name: str, generator: Generator) -> jax.Array:
+    """The key of all steps ("step") or all chips ("chip") of a seed. Shape ()."""
+    return jax.random.fold_in(jax.random.key(seed, impl=_implementation(generator)), jnp.uint32(path_hash(name)))
+
+
+def typed_key(data: jax.Array, generator: Generator) -> jax.Array:
+    """The key whose data these are."""
+    return jax.random.wrap_key_data(data, impl=_implementation(generator))
+
+
+def _implementation(generator: Generator) -> Hashable:
+    return fast if generator == "fast" else generator
 
 
 def virtual_chip(seed: int, chip: ArrayLike, generator: Generator = DEFAULT_GENERATOR) -> jax.Array:
