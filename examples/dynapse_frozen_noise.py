@@ -9,12 +9,10 @@ step). All three are then evaluated on the same virtual chips.
 """
 
 import argparse
-import json
 import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import jax
@@ -22,11 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from pydantic import Field
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 import limpet
+from comparison import Train, run_example
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -154,102 +150,18 @@ def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[],
         return callback.evaluate(settings.steps, params)["accuracy"]
 
 
-def variants(config: ExampleConfig) -> dict[str, ExampleConfig]:
-    """The three networks' configurations: each logs to its own run, all are measured on the same virtual chips."""
-    parts = {"standard": {"dynamic": None, "frozen": None}, "dynamic": {"frozen": None}, "mismatch": {}}
-    robustness = config.robustness.model_copy(update={"targets": config.robustness.targets or "dynapse"})
-    return {
-        name: config.model_copy(
-            update=changes
-            | {
-                "robustness": robustness,
-                "tensorboard": config.tensorboard.model_copy(update={"logdir": config.tensorboard.logdir / name}),
-            }
-        )
-        for name, changes in parts.items()
-    }
-
-
-def rows_of(name: str, curve: limpet.RobustnessCurve, target: float) -> list[dict[str, Any]]:
-    return [
-        {"network": name, "sigma": sigma, "mean": mean, "p5": p5, "worst": worst, "yield": found.fraction}
-        for sigma, mean, p5, worst, found in zip(
-            curve.sigmas.tolist(),
-            curve.mean().tolist(),
-            curve.quantile(0.05).tolist(),
-            curve.worst().tolist(),
-            curve.yield_at(target),
-            strict=True,
-        )
-    ]
-
-
-def table_of(rows: list[dict[str, Any]], chips: int, target: float) -> Table:
-    table = Table(title=f"Test accuracy (%) on {chips} virtual chips", title_style="bold")
-    for column in ("sigma", "network"):
-        table.add_column(column)
-    for column in ("mean", "5th percentile", "worst chip", f"yield at {target:.0%}"):
-        table.add_column(column, justify="right")
-    for sigma in dict.fromkeys(row["sigma"] for row in rows):
-        for index, row in enumerate(row for row in rows if row["sigma"] == sigma):
-            numbers = [f"{100 * row[key]:.1f}" for key in ("mean", "p5", "worst", "yield")]
-            table.add_row(f"{sigma:.2f}" if index == 0 else "", row["network"], *numbers)
-        table.add_section()
-    return table
-
-
-def save_picture(curves: dict[str, limpet.RobustnessCurve], path: Path) -> Path:
-    axes = None
-    for name, curve in curves.items():
-        axes = curve.plot(axes, label=name)
-    if axes is not None:
-        axes.figure.savefig(path)
-    return path
-
-
-def run(arguments: argparse.Namespace, console: Console) -> None:
-    config = limpet.load_config(arguments.config, *arguments.set, model=ExampleConfig)
-    targets = config.robustness.target
-    target = targets.get("accuracy") if isinstance(targets, dict) else targets
-    target = 0.9 if target is None else target
-    console.print(config.describe(), highlight=False, markup=False, soft_wrap=True)
+def prepare(config: ExampleConfig, arguments: argparse.Namespace) -> Train:
+    """Data and network, the same for all three."""
     data = FrozenNoise(config.train, config.seed)
     net = build_network(config.train, config.seed)
-    curves: dict[str, limpet.RobustnessCurve] = {}
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description:>9}"), *columns, console=console) as progress:
-        for name, variant in variants(config).items():
-            task = progress.add_task(name, total=config.train.steps)
-            curves[name] = train(net, variant, data, lambda task=task: progress.advance(task))
-    rows = [row for name, curve in curves.items() for row in rows_of(name, curve, target)]
-    console.print(table_of(rows, config.robustness.chips, target))
-    picture = save_picture(curves, config.tensorboard.logdir / "robustness.png")
-    console.print(f"picture: {picture}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"tensorboard --logdir {config.tensorboard.logdir}", highlight=False, markup=False, soft_wrap=True)
-    if arguments.json is not None:
-        try:
-            arguments.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
-        except OSError as error:
-            raise limpet.LimpetError(f"--json {arguments.json}: cannot be written ({error.strerror})") from None
+    return lambda variant, tick: train(net, variant, data, tick)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path("configs/dynapse.yaml"), help="YAML or TOML file")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key")
-    parser.add_argument("--json", type=Path, help="write the table there")
-    arguments = parser.parse_args()
-    console = Console()
-    try:
-        run(arguments, console)
-    except limpet.LimpetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: what was logged so far is in the log directory", file=sys.stderr)
-        return 130
-    return 0
-
+PARTS: dict[str, dict[str, Any]] = {
+    "standard": {"dynamic": None, "frozen": None},
+    "dynamic": {"frozen": None},
+    "mismatch": {},
+}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_example(__doc__, "configs/dynapse.yaml", ExampleConfig, PARTS, prepare))

@@ -1,0 +1,142 @@
+"""What the examples share: networks that differ in training alone, compared on the same virtual chips."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+import limpet
+
+Train = Callable[[Any, Callable[[], None]], limpet.RobustnessCurve]
+"""`train(config, tick)` trains one network, calls `tick` at every step, and gives the curve of its accuracy."""
+
+
+def run_example(
+    description: str,
+    default_config: str,
+    model: type[limpet.Config],
+    parts: Mapping[str, dict[str, Any]],
+    prepare: Callable[[Any, argparse.Namespace], Train],
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+) -> int:
+    """Train each network and print the table: the `main` of an example.
+
+    Args:
+        description: of the command line.
+        default_config: path of the configuration file.
+        model: of the configuration.
+        parts: by name of a network, what its configuration has in place of the file's (`{"dynamic": None}`).
+        prepare: from configuration and arguments to the function that trains one network.
+        add_arguments: to the parser.
+
+    Returns:
+        The exit code: 0, 2 for bad input, 130 for Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path(default_config), help="YAML or TOML file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key")
+    parser.add_argument("--json", type=Path, help="write the table there")
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    try:
+        _run(limpet.load_config(arguments.config, *arguments.set, model=model), arguments, parts, prepare)
+    except limpet.LimpetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: what was logged so far is in the log directory", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(config: Any, arguments: argparse.Namespace, parts: Mapping[str, dict[str, Any]], prepare: Any) -> None:
+    console = Console()
+    targets = config.robustness.target
+    target = targets.get("accuracy") if isinstance(targets, dict) else targets
+    target = 0.9 if target is None else target
+    console.print(config.describe(), highlight=False, markup=False, soft_wrap=True)
+    train: Train = prepare(config, arguments)
+    curves: dict[str, limpet.RobustnessCurve] = {}
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description:>9}"), *columns, console=console) as progress:
+        for name, variant in variants(config, parts).items():
+            task = progress.add_task(name, total=config.train.steps)
+            curves[name] = train(variant, lambda task=task: progress.advance(task))
+    rows = [row for name, curve in curves.items() for row in rows_of(name, curve, target)]
+    console.print(table_of(rows, config.robustness.chips, target))
+    picture = save_picture(curves, config.tensorboard.logdir / "robustness.png")
+    console.print(f"picture: {picture}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"tensorboard --logdir {config.tensorboard.logdir}", highlight=False, markup=False, soft_wrap=True)
+    if arguments.json is not None:
+        try:
+            arguments.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+        except OSError as error:
+            raise limpet.LimpetError(f"--json {arguments.json}: cannot be written ({error.strerror})") from None
+
+
+def variants(config: Any, parts: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The networks' configurations: each logs to its own run, all are measured on the same virtual chips.
+
+    What deviates on a chip is what the whole configuration says, also for a network trained without mismatch.
+    """
+    targets = config.robustness.targets or next(
+        section.targets for section in (config.frozen, config.dynamic) if section is not None
+    )
+    robustness = config.robustness.model_copy(update={"targets": targets})
+    return {
+        name: config.model_copy(
+            update=changes
+            | {
+                "robustness": robustness,
+                "tensorboard": config.tensorboard.model_copy(update={"logdir": config.tensorboard.logdir / name}),
+            }
+        )
+        for name, changes in parts.items()
+    }
+
+
+def rows_of(name: str, curve: limpet.RobustnessCurve, target: float) -> list[dict[str, Any]]:
+    """A row of numbers for each sigma."""
+    return [
+        {"network": name, "sigma": sigma, "mean": mean, "p5": p5, "worst": worst, "yield": found.fraction}
+        for sigma, mean, p5, worst, found in zip(
+            curve.sigmas.tolist(),
+            curve.mean().tolist(),
+            curve.quantile(0.05).tolist(),
+            curve.worst().tolist(),
+            curve.yield_at(target),
+            strict=True,
+        )
+    ]
+
+
+def table_of(rows: list[dict[str, Any]], chips: int, target: float) -> Table:
+    """The rows of all networks, those of one sigma together."""
+    table = Table(title=f"Test accuracy (%) on {chips} virtual chips", title_style="bold")
+    for column in ("sigma", "network"):
+        table.add_column(column)
+    for column in ("mean", "5th percentile", "worst chip", f"yield at {target:.0%}"):
+        table.add_column(column, justify="right")
+    for sigma in dict.fromkeys(row["sigma"] for row in rows):
+        for index, row in enumerate(row for row in rows if row["sigma"] == sigma):
+            numbers = [f"{100 * row[key]:.1f}" for key in ("mean", "p5", "worst", "yield")]
+            table.add_row(f"{sigma:.2f}" if index == 0 else "", row["network"], *numbers)
+        table.add_section()
+    return table
+
+
+def save_picture(curves: Mapping[str, limpet.RobustnessCurve], path: Path) -> Path:
+    """All curves in one picture."""
+    axes = None
+    for name, curve in curves.items():
+        axes = curve.plot(axes, label=name)
+    if axes is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        axes.figure.savefig(path)
+    return path
