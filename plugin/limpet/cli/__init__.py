@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         except OSError as error:
-            return _refuse(arguments, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            return _refuse(arguments, f"{error.filename}: {error.strerror}" if error.filename else repr(error))
         except KeyboardInterrupt:
             print(f"limpet {arguments.command}: interrupted", file=sys.stderr)
             return 130

@@ -1,6 +1,7 @@
 """`limpet chips`: rebuild virtual chips by their numbers."""
 
 import argparse
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Rebuild chips."""
     from .._chip import freeze
     from .._config_file import load_config
+    from .._random import checked_number
 
+    for chip in arguments.chip:
+        checked_number(chip, "--chip")  # all of them, before the first is written
     config = load_config(arguments.config, *arguments.overrides)
     outputs = _outputs(arguments.output, arguments.chip)
     name = arguments.network
@@ -59,8 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     written = []
     for chip, path in outputs.items():
         values, left_out = _values(freeze(model, recipe, seed=seed, chip=chip, generator=config.generator))
-        with path.open("wb") as file:
-            np.savez(file, **values)
+        _write(path, values)
         written.append({"chip": chip, "seed": seed, "output": str(path), "leaves": len(values), "left_out": left_out})
     if arguments.json:
         write_json({"deviating": list(recipe.paths), "chips": written})
@@ -98,6 +101,14 @@ def _recipe(arguments: argparse.Namespace, config: Any, model: Any) -> tuple[Any
     if arguments.sigma is not None:
         recipe = recipe.with_sigma(arguments.sigma)
     return recipe, seed if arguments.seed is None else arguments.seed
+
+
+def _write(path: Path, values: dict[str, np.ndarray]) -> None:
+    """What `numpy.savez` writes; that takes names as keywords, and so cannot write a leaf called `file`."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in values.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, value, allow_pickle=False)
 
 
 def _values(chip: Any) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -138,8 +138,10 @@ def _show(
         for side, failed in (("A", one.failed), ("B", other.failed))
         if failed.any()
     ]
+    both = first.curve.chips == second.curve.chips
     show(
-        f"{one.metric} ({better}) of the same {one.chips} virtual chips of seed {one.seed}",
+        f"{one.metric} ({better}) of {'the same' if both else 'the first'} {one.chips} virtual chips of seed {one.seed}"
+        f"{'' if both else ', which both hold'}",
         f"A: {first}",
         f"B: {second}",
         table(dict.fromkeys(headers, "right"), rows),

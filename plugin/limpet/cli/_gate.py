@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import MetricError
+from .._interval import Yield
 from ._output import show, write_json
 from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, fraction, read_curves
 
@@ -76,13 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0 if passed else 1
     sense = ">=" if curve.higher_is_better else "<="
-    why = f"the lower end {'reaches' if passed else 'is below'} {arguments.asked:.4g}"
-    if not passed and count == curve.chips:
-        why += f"; more chips are needed, at least {_chips_needed(arguments.asked, arguments.confidence)}"
     show(
         f"{'PASS' if passed else 'FAIL'}: {count} of {curve.chips} chips have {metric} {sense} {target:g} at "
-        f"{curve.axis} {arguments.sigma:g}: yield {found.fraction:.4g}, {arguments.confidence:.4g} interval "
-        f"[{found.low:.4f}, {found.high:.4f}]; {why} ({evaluated})"
+        f"{curve.axis} {arguments.sigma:g}, a yield of {found.fraction:.4g} ({100 * found.confidence:g}% interval "
+        f"{found.low:.4f} to {found.high:.4f}); {_why(found, arguments.asked, curve.chips)} ({evaluated})"
     )
     return 0 if passed else 1
 
@@ -102,6 +100,15 @@ def _row(evaluated: EvaluatedCurve, sigma: float) -> int:
         measured = ", ".join(f"{value:g}" for value in evaluated.curve.sigmas)
         raise MetricError(f"--sigma {sigma:g}: not measured by {evaluated.source}; measured are {measured}")
     return int(rows[0])
+
+
+def _why(found: Yield, asked: float, chips: int) -> str:
+    if found.low >= asked:
+        return f"its lower end reaches {asked:g}"
+    why = f"its lower end is below {asked:g}"
+    if found.fraction == 1:
+        return f"{why}, and {chips} chips cannot show more: measure {_chips_needed(asked, found.confidence)} at least"
+    return f"{why}, though the yield is not: more chips might tell" if found.fraction >= asked else why
 
 
 def _chips_needed(asked: float, confidence: float) -> int:

@@ -86,6 +86,4 @@ def _by_metric(value: Any) -> str:
 def _train(train: Any) -> str:
     if train is None:
         return "none"
-    return (
-        f"{', '.join(map(str, train)) if isinstance(train, dict) else train} (read by your own loop, not checked here)"
-    )
+    return f"read by your own loop: {', '.join(map(str, train)) if isinstance(train, dict) else train}"
