@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         model = load_tree(arguments.tree) if arguments.tree else load_model(arguments.model, config)
         leaves = select_leaves(config, model)
     if arguments.json:
-        resolved = config.model_dump(mode="json")
+        resolved = config.model_dump()
         found = None if leaves is None else [_as_dict(leaf) for leaf in leaves]
         write_json(
             {"config": arguments.config, "overrides": arguments.overrides, "resolved": resolved, "leaves": found}
@@ -94,6 +94,8 @@ def _show_overview(arguments: argparse.Namespace, config: Any) -> None:
 def _show_leaves(name: str, leaves: "list[LeafSelection]") -> None:
     from rich.text import Text
 
+    from .._paths import listing
+
     deviating = [leaf for leaf in leaves if leaf.deviates]
     rest = [leaf for leaf in leaves if not leaf.deviates]
     rows = [
@@ -119,7 +121,7 @@ def _show_leaves(name: str, leaves: "list[LeafSelection]") -> None:
     if any(leaf.unread for leaf in deviating):
         show("* registered by Rockpool, but its simulation never reads it")
     if rest:
-        show(f"The other {len(rest)} stay as they are: {', '.join(leaf.path for leaf in rest)}")
+        show(f"{len(rest)} stay as they are: {listing(leaf.path for leaf in rest)}")
 
 
 def _style(leaf: "LeafSelection") -> str:

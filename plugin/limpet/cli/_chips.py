@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         note = f", left out as no numbers: {', '.join(chip['left_out'])}" if chip["left_out"] else ""
         show(
             f"{chip['output']}: chip {chip['chip']} of seed {seed}, {chip['leaves']} leaves, "
-            f"{len(recipe.paths)} of which deviate{note}"
+            f"{len(recipe.paths)} deviating{note}"
         )
     return 0
 
@@ -122,8 +122,8 @@ def _values(chip: Any) -> tuple[dict[str, np.ndarray], list[str]]:
     leaves, _ = leaves_by_path(_rockpool.attributes(chip) if _rockpool.is_module(chip) else chip)
     values, left_out = {}, []
     for path, leaf in leaves.items():
-        dtype = getattr(leaf, "dtype", np.asarray(leaf).dtype)
-        if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or np.dtype(dtype).kind in "OSUM":
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        if jnp.issubdtype(dtype, jax.dtypes.prng_key) or np.dtype(dtype).kind in "OSUM":
             left_out.append(path)
         elif np.dtype(dtype).kind == "V":  # bfloat16 and the like, which .npz cannot name
             values[path] = np.asarray(jnp.asarray(leaf, jnp.float32))

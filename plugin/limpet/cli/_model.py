@@ -32,12 +32,12 @@ def load_tree(path: str) -> dict[str, np.ndarray]:
     Raises:
         LimpetError: the file is missing, no .npz, or holds anything but arrays.
     """
+    if not zipfile.is_zipfile(path):
+        raise LimpetError(f"{path}: {'is no .npz file' if Path(path).exists() else 'there is no such file'}")
     try:
         with np.load(path, allow_pickle=False) as file:
             tree = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise LimpetError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise LimpetError(f"{path}: is no .npz of arrays by leaf path ({error})") from None
     if not tree:
         raise LimpetError(f"{path}: holds no arrays")

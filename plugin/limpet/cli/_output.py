@@ -53,7 +53,7 @@ def write_json(value: Any) -> None:
 
     Strict parsers refuse bare NaN. `float()` of Python and `Number()` of JavaScript take those strings.
     """
-    json.dump(_strict(value), sys.stdout, indent=2, allow_nan=False)
+    json.dump(_strict(value), sys.stdout, indent=2, allow_nan=False, default=str)
     print()
 
 

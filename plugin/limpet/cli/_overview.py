@@ -44,7 +44,8 @@ def _mismatch(name: str, section: MismatchConfig | None) -> list[tuple[str, str]
 def _schedule(schedule: Schedule, sigma: float) -> str:
     match schedule:
         case LinearSchedule(start=start, end=end, steps=steps, begin=begin):
-            return f"linear: sigma {sigma * start:.4g} until step {begin}, {sigma * end:.4g} from step {begin + steps}"
+            until = f"until step {begin}" if begin else "at step 0"
+            return f"linear: sigma {sigma * start:.4g} {until}, {sigma * end:.4g} from step {begin + steps}"
         case CosineSchedule(start=start, end=end, steps=steps):
             return f"cosine: sigma {sigma * start:.4g} at step 0, {sigma * end:.4g} from step {steps}"
         case PiecewiseSchedule(boundaries=boundaries, factors=factors):
