@@ -35,7 +35,7 @@ def load_tree(path: str) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise LimpetError(f"{path}: {'is no .npz file' if Path(path).exists() else 'there is no such file'}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             tree = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise LimpetError(f"{path}: is no .npz of arrays by leaf path ({error})") from None

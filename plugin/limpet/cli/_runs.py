@@ -47,8 +47,8 @@ def read_curves(path: str) -> dict[str, dict[int | None, EvaluatedCurve]]:
     if Path(path).suffix == ".npz":
         curve = RobustnessCurve.load(path)
         return {curve.metric: {None: EvaluatedCurve(path, None, curve)}}
-    problem = "is neither" if Path(path).exists() else "there is no such file; needed is"
-    raise LogdirError(f"{path}: {problem} a directory of event files or a curve saved as .npz")
+    problem = "holds no run" if Path(path).exists() else "there is no such file or directory"
+    raise LogdirError(f"{path}: {problem}; needed is {RUN_HELP}")
 
 
 def chosen_metric(metric: str | None, runs: dict[str, dict[str, dict[int | None, EvaluatedCurve]]]) -> str:
