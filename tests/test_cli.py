@@ -29,8 +29,10 @@ frozen: {sigma: 0.05, chip: 17, targets: ['*/bias']}
 robustness: {sigmas: [0.0, 0.1], chips: 10}
 """
 NETS = """
+import jax
 import jax.numpy as jnp
 params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}, "head": {"kernel": jnp.ones(2), "step": 3}}
+shapes = jax.eval_shape(lambda: params)
 number = 3
 def build():
     return params
@@ -445,7 +447,7 @@ GATE = "gate RUNS/logs/plain --yield 0.9"
         ("check config.yaml --model no_such_nets:build", "'no_such_nets' cannot be imported: ModuleNotFoundError"),
         ("check config.yaml --model raises_of_test_cli:net", "raises_of_test_cli.py:1)"),
         ("check config.yaml --model nets_of_test_cli:biuld", "has no 'biuld'; did you mean 'build'?"),
-        ("check config.yaml --model nets_of_test_cli:number", "is a int; needed is a Rockpool module or a tree"),
+        ("check config.yaml --model nets_of_test_cli:number", "is of type int; needed is a Rockpool module or a tree"),
         ("check config.yaml --model nets_of_test_cli:needs_two", "takes config, size; allowed is a function of no"),
         ("check config.yaml --model nets_of_test_cli:fails", "failed: RuntimeError: no weights"),
         (
@@ -482,6 +484,10 @@ GATE = "gate RUNS/logs/plain --yield 0.9"
         (f"{CHIPS} --chip 1 --sigma -0.1", "Gaussian.sigma = -0.1: allowed is a finite number >= 0"),
         (f"{CHIPS} --chip 1 --frozen frozen=null", "--frozen: config.yaml has no frozen section"),
         (f"{CHIPS} --chip 1 robustness.targets=['*']", "how much: give --sigma"),
+        (
+            f"{CHIPS.replace('params.npz', 'nets_of_test_cli:shapes')} --chip 1",
+            "'dense/bias' is a shape without values",
+        ),
         ("chips params.npz --config config.yaml --chip 1 -o no/out.npz", "no/out.npz: No such file or directory"),
         ("chips params.npz --config config.yaml --chip 1 -o out.txt", "-o out.txt: give a name that ends in .npz"),
     ],

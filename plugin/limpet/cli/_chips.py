@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = _outputs(arguments.output, arguments.chip)
     name = arguments.network
     model = load_tree(name) if name.endswith(".npz") else load_model(name, config)
+    _require_values(name, model)
     recipe, seed = _recipe(arguments, config, model)
     written = []
     for chip, path in outputs.items():
@@ -101,6 +102,18 @@ def _recipe(arguments: argparse.Namespace, config: Any, model: Any) -> tuple[Any
     if arguments.sigma is not None:
         recipe = recipe.with_sigma(arguments.sigma)
     return recipe, seed if arguments.seed is None else arguments.seed
+
+
+def _require_values(name: str, model: Any) -> None:
+    import jax
+
+    from .. import _rockpool
+    from .._paths import leaves_by_path
+
+    leaves = {} if _rockpool.is_module(model) else leaves_by_path(model)[0]
+    for path, leaf in leaves.items():
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            raise LimpetError(f"{name}: leaf '{path}' is a shape without values; needed are arrays")
 
 
 def _write(path: Path, values: dict[str, np.ndarray]) -> None:

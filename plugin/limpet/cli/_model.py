@@ -103,7 +103,7 @@ def _require_tree(spec: str, value: Any) -> None:
     leaves, _ = leaves_by_path(value)
     if not any(hasattr(leaf, "dtype") for leaf in leaves.values()):
         raise LimpetError(
-            f"{spec}: is a {type(value).__name__}; needed is a Rockpool module or a tree of arrays, such as "
+            f"{spec}: is of type {type(value).__name__}; needed is a Rockpool module or a tree of arrays, such as "
             f"the parameters that a Flax module's init returns"
         )
 
