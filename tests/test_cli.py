@@ -267,12 +267,14 @@ def test_check_takes_trees_and_functions_alike(name, workplace, capsys):
 
 def test_check_hands_over_the_configuration_with_overrides_wherever_they_stand(workplace, capsys):
     options = ["robustness.chips=4", "--model", "nets_of_test_cli:from_config", "seed=6", "--json", "seed=7"]
+    options += ["train={started: 2026-01-31, rate: .inf}"]  # what YAML knows and JSON does not
     assert main(["check", "config.yaml", *options]) == 0
     found = strict(capsys.readouterr().out)
     kernel = next(leaf for leaf in found["leaves"] if leaf["path"] == "dense/kernel")
     assert kernel["shape"] == [4, 2]
     assert kernel["sections"] == {"dynamic": limpet.load_config("config.yaml").dynamic.sigma}
     assert found["resolved"]["seed"] == 7
+    assert found["resolved"]["train"] == {"started": "2026-01-31", "rate": "Infinity"}
 
 
 def test_check_of_a_saved_tree(workplace, capsys):
@@ -318,9 +320,9 @@ def test_check_shows_piecewise_schedules_and_targets_by_metric(workplace, capsys
     piecewise = "dynamic.schedule={kind: piecewise, boundaries: [5, 9], factors: [0, 1, 2]}"
     by_metric = ["robustness.target={accuracy: 0.9, loss: 2}", "robustness.higher_is_better={loss: false}"]
     assert main(["check", "config.yaml", piecewise, *by_metric]) == 0
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "piecewise: sigma 0 from step 0, 0.1 from step 5, 0.2 from step 9" in out
-    assert "yield at  accuracy 0.9, loss 2" in out
+    assert "yield at accuracy 0.9, loss 2" in out
     assert "better is loss lower" in out
 
 

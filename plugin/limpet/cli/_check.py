@@ -86,8 +86,7 @@ def _show_overview(arguments: argparse.Namespace, config: Any) -> None:
     grid = Table.grid(padding=(0, 2))
     for section, lines in overview(config).items():
         for index, (label, text) in enumerate(lines):
-            name = Text(section if index == 0 else "", "bold cyan")
-            grid.add_row(name, Text(f"{label:<9} {text}" if label else text))
+            grid.add_row(Text(section if index == 0 else "", "bold cyan"), Text(label, "dim"), Text(text))
     show(Text(f"{arguments.config}{with_overrides}: valid", "bold green"), "", grid)
 
 

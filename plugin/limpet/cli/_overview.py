@@ -16,18 +16,21 @@ _DYNAPSE = {
 def overview(config: Config) -> dict[str, list[tuple[str, str]]]:
     """Label and text of each line, by section."""
     return {
-        "seed": [("", f"{config.seed} (generator {config.generator}, draws version {DRAWS_VERSION})")],
+        "seed": [("number", f"{config.seed}"), ("generator", f"{config.generator}, draws version {DRAWS_VERSION}")],
         "dynamic": _mismatch("dynamic", config.dynamic),
         "frozen": _mismatch("frozen", config.frozen),
         "robustness": _robustness(config),
-        "tensorboard": [("", f"{config.tensorboard.logdir}, written every {config.tensorboard.flush_steps} steps")],
-        "train": [("", _train(config.train))],
+        "tensorboard": [
+            ("logdir", str(config.tensorboard.logdir)),
+            ("written", f"every {config.tensorboard.flush_steps} steps"),
+        ],
+        "train": [("keys", _train(config.train))],
     }
 
 
 def _mismatch(name: str, section: MismatchConfig | None) -> list[tuple[str, str]]:
     if section is None:
-        return [("", "none")]
+        return [("drawn", "never")]
     strength = f"{section.distribution}, sigma {section.sigma:.4g}"
     if section.percent_deviation is not None:
         strength += f" = percent_deviation {section.percent_deviation:g} / sigma_rule {section.sigma_rule or 3:g}"
@@ -71,7 +74,7 @@ def _robustness(config: Config) -> list[tuple[str, str]]:
         ("yield at", "no target" if robustness.target is None else _by_metric(robustness.target)),
         ("better is", _by_metric(better) if isinstance(better, dict) else "higher" if better else "lower"),
     ]
-    everything = "all that dynamic and frozen fall on"
+    everything = "all that deviates in training"
     falls_on = everything if robustness.targets is None else _targets("robustness", robustness.targets)
     return [*lines, ("falls on", falls_on)]
 
@@ -87,4 +90,4 @@ def _by_metric(value: Any) -> str:
 def _train(train: Any) -> str:
     if train is None:
         return "none"
-    return f"read by your own loop: {', '.join(map(str, train)) if isinstance(train, dict) else train}"
+    return f"{', '.join(map(str, train)) if isinstance(train, dict) else train} (your own loop's)"
