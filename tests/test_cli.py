@@ -34,6 +34,7 @@ import jax.numpy as jnp
 params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}, "head": {"kernel": jnp.ones(2), "step": 3}}
 shapes = jax.eval_shape(lambda: params)
 number = 3
+array = jnp.ones(3)
 def build():
     return params
 def from_config(config):
@@ -299,6 +300,13 @@ def test_check_of_a_rockpool_network(workplace, capsys, monkeypatch, dynapse_net
     assert "1_DynapSim/If_nmda *" in capsys.readouterr().out
 
 
+def test_check_of_the_example(monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    options = ["--model", "examples.dynapse_frozen_noise:network", "train.neurons_per_class=1", "train.classes=3"]
+    assert main(["check", "configs/dynapse.yaml", *options]) == 0
+    assert "26 of 28 leaves of examples.dynapse_frozen_noise:network deviate" in capsys.readouterr().out
+
+
 def test_check_refuses_leaves_selected_twice(workplace, capsys):
     Path("config.yaml").write_text(CONFIG.replace("chip: 17, targets: ['*/bias']", "chip: fresh, targets: ['*']"))
     assert main(["check", "config.yaml", "--tree", "params.npz"]) == 2
@@ -449,6 +457,8 @@ GATE = "gate RUNS/logs/plain --yield 0.9"
         ("check config.yaml --model no_such_nets:build", "'no_such_nets' cannot be imported: ModuleNotFoundError"),
         ("check config.yaml --model raises_of_test_cli:net", "raises_of_test_cli.py:1)"),
         ("check config.yaml --model nets_of_test_cli:biuld", "has no 'biuld'; did you mean 'build'?"),
+        ("check config.yaml --model nets_of_test_cli:array", "needed is a Rockpool module or a tree of arrays"),
+        ("check config.yaml --model=", ": expected MODULE:NAME"),
         ("check config.yaml --model nets_of_test_cli:number", "is of type int; needed is a Rockpool module or a tree"),
         ("check config.yaml --model nets_of_test_cli:needs_two", "takes config, size; allowed is a function of no"),
         ("check config.yaml --model nets_of_test_cli:fails", "failed: RuntimeError: no weights"),

@@ -45,10 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config, *arguments.overrides)
     leaves = None
-    if arguments.model or arguments.tree:
+    if arguments.model is not None or arguments.tree is not None:
         from ._leaves import select_leaves
 
-        model = load_tree(arguments.tree) if arguments.tree else load_model(arguments.model, config)
+        model = load_model(arguments.model, config) if arguments.tree is None else load_tree(arguments.tree)
         leaves = select_leaves(config, model)
     if arguments.json:
         resolved = config.model_dump()

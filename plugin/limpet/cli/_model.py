@@ -95,13 +95,13 @@ def _called(spec: str, function: Any, config: Any) -> Any:
 
 
 def _require_tree(spec: str, value: Any) -> None:
-    from .._paths import leaves_by_path
+    from .._paths import is_real, leaves_by_path
     from .._rockpool import is_module
 
     if is_module(value):
         return
     leaves, _ = leaves_by_path(value)
-    if not any(hasattr(leaf, "dtype") for leaf in leaves.values()):
+    if "" in leaves or not any(is_real(leaf) for leaf in leaves.values()):  # "" is the path of what is no tree
         raise LimpetError(
             f"{spec}: is of type {type(value).__name__}; needed is a Rockpool module or a tree of arrays, such as "
             f"the parameters that a Flax module's init returns"
