@@ -74,6 +74,13 @@ def runs(tmp_path_factory):
     return root
 
 
+@pytest.fixture(autouse=True)
+def piped(monkeypatch):
+    """Output that is no terminal, whatever the environment of the tests says."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """A current directory with a configuration, a module that builds networks, and saved parameters."""
@@ -386,6 +393,17 @@ def test_chips_of_the_frozen_section_are_those_of_freeze(workplace, capsys):
     np.testing.assert_array_equal(np.load("out.npz")["dense/kernel"], params["dense"]["kernel"])
     assert main(["chips", "out.npz", *options[:-1], "other.npz", "--seed", "6", "frozen.sigma=0.2"]) == 0
     assert (np.load("other.npz")["dense/bias"] != np.load("out.npz")["dense/bias"]).all()
+
+
+def test_chips_are_of_the_seed_that_robustness_names(workplace, capsys):
+    command = ["chips", "params.npz", "--config", "config.yaml", "--chip", "3", "-o", "out.npz", "--json"]
+    assert main([*command, "robustness.seed=9"]) == 0
+    assert strict(capsys.readouterr().out)["chips"][0]["seed"] == 9
+    named = np.load("out.npz")["dense/kernel"]
+    assert main([*command, "--seed", "9"]) == 0
+    np.testing.assert_array_equal(np.load("out.npz")["dense/kernel"], named)
+    assert main(command) == 0
+    assert (np.load("out.npz")["dense/kernel"] != named).all()
 
 
 def test_chips_of_a_rockpool_network(workplace, capsys, monkeypatch, dynapse_net):
