@@ -45,11 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config, *arguments.overrides)
     leaves = None
-    if arguments.model is not None or arguments.tree is not None:
+    name: str | None = arguments.tree if arguments.model is None else arguments.model
+    if name is not None:
         from ._leaves import select_leaves
 
-        model = load_model(arguments.model, config) if arguments.tree is None else load_tree(arguments.tree)
-        leaves = select_leaves(config, model)
+        leaves = select_leaves(config, load_model(name, config) if arguments.tree is None else load_tree(name))
     if arguments.json:
         resolved = config.model_dump()
         found = None if leaves is None else [_as_dict(leaf) for leaf in leaves]
@@ -58,10 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     _show_overview(arguments, config)
-    if leaves is None:
+    if leaves is None or name is None:
         show("", "Give --model or --tree to see which leaves deviate.")
     else:
-        _show_leaves(arguments.model or arguments.tree, leaves)
+        _show_leaves(name, leaves)
     return 0
 
 
