@@ -89,6 +89,11 @@ def build_network(config: TrainConfig, seed: int) -> Any:
     return Sequential(LinearJax((config.channels, neurons), has_bias=False), DynapSim((neurons, neurons), has_rec=True))
 
 
+def network(config: limpet.Config) -> Any:
+    """The network to be trained: `limpet check configs/dynapse.yaml --model examples.dynapse_frozen_noise:network`."""
+    return build_network(TrainConfig.model_validate(config.train), config.seed)
+
+
 def loss_and_accuracy(
     net: Any, classes: int
 ) -> tuple[Callable[[Any, Any], jax.Array], Callable[[Any, Any], jax.Array]]:

@@ -1,6 +1,7 @@
 """The robustness curve: a metric over sigma, with its spread over virtual chips. NumPy and SciPy only."""
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -200,9 +201,10 @@ class RobustnessCurve:
             MetricError: the file is missing, or holds no curve.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # NumPy leaves a file open that it cannot read, so it is given one that is closed here.
+            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return cls(sigmas=file["sigmas"], values=file["values"], **json.loads(str(file["described"])))
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise MetricError(f"{path}: holds no robustness curve ({error})") from None
 
     def plot(self, ax: Any = None, label: str | None = None) -> Any:

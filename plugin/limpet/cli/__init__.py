@@ -1,0 +1,101 @@
+"""The command line: check a configuration, rebuild chips, compare runs, gate a build, write a report.
+
+Each command is a file that adds its parser and runs it. What they import at the top is light: `--help`, `gate`,
+`compare` and `report` start without JAX.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn
+
+from .. import _errors
+from . import _check, _chips, _compare, _gate, _report
+
+EXAMPLES = """\
+examples:
+  limpet check configs/dynapse.yaml dynamic.sigma=0.2
+  limpet compare runs/dynapse/standard runs/dynapse/mismatch
+  limpet gate runs/dynapse/mismatch --sigma 0.1 --target 0.9 --yield 0.95
+  limpet chips nets:build --config configs/dynapse.yaml --chip 17 -o chip.npz
+  limpet report runs/dynapse -o report.html
+
+exit codes: 0 done; 1 the gate was not passed; 2 bad input, said in one line; 130 interrupted
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, where argparse would print the usage as well."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the arguments; those of the process if None.
+
+    Returns:
+        The exit code: 0, 1 for a gate that was not passed, 2 for bad input, 130 after Ctrl-C.
+    """
+    try:
+        arguments = _parse(argv)
+    except SystemExit as stop:  # argparse ends the process after --help and after an error
+        return int(stop.code or 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _show_warning
+        try:
+            code = arguments.run(arguments)
+            sys.stdout.flush()
+        except _errors.LimpetError as error:
+            return _refuse(arguments, str(error))
+        except BrokenPipeError:  # whoever read the output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except OSError as error:
+            return _refuse(arguments, f"{error.filename}: {error.strerror}" if error.filename else repr(error))
+        except KeyboardInterrupt:
+            print(f"limpet {arguments.command}: interrupted", file=sys.stderr)
+            return 130
+    return code
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="limpet",
+        description="Device-mismatch robustness of neural networks, from the command line.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in (_check, _compare, _gate, _chips, _report):
+        command.add_parser(commands)
+    # argparse gives up on positionals that follow an option; overrides may stand anywhere.
+    arguments, rest = parser.parse_known_args(argv)
+    stray = [text for text in rest if text.startswith("-") or not hasattr(arguments, "overrides")]
+    if stray:
+        commands.choices[arguments.command].error(f"unrecognized arguments: {' '.join(stray)}")
+    if rest:
+        arguments.overrides = [*arguments.overrides, *rest]
+    return arguments
+
+
+def _refuse(arguments: argparse.Namespace, message: str) -> int:
+    print(f"limpet {arguments.command}: error: {_one_line(message)}", file=sys.stderr)
+    return 2
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"warning: {_one_line(str(message))}", file=sys.stderr)
+
+
+def _one_line(message: str) -> str:
+    """A message in one line; the list of problems that a configuration's error holds is set apart by semicolons."""
+    first, *others = [" ".join(line.split()) for line in message.splitlines() if line.strip()]
+    return f"{first}: {'; '.join(others)}" if others else first

@@ -1,0 +1,127 @@
+"""`limpet check`: does a configuration hold, and what does it resolve to?"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ._model import MODEL_HELP, TREE_HELP, load_model, load_tree
+from ._output import show, table, write_json
+
+if TYPE_CHECKING:
+    from ._leaves import LeafSelection
+
+EXAMPLES = """\
+Given a network, or its saved parameters, it also shows which leaves deviate, by which section and sigma.
+
+examples:
+  limpet check configs/dynapse.yaml
+  limpet check configs/dynapse.yaml dynamic.sigma=0.2 frozen=null
+  limpet check configs/dynapse.yaml --model examples.dynapse_frozen_noise:network
+  limpet check config.yaml --tree params.npz --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "check",
+        help="validate a configuration and show what it resolves to",
+        description="Validate a configuration, and show what it resolves to.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a .yaml, .yml or .toml file")
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="overrides, such as dynamic.sigma=0.2")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("--model", help=MODEL_HELP)
+    network.add_argument("--tree", help=TREE_HELP)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check one configuration."""
+    from .._config_file import load_config
+
+    config = load_config(arguments.config, *arguments.overrides)
+    leaves = None
+    name: str | None = arguments.tree if arguments.model is None else arguments.model
+    if name is not None:
+        from ._leaves import select_leaves
+
+        leaves = select_leaves(config, load_model(name, config) if arguments.tree is None else load_tree(name))
+    if arguments.json:
+        resolved = config.model_dump()
+        found = None if leaves is None else [_as_dict(leaf) for leaf in leaves]
+        write_json(
+            {"config": arguments.config, "overrides": arguments.overrides, "resolved": resolved, "leaves": found}
+        )
+        return 0
+    _show_overview(arguments, config)
+    if leaves is None or name is None:
+        show("", "Give --model or --tree to see which leaves deviate.")
+    else:
+        _show_leaves(name, leaves)
+    return 0
+
+
+def _as_dict(leaf: "LeafSelection") -> dict[str, Any]:
+    return {
+        "path": leaf.path,
+        "shape": leaf.shape,
+        "dtype": leaf.dtype,
+        "sections": leaf.sections,
+        "measured": leaf.measured,
+        "unread": leaf.unread,
+    }
+
+
+def _show_overview(arguments: argparse.Namespace, config: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from ._overview import overview
+
+    with_overrides = f" with {' '.join(arguments.overrides)}" if arguments.overrides else ""
+    grid = Table.grid(padding=(0, 2))
+    for section, lines in overview(config).items():
+        for index, (label, text) in enumerate(lines):
+            grid.add_row(Text(section if index == 0 else "", "bold cyan"), Text(label, "dim"), Text(text))
+    show(Text(f"{arguments.config}{with_overrides}: valid", "bold green"), "", grid)
+
+
+def _show_leaves(name: str, leaves: "list[LeafSelection]") -> None:
+    from rich.text import Text
+
+    from .._paths import listing
+
+    deviating = [leaf for leaf in leaves if leaf.deviates]
+    rest = [leaf for leaf in leaves if not leaf.deviates]
+    rows = [
+        [
+            f"{leaf.path}{' *' if leaf.unread else ''}",
+            "x".join(map(str, leaf.shape)) or "scalar" if leaf.shape is not None else "-",
+            leaf.dtype,
+            Text(" + ".join(leaf.sections) or "-", _style(leaf)),
+            " + ".join(f"{sigma:.4g}" for sigma in leaf.sections.values()) or "-",
+            "yes" if leaf.measured else "no",
+        ]
+        for leaf in deviating
+    ]
+    columns = {
+        "leaf": "left",
+        "shape": "right",
+        "dtype": "left",
+        "training": "left",
+        "sigma": "right",
+        "robustness": "left",
+    }
+    show("", Text(f"{len(deviating)} of {len(leaves)} leaves of {name} deviate", "bold"), table(columns, rows))
+    if any(leaf.unread for leaf in deviating):
+        show("* registered by Rockpool, but its simulation never reads it")
+    if rest:
+        show(f"{len(rest)} stay as they are: {listing(leaf.path for leaf in rest)}")
+
+
+def _style(leaf: "LeafSelection") -> str:
+    return {"dynamic": "magenta", "frozen": "blue"}.get("".join(leaf.sections), "")

@@ -1,0 +1,116 @@
+"""`limpet gate`: does the yield hold? For continuous integration."""
+
+import argparse
+import math
+from typing import Any
+
+import numpy as np
+
+from .._errors import MetricError
+from .._interval import Yield
+from ._output import show, write_json
+from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, fraction, read_curves
+
+EXAMPLES = """\
+The gate is passed if the lower end of the yield's interval (Clopper-Pearson) reaches the asked yield: what the chips
+measured are enough to say, not what they happen to show. Exit code 0 if passed, 1 if not, 2 for bad input.
+
+examples:
+  limpet gate runs/dynapse/mismatch --metric accuracy --sigma 0.1 --target 0.9 --yield 0.95
+  limpet gate curve.npz --sigma 0.15 --target 0.9 --yield 0.9 --confidence 0.99 --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "gate",
+        help="exit code 0 if enough chips reach a target, else 1",
+        description="Pass or fail a run by its yield at one strength.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("path", metavar="RUN", help=RUN_HELP)
+    add_choice(parser)
+    parser.add_argument("--sigma", type=float, required=True, help="strength, one of those measured")
+    parser.add_argument("--target", type=float, help="value that a chip must reach; the one logged if left out")
+    parser.add_argument(
+        "--yield", dest="asked", type=fraction, required=True, help="fraction of chips that must, such as 0.95"
+    )
+    parser.add_argument("--confidence", type=confidence, default=0.95, help="of the yield's interval (default: 0.95)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Gate one run."""
+    curves = read_curves(arguments.path)
+    metric = chosen_metric(arguments.metric, {arguments.path: curves})
+    evaluated = at_step(curves[metric], arguments.step)
+    curve = evaluated.curve
+    target = _target(arguments.target, evaluated)
+    row = _row(evaluated, arguments.sigma)
+    found = curve.yield_at(target, arguments.confidence)[row]
+    passed = found.low >= arguments.asked
+    count = round(found.fraction * curve.chips)
+    if arguments.json:
+        write_json(
+            {
+                "passed": passed,
+                "run": evaluated.source,
+                "step": evaluated.step,
+                "metric": metric,
+                "higher_is_better": curve.higher_is_better,
+                "axis": curve.axis,
+                "sigma": float(curve.sigmas[row]),
+                "target": target,
+                "chips": curve.chips,
+                "chips_passed": count,
+                "chips_failed": int(curve.failed[row]),
+                "yield": found.fraction,
+                "low": found.low,
+                "high": found.high,
+                "confidence": found.confidence,
+                "asked_yield": arguments.asked,
+            }
+        )
+        return 0 if passed else 1
+    sense = ">=" if curve.higher_is_better else "<="
+    show(
+        f"{'PASS' if passed else 'FAIL'}: {count} of {curve.chips} chips have {metric} {sense} {target:g} at "
+        f"{curve.axis} {arguments.sigma:g}, a yield of {found.fraction:.4g} ({100 * found.confidence:g}% interval "
+        f"{found.low:.4f} to {found.high:.4f}); {_why(found, arguments.asked, curve.chips)} ({evaluated})"
+    )
+    return 0 if passed else 1
+
+
+def _target(asked: float | None, evaluated: EvaluatedCurve) -> float:
+    target = evaluated.target if asked is None else asked
+    if target is None:
+        raise MetricError(f"{evaluated.source}: no target of {evaluated.curve.metric} was logged; give --target")
+    if not math.isfinite(target):
+        raise MetricError(f"--target {target}: allowed is a finite number")
+    return target
+
+
+def _row(evaluated: EvaluatedCurve, sigma: float) -> int:
+    (rows,) = np.nonzero(np.isclose(evaluated.curve.sigmas, sigma))
+    if not rows.size:
+        measured = ", ".join(f"{value:g}" for value in evaluated.curve.sigmas)
+        raise MetricError(f"--sigma {sigma:g}: not measured by {evaluated.source}; measured are {measured}")
+    return int(rows[0])
+
+
+def _why(found: Yield, asked: float, chips: int) -> str:
+    if found.low >= asked:
+        return f"its lower end reaches {asked:g}"
+    why = f"its lower end is below {asked:g}"
+    if found.fraction == 1:
+        return f"{why}, and {chips} chips cannot show more: measure {_chips_needed(asked, found.confidence)} at least"
+    return f"{why}, though the yield is not: more chips might tell" if found.fraction >= asked else why
+
+
+def _chips_needed(asked: float, confidence: float) -> int:
+    """How many chips it takes at least: if all n pass, the lower end is ((1 - confidence) / 2) ** (1 / n)."""
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(asked))

@@ -1,0 +1,141 @@
+"""The network that a command is given: by the name of a Python object, or as a saved tree."""
+
+import difflib
+import functools
+import inspect
+import logging
+import sys
+import traceback
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._errors import LimpetError
+
+MODEL_HELP = (
+    "MODULE:NAME, imported from the current directory too: a Rockpool module, a tree of arrays, or a function that "
+    "returns one (of no argument, or of the configuration)"
+)
+TREE_HELP = "parameters saved as .npz, whose keys are leaf paths such as dense/kernel"
+
+
+def load_tree(path: str) -> dict[str, np.ndarray]:
+    """A tree saved as .npz, flat: arrays by leaf path.
+
+    Raises:
+        LimpetError: the file is missing, no .npz, or holds anything but arrays.
+    """
+    if not zipfile.is_zipfile(path):
+        raise LimpetError(f"{path}: {'is no .npz file' if Path(path).exists() else 'there is no such file'}")
+    try:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            tree = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise LimpetError(f"{path}: is no .npz of arrays by leaf path ({error})") from None
+    if not tree:
+        raise LimpetError(f"{path}: holds no arrays")
+    return tree
+
+
+def load_model(spec: str, config: Any) -> Any:
+    """The network or tree that MODULE:NAME stands for.
+
+    Args:
+        spec: MODULE:NAME.
+        config: the configuration, for a function that takes it.
+
+    Raises:
+        LimpetError: it cannot be imported, fails, or gives something else.
+    """
+    module_name, colon, name = spec.partition(":")
+    if not colon or not module_name or not name:
+        raise LimpetError(f"{spec}: expected MODULE:NAME, such as nets:build")
+    with _current_directory(), _quiet():
+        value = _named(spec, module_name, name)
+        if inspect.isroutine(value) or isinstance(value, type | functools.partial):
+            value = _called(spec, value, config)
+    _require_tree(spec, value)
+    return value
+
+
+def _named(spec: str, module_name: str, name: str) -> Any:
+    try:
+        module = import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise LimpetError(f"{spec}: '{module_name}' cannot be imported: {_brief(error)}") from error
+    try:
+        return attrgetter(name)(module)
+    except AttributeError:
+        names = [found for found in vars(module) if not found.startswith("_")]
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise LimpetError(f"{spec}: '{module_name}' has no '{name}'{hint}") from None
+
+
+def _called(spec: str, function: Any, config: Any) -> Any:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        raise LimpetError(f"{spec}: needed is a function written in Python") from None
+    required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(required) > 1 or any(p.kind is p.KEYWORD_ONLY for p in required):
+        names = ", ".join(p.name for p in required)
+        raise LimpetError(f"{spec}: takes {names}; allowed is a function of no argument, or of the configuration")
+    try:
+        return function(config) if required else function()
+    except (Exception, SystemExit) as error:
+        raise LimpetError(f"{spec}: failed: {_brief(error)}") from error
+
+
+def _require_tree(spec: str, value: Any) -> None:
+    from .._paths import is_real, leaves_by_path
+    from .._rockpool import is_module
+
+    if is_module(value):
+        return
+    leaves, _ = leaves_by_path(value)
+    if "" in leaves or not any(is_real(leaf) for leaf in leaves.values()):  # "" is the path of what is no tree
+        raise LimpetError(
+            f"{spec}: is of type {type(value).__name__}; needed is a Rockpool module or a tree of arrays, such as "
+            f"the parameters that a Flax module's init returns"
+        )
+
+
+@contextmanager
+def _current_directory() -> Iterator[None]:
+    """Lets modules of the current directory be imported, as `python -m` does."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back warnings while a network is built: Rockpool reports each of its back ends that is not installed."""
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(max(disabled, logging.WARNING))
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
+def _brief(error: BaseException) -> str:
+    """An error of the user's own code in one line: kind, message, and the line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith("<frozen") and frame.filename != __file__]
+    own = [frame for frame in own if "importlib" not in frame.filename]
+    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{where}"
