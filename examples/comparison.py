@@ -18,7 +18,7 @@ Train = Callable[[Any, Callable[[], None]], limpet.RobustnessCurve]
 
 
 def run_example(
-    description: str,
+    description: str | None,
     default_config: str,
     model: type[limpet.Config],
     parts: Mapping[str, dict[str, Any]],
