@@ -37,7 +37,8 @@ class Digits:
     def __init__(self, seed: int) -> None:
         images, labels = load_digits(return_X_y=True)
         order = np.random.default_rng([seed, 0]).permutation(len(labels))
-        self._images, self._labels = np.float32(images[order] / 16), np.int32(labels[order])
+        self._images = (images[order] / 16).astype(np.float32)
+        self._labels = labels[order].astype(np.int32)
         self._train = len(labels) * 3 // 4
 
     @property
