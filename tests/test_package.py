@@ -20,13 +20,14 @@ FLOORS = [
         "_curve",
         "_interval",
         "_compare",
+        "_leaf_costs",
         "_progress",
         "_errors",
     },
     {"_mismatch", "_leaf_draw", "_prototype", "_deviation", "_rockpool"},
     {"_robustness", "_monte_carlo", "_sensitivity", "_chip", "_audit"},
     {"tensorboard"},
-    {"_callback", "_run_log", "_config", "_config_file", "_schedule", "_section"},
+    {"_callback", "_hparams", "_run_log", "_config", "_config_file", "_schedule", "_section"},
     {"__init__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
