@@ -5,9 +5,9 @@ Everything shown is read through TensorBoard's data provider, never from the fil
 
 import argparse
 import json
+import threading
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
+from importlib import import_module
 from typing import Any
 
 from tensorboard import plugin_util
@@ -18,6 +18,7 @@ from werkzeug.wrappers import Request, Response
 from . import _numbers
 from ._curve_summary import PLUGIN_NAME
 from ._logged_series import LoggedSeries, newest_at
+from ._page_files import page_files
 from ._query import Query, QueryError
 
 SAMPLES = 1000
@@ -50,6 +51,8 @@ class RobustnessTab(TBPlugin):
 
     def __init__(self, context: TBContext) -> None:
         self._logged = LoggedSeries(context.data_provider)
+        # The intervals need it, and importing it takes longer than an answer may.
+        threading.Thread(target=import_module, args=("scipy.stats",), daemon=True).start()
 
     def is_active(self) -> bool:
         """False: that there are curves to show, TensorBoard sees for itself."""
@@ -61,7 +64,7 @@ class RobustnessTab(TBPlugin):
 
     def get_plugin_apps(self) -> dict[str, Any]:
         """The routes: the page's files, plotly's script, and the numbers."""
-        pages = {f"/{name}": _page_route(name) for name in page_files()}
+        pages = {f"/{name}": _page_route(name) for name in page_files() if name.endswith(tuple(CONTENT_TYPES))}
         numbers: dict[str, tuple[Answer, tuple[str, ...]]] = {
             "runs": (self._runs, ()),
             "evaluations": (self._evaluations, ("metric", "run")),
@@ -78,9 +81,7 @@ class RobustnessTab(TBPlugin):
         sensitivities = self._logged.announced(ctx, experiment, "sensitivity")
         runs: dict[str, dict[str, Any]] = {}
         for run, metrics in self._logged.announced(ctx, experiment, "curve").items():
-            runs[run] = {
-                metric: _numbers.overview(found.last_step, found.content) for metric, found in metrics.items()
-            }
+            runs[run] = {metric: _numbers.overview(found.last_step, found.content) for metric, found in metrics.items()}
         with_costs = {run: sorted(metrics) for run, metrics in sensitivities.items()}
         return {"runs": runs, "sensitivities": with_costs}
 
@@ -129,13 +130,6 @@ class RobustnessTab(TBPlugin):
         step = newest_at(series, query.optional_step())
         step = min(series) if step is None else step
         return step, series[step]
-
-
-@cache
-def page_files() -> dict[str, str]:
-    """The page's files: name to text."""
-    folder = files(__package__) / "web"
-    return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith((".js", ".css"))}
 
 
 def _numbers_route(answer: Answer, allowed: tuple[str, ...]) -> Any:

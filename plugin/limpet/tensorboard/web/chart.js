@@ -20,7 +20,7 @@ export class Chart {
     this.card = element(
       "section",
       { className: "card" },
-      element("header", {}, this.heading, element("span", { className: "hint" }, hint), this.tools),
+      element("header", {}, this.heading, (this.hint = element("span", { className: "hint" }, hint)), this.tools),
       this.place,
       this.note,
     );

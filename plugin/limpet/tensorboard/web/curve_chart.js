@@ -24,7 +24,8 @@ export function curveTraces(shown, allRuns, chips) {
       });
     }
     lines.push({
-      ...chart, y: curve.mean[at], mode: "lines+markers", line: { color: colour, width: 2.5 }, marker: { size: 6 },
+      ...chart, y: curve.mean[at], mode: "lines+markers", line: { color: colour, width: 2.5 },
+      marker: { size: 6 }, cliponaxis: false,
       customdata: curve.sigmas.map((_, place) => tooltip(curve, at, place)), meta: { kind: "mean", run },
       hovertemplate: "<b>%{fullData.name}</b>: mean %{y:.4g}<br>%{customdata}<extra></extra>",
     });

@@ -187,7 +187,7 @@ class Page {
     const { metric, sigma, target, step } = this.chosen;
     const ticket = (this.tableTicket = (this.tableTicket ?? 0) + 1);
     const runs = [...this.shownRuns(), ...this.allRuns().filter((run) => !this.selected.has(run))];
-    this.tableHint.textContent = `at sigma ${sigma}` + (target === null ? "" : `; yield at ${better(this.logged, metric, runs)} ${target}`);
+    this.tableHint.textContent = `at sigma ${sigma}` + (target === null ? "" : `; yield: ${metric} ${better(this.logged, metric, runs)} ${target}`);
     for (let start = 0; start < runs.length; start += ROWS_ASKED_AT_ONCE) {
       const run = runs.slice(start, start + ROWS_ASKED_AT_ONCE);
       const rows = await this.source.ask("table", { metric, run, step, sigma, target });

@@ -3,7 +3,7 @@ import { Chart } from "./chart.js";
 import { setOptions } from "./controls.js";
 import { differenceAxes, differenceNote, differenceTraces } from "./difference_chart.js";
 import { element } from "./dom.js";
-import { runName } from "./format.js";
+import { number, runName } from "./format.js";
 import { sensitivityAxes, sensitivityHeight, sensitivityNote, sensitivityTraces } from "./sensitivity_chart.js";
 import { themeColour } from "./theme.js";
 import { yieldAxes, yieldTraces } from "./yield_chart.js";
@@ -25,7 +25,7 @@ export class YieldPanel extends Panel {
   constructor(source) {
     super();
     this.source = source;
-    this.chart = new Chart("Yield over target", "the share of chips that reach it, at the chosen sigma", 360);
+    this.chart = new Chart("Yield over target", "", 360);
     this.card = this.chart.card;
   }
 
@@ -33,8 +33,9 @@ export class YieldPanel extends Panel {
     if (!runs.length || !range) return;
     const [low, high] = [Math.min(range[0], target ?? range[0]), Math.max(range[1], target ?? range[1])];
     await this.latest(this.source.ask("yields", { metric, run: runs, step, sigma, low, high }), async (yields) => {
+      this.chart.hint.textContent = `at sigma ${number(sigma)}`;
       this.chart.say(target === null ? "Enter a target above to see each run's yield in the table." : "");
-      await this.chart.draw(yieldTraces(yields, this.allRuns), yieldAxes(metric, better, target, themeColour("muted")));
+      await this.chart.draw(yieldTraces(yields, this.allRuns), yieldAxes(metric, better, target, runs.length, themeColour("muted")));
     });
   }
 }
