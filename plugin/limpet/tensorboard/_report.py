@@ -16,7 +16,7 @@ from .._errors import LogdirError
 from . import _numbers
 from ._logged_runs import LoggedRun, logged_runs
 from ._page_files import one_script, page_files
-from ._statement import statement
+from ._statement import statement, telling_sigma
 
 PACKAGES = ("limpet", "jax", "optax", "flax", "rockpool", "numpy", "scipy", "tensorboard", "plotly")
 MAX_COMPARED = 12
@@ -66,8 +66,6 @@ def report_html(runs: Mapping[str, LoggedRun]) -> str:
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         configurations="\n".join(_configurations(runs)),
         versions="\n".join(rows),
-            f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in _versions()
-        ),
     )
 
 
@@ -122,6 +120,7 @@ def _answers(runs: Mapping[str, LoggedRun], metrics: list[str]) -> dict[str, Any
             }
             for name, run in sorted(runs.items())
         },
+        "start_at": {metric: telling_sigma(_final(runs, metric), _target(runs, metric)) for metric in metrics},
         "sensitivities": {name: sorted(run.sensitivities) for name, run in runs.items() if run.sensitivities},
     }
     return answers

@@ -17,7 +17,7 @@ def statement(curves: Mapping[str, RobustnessCurve], target: float | None, metri
         target: of the yield; None to speak of the mean.
         metric: name of the metric.
     """
-    sigma = _telling_sigma(curves, target)
+    sigma = telling_sigma(curves, target)
     here = {run: found for run, curve in curves.items() if (found := at_sigma(curve, sigma)) is not None}
     any_curve = next(iter(curves.values()))
     sign = 1 if any_curve.higher_is_better else -1
@@ -40,7 +40,7 @@ def statement(curves: Mapping[str, RobustnessCurve], target: float | None, metri
         yield f"At {strength}, chips fail (no finite {metric}): {counts}."
 
 
-def _telling_sigma(curves: Mapping[str, RobustnessCurve], target: float | None) -> float:
+def telling_sigma(curves: Mapping[str, RobustnessCurve], target: float | None) -> float:
     """Where the runs differ most, of several such the largest; for one run, where its yield is nearest one half."""
     sigmas = sorted({sigma for curve in curves.values() for sigma in curve.sigmas.tolist()})
 

@@ -5,6 +5,7 @@ export class Logged {
     this.source = source;
     this.runs = {};
     this.sensitivities = {};
+    this.startAt = {}; // sigma by metric, where the source knows which tells most
     this.asked = new Map(); // "metric run" as JSON to {lastStep, promise, curve}
   }
 
@@ -14,6 +15,7 @@ export class Logged {
     const before = JSON.stringify([this.runs, this.sensitivities]);
     this.runs = answer.runs;
     this.sensitivities = answer.sensitivities;
+    this.startAt = answer.start_at ?? {};
     return JSON.stringify([this.runs, this.sensitivities]) !== before;
   }
 

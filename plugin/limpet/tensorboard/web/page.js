@@ -121,7 +121,7 @@ class Page {
     const sigmas = this.logged.sigmas(metric);
     if (!sigmas.includes(this.chosen.sigma)) {
       const deviating = sigmas.filter((sigma) => sigma > 0);
-      this.chosen.sigma = deviating[Math.floor(deviating.length / 2)] ?? sigmas[0];
+      this.chosen.sigma = this.logged.startAt[metric] ?? deviating[Math.floor(deviating.length / 2)] ?? sigmas[0];
     }
     this.controls.setSigmas(sigmas, this.chosen.sigma);
     this.controls.setTarget(this.chosen.target);
