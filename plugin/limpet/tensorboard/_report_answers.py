@@ -49,8 +49,7 @@ def report_answers(runs: Mapping[str, LoggedRun]) -> dict[str, Any]:
         }
         answers["yields"][metric] = {
             name: {
-                _script_number(sigma): _numbers.yield_overtarget_of(curve, sigma, low, high)
-                for sigma in _sigmas(curves)
+                _script_number(sigma): _numbers.yield_over_target(curve, sigma, low, high) for sigma in _sigmas(curves)
             }
             for name, curve in curves.items()
         }

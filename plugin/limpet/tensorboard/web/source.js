@@ -21,6 +21,8 @@ export function serverSource() {
   };
 }
 
+const NOT_COMPARED = "This report compares each run with the first one only; the tab compares any two.";
+
 // A report holds one answer per route, run and sigma, of the newest evaluations: its target and step do not change.
 export function embeddedSource(answers) {
   const perRun = (route, { metric, sigma, run }) => {
@@ -37,7 +39,7 @@ export function embeddedSource(answers) {
     chips: ({ metric, run }) => answers.chips[metric][run],
     table: (asked) => perRun("table", asked),
     yields: (asked) => perRun("yields", asked),
-    difference: ({ metric, first, second }) => answers.difference[metric][first][second],
+    difference: ({ metric, first, second }) => answers.difference[metric][first][second] ?? { error: NOT_COMPARED },
     sensitivity: ({ metric, run }) => answers.sensitivity[metric][run],
   };
   return { live: false, ask: async (route, parameters) => embedded[route](parameters) };
