@@ -33,7 +33,9 @@ def _imported_first(name: str) -> list[str]:
 
 
 def _as_function(name: str) -> str:
-    text = _IMPORT.sub(lambda found: f"const {found[1]} = {_variable(found[2])};", page_files()[name])
+    text = _IMPORT.sub(
+        lambda found: f"const {found[1].replace(' as ', ': ')} = {_variable(found[2])};", page_files()[name]
+    )
     exported = ", ".join(export for _, export in _EXPORT.findall(text))
     body = _EXPORT.sub(lambda found: found[1], text)
     return f"const {_variable(name)} = (() => {{\n{body}return {{ {exported} }};\n}})();"
