@@ -58,7 +58,10 @@ def tensorboard(logdir: Path, *flags: str, path: Path | None = None) -> Iterator
         *flags,
     ]
     environment = os.environ | ({} if path is None else {"PYTHONPATH": str(path)})
-    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:
+    with (
+        log.open("w") as output,
+        subprocess.Popen([*command, *flags], stdout=output, stderr=output, env=environment) as process,
+    ):
         try:
             yield until(lambda: re.search(r"at (http://\S+:\d+)/", log.read_text()))[1]
         finally:
