@@ -1,6 +1,7 @@
 """The Robustness tab in real TensorBoard: routes, and the page in a browser, on the logs of a short training."""
 
 import csv
+import html
 import json
 import urllib.request
 from urllib.parse import quote, urlencode
@@ -130,7 +131,8 @@ def choose_metric(page, metric):
         "select.dispatchEvent(new Event('change'));",
         metric,
     )
-    wait(page, f"document.querySelector('.plot').layout.yaxis.title.text.includes({metric[-4:]!r})")
+    shown = json.dumps(html.escape(metric, quote=False))
+    wait(page, f"document.querySelector('.plot').layout.yaxis.title.text.includes({shown})")
 
 
 def traces(page, kind):
