@@ -47,6 +47,10 @@ def milliseconds(address, route, times=1, **parameters):
     return taken
 
 
+def one_by_one(address, route, each, **parameters):
+    return [milliseconds(address, route, run=run, **parameters)[0] for run in each]
+
+
 def all_there(address, runs, evaluations):
     known = json.loads(get(f"{address}/data/plugin/limpet/runs")[1])["runs"]
     return len(known) == runs and all(run["accuracy"]["last_step"] == (evaluations - 1) * 100 for run in known.values())
@@ -70,16 +74,10 @@ def main():
             groups = [names[start : start + 8] for start in range(0, given.runs, 8)]
             rows = {
                 "runs": milliseconds(address, "runs", 10),
-                "evaluations, first time": sum(
-                    (milliseconds(address, "evaluations", metric="accuracy", run=run) for run in names), []
-                ),
+                "evaluations, first time": one_by_one(address, "evaluations", names, metric="accuracy"),
                 "evaluations, again": milliseconds(address, "evaluations", 10, metric="accuracy", run=names[0]),
-                "table of 8 runs": sum(
-                    (milliseconds(address, "table", **common, run=group, target=0.9, step=9900) for group in groups), []
-                ),
-                "yields of 8 runs": sum(
-                    (milliseconds(address, "yields", **common, run=group, low=0, high=1) for group in groups), []
-                ),
+                "table of 8 runs": one_by_one(address, "table", groups, **common, target=0.9, step=9900),
+                "yields of 8 runs": one_by_one(address, "yields", groups, **common, low=0, high=1),
                 "chips of a run": milliseconds(address, "chips", 10, metric="accuracy", run=names[0], step=5000),
                 "difference": milliseconds(
                     address, "difference", 10, metric="accuracy", first=names[0], second=names[1]

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,42 +62,59 @@ class LoggedSeries:
                     found.setdefault(run, {})[metric] = Announced(series.max_step, content)
         return found
 
-    def curves(self, ctx: RequestContext, experiment: str, run: str, metric: str) -> dict[int, RobustnessCurve]:
-        """A run's curves of a metric by step; empty where there are none."""
-        return self._series(ctx, experiment, run, curve_tag(metric), curve_of)
+    def curves(
+        self, ctx: RequestContext, experiment: str, runs: Collection[str], metric: str
+    ) -> dict[str, dict[int, RobustnessCurve]]:
+        """The curves of a metric by run and step; runs that hold none are left out."""
+        return self._series(ctx, experiment, runs, curve_tag(metric), curve_of)
 
-    def sensitivities(self, ctx: RequestContext, experiment: str, run: str, metric: str) -> dict[int, Sensitivity]:
-        """A run's sensitivities of a metric by step; empty where there are none."""
-        return self._series(ctx, experiment, run, sensitivity_tag(metric), sensitivity_of)
+    def sensitivities(
+        self, ctx: RequestContext, experiment: str, runs: Collection[str], metric: str
+    ) -> dict[str, dict[int, Sensitivity]]:
+        """The sensitivities of a metric by run and step; runs that hold none are left out."""
+        return self._series(ctx, experiment, runs, sensitivity_tag(metric), sensitivity_of)
 
     def _series(
-        self, ctx: RequestContext, experiment: str, run: str, tag: str, parse: Callable[[bytes, Any], Any]
-    ) -> dict[int, Any]:
-        where = {
-            "experiment_id": experiment,
-            "plugin_name": PLUGIN_NAME,
-            "run_tag_filter": RunTagFilter(runs=[run], tags=[tag]),
-        }
-        listed = self._provider.list_tensors(ctx, **where).get(run, {}).get(tag)
-        if listed is None:
-            return {}
-        key, version = (experiment, run, tag), (listed.max_step, listed.max_wall_time, listed.plugin_content)
+        self,
+        ctx: RequestContext,
+        experiment: str,
+        runs: Collection[str],
+        tag: str,
+        parse: Callable[[bytes, Any], Any],
+    ) -> dict[str, dict[int, Any]]:
+        where = {"experiment_id": experiment, "plugin_name": PLUGIN_NAME}
+        listed = self._provider.list_tensors(ctx, run_tag_filter=RunTagFilter(runs=runs, tags=[tag]), **where)
+        found, outdated = {}, {}
+        for run, tags in listed.items():
+            if (series := tags.get(tag)) is None:
+                continue
+            version = (series.max_step, series.max_wall_time, series.plugin_content)
+            kept = self._kept_of((experiment, run, tag), version)
+            if kept is None:
+                outdated[run] = version
+            else:
+                found[run] = kept
+        if outdated:
+            filter_ = RunTagFilter(runs=list(outdated), tags=[tag])
+            read = self._provider.read_tensors(ctx, downsample=ALL, run_tag_filter=filter_, **where)
+            for run, version in outdated.items():
+                values = {datum.step: datum.numpy for datum in read.get(run, {}).get(tag, [])}
+                found[run] = _parsed(values, version[-1], parse)
+                self._keep((experiment, run, tag), version, found[run])
+        return {run: series for run, series in found.items() if series}
+
+    def _kept_of(self, key: tuple[str, str, str], version: Any) -> dict[int, Any] | None:
         with self._lock:
-            if key in self._kept and self._kept[key][0] == version:
-                self._kept.move_to_end(key)
-                return self._kept[key][1]
-        read = self._provider.read_tensors(ctx, downsample=ALL, **where).get(run, {}).get(tag, [])
-        series = _parsed({datum.step: datum.numpy for datum in read}, listed.plugin_content, parse)
+            if key not in self._kept or self._kept[key][0] != version:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][1]
+
+    def _keep(self, key: tuple[str, str, str], version: Any, series: dict[int, Any]) -> None:
         with self._lock:
             self._kept[key] = version, series
             while len(self._kept) > SERIES_KEPT:
                 self._kept.popitem(last=False)
-        return series
-
-
-def newest_at(series: Mapping[int, Any], step: int | None) -> int | None:
-    """The step of the newest evaluation, or of the newest no later than `step`; None where there is none."""
-    return max((logged for logged in series if step is None or logged <= step), default=None)
 
 
 def _parsed(values: Mapping[int, Any], content: bytes, parse: Callable[[bytes, Any], Any]) -> dict[int, Any]:

@@ -17,7 +17,7 @@ from werkzeug.wrappers import Request, Response
 
 from . import _numbers
 from ._curve_summary import PLUGIN_NAME
-from ._logged_series import LoggedSeries, newest_at
+from ._logged_series import LoggedSeries
 from ._page_files import page_files
 from ._query import Query, QueryError
 
@@ -72,7 +72,7 @@ class RobustnessTab(TBPlugin):
             "table": (self._table, ("metric", "run", "step", "sigma", "target")),
             "yields": (self._yields, ("metric", "run", "step", "sigma", "low", "high")),
             "difference": (self._difference, ("metric", "first", "second", "step")),
-            "sensitivity": (self._sensitivity, ("metric", "run", "step")),
+            "sensitivity": (self._sensitivity, ("metric", "run")),
         }
         routes = {f"/{name}": _numbers_route(answer, allowed) for name, (answer, allowed) in numbers.items()}
         return pages | routes | {"/plotly.js": _plotly_route()}
@@ -86,50 +86,54 @@ class RobustnessTab(TBPlugin):
         return {"runs": runs, "sensitivities": with_costs}
 
     def _evaluations(self, ctx: Any, experiment: str, query: Query) -> Any:
-        return _numbers.evaluations(self._curves(ctx, experiment, query.text("run"), query.text("metric")))
+        run = query.text("run")
+        return _numbers.evaluations(self._curves(ctx, experiment, query, [run])[run])
 
     def _chips(self, ctx: Any, experiment: str, query: Query) -> Any:
-        return _numbers.chips(self._curve(ctx, experiment, query, query.text("run"))[1])
+        run = query.text("run")
+        return _numbers.chips(self._newest(ctx, experiment, query, [run])[run][1])
 
     def _table(self, ctx: Any, experiment: str, query: Query) -> Any:
         sigma, target = query.number("sigma"), query.optional_number("target")
-        rows = {}
-        for run in query.texts("run"):
-            step, curve = self._curve(ctx, experiment, query, run)
-            rows[run] = {"step": step} | _numbers.table_row(curve, sigma, target)
-        return rows
+        found = self._newest(ctx, experiment, query, query.texts("run"))
+        return {run: {"step": step} | _numbers.table_row(curve, sigma, target) for run, (step, curve) in found.items()}
 
     def _yields(self, ctx: Any, experiment: str, query: Query) -> Any:
         sigma, low, high = query.number("sigma"), query.number("low"), query.number("high")
         if low >= high:
             raise QueryError(f"low = {low:g}: allowed is a number below high = {high:g}")
-        curves = {run: self._curve(ctx, experiment, query, run)[1] for run in query.texts("run")}
-        return {run: _numbers.yield_over_target(curve, sigma, low, high) for run, curve in curves.items()}
+        found = self._newest(ctx, experiment, query, query.texts("run"))
+        return {run: _numbers.yield_over_target(curve, sigma, low, high) for run, (_, curve) in found.items()}
 
     def _difference(self, ctx: Any, experiment: str, query: Query) -> Any:
-        first, second = (self._curve(ctx, experiment, query, query.text(name))[1] for name in ("first", "second"))
-        return _numbers.difference(first, second)
+        first, second = query.text("first"), query.text("second")
+        found = self._newest(ctx, experiment, query, [first, second])
+        return _numbers.difference(found[first][1], found[second][1])
 
     def _sensitivity(self, ctx: Any, experiment: str, query: Query) -> Any:
         run, metric = query.text("run"), query.text("metric")
-        series = self._logged.sensitivities(ctx, experiment, run, metric)
-        step = newest_at(series, query.optional_step())
-        if step is None:
-            raise QueryError(f"run {run[:80]!r} holds no sensitivity of {metric[:80]!r} up to that step")
-        return {"step": step} | _numbers.leaf_costs(series[step])
+        series = self._logged.sensitivities(ctx, experiment, [run], metric).get(run)
+        if series is None:
+            raise QueryError(f"run {run[:80]!r} holds no sensitivity of {metric[:80]!r}")
+        return _numbers.leaf_costs(series[max(series)])
 
-    def _curves(self, ctx: Any, experiment: str, run: str, metric: str) -> dict[int, Any]:
-        series = self._logged.curves(ctx, experiment, run, metric)
-        if not series:
-            raise QueryError(f"run {run[:80]!r} holds no curve of {metric[:80]!r}")
-        return series
+    def _curves(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, dict[int, Any]]:
+        """The curves of some runs by step, none of them empty."""
+        metric = query.text("metric")
+        found = self._logged.curves(ctx, experiment, runs, metric)
+        for run in runs:
+            if run not in found:
+                raise QueryError(f"run {run[:80]!r} holds no curve of {metric[:80]!r}")
+        return found
 
-    def _curve(self, ctx: Any, experiment: str, query: Query, run: str) -> tuple[int, Any]:
-        """Step and curve of a run: the newest, or the newest no later than the step asked for, else the first."""
-        series = self._curves(ctx, experiment, run, query.text("metric"))
-        step = newest_at(series, query.optional_step())
-        step = min(series) if step is None else step
-        return step, series[step]
+    def _newest(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
+        """Step and curve of some runs: the newest, or the newest no later than the step asked for, else the first."""
+        asked = query.optional_step()
+        found = {}
+        for run, series in self._curves(ctx, experiment, query, runs).items():
+            step = max((one for one in series if asked is None or one <= asked), default=min(series))
+            found[run] = step, series[step]
+        return found
 
 
 def _numbers_route(answer: Answer, allowed: tuple[str, ...]) -> Any:

@@ -56,7 +56,7 @@ def report_answers(runs: Mapping[str, LoggedRun]) -> dict[str, Any]:
         answers["difference"][metric] = _differences(curves)
     answers["sensitivity"] = {
         metric: {
-            name: {"step": max(found[metric])} | _numbers.leaf_costs(found[metric][max(found[metric])])
+            name: _numbers.leaf_costs(found[metric][max(found[metric])])
             for name, run in runs.items()
             if metric in (found := run.sensitivities)
         }

@@ -2,9 +2,9 @@
 import { download, element, fileName } from "./dom.js";
 import { onThemeChange, themeColour } from "./theme.js";
 
-// plotly reads some HTML in labels; names are data.
+// plotly reads some HTML and templates such as %{x} in labels; names are data.
 export function label(text) {
-  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("{", "&#123;");
 }
 
 export class Chart {
