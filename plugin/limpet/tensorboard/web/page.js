@@ -116,6 +116,7 @@ class Page {
   }
 
   async choose(changes) {
+    if ("metric" in changes) this.rows = {};
     Object.assign(this.chosen, changes);
     const { metric } = this.chosen;
     const sigmas = this.logged.sigmas(metric);
