@@ -20,13 +20,14 @@ FLOORS = [
         "_curve",
         "_interval",
         "_compare",
+        "_leaf_costs",
         "_progress",
         "_errors",
     },
     {"_mismatch", "_leaf_draw", "_nnx", "_prototype", "_deviation", "_rockpool"},
     {"_with_mismatch", "_track_mismatch", "_robustness", "_monte_carlo", "_sensitivity", "_chip", "_audit"},
     {"tensorboard"},
-    {"_callback", "_resume", "_run_log", "_config", "_config_file", "_schedule", "_section"},
+    {"_callback", "_hparams", "_resume", "_run_log", "_config", "_config_file", "_schedule", "_section"},
     {"__init__", "__main__", "cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._fast_bits import fast as fast
     from ._generator import DRAWS_VERSION as DRAWS_VERSION
     from ._interval import Yield as Yield
+    from ._leaf_costs import Sensitivity as Sensitivity
     from ._mismatch import Mismatch as Mismatch
     from ._prototype import prototype as prototype
     from ._random import virtual_chip as virtual_chip
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from ._rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
     from ._rockpool import mismatch_generator as mismatch_generator
     from ._section import Section as Section
-    from ._sensitivity import Sensitivity as Sensitivity
     from ._sensitivity import sensitivity as sensitivity
     from ._track_mismatch import mismatch_key as mismatch_key
     from ._track_mismatch import track_mismatch as track_mismatch
@@ -67,13 +67,14 @@ _EXPORTS = {
     "_fast_bits": ("fast",),
     "_generator": ("DRAWS_VERSION",),
     "_interval": ("Yield",),
+    "_leaf_costs": ("Sensitivity",),
     "_mismatch": ("Mismatch",),
     "_prototype": ("prototype",),
     "_random": ("virtual_chip",),
     "_robustness": ("robustness_curve",),
     "_rockpool": ("attributes", "dynamic_mismatch_prototype", "frozen_mismatch_prototype", "mismatch_generator"),
     "_section": ("Section",),
-    "_sensitivity": ("Sensitivity", "sensitivity"),
+    "_sensitivity": ("sensitivity",),
     "_track_mismatch": ("mismatch_key", "track_mismatch"),
     "_with_mismatch": ("with_mismatch",),
 }

@@ -16,6 +16,7 @@ from ._audit import ProbeNotes, plant, require_reached
 from ._config import Config, FrozenConfig, MismatchConfig
 from ._curve import RobustnessCurve
 from ._errors import ConfigError, LimpetError, MismatchNotApplied, PrototypeError
+from ._hparams import hparams_of
 from ._mismatch import Recipe
 from ._monte_carlo import MonteCarlo
 from ._paths import leaves_by_path, listing
@@ -123,6 +124,7 @@ class MismatchCallback:
         self.logdir = config.tensorboard.logdir
         writer = CurveWriter(self.logdir)
         writer.text("limpet/config", config.describe().replace("\n", "  \n"))
+        writer.hparams(hparams_of(config))
         tags = {
             f"mismatch/sigma_{'frozen' if section is config.frozen else 'dynamic'}": (section.schedule, section.sigma)
             for section, _, _ in self._injected
@@ -211,9 +213,7 @@ class MismatchCallback:
 
     def close(self) -> None:
         """Wait for what is still running, write everything and end the event file."""
-        if not self._closed:
-            self._closed = True
-            self._log.close()
+        self._close(succeeded=True)
 
     def __enter__(self) -> Self:
         self._refuse_closed()
@@ -222,7 +222,12 @@ class MismatchCallback:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(succeeded=kind is None)
+
+    def _close(self, succeeded: bool) -> None:
+        if not self._closed:
+            self._closed = True
+            self._log.close(succeeded)
 
     def _deviated(self, params: Any, step: ArrayLike, draw: ArrayLike | None) -> Any:
         notes = ProbeNotes()

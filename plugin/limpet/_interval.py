@@ -1,6 +1,7 @@
 """Intervals: where the value for all chips lies, judging by those drawn. NumPy and SciPy only."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ class Yield:
     confidence: float
 
 
+@lru_cache(maxsize=4096)  # charts of yield over target ask for the same few counts again and again
 def yield_of(passed: int, chips: int, confidence: float, method: Literal["exact", "wilson"]) -> Yield:
     """The yield of `passed` among `chips`, with its binomial interval."""
     from scipy.stats import binomtest

@@ -101,12 +101,18 @@ class RunLog:
             self._evaluations.popleft()
         self._writer.flush()
 
-    def close(self) -> None:
-        """Wait for what is still running, write everything, end the event file."""
+    def close(self, succeeded: bool = True) -> None:
+        """Wait for what is still running, write everything, end the event file.
+
+        Args:
+            succeeded: whether training came to its end.
+        """
+        written = False
         try:
             self.write(wait=True)
+            written = True
         finally:
-            self._writer.close()
+            self._writer.close(succeeded and written)
 
     def _write_step(self, step: _Step, metrics: Mapping[str, Any], strengths: Mapping[str, float]) -> None:
         for name, value in metrics.items():

@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write a report."""
-    from ..tensorboard import write_report  # pyright: ignore[reportAttributeAccessIssue]
+    from ..tensorboard import write_report
 
     write_report(arguments.logdir, arguments.output)
     show(f"report: {arguments.output}")

@@ -1,6 +1,7 @@
 """What TensorBoard shows: the event files that Limpet writes, with the tensorboard package alone (no TensorFlow)."""
 
 from ._logged_runs import LoggedRun, logged_runs
+from ._report import write_report
 from ._writer import CurveWriter
 
-__all__ = ["CurveWriter", "LoggedRun", "logged_runs"]
+__all__ = ["CurveWriter", "LoggedRun", "logged_runs", "write_report"]

@@ -44,13 +44,13 @@ def curve_summary(curve: RobustnessCurve, target: float | None = None) -> Summar
     return Summary(value=[Summary.Value(tag=curve_tag(curve.metric), metadata=metadata, tensor=tensor)])
 
 
-def described(content: bytes) -> dict[str, Any] | None:
-    """What a summary's metadata say; None where they are not this plugin's, or of a newer format."""
+def described(content: bytes, kind: str = "curve") -> dict[str, Any] | None:
+    """What a summary's metadata say; None where they are not of this kind, or of a newer format."""
     try:
         found = json.loads(content)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and found.get("kind") == "curve" and found.get("format") == FORMAT else None
+    return found if isinstance(found, dict) and found.get("kind") == kind and found.get("format") == FORMAT else None
 
 
 def curve_of(content: bytes, values: NDArray[Any]) -> RobustnessCurve:

@@ -1,11 +1,13 @@
-"""Reading back what was logged: the curves of every run under a log directory."""
+"""Reading back what was logged: the curves and sensitivities of every run under a log directory."""
 
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.tensorflow_stub.errors import DataLossError, OpError, OutOfRangeError
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
@@ -14,7 +16,9 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from .._curve import RobustnessCurve
 from .._errors import LimpetError, LogdirError
+from .._leaf_costs import Sensitivity
 from ._curve_summary import PLUGIN_NAME, curve_of, described
+from ._sensitivity_summary import sensitivity_of
 
 
 @dataclass
@@ -24,12 +28,14 @@ class LoggedRun:
     Attributes:
         name: the directory, relative to the log directory; "." for that itself.
         curves: by metric, the curves by training step, in the order of steps.
+        sensitivities: by metric, the sensitivities by training step.
         targets: by metric, the target of the yield, where one was logged.
         texts: texts by tag, the newest of each (the configuration is "limpet/config").
     """
 
     name: str
     curves: dict[str, dict[int, RobustnessCurve]] = field(default_factory=dict)
+    sensitivities: dict[str, dict[int, Sensitivity]] = field(default_factory=dict)
     targets: dict[str, float] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -40,7 +46,7 @@ class LoggedRun:
 
 
 def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
-    """Every run under a log directory that holds robustness curves, by name.
+    """Every run under a log directory that holds robustness curves or sensitivities, by name.
 
     A file that is truncated (a run that was killed, or is being written) gives what it holds up to there; one that
     holds no events is left out; each with a warning.
@@ -57,7 +63,7 @@ def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
         _read(path, runs.setdefault(name, LoggedRun(name)))
     for run in runs.values():
         run.curves = {metric: dict(sorted(curves.items())) for metric, curves in run.curves.items()}
-    return {name: run for name, run in runs.items() if run.curves}
+    return {name: run for name, run in runs.items() if run.curves or run.sensitivities}
 
 
 def _read(path: Path, run: LoggedRun) -> None:
@@ -73,13 +79,20 @@ def _read(path: Path, run: LoggedRun) -> None:
             if value.tag not in contents:
                 continue
             try:
-                curve = curve_of(contents[value.tag], make_ndarray(value.tensor))
+                _take(run, contents[value.tag], make_ndarray(value.tensor), event.step)
             except LimpetError as error:
                 warnings.warn(f"{path}: '{value.tag}' at step {event.step} is left out: {error}", stacklevel=3)
-                continue
-            run.curves.setdefault(curve.metric, {})[event.step] = curve
-            if (target := (described(contents[value.tag]) or {}).get("target")) is not None:
-                run.targets[curve.metric] = target
+
+
+def _take(run: LoggedRun, content: bytes, values: NDArray[Any], step: int) -> None:
+    if (found := described(content, "sensitivity")) is not None:
+        metric = str(found.get("metric"))
+        run.sensitivities.setdefault(metric, {})[step] = sensitivity_of(content, values)
+        return
+    curve = curve_of(content, values)
+    run.curves.setdefault(curve.metric, {})[step] = curve
+    if (target := (described(content) or {}).get("target")) is not None:
+        run.targets[curve.metric] = target
 
 
 def _records(path: Path) -> Iterator[bytes]:

@@ -1,9 +1,10 @@
-"""Event files: scalars, texts and robustness curves, written incrementally."""
+"""Event files: scalars, texts, robustness curves and sensitivities, written incrementally."""
 
 import io
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore[reportAttributeAccessIssue]
@@ -15,7 +16,11 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from .._curve import RobustnessCurve
 from .._errors import LogdirError
+from .._leaf_costs import Sensitivity
 from ._curve_summary import curve_summary
+from ._sensitivity_summary import sensitivity_summary
+from ._session import HParamValue, experiment, session_end, session_start
+from ._stock_charts import chip_histograms, margin_layout, statistic_tag
 
 PERCENTILES = (5, 50, 95)
 
@@ -40,6 +45,9 @@ class CurveWriter:
                 f"tensorboard.logdir = {str(logdir)!r}: cannot be written ({error.strerror or error}); "
                 f"name a directory in which you may write"
             ) from None
+        self._sigmas: dict[str, list[float]] = {}  # by metric, of the curves logged
+        self._yields: set[str] = set()  # metrics of which a yield was logged
+        self._hparams: Mapping[str, HParamValue] | None = None
 
     def scalar(self, tag: str, value: float, step: int, wall_time: float | None = None) -> None:
         """Log one number."""
@@ -49,8 +57,17 @@ class CurveWriter:
         """Log a text, shown as Markdown."""
         self._tensor(tag, text_metadata.create_summary_metadata("", ""), [markdown.encode()], step)
 
+    def hparams(self, hparams: Mapping[str, HParamValue]) -> None:
+        """Log the run's hyperparameters, by which TensorBoard's HParams tab tells it from other runs.
+
+        Args:
+            hparams: numbers, bools and strings by name; None for what other runs may have and this one has not.
+        """
+        self._hparams = hparams
+        self._add(session_start(hparams, self.logdir.as_posix()), 0)
+
     def curve(self, curve: RobustnessCurve, step: int, target: float | None = None) -> None:
-        """Log a robustness curve: its values, its statistics as scalars for each sigma, and a picture.
+        """Log a robustness curve: its values, statistics as scalars and histograms for each sigma, and a picture.
 
         Args:
             curve: the curve.
@@ -67,24 +84,59 @@ class CurveWriter:
         now = time.time()
         for group, values in groups.items():
             for sigma, value in zip(curve.sigmas, values, strict=True):
-                self.scalar(f"{group}/{curve.metric}/sigma={sigma:g}", float(value), step, now)
+                self.scalar(statistic_tag(group, curve.metric, sigma), float(value), step, now)
+        self.scalar(f"robustness_area/{curve.metric}", curve.area(), step, now)
+        for histogram in chip_histograms(curve):
+            self._add(histogram, step, now)
         self._add(curve_summary(curve, target), step, now)
-        self._picture(f"robustness/{curve.metric}", curve, step)
+        self._picture(f"robustness/{curve.metric}", f"{curve.metric} over sigma", curve, step)
+        self._announce(curve, step, target is not None)
+
+    def sensitivity(self, found: Sensitivity, step: int, metric: str) -> None:
+        """Log which leaves cost the metric how much, as `limpet.sensitivity` found it; with a picture.
+
+        Args:
+            found: what `limpet.sensitivity` gave.
+            step: training step.
+            metric: name of the metric.
+        """
+        self._add(sensitivity_summary(found, metric), step)
+        self._picture(f"sensitivity/{metric}", f"what each leaf costs {metric}", found, step)
 
     def flush(self) -> None:
         """Put everything on disk."""
         self._file.flush()
 
-    def close(self) -> None:
-        """Flush, and end the file."""
+    def close(self, succeeded: bool = True) -> None:
+        """Flush, and end the file.
+
+        Args:
+            succeeded: whether the HParams tab shows the run as a success; a run that was killed shows as unfinished.
+        """
+        if self._hparams is not None:
+            self._add(session_end(succeeded), 0)
         self._file.close()
 
-    def _picture(self, tag: str, curve: RobustnessCurve, step: int) -> None:
-        figure = curve.plot().figure
+    def _announce(self, curve: RobustnessCurve, step: int, has_yield: bool) -> None:
+        """Tell the Custom Scalars and HParams tabs of a metric when it comes up."""
+        new_yield = has_yield and curve.metric not in self._yields
+        if self._sigmas.get(curve.metric) == (sigmas := curve.sigmas.tolist()) and not new_yield:
+            return
+        self._sigmas[curve.metric] = sigmas
+        self._yields |= {curve.metric} if has_yield else set()
+        self._add(margin_layout(self._sigmas), step)
+        if self._hparams is not None:
+            tags = [f"robustness_area/{metric}" for metric in self._sigmas]
+            for metric in sorted(self._yields):
+                tags += [statistic_tag("robustness_yield", metric, sigma) for sigma in self._sigmas[metric]]
+            self._add(experiment(self._hparams, tags), step)
+
+    def _picture(self, tag: str, description: str, drawable: Any, step: int) -> None:
+        figure = drawable.plot().figure
         width, height = figure.canvas.get_width_height()
         png = io.BytesIO()
         figure.savefig(png, format="png")
-        metadata = image_metadata.create_summary_metadata("", f"{curve.metric} over sigma", converted_to_tensor=True)
+        metadata = image_metadata.create_summary_metadata("", description, converted_to_tensor=True)
         self._tensor(tag, metadata, [str(width).encode(), str(height).encode(), png.getvalue()], step)
 
     def _tensor(self, tag: str, metadata: SummaryMetadata, content: list[bytes], step: int) -> None:

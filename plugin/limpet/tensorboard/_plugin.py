@@ -1,0 +1,175 @@
+"""TensorBoard's Robustness tab: the routes that its page asks.
+
+Everything shown is read through TensorBoard's data provider, never from the file system.
+"""
+
+import argparse
+import json
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from tensorboard import plugin_util
+from tensorboard.backend.http_util import Respond
+from tensorboard.plugins.base_plugin import FrontendMetadata, TBContext, TBLoader, TBPlugin
+from werkzeug.wrappers import Request, Response
+
+from . import _numbers
+from ._curve_summary import PLUGIN_NAME
+from ._logged_series import LoggedSeries
+from ._page_files import page_files
+from ._query import Query, QueryError
+
+SAMPLES = 1000
+"""Evaluations of a run that TensorBoard keeps for this tab; of an unknown plugin's tensors it keeps about ten."""
+DAY = 86_400
+CONTENT_TYPES = {".js": "text/javascript", ".css": "text/css"}
+Answer = Callable[[Any, str, Any], Any]
+
+
+class RobustnessLoader(TBLoader):
+    """Raises how many evaluations TensorBoard keeps, and makes the tab."""
+
+    def fix_flags(self, flags: argparse.Namespace) -> None:
+        """Keep more evaluations than TensorBoard would, unless the user says how many."""
+        flags.samples_per_plugin = {PLUGIN_NAME: SAMPLES} | (flags.samples_per_plugin or {})
+
+    def load(self, context: TBContext) -> TBPlugin | None:
+        """The tab; None where this TensorBoard has no data provider."""
+        return RobustnessTab(context) if context.data_provider is not None else None
+
+
+class RobustnessTab(TBPlugin):
+    """Robustness curves of several runs over training.
+
+    Args:
+        context: TensorBoard's.
+    """
+
+    plugin_name = PLUGIN_NAME
+
+    def __init__(self, context: TBContext) -> None:
+        self._logged = LoggedSeries(context.data_provider)
+        # The intervals need it, and importing it takes longer than an answer may.
+        threading.Thread(target=import_module, args=("scipy.stats",), daemon=True).start()
+
+    def is_active(self) -> bool:
+        """False: that there are curves to show, TensorBoard sees for itself."""
+        return False
+
+    def frontend_metadata(self) -> FrontendMetadata:
+        """Where the page begins."""
+        return FrontendMetadata(es_module_path="/tab.js", tab_name="Robustness", disable_reload=True)
+
+    def get_plugin_apps(self) -> dict[str, Any]:
+        """The routes: the page's files, plotly's script, and the numbers."""
+        pages = {f"/{name}": _page_route(name) for name in page_files() if name.endswith(tuple(CONTENT_TYPES))}
+        numbers: dict[str, tuple[Answer, tuple[str, ...]]] = {
+            "runs": (self._runs, ()),
+            "evaluations": (self._evaluations, ("metric", "run")),
+            "chips": (self._chips, ("metric", "run", "step")),
+            "table": (self._table, ("metric", "run", "step", "sigma", "target")),
+            "yields": (self._yields, ("metric", "run", "step", "sigma", "low", "high")),
+            "difference": (self._difference, ("metric", "first", "second", "step")),
+            "sensitivity": (self._sensitivity, ("metric", "run")),
+        }
+        routes = {f"/{name}": _numbers_route(answer, allowed) for name, (answer, allowed) in numbers.items()}
+        return pages | routes | {"/plotly.js": _plotly_route()}
+
+    def _runs(self, ctx: Any, experiment: str, query: Query) -> Any:
+        sensitivities = self._logged.announced(ctx, experiment, "sensitivity")
+        runs: dict[str, dict[str, Any]] = {}
+        for run, metrics in self._logged.announced(ctx, experiment, "curve").items():
+            runs[run] = {metric: _numbers.overview(found.last_step, found.content) for metric, found in metrics.items()}
+        with_costs = {run: sorted(metrics) for run, metrics in sensitivities.items()}
+        return {"runs": runs, "sensitivities": with_costs}
+
+    def _evaluations(self, ctx: Any, experiment: str, query: Query) -> Any:
+        run = query.text("run")
+        return _numbers.evaluations(self._curves(ctx, experiment, query, [run])[run])
+
+    def _chips(self, ctx: Any, experiment: str, query: Query) -> Any:
+        run = query.text("run")
+        return _numbers.chips(self._newest(ctx, experiment, query, [run])[run][1])
+
+    def _table(self, ctx: Any, experiment: str, query: Query) -> Any:
+        sigma, target = query.number("sigma"), query.optional_number("target")
+        found = self._newest(ctx, experiment, query, query.texts("run"))
+        return {run: {"step": step} | _numbers.table_row(curve, sigma, target) for run, (step, curve) in found.items()}
+
+    def _yields(self, ctx: Any, experiment: str, query: Query) -> Any:
+        sigma, low, high = query.number("sigma"), query.number("low"), query.number("high")
+        if low >= high:
+            raise QueryError(f"low = {low:g}: allowed is a number below high = {high:g}")
+        found = self._newest(ctx, experiment, query, query.texts("run"))
+        return {run: _numbers.yield_over_target(curve, sigma, low, high) for run, (_, curve) in found.items()}
+
+    def _difference(self, ctx: Any, experiment: str, query: Query) -> Any:
+        first, second = query.text("first"), query.text("second")
+        found = self._newest(ctx, experiment, query, [first, second])
+        return _numbers.difference(found[first][1], found[second][1])
+
+    def _sensitivity(self, ctx: Any, experiment: str, query: Query) -> Any:
+        run, metric = query.text("run"), query.text("metric")
+        series = self._logged.sensitivities(ctx, experiment, [run], metric).get(run)
+        if series is None:
+            raise QueryError(f"run {run[:80]!r} holds no sensitivity of {metric[:80]!r}")
+        return _numbers.leaf_costs(series[max(series)])
+
+    def _curves(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, dict[int, Any]]:
+        """The curves of some runs by step, none of them empty."""
+        metric = query.text("metric")
+        found = self._logged.curves(ctx, experiment, runs, metric)
+        for run in runs:
+            if run not in found:
+                raise QueryError(f"run {run[:80]!r} holds no curve of {metric[:80]!r}")
+        return found
+
+    def _newest(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
+        """Step and curve of some runs: the newest, or the newest no later than the step asked for, else the first."""
+        asked = query.optional_step()
+        found = {}
+        for run, series in self._curves(ctx, experiment, query, runs).items():
+            step = max((one for one in series if asked is None or one <= asked), default=min(series))
+            found[run] = step, series[step]
+        return found
+
+
+def _numbers_route(answer: Answer, allowed: tuple[str, ...]) -> Any:
+    @Request.application
+    def route(request: Request) -> Response:
+        if request.method != "GET":
+            return Respond(request, f"{request.method} is not allowed here, GET is", "text/plain", code=405)
+        try:
+            ctx = plugin_util.context(request.environ)
+            experiment = plugin_util.experiment_id(request.environ)
+            found = answer(ctx, experiment, Query(request.args, *allowed))
+        except QueryError as error:
+            return Respond(request, str(error), "text/plain", code=400)
+        return Respond(request, json.dumps(found, allow_nan=False), "application/json")
+
+    return route
+
+
+def _page_route(name: str) -> Any:
+    @Request.application
+    def route(request: Request) -> Response:
+        return Respond(request, page_files()[name], CONTENT_TYPES[name[name.rindex(".") :]])
+
+    return route
+
+
+def _plotly_route() -> Any:
+    @Request.application
+    def route(request: Request) -> Response:
+        try:
+            from plotly.offline import get_plotlyjs
+
+            script = get_plotlyjs()
+        except (ImportError, OSError) as error:
+            line = f"The charts need the plotly package, which cannot be imported ({error}): pip install plotly"
+            return Respond(request, line, "text/plain", code=503)
+        return Respond(request, script, "text/javascript", expires=DAY)
+
+    return route

@@ -1,0 +1,86 @@
+"""The report: one HTML file that shows the newest evaluations of every run, and needs nothing else to be read."""
+
+import html
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from string import Template
+
+from .._errors import LogdirError
+from ._logged_runs import LoggedRun, logged_runs
+from ._page_files import one_script, page_files
+from ._report_answers import metrics_of, newest, report_answers, target_of
+from ._statement import statement
+
+PACKAGES = ("limpet", "jax", "optax", "flax", "rockpool", "numpy", "scipy", "tensorboard", "plotly")
+
+
+def write_report(logdir: str | Path, output: str | Path) -> None:
+    """Write what was logged under a directory as one HTML file: charts, table, configuration, versions, a plain result.
+
+    Args:
+        logdir: holds TensorBoard event files, at any depth.
+        output: the file to write; its directory is made if need be.
+
+    Raises:
+        LogdirError: there is no such directory, it holds no robustness curves, or the file cannot be written.
+    """
+    runs = {name: run for name, run in logged_runs(logdir).items() if run.curves}
+    if not runs:
+        raise LogdirError(
+            f"{logdir}: holds no robustness curves; name a directory under which MismatchCallback or CurveWriter logged"
+        )
+    page = report_html(runs)
+    try:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        Path(output).write_text(page, "utf-8")
+    except OSError as error:
+        raise LogdirError(
+            f"{output}: cannot be written ({error.strerror or error}); name a file you may write"
+        ) from None
+
+
+def report_html(runs: Mapping[str, LoggedRun]) -> str:
+    """The report on runs that hold curves, as HTML."""
+    from plotly.offline import get_plotlyjs
+
+    template = Template(page_files()["report.html"])
+    metrics = metrics_of(runs)
+    sentences = [
+        line for metric in metrics for line in statement(newest(runs, metric), target_of(runs, metric), metric)
+    ]
+    rows = [f"<tr><td>{html.escape(name)}</td><td>{html.escape(found)}</td></tr>" for name, found in _versions()]
+    return template.substitute(
+        style=page_files()["style.css"],
+        plotly=_in_script(get_plotlyjs()),
+        answers=_in_script(json.dumps(report_answers(runs), allow_nan=False).replace("<", "\\u003c")),
+        script=_in_script(one_script("report.js")),
+        result="\n".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences),
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        configurations="\n".join(_configurations(runs)),
+        versions="\n".join(rows),
+    )
+
+
+def _configurations(runs: Mapping[str, LoggedRun]) -> Iterator[str]:
+    for name, run in runs.items():
+        text = run.texts.get("limpet/config", "No configuration was logged.").replace("  \n", "\n")
+        yield f"<details><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "Python", platform.python_version()
+    yield "platform", f"{platform.system()} {platform.machine()}"
+    for name in PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            yield name, "not installed"
+
+
+def _in_script(script: str) -> str:
+    """A script that cannot end the element it stands in."""
+    return script.replace("</script", "<\\/script")

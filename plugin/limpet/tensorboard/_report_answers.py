@@ -1,0 +1,103 @@
+"""The numbers in a report: what the tab's routes would answer, for the newest evaluation of each run."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+from .._curve import RobustnessCurve
+from . import _numbers
+from ._logged_runs import LoggedRun
+from ._statement import telling_sigma
+
+MAX_COMPARED = 12
+"""Runs of which every pair is compared; of more, each is compared with the first."""
+
+
+def metrics_of(runs: Mapping[str, LoggedRun]) -> list[str]:
+    """All metrics of which there are curves."""
+    return sorted({metric for run in runs.values() for metric in run.curves})
+
+
+def newest(runs: Mapping[str, LoggedRun], metric: str) -> dict[str, RobustnessCurve]:
+    """The newest curve of each run that has one."""
+    return {name: run.final(metric)[1] for name, run in runs.items() if metric in run.curves}
+
+
+def target_of(runs: Mapping[str, LoggedRun], metric: str) -> float | None:
+    """The first target that was logged for a metric."""
+    return next((run.targets[metric] for run in runs.values() if metric in run.targets), None)
+
+
+def report_answers(runs: Mapping[str, LoggedRun]) -> dict[str, Any]:
+    """What the tab's routes would answer, for the newest evaluations."""
+    metrics = metrics_of(runs)
+    answers: dict[str, Any] = {"evaluations": {}, "chips": {}, "table": {}, "yields": {}, "difference": {}}
+    for metric in metrics:
+        curves, target = newest(runs, metric), target_of(runs, metric)
+        steps = {name: runs[name].final(metric)[0] for name in curves}
+        answers["evaluations"][metric] = {
+            name: _numbers.evaluations({steps[name]: curve}) for name, curve in curves.items()
+        }
+        low, high = _range(answers["evaluations"][metric].values(), target)
+        answers["chips"][metric] = {name: _numbers.chips(curve) for name, curve in curves.items()}
+        answers["table"][metric] = {
+            name: {
+                _script_number(sigma): {"step": steps[name]} | _numbers.table_row(curve, sigma, target)
+                for sigma in _sigmas(curves)
+            }
+            for name, curve in curves.items()
+        }
+        answers["yields"][metric] = {
+            name: {
+                _script_number(sigma): _numbers.yield_over_target(curve, sigma, low, high) for sigma in _sigmas(curves)
+            }
+            for name, curve in curves.items()
+        }
+        answers["difference"][metric] = _differences(curves)
+    answers["sensitivity"] = {
+        metric: {
+            name: _numbers.leaf_costs(found[metric][max(found[metric])])
+            for name, run in runs.items()
+            if metric in (found := run.sensitivities)
+        }
+        for metric in metrics
+    }
+    answers["runs"] = {
+        "runs": {
+            name: {
+                metric: _numbers.overview(
+                    run.final(metric)[0], {"curve": run.final(metric)[1].to_dict(), "target": run.targets.get(metric)}
+                )
+                for metric in sorted(run.curves)
+            }
+            for name, run in sorted(runs.items())
+        },
+        "start_at": {metric: telling_sigma(newest(runs, metric), target_of(runs, metric)) for metric in metrics},
+        "sensitivities": {name: sorted(run.sensitivities) for name, run in runs.items() if run.sensitivities},
+    }
+    return answers
+
+
+def _sigmas(curves: Mapping[str, RobustnessCurve]) -> list[float]:
+    return sorted({sigma for curve in curves.values() for sigma in curve.sigmas.tolist()})
+
+
+def _script_number(value: float) -> str:
+    """A number as JavaScript's `String` writes it, for numbers of the size of a sigma."""
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _range(evaluations: Any, target: float | None) -> tuple[float, float]:
+    ends = [value for found in evaluations for value in found["range"] or ()] + ([] if target is None else [target])
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1.0)
+
+
+def _differences(curves: Mapping[str, RobustnessCurve]) -> dict[str, dict[str, Any]]:
+    names = list(curves)
+    pairs = list(combinations(names, 2)) if len(names) <= MAX_COMPARED else [(names[0], name) for name in names[1:]]
+    found: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for first, second in pairs:
+        found[first][second] = _numbers.difference(curves[first], curves[second])
+        found[second][first] = _numbers.difference(curves[second], curves[first])
+    return found

@@ -1,0 +1,75 @@
+"""How a sensitivity lies in an event file: one tensor summary.
+
+The tensor is one row: the nominal metric, the first-order estimate of each group, then the metric of each chip with
+everything deviating, with each group alone, and with all but each group. The groups' names stand in the metadata, as
+JSON, which TensorBoard keeps of a tag's first event only.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto.types_pb2 import DT_DOUBLE  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.util.tensor_util import make_tensor_proto
+
+from .._errors import MetricError
+from .._leaf_costs import Sensitivity
+from ._curve_summary import FORMAT, PLUGIN_NAME, described
+
+
+def sensitivity_tag(metric: str) -> str:
+    """The tag of a metric's sensitivities."""
+    return f"limpet/sensitivity/{metric}"
+
+
+def sensitivity_summary(found: Sensitivity, metric: str) -> Summary:
+    """The sensitivity of a metric as a summary."""
+    chips = len(found.everything)
+    content = {
+        "format": FORMAT,
+        "kind": "sensitivity",
+        "metric": metric,
+        "groups": list(found.groups),
+        "higher_is_better": found.higher_is_better,
+    }
+    metadata = SummaryMetadata(
+        plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=json.dumps(content).encode()),
+        display_name=metric,
+        summary_description=f"what {len(found.groups)} groups of leaves cost {metric} on {chips} virtual chips",
+        data_class="DATA_CLASS_TENSOR",
+    )
+    parts = (found.nominal, found.first_order, found.everything, found.alone, found.without)
+    row = np.concatenate([np.ravel(part) for part in parts])
+    tensor = make_tensor_proto(row, dtype=DT_DOUBLE)
+    return Summary(value=[Summary.Value(tag=sensitivity_tag(metric), metadata=metadata, tensor=tensor)])
+
+
+def sensitivity_of(content: bytes, row: NDArray[Any]) -> Sensitivity:
+    """The sensitivity that `sensitivity_summary` wrote.
+
+    Raises:
+        MetricError: the metadata are of another format, or do not fit the values.
+    """
+    found = described(content, "sensitivity")
+    if found is None:
+        raise MetricError(f"metadata of a sensitivity of format {FORMAT} are needed, got {content[:80]!r}")
+    try:
+        groups, better = tuple(found["groups"]), bool(found["higher_is_better"])
+    except (KeyError, TypeError) as error:
+        raise MetricError(f"metadata that describe no sensitivity: {error}") from None
+    count = len(groups)
+    chips, left_over = divmod(row.size - 1 - count, 2 * count + 1)
+    if row.ndim != 1 or left_over or chips < 1:
+        raise MetricError(f"a sensitivity of {count} groups cannot lie in a tensor of shape {row.shape}")
+    everything, alone, without = np.split(row[1 + count :], [chips, chips * (1 + count)])
+    return Sensitivity(
+        groups=groups,
+        nominal=float(row[0]),
+        everything=everything,
+        alone=alone.reshape(count, chips),
+        without=without.reshape(count, chips),
+        first_order=row[1 : 1 + count],
+        higher_is_better=better,
+    )

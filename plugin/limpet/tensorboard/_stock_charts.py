@@ -1,0 +1,53 @@
+"""What stock TensorBoard shows of a curve: margin charts (Custom Scalars) and a histogram over chips for each sigma."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.util.tensor_util import make_tensor_proto
+
+from .._curve import RobustnessCurve
+
+
+def statistic_tag(statistic: str, metric: str, sigma: float) -> str:
+    """The tag of the scalar that holds a statistic over chips at one sigma."""
+    return f"{statistic}/{metric}/sigma={sigma:g}"
+
+
+def margin_layout(sigmas: Mapping[str, Iterable[float]]) -> Summary:
+    """The layout of the Custom Scalars tab: for each metric and sigma the mean over training, with its 5-95% margin.
+
+    Args:
+        sigmas: strengths by metric name.
+    """
+    categories = [
+        layout_pb2.Category(  # pyright: ignore[reportAttributeAccessIssue]
+            title=f"{metric}: mean over virtual chips, with 5th and 95th percentile",
+            chart=[_margin_chart(metric, sigma) for sigma in strengths],
+        )
+        for metric, strengths in sigmas.items()
+    ]
+    layout = layout_pb2.Layout(category=categories)  # pyright: ignore[reportAttributeAccessIssue]
+    tensor = make_tensor_proto([layout.SerializeToString()], shape=())
+    tag = metadata.CONFIG_SUMMARY_TAG
+    return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(), tensor=tensor)])
+
+
+def chip_histograms(curve: RobustnessCurve) -> Iterator[Summary]:
+    """For each sigma a histogram of the metric over the chips that did not fail."""
+    for sigma, values in zip(curve.sigmas, curve.values, strict=True):
+        yield histogram_pb(statistic_tag("virtual_chips", curve.metric, sigma), _finite(values))
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[np.isfinite(values)]
+
+
+def _margin_chart(metric: str, sigma: float) -> layout_pb2.Chart:  # pyright: ignore[reportAttributeAccessIssue]
+    mean, low, high = (statistic_tag(f"robustness_{name}", metric, sigma) for name in ("mean", "p5", "p95"))
+    series = layout_pb2.MarginChartContent.Series(value=mean, lower=low, upper=high)  # pyright: ignore[reportAttributeAccessIssue]
+    margin = layout_pb2.MarginChartContent(series=[series])  # pyright: ignore[reportAttributeAccessIssue]
+    return layout_pb2.Chart(title=f"{metric} at sigma = {sigma:g}", margin=margin)  # pyright: ignore[reportAttributeAccessIssue]

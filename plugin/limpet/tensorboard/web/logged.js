@@ -1,0 +1,66 @@
+// What the source has told so far: the list of runs, and each run's evaluations, asked for once.
+
+export class Logged {
+  constructor(source) {
+    this.source = source;
+    this.runs = {};
+    this.sensitivities = {};
+    this.startAt = {}; // sigma by metric, where the source knows which tells most
+    this.asked = new Map(); // "metric run" as JSON to {lastStep, promise, curve}
+  }
+
+  // Whether anything has changed.
+  async refresh() {
+    const answer = await this.source.ask("runs");
+    const before = JSON.stringify([this.runs, this.sensitivities]);
+    this.runs = answer.runs;
+    this.sensitivities = answer.sensitivities;
+    this.startAt = answer.start_at ?? {};
+    return JSON.stringify([this.runs, this.sensitivities]) !== before;
+  }
+
+  metrics() {
+    return [...new Set(Object.values(this.runs).flatMap((metrics) => Object.keys(metrics)))].sort();
+  }
+
+  runsWith(metric) {
+    return Object.keys(this.runs).filter((run) => this.runs[run][metric]);
+  }
+
+  sigmas(metric) {
+    const all = this.runsWith(metric).flatMap((run) => this.runs[run][metric].sigmas);
+    return [...new Set(all)].sort((one, other) => one - other);
+  }
+
+  target(metric) {
+    return this.runsWith(metric).map((run) => this.runs[run][metric].target).find((target) => target !== null) ?? null;
+  }
+
+  runsWithSensitivity(metric) {
+    return Object.keys(this.sensitivities).filter((run) => this.sensitivities[run].includes(metric));
+  }
+
+  async evaluations(metric, runs) {
+    await Promise.all(runs.map((run) => this.ask(metric, run)));
+  }
+
+  curve(metric, run) {
+    return this.asked.get(JSON.stringify([metric, run]))?.curve;
+  }
+
+  async ask(metric, run) {
+    const key = JSON.stringify([metric, run]);
+    const lastStep = this.runs[run][metric].last_step;
+    const known = this.asked.get(key);
+    if (known?.lastStep === lastStep) return known.promise;
+    const promise = this.source.ask("evaluations", { metric, run });
+    const entry = { lastStep, promise, curve: known?.curve };
+    this.asked.set(key, entry);
+    try {
+      entry.curve = await promise;
+    } catch (error) {
+      this.asked.delete(key);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,46 @@
+// Where numbers come from: the plugin's routes, or answers embedded in a report. Both are asked alike.
+
+export function query(route, parameters = {}) {
+  const pairs = [];
+  for (const [name, value] of Object.entries(parameters)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined) pairs.push(`${name}=${encodeURIComponent(one)}`);
+    }
+  }
+  return pairs.length ? `${route}?${pairs.join("&")}` : route;
+}
+
+export function serverSource() {
+  return {
+    live: true,
+    async ask(route, parameters) {
+      const answer = await fetch(query(route, parameters));
+      if (!answer.ok) throw new Error(await answer.text());
+      return answer.json();
+    },
+  };
+}
+
+const NOT_COMPARED = "This report compares each run with the first one only; the tab compares any two.";
+
+// A report holds one answer per route, run and sigma, of the newest evaluations: its target and step do not change.
+export function embeddedSource(answers) {
+  const perRun = (route, { metric, sigma, run }) => {
+    const found = {};
+    for (const one of run) {
+      const answer = answers[route][metric]?.[one]?.[String(sigma)];
+      if (answer) found[one] = answer;
+    }
+    return found;
+  };
+  const embedded = {
+    runs: () => answers.runs,
+    evaluations: ({ metric, run }) => answers.evaluations[metric][run],
+    chips: ({ metric, run }) => answers.chips[metric][run],
+    table: (asked) => perRun("table", asked),
+    yields: (asked) => perRun("yields", asked),
+    difference: ({ metric, first, second }) => answers.difference[metric][first][second] ?? { error: NOT_COMPARED },
+    sensitivity: ({ metric, run }) => answers.sensitivity[metric][run],
+  };
+  return { live: false, ask: async (route, parameters) => embedded[route](parameters) };
+}
