@@ -21,6 +21,7 @@ from ._mismatch import Recipe
 from ._monte_carlo import MonteCarlo
 from ._paths import leaves_by_path, listing
 from ._random import step_key
+from ._resume import resumed_step, run_checkpoint
 from ._robustness import MetricFn, Strengths, chip_metrics, curves_of
 from ._run_log import RunLog
 from .tensorboard import CurveWriter
@@ -48,14 +49,16 @@ class MismatchCallback:
             for a Rockpool module `tree` holds parameters and simulation parameters, for an nnx module it is a module.
             None: no evaluation.
         eval_batch: handed to `metric_fn`; a pytree of arrays.
+        resume: what `checkpoint` returned, to go on with a run that ended; None: a new run.
 
     Attributes:
         logdir: the TensorBoard log directory of this run.
+        first_step: the first step to do: 0, or the one after the checkpoint's.
 
     Raises:
         PrototypeError: the configuration's targets do not fit the model, or dynamic and frozen targets overlap.
         LogdirError: the log directory cannot be written.
-        ConfigError: evaluations are configured, but there is no `metric_fn`.
+        ConfigError: evaluations are configured, but there is no `metric_fn`; or `resume` is of another configuration.
 
     Example:
         >>> import jax, jax.numpy as jnp, limpet, tempfile
@@ -81,13 +84,20 @@ class MismatchCallback:
     """
 
     def __init__(
-        self, model: Any, config: Config, *, metric_fn: MetricFn | None = None, eval_batch: Any = None
+        self,
+        model: Any,
+        config: Config,
+        *,
+        metric_fn: MetricFn | None = None,
+        eval_batch: Any = None,
+        resume: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(config, Config):
             raise ConfigError(f"config = {config!r}: give what limpet.load_config returns")
         if metric_fn is None and "robustness" in config.model_fields_set:
             raise ConfigError("robustness: evaluations are configured, but the callback was given no metric_fn")
         self._config = config
+        self.first_step = 0 if resume is None else resumed_step(config, resume)
         # With fresh chips the loss needs the deviated simulation parameters too, which no optimizer holds.
         self._nominal = _rockpool.nominal_attributes(model) if _rockpool.is_module(model) else None
         self._injected: list[_Injected] = []
@@ -123,7 +133,10 @@ class MismatchCallback:
 
         self.logdir = config.tensorboard.logdir
         writer = CurveWriter(self.logdir)
-        writer.text("limpet/config", config.describe().replace("\n", "  \n"))
+        if resume is None:
+            writer.text("limpet/config", config.describe().replace("\n", "  \n"))
+        else:
+            writer.resume(self.first_step)
         writer.hparams(hparams_of(config))
         tags = {
             f"mismatch/sigma_{'frozen' if section is config.frozen else 'dynamic'}": (section.schedule, section.sigma)
@@ -210,6 +223,22 @@ class MismatchCallback:
         self._start_evaluation(int(step), params)
         self._log.write(wait=True)
         return self.curves
+
+    def checkpoint(self, step: int) -> dict[str, Any]:
+        """What a checkpoint of this run keeps beside parameters and optimizer state: plain JSON.
+
+        Everything logged so far is on disk afterwards, so call this first and save then: a run that is killed at any
+        time and resumed from the checkpoint neither loses a step of its log nor has one twice.
+
+        Args:
+            step: the last one that the parameters hold.
+
+        Raises:
+            LimpetError: the callback is closed.
+        """
+        self._refuse_closed()
+        self._log.write(wait=True)
+        return run_checkpoint(self._config, int(step))
 
     def close(self) -> None:
         """Wait for what is still running, write everything and end the event file."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.tensorflow_stub.errors import DataLossError, OpError, OutOfRangeError
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 from tensorboard.plugins.text import metadata as text_metadata
@@ -70,6 +70,8 @@ def _read(path: Path, run: LoggedRun) -> None:
     contents: dict[str, bytes] = {}  # of each tag's first summary; later ones come without
     for record in _records(path):
         event = Event.FromString(record)
+        if event.session_log.status == SessionLog.START:
+            _drop_from(run, event.step)
         for value in event.summary.value:
             plugin = value.metadata.plugin_data
             if plugin.plugin_name == text_metadata.PLUGIN_NAME and value.tensor.string_val:
@@ -82,6 +84,13 @@ def _read(path: Path, run: LoggedRun) -> None:
                 _take(run, contents[value.tag], make_ndarray(value.tensor), event.step)
             except LimpetError as error:
                 warnings.warn(f"{path}: '{value.tag}' at step {event.step} is left out: {error}", stacklevel=3)
+
+
+def _drop_from(run: LoggedRun, first: int) -> None:
+    """A run that was resumed at a step logs it, and what follows, anew."""
+    for series in (*run.curves.values(), *run.sensitivities.values()):
+        for step in [step for step in series if step >= first]:
+            del series[step]
 
 
 def _take(run: LoggedRun, content: bytes, values: NDArray[Any], step: int) -> None:

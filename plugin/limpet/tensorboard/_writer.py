@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
@@ -48,6 +48,15 @@ class CurveWriter:
         self._sigmas: dict[str, list[float]] = {}  # by metric, of the curves logged
         self._yields: set[str] = set()  # metrics of which a yield was logged
         self._hparams: Mapping[str, HParamValue] | None = None
+
+    def resume(self, step: int) -> None:
+        """Go on from a step: TensorBoard drops what an earlier file of this run holds of that step and later ones.
+
+        Args:
+            step: the first that will be logged.
+        """
+        start = SessionLog(status=SessionLog.START)
+        self._file.add_event(Event(wall_time=time.time(), step=step, session_log=start))
 
     def scalar(self, tag: str, value: float, step: int, wall_time: float | None = None) -> None:
         """Log one number."""
