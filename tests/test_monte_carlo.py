@@ -1,10 +1,6 @@
 """The engine: results depend neither on chunks nor on devices; intervals, pairs, batches, budgets, interrupts."""
 
-import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -68,20 +64,6 @@ def test_devices_change_nothing(reference, shape):
 def test_a_default_mesh_will_do(reference):
     mesh = jax.make_mesh((2,), ("chip",), devices=jax.devices()[:2])
     assert np.array_equal(measure(mesh=mesh).values, reference.values)
-
-
-def test_two_processes_change_nothing(reference, tmp_path):
-    script = Path(__file__).with_name("two_processes.py")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    outputs = [str(tmp_path / f"{rank}.npz") for rank in range(2)]
-    commands = [[sys.executable, str(script), str(rank), output, str(port)] for rank, output in enumerate(outputs)]
-    ran = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
-    for process in ran:
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode == 0, stderr.decode()
-    for output in outputs:
-        assert np.array_equal(limpet.RobustnessCurve.load(output).values, reference.values)
 
 
 def test_the_number_of_chips_changes_nothing(reference):

@@ -173,16 +173,30 @@ def test_each_example_has_its_own_chip():
         limpet.with_mismatch(lambda params, x, y: 0.0, MISMATCH, draws="per_example")(PARAMS, KEY, X, X[:15])
 
 
-MESH = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+def replicated_step(mesh):
+    """Loss, and gradient of the kernel, of a step whose batch and parameters are sharded over "data"."""
+    noisy = limpet.with_mismatch(loss, MISMATCH, draws="per_replica", mesh=mesh, axis="data")
+    by_row, whole = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
+    placed = {"kernel": jax.device_put(PARAMS["kernel"], by_row), "bias": jax.device_put(PARAMS["bias"], whole)}
+    step = jax.jit(lambda params, x: jax.value_and_grad(noisy)(params, step_key(0, 5), x), out_shardings=whole)
+    value, grads = step(placed, jax.device_put(X, by_row))
+    return np.asarray(value), np.asarray(grads["kernel"])
+
+
+def mesh_of(*shape):
+    names = ("data", "model")[: len(shape)]
+    devices = jax.devices()[: int(np.prod(shape))]
+    return jax.make_mesh(shape, names, axis_types=(jax.sharding.AxisType.Auto,) * len(shape), devices=devices)
 
 
 def test_each_replica_has_its_own_chip_at_no_more_work():
-    noisy = limpet.with_mismatch(loss, MISMATCH, draws="per_replica", mesh=MESH, axis="data")
+    mesh = mesh_of(4, 2)
+    noisy = limpet.with_mismatch(loss, MISMATCH, draws="per_replica", mesh=mesh, axis="data")
     expected = np.mean([loss(chip(draw), X[4 * draw : 4 * draw + 4]) for draw in range(4)])
     np.testing.assert_allclose(jax.jit(noisy)(PARAMS, KEY, X), expected, rtol=1e-5)
-    batch = jax.device_put(X, NamedSharding(MESH, PartitionSpec("data")))
+    batch = jax.device_put(X, NamedSharding(mesh, PartitionSpec("data")))
     sharded = jax.tree.map(
-        lambda leaf, spec: jax.device_put(leaf, NamedSharding(MESH, spec)),
+        lambda leaf, spec: jax.device_put(leaf, NamedSharding(mesh, spec)),
         PARAMS,
         {"kernel": PartitionSpec("data"), "bias": PartitionSpec()},
     )
@@ -197,7 +211,9 @@ def test_each_replica_has_its_own_chip_at_no_more_work():
 
 
 def test_inside_shard_map_each_replica_names_its_own_draw():
-    @partial(jax.shard_map, mesh=MESH, in_specs=(PartitionSpec(), PartitionSpec("data")), out_specs=PartitionSpec())
+    @partial(
+        jax.shard_map, mesh=mesh_of(4, 2), in_specs=(PartitionSpec(), PartitionSpec("data")), out_specs=PartitionSpec()
+    )
     def replicated(params, x):
         drawn = MISMATCH(jax.random.fold_in(KEY, jax.lax.axis_index("data")), params)
         return jax.lax.pmean(loss(drawn, x), "data")
@@ -213,17 +229,18 @@ def test_inside_shard_map_each_replica_names_its_own_draw():
         ({"draws": True}, "draws = True: allowed are"),
         ({"draws": "each"}, "draws = 'each': allowed are"),
         ({"draws": "per_replica"}, "needs the mesh"),
-        ({"draws": "per_replica", "mesh": MESH, "axis": "batch"}, "axis = 'batch': the mesh has 'data', 'model'"),
-        ({"draws": 2, "mesh": MESH}, "mesh and axis are for draws = 'per_replica'"),
+        ({"draws": "per_replica", "mesh": True, "axis": "batch"}, "axis = 'batch': the mesh has 'data', 'model'"),
+        ({"draws": 2, "mesh": True}, "mesh and axis are for draws = 'per_replica'"),
     ],
 )
 def test_wrong_options_are_named(options, message):
+    options = options | ({"mesh": mesh_of(4, 2)} if "mesh" in options else {})
     with pytest.raises(limpet.LimpetError, match=message):
         limpet.with_mismatch(loss, MISMATCH, **options)
 
 
 def test_a_batch_that_cannot_be_divided_is_named():
-    noisy = limpet.with_mismatch(loss, MISMATCH, draws="per_replica", mesh=MESH)
+    noisy = limpet.with_mismatch(loss, MISMATCH, draws="per_replica", mesh=mesh_of(4, 2))
     with pytest.raises(limpet.LimpetError, match=r"shape \(15, 4\) cannot be divided among 4 chips"):
         noisy(PARAMS, KEY, X[:15])
 

@@ -86,9 +86,7 @@ def test_a_checkpoint_of_another_configuration_names_what_differs(tmp_path):
     with pytest.raises(limpet.ConfigError, match=r"dynamic.sigma was 0.1 and is 0.2; seed was 0 and is 1; resume"):
         callback_of(tmp_path / "other", saved, seed=1, dynamic={"sigma": 0.2, "targets": ["w"]})
     assert not (tmp_path / "other").exists()
-    with pytest.raises(
-        limpet.ConfigError, match=r"dynamic.targets was \[\[.w., true\]\] and is \[\[.\*., true"
-    ):
+    with pytest.raises(limpet.ConfigError, match=r"dynamic.targets was \[\[.w., true\]\] and is \[\[.\*., true"):
         callback_of(tmp_path / "other", saved, dynamic={"sigma": 0.1, "targets": ["*"]})
     with pytest.raises(limpet.ConfigError, match="draws_version was 1 and is 2"):
         callback_of(tmp_path / "other", saved | {"draws_version": 1})

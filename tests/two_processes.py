@@ -1,8 +1,9 @@
-"""One of two processes that share a curve's chips; run by test_monte_carlo.py: `two_processes.py RANK OUTPUT PORT`."""
+"""One of two processes that share the work; run by test_two_processes.py: `two_processes.py RANK OUTPUT PORT`."""
 
 import sys
 
 import jax
+import numpy as np
 
 
 def main(rank: int, output: str, port: int) -> None:
@@ -11,11 +12,14 @@ def main(rank: int, output: str, port: int) -> None:
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
 
     import test_monte_carlo  # makes arrays, which must not happen before the processes have met
+    import test_optax
 
     assert jax.device_count() == 4
     assert jax.local_device_count() == 2
-    mesh = jax.make_mesh((4,), ("chip",), axis_types=(jax.sharding.AxisType.Auto,))
-    test_monte_carlo.measure(mesh=mesh).save(output)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    test_monte_carlo.measure(mesh=mesh).save(f"{output}/curve_{rank}.npz")
+    value, kernel = test_optax.replicated_step(mesh)
+    np.savez(f"{output}/step_{rank}.npz", value=value, kernel=kernel)
 
 
 if __name__ == "__main__":
