@@ -16,6 +16,8 @@ from ._report_answers import metrics_of, newest, report_answers, target_of
 from ._statement import statement
 
 PACKAGES = ("limpet", "jax", "optax", "flax", "rockpool", "numpy", "scipy", "tensorboard", "plotly")
+MOST_UNFOLDED = 4
+"""Runs whose configurations are shown at once; of more, each is opened with a click."""
 
 
 def write_report(logdir: str | Path, output: str | Path) -> None:
@@ -66,9 +68,10 @@ def report_html(runs: Mapping[str, LoggedRun]) -> str:
 
 
 def _configurations(runs: Mapping[str, LoggedRun]) -> Iterator[str]:
+    unfolded = " open" if len(runs) <= MOST_UNFOLDED else ""
     for name, run in runs.items():
         text = run.texts.get("limpet/config", "No configuration was logged.").replace("  \n", "\n")
-        yield f"<details><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
+        yield f"<details{unfolded}><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
 
 
 def _versions() -> Iterator[tuple[str, str]]:
