@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_a_kill_corrupts_nothing_that_was_flushed(tmp_path):
     process = context.Process(target=_write_until_killed, args=(tmp_path, flushed))
     process.start()
     while flushed.value < 4 and process.is_alive():
-        pass
+        time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     curves = logged_runs(tmp_path)["."].curves["accuracy"]
