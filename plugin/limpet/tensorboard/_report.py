@@ -3,9 +3,10 @@
 import html
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from string import Template
 
@@ -15,7 +16,6 @@ from ._page_files import one_script, page_files
 from ._report_answers import metrics_of, newest, report_answers, target_of
 from ._statement import statement
 
-PACKAGES = ("limpet", "jax", "optax", "flax", "rockpool", "numpy", "scipy", "tensorboard", "plotly")
 MOST_UNFOLDED = 4
 """Runs whose configurations are shown at once; of more, each is opened with a click."""
 
@@ -77,11 +77,15 @@ def _configurations(runs: Mapping[str, LoggedRun]) -> Iterator[str]:
 def _versions() -> Iterator[tuple[str, str]]:
     yield "Python", platform.python_version()
     yield "platform", f"{platform.system()} {platform.machine()}"
-    for name in PACKAGES:
+    yield "limpet", version("limpet")
+    for requirement in requires("limpet") or ():
+        found = re.match(r"[\w.-]+", requirement)
+        if found is None or "extra ==" in requirement:
+            continue
         try:
-            yield name, version(name)
+            yield found[0], version(found[0])
         except PackageNotFoundError:
-            yield name, "not installed"
+            yield found[0], "not installed"
 
 
 def _in_script(script: str) -> str:
