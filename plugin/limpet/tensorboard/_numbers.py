@@ -23,7 +23,9 @@ TARGETS = 300
 def plain(values: NDArray[Any] | float) -> Any:
     """A number or an array as Python values, None for what is not finite."""
     found = np.asarray(values, np.float64)
-    return np.where(np.isfinite(found), found.astype(object), None).tolist()
+    objects = found.astype(object)
+    objects[~np.isfinite(found)] = None
+    return objects.tolist()
 
 
 def overview(last_step: int, content: Mapping[str, Any]) -> dict[str, Any]:
