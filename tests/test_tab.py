@@ -16,11 +16,20 @@ from selenium.webdriver.support.ui import Select
 import limpet
 from browser import chromium, console_errors, get, tensorboard, until, wait
 from limpet.tensorboard import CurveWriter, logged_runs
+from limpet.tensorboard._curve_summary import curve_summary
 
 HOSTILE_RUN = "<img src=x onerror=\"document.title='run'\"> %{x} &amp;"
 HOSTILE_METRIC = "<b onmouseover=\"document.title='metric'\">loss</b>"
 SIGMAS = [0.0, 0.1, 0.3]
 MANY = 30
+FOREIGN = [
+    {},
+    {"curve": 3},
+    {"curve": {"metric": "x", "sigmas": "abc"}},
+    {"curve": {"metric": "x", "sigmas": [None]}},
+    {"curve": {"metric": ["x"], "sigmas": [0.1]}},
+    {"kind": "sensitivity", "metric": 3},
+]
 X = jnp.linspace(-1, 1, 64)
 
 
@@ -77,7 +86,14 @@ def logdir(tmp_path_factory):
     for step in range(MANY):
         writer.curve(limpet.RobustnessCurve("many", [0.1], [[step, step + 1.0]]), step)
     writer.close()
-    (root / "foreign").mkdir()
+    writer = CurveWriter(root / "foreign")
+    for place, described in enumerate(FOREIGN):
+        summary = curve_summary(limpet.RobustnessCurve("foreign", [0.1], [[1.0]]))
+        content = json.dumps({"format": 1, "kind": "curve"} | described).encode()
+        summary.value[0].metadata.plugin_data.content = content
+        summary.value[0].tag += str(place)
+        writer._add(summary, 1)
+    writer.close()
     (root / "foreign" / "events.out.tfevents.1.host").write_bytes(b"no events at all" * 9)
     return root
 

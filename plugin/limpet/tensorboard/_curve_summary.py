@@ -64,5 +64,5 @@ def curve_of(content: bytes, values: NDArray[Any]) -> RobustnessCurve:
         raise MetricError(f"metadata of a robustness curve of format {FORMAT} are needed, got {content[:80]!r}")
     try:
         return RobustnessCurve(values=values, **found["curve"])
-    except (KeyError, TypeError) as error:
-        raise MetricError(f"metadata that describe no robustness curve: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise MetricError(f"metadata and values that make no robustness curve: {error}") from None

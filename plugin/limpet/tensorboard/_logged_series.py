@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from tensorboard.context import RequestContext
 from tensorboard.data.provider import DataProvider, RunTagFilter
 
@@ -41,7 +42,7 @@ class LoggedSeries:
     """
 
     def __init__(self, provider: DataProvider) -> None:
-        self._provider = provider
+        self._provider: Any = provider  # whose annotations say that it returns None
         self._kept: OrderedDict[tuple[str, str, str], tuple[Any, dict[int, Any]]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -58,7 +59,7 @@ class LoggedSeries:
         for run, tags in sorted(listed.items()):
             for series in tags.values():
                 content = described(series.plugin_content, kind)
-                if content is not None and (metric := _metric_of(content, kind)) is not None:
+                if content is not None and (metric := _metric_of(series.plugin_content, content)) is not None:
                     found.setdefault(run, {})[metric] = Announced(series.max_step, content)
         return found
 
@@ -127,7 +128,13 @@ def _parsed(values: Mapping[int, Any], content: bytes, parse: Callable[[bytes, A
     return series
 
 
-def _metric_of(content: Mapping[str, Any], kind: str) -> str | None:
-    holder = content.get("curve") if kind == "curve" else content
-    metric = holder.get("metric") if isinstance(holder, Mapping) else None
-    return metric if isinstance(metric, str) else None
+def _metric_of(raw: bytes, content: Mapping[str, Any]) -> str | None:
+    """The metric that metadata speak of; None where they are not whole."""
+    if content["kind"] == "sensitivity":
+        metric = content.get("metric")
+        return metric if isinstance(metric, str) else None
+    try:
+        curve = curve_of(raw, np.zeros((len(content["curve"]["sigmas"]), 2)))
+    except (LimpetError, KeyError, TypeError):
+        return None
+    return curve.metric if isinstance(curve.metric, str) and np.isfinite(curve.sigmas).all() else None

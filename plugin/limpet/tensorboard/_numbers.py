@@ -4,6 +4,7 @@ Numbers that are not finite (a chip that failed, no chip left) become None.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ TARGETS = 300
 def plain(values: NDArray[Any] | float) -> Any:
     """A number or an array as Python values, None for what is not finite."""
     found = np.asarray(values, np.float64)
-    return np.where(np.isfinite(found), found.astype(object), None).tolist()
+    objects = found.astype(object)
+    objects[~np.isfinite(found)] = None
+    return objects.tolist()
 
 
 def overview(last_step: int, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,8 +152,7 @@ def at_sigma(curve: RobustnessCurve, sigma: float) -> RobustnessCurve | None:
     (rows,) = np.nonzero(np.isclose(curve.sigmas, sigma, rtol=1e-6, atol=1e-12))
     if not rows.size:
         return None
-    fields = curve.to_dict() | {"sigmas": curve.sigmas[rows[:1]], "values": curve.values[rows[:1]]}
-    return RobustnessCurve(**fields)
+    return replace(curve, sigmas=curve.sigmas[rows[:1]], values=curve.values[rows[:1]])
 
 
 def _yield(found: Yield) -> dict[str, float]:

@@ -11,7 +11,7 @@ _EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const) (\w+))", re.
 @cache
 def page_files() -> dict[str, str]:
     """Scripts, style and the report's template: name to text."""
-    folder = files(__package__) / "web"
+    folder = files("limpet.tensorboard") / "web"
     return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.is_file()}
 
 

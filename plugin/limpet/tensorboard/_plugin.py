@@ -12,6 +12,7 @@ from typing import Any
 
 from tensorboard import plugin_util
 from tensorboard.backend.http_util import Respond
+from tensorboard.data.provider import DataProvider
 from tensorboard.plugins.base_plugin import FrontendMetadata, TBContext, TBLoader, TBPlugin
 from werkzeug.wrappers import Request, Response
 
@@ -35,22 +36,22 @@ class RobustnessLoader(TBLoader):
         """Keep more evaluations than TensorBoard would, unless the user says how many."""
         flags.samples_per_plugin = {PLUGIN_NAME: SAMPLES} | (flags.samples_per_plugin or {})
 
-    def load(self, context: TBContext) -> TBPlugin | None:
-        """The tab; None where this TensorBoard has no data provider."""
-        return RobustnessTab(context) if context.data_provider is not None else None
+    def load(self, context: TBContext) -> Any:
+        """The tab; None, which leaves it out, where this TensorBoard has no data provider."""
+        return RobustnessTab(context.data_provider) if context.data_provider is not None else None
 
 
 class RobustnessTab(TBPlugin):
     """Robustness curves of several runs over training.
 
     Args:
-        context: TensorBoard's.
+        provider: TensorBoard's.
     """
 
     plugin_name = PLUGIN_NAME
 
-    def __init__(self, context: TBContext) -> None:
-        self._logged = LoggedSeries(context.data_provider)
+    def __init__(self, provider: DataProvider) -> None:
+        self._logged = LoggedSeries(provider)
         # The intervals need it, and importing it takes longer than an answer may.
         threading.Thread(target=import_module, args=("scipy.stats",), daemon=True).start()
 

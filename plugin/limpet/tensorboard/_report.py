@@ -3,9 +3,10 @@
 import html
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from string import Template
 
@@ -15,7 +16,8 @@ from ._page_files import one_script, page_files
 from ._report_answers import metrics_of, newest, report_answers, target_of
 from ._statement import statement
 
-PACKAGES = ("limpet", "jax", "optax", "flax", "rockpool", "numpy", "scipy", "tensorboard", "plotly")
+MOST_UNFOLDED = 4
+"""Runs whose configurations are shown at once; of more, each is opened with a click."""
 
 
 def write_report(logdir: str | Path, output: str | Path) -> None:
@@ -66,19 +68,24 @@ def report_html(runs: Mapping[str, LoggedRun]) -> str:
 
 
 def _configurations(runs: Mapping[str, LoggedRun]) -> Iterator[str]:
+    unfolded = " open" if len(runs) <= MOST_UNFOLDED else ""
     for name, run in runs.items():
         text = run.texts.get("limpet/config", "No configuration was logged.").replace("  \n", "\n")
-        yield f"<details><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
+        yield f"<details{unfolded}><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
 
 
 def _versions() -> Iterator[tuple[str, str]]:
     yield "Python", platform.python_version()
     yield "platform", f"{platform.system()} {platform.machine()}"
-    for name in PACKAGES:
+    yield "limpet", version("limpet")
+    for requirement in requires("limpet") or ():
+        found = re.match(r"[\w.-]+", requirement)
+        if found is None or "extra ==" in requirement:
+            continue
         try:
-            yield name, version(name)
+            yield found[0], version(found[0])
         except PackageNotFoundError:
-            yield name, "not installed"
+            yield found[0], "not installed"
 
 
 def _in_script(script: str) -> str:

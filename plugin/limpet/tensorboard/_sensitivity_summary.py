@@ -61,8 +61,10 @@ def sensitivity_of(content: bytes, row: NDArray[Any]) -> Sensitivity:
         raise MetricError(f"metadata that describe no sensitivity: {error}") from None
     count = len(groups)
     chips, left_over = divmod(row.size - 1 - count, 2 * count + 1)
-    if row.ndim != 1 or left_over or chips < 1:
-        raise MetricError(f"a sensitivity of {count} groups cannot lie in a tensor of shape {row.shape}")
+    if row.dtype.kind != "f" or row.ndim != 1 or left_over or chips < 1:
+        raise MetricError(
+            f"a sensitivity of {count} groups cannot lie in a tensor of shape {row.shape} and type {row.dtype}"
+        )
     everything, alone, without = np.split(row[1 + count :], [chips, chips * (1 + count)])
     return Sensitivity(
         groups=groups,

@@ -3,6 +3,9 @@ import { colourOf, translucent } from "./colours.js";
 import { label } from "./chart.js";
 import { number, runName } from "./format.js";
 
+// Of more runs only means are drawn: bands on top of one another say nothing.
+export const MOST_WITH_BANDS = 12;
+
 export function sigmaTitle(axis) {
   return axis === "scale" ? "scale on each leaf's sigma" : "mismatch sigma (relative standard deviation)";
 }
@@ -11,12 +14,13 @@ export function sigmaTitle(axis) {
 export function curveTraces(shown, allRuns, chips) {
   const bands = [];
   const lines = [];
+  const many = shown.length > MOST_WITH_BANDS;
   for (const { run, curve, at } of shown) {
     const colour = colourOf(run, allRuns);
     const chart = { legendgroup: run, name: label(runName(run)), x: curve.sigmas };
     if (chips?.[run]) {
       bands.push(chipLines(chips[run], { ...chart, line: { color: translucent(colour, 0.28), width: 1 } }));
-    } else {
+    } else if (!many) {
       bands.push(band(curve, at, { ...chart, fillcolor: translucent(colour, shown.length > 8 ? 0.06 : 0.16) }));
       lines.push({
         ...chart, y: curve.worst[at], mode: "lines", line: { color: colour, width: 1.5, dash: "dot" },
@@ -24,7 +28,7 @@ export function curveTraces(shown, allRuns, chips) {
       });
     }
     lines.push({
-      ...chart, y: curve.mean[at], mode: "lines+markers", line: { color: colour, width: 2.5 },
+      ...chart, y: curve.mean[at], mode: many ? "lines" : "lines+markers", line: { color: colour, width: many ? 1.5 : 2.5 },
       marker: { size: 6 }, cliponaxis: false,
       customdata: curve.sigmas.map((_, place) => tooltip(curve, at, place)), meta: { kind: "mean", run },
       hovertemplate: "<b>%{fullData.name}</b>: mean %{y:.4g}<br>%{customdata}<extra></extra>",
@@ -39,7 +43,7 @@ export function curveAxes(shown, metric) {
     xaxis: { title: sigmaTitle(first?.axis), rangemode: "tozero", hoverformat: ".4g" },
     yaxis: { title: `${metric} over virtual chips`, range: valueRange(shown.map(({ curve }) => curve)) },
     hovermode: shown.length > 6 ? "closest" : "x",
-    showlegend: shown.length <= 12,
+    showlegend: shown.length <= MOST_WITH_BANDS,
   };
 }
 

@@ -19,8 +19,11 @@ export class Logged {
     return JSON.stringify([this.runs, this.sensitivities]) !== before;
   }
 
+  // Those of most runs first.
   metrics() {
-    return [...new Set(Object.values(this.runs).flatMap((metrics) => Object.keys(metrics)))].sort();
+    const metrics = [...new Set(Object.values(this.runs).flatMap((ofRun) => Object.keys(ofRun)))].sort();
+    const count = (metric) => this.runsWith(metric).length;
+    return metrics.sort((one, other) => count(other) - count(one));
   }
 
   runsWith(metric) {

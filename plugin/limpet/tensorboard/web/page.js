@@ -1,7 +1,7 @@
 // The page: what is chosen, and what is drawn when a choice or the log changes.
 import { Chart } from "./chart.js";
 import { Controls } from "./controls.js";
-import { curveAxes, curveTraces, valueRange } from "./curve_chart.js";
+import { MOST_WITH_BANDS, curveAxes, curveTraces, valueRange } from "./curve_chart.js";
 import { curvesCsv } from "./csv.js";
 import { download, element, fileName } from "./dom.js";
 import { emptyState } from "./empty.js";
@@ -41,7 +41,7 @@ class Page {
       },
       source.live,
     );
-    this.curveChart = new Chart("Robustness curves", "line: mean; band: 5th to 95th percentile; dotted: worst chip", 430);
+    this.curveChart = new Chart("Robustness curves", "", 430);
     this.yields = new YieldPanel(source);
     this.difference = new DifferencePanel(source, () => choose({}));
     this.sensitivity = new SensitivityPanel(source, () => choose({}));
@@ -167,6 +167,9 @@ class Page {
       chips = Object.fromEntries(await Promise.all(asked));
     }
     if (ticket !== this.ticket) return;
+    this.curveChart.hint.textContent = shown.length > MOST_WITH_BANDS && !perChip
+      ? `lines: means; up to ${MOST_WITH_BANDS} runs are shown with bands`
+      : `line: mean; ${perChip ? "thin lines: every chip" : "band: 5th to 95th percentile; dotted: worst chip"}`;
     this.curveChart.say(shown.length ? chipCounts(shown) : "Tick a run in the table below to see its curve.");
     await this.curveChart.draw(curveTraces(shown, this.allRuns(), chips), curveAxes(shown, metric));
   }
@@ -210,5 +213,7 @@ function better(logged, metric, runs) {
 
 function chipCounts(shown) {
   const counts = [...new Set(shown.map(({ curve }) => curve.chips))].sort((one, other) => one - other);
-  return `${counts.join(" or ")} virtual chips at each sigma; the same chips at every step.`;
+  const failing = shown.some(({ curve, at }) => curve.failed[at].some((failed) => failed > 0));
+  const stops = failing ? " Where chips failed (no finite value), the dotted line stops and the mean is that of the others." : "";
+  return `${counts.join(" or ")} virtual chips at each sigma, the same ones at every step.${stops}`;
 }
