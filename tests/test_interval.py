@@ -51,6 +51,13 @@ def test_the_interval_of_a_quantile_covers_at_least():
     assert coverage(truth, lambda g: g.standard_normal(300), lambda c: c.interval(0.05)) >= 0.93
 
 
+def test_the_yield_of_antithetic_pairs_claims_no_more_than_half_as_many_chips():
+    values = [0.9] * 15 + [0.1] * 5
+    found = curve(values, antithetic=True).yield_at(0.5)[0]
+    low, high = (curve([0.9] * passed + [0.1] * (10 - passed)).yield_at(0.5)[0] for passed in (7, 8))
+    assert (found.fraction, found.low, found.high) == (0.75, low.low, high.high)
+
+
 def test_antithetic_pairs_count_once():
     generator = np.random.default_rng(3)
     one = 0.05 * generator.standard_normal(40)

@@ -83,6 +83,6 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         difference=np.array(means),
         low=np.array(lows),
         high=np.array(highs),
-        worse=[yield_of(int(count), chips, confidence, "exact") for count in worse.sum(axis=1)],
+        worse=[yield_of(count, chips, confidence, "exact", first.antithetic) for count in worse.sum(axis=1).tolist()],
         confidence=confidence,
     )

@@ -125,6 +125,8 @@ class RobustnessCurve:
     ) -> list[Yield]:
         """The fraction of chips that reach `target` at each strength, with its interval.
 
+        Antithetic pairs count as one chip in the interval, which is therefore on the safe side.
+
         Args:
             target: a chip passes at this value (to six digits, single precision) or better.
             confidence: of the interval.
@@ -134,7 +136,8 @@ class RobustnessCurve:
         # Metrics are computed in float32, in which 90 of 100 is a little less than 0.9.
         slack = 1e-6 * max(abs(target), 1e-3)
         passed = self._ranked() >= target - slack if self.higher_is_better else self._ranked() <= target + slack
-        return [yield_of(int(count), self.chips, confidence, method) for count in passed.sum(axis=1)]
+        counts = passed.sum(axis=1).tolist()
+        return [yield_of(count, self.chips, confidence, method, self.antithetic) for count in counts]
 
     def interval(
         self,

@@ -28,12 +28,19 @@ class Yield:
 
 
 @lru_cache(maxsize=4096)  # charts of yield over target ask for the same few counts again and again
-def yield_of(passed: int, chips: int, confidence: float, method: Literal["exact", "wilson"]) -> Yield:
-    """The yield of `passed` among `chips`, with its binomial interval."""
+def yield_of(
+    passed: int, chips: int, confidence: float, method: Literal["exact", "wilson"], paired: bool = False
+) -> Yield:
+    """The yield of `passed` among `chips`, with its binomial interval.
+
+    With `paired`, chips are antithetic: a pair is sure to tell no less than one chip, and counted as one.
+    """
     from scipy.stats import binomtest
 
-    interval = binomtest(passed, chips).proportion_ci(confidence, method=method)
-    return Yield(passed / chips, float(interval.low), float(interval.high), confidence)
+    size = 2 if paired else 1
+    low = binomtest(passed // size, chips // size).proportion_ci(confidence, method=method).low
+    high = binomtest(-(-passed // size), chips // size).proportion_ci(confidence, method=method).high
+    return Yield(passed / chips, float(low), float(high), confidence)
 
 
 def mean_interval(values: NDArray[np.float64], confidence: float, method: str) -> tuple[float, float]:

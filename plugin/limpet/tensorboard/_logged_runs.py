@@ -69,7 +69,11 @@ def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
 def _read(path: Path, run: LoggedRun) -> None:
     contents: dict[str, bytes] = {}  # of each tag's first summary; later ones come without
     for record in _records(path):
-        event = Event.FromString(record)
+        try:
+            event = Event.FromString(record)
+        except DecodeError as error:
+            warnings.warn(f"{path}: a record that is no event is left out ({error})", stacklevel=3)
+            continue
         if event.session_log.status == SessionLog.START:
             _drop_from(run, event.step)
         for value in event.summary.value:
@@ -116,7 +120,7 @@ def _records(path: Path) -> Iterator[bytes]:
             reader.GetNext()
         except OutOfRangeError:
             return
-        except (DataLossError, OpError, DecodeError) as error:
+        except (DataLossError, OpError) as error:
             warnings.warn(f"{path}: is read up to where it is damaged or cut short ({error})", stacklevel=4)
             return
         yield reader.record()  # pyright: ignore[reportReturnType]
