@@ -105,6 +105,7 @@ def test_the_static_and_the_lazy_names_agree():
         ("limpet.Mismatch, limpet.prototype, limpet.freeze", "rockpool flax tensorboard matplotlib pydantic"),
         ("limpet.MismatchCallback, limpet.load_config", "rockpool flax matplotlib tensorflow torch scipy.stats"),
         ("limpet.RobustnessCurve('a', [0.1], [[1.0]]).mean()", "jax rockpool"),
+        ("import limpet.tensorboard", "jax rockpool flax tensorflow torch matplotlib plotly scipy.stats"),
     ],
 )
 def test_imports_are_silent_and_bring_in_no_more_than_is_used(use, absent):

@@ -7,6 +7,7 @@ JSON. TensorBoard keeps the metadata of a tag's first event only, so a tag holds
 import json
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.types_pb2 import DT_DOUBLE  # pyright: ignore[reportAttributeAccessIssue]
@@ -63,6 +64,11 @@ def curve_of(content: bytes, values: NDArray[Any]) -> RobustnessCurve:
     if found is None:
         raise MetricError(f"metadata of a robustness curve of format {FORMAT} are needed, got {content[:80]!r}")
     try:
-        return RobustnessCurve(values=values, **found["curve"])
+        curve = RobustnessCurve(values=values, **found["curve"])
     except (KeyError, TypeError, ValueError) as error:
         raise MetricError(f"metadata and values that make no robustness curve: {error}") from None
+    if not isinstance(curve.metric, str) or not np.isfinite(curve.sigmas).all():
+        raise MetricError(
+            f"metadata that name no metric or no finite sigmas: {curve.metric!r}, {curve.sigmas.tolist()}"
+        )
+    return curve

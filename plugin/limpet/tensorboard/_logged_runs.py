@@ -99,8 +99,8 @@ def _drop_from(run: LoggedRun, first: int) -> None:
 
 def _take(run: LoggedRun, content: bytes, values: NDArray[Any], step: int) -> None:
     if (found := described(content, "sensitivity")) is not None:
-        metric = str(found.get("metric"))
-        run.sensitivities.setdefault(metric, {})[step] = sensitivity_of(content, values)
+        sensitivity = sensitivity_of(content, values)
+        run.sensitivities.setdefault(found["metric"], {})[step] = sensitivity
         return
     curve = curve_of(content, values)
     run.curves.setdefault(curve.metric, {})[step] = curve

@@ -56,9 +56,11 @@ def sensitivity_of(content: bytes, row: NDArray[Any]) -> Sensitivity:
     if found is None:
         raise MetricError(f"metadata of a sensitivity of format {FORMAT} are needed, got {content[:80]!r}")
     try:
-        groups, better = tuple(found["groups"]), bool(found["higher_is_better"])
+        metric, groups, better = found["metric"], tuple(found["groups"]), bool(found["higher_is_better"])
     except (KeyError, TypeError) as error:
         raise MetricError(f"metadata that describe no sensitivity: {error}") from None
+    if not all(isinstance(name, str) for name in (metric, *groups)):
+        raise MetricError(f"metadata whose names are no texts: {metric!r}, {groups!r}")
     count = len(groups)
     chips, left_over = divmod(row.size - 1 - count, 2 * count + 1)
     if row.dtype.kind != "f" or row.ndim != 1 or left_over or chips < 1:

@@ -40,7 +40,7 @@ export function curveTraces(shown, allRuns, chips) {
 export function curveAxes(shown, metric) {
   const first = shown[0]?.curve;
   return {
-    xaxis: { title: sigmaTitle(first?.axis), rangemode: "tozero", hoverformat: ".4g" },
+    xaxis: { title: sigmaTitle(first?.axis), hoverformat: ".4g" },
     yaxis: { title: `${metric} over virtual chips`, range: valueRange(shown.map(({ curve }) => curve)) },
     hovermode: shown.length > 6 ? "closest" : "x",
     showlegend: shown.length <= MOST_WITH_BANDS,

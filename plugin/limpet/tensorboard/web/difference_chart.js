@@ -26,7 +26,7 @@ export function differenceTraces(found, second, allRuns) {
 
 export function differenceAxes(metric, axis) {
   return {
-    xaxis: { title: sigmaTitle(axis), rangemode: "tozero", hoverformat: ".4g" },
+    xaxis: { title: sigmaTitle(axis), hoverformat: ".4g" },
     yaxis: { title: `difference in ${metric}`, zeroline: true, zerolinewidth: 2 },
     hovermode: "x",
     showlegend: false,
