@@ -27,7 +27,10 @@ export class RunsTable {
     this.last = [allRuns, selected, rows];
     this.head.replaceChildren(...COLUMNS.map((column) => this.headCell(column)));
     const ordered = [...allRuns].sort((one, other) => this.order(one, other, allRuns, rows));
+    const focused = this.body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.run : null;
     this.body.replaceChildren(...ordered.map((run) => this.row(run, allRuns, selected, rows[run])));
+    // Whoever goes through the runs by keyboard stays where they are.
+    if (focused !== null) [...this.body.rows].find((row) => row.dataset.run === focused)?.querySelector("input").focus();
   }
 
   headCell({ key, title, tip }) {
