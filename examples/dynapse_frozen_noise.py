@@ -90,7 +90,7 @@ def build_network(config: TrainConfig, seed: int) -> Any:
 
 
 def network(config: limpet.Config) -> Any:
-    """The network to be trained: `limpet check configs/dynapse.yaml --model examples.dynapse_frozen_noise:network`."""
+    """The network to be trained, as `limpet check --model examples/dynapse_frozen_noise.py:network` wants it."""
     return build_network(TrainConfig.model_validate(config.train), config.seed)
 
 

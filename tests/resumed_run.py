@@ -13,14 +13,6 @@ import orbax.checkpoint as ocp
 
 import limpet
 
-FOLDER, STEPS, PAUSE = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-CONFIG = limpet.Config.model_validate(
-    {
-        "dynamic": {"sigma": 0.1, "targets": ["w"]},
-        "robustness": {"sigmas": [0.0, 0.1], "chips": 4, "every_steps": 5},
-        "tensorboard": {"logdir": FOLDER / "log", "flush_steps": 3},
-    }
-)
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(4, 6)
 
 
@@ -34,33 +26,45 @@ def batches():
         yield X + generator.normal(size=X.shape).astype(np.float32)
 
 
-optimizer = optax.adam(1e-2)
-params = {"w": jnp.ones((6, 3))}
-state = {"params": params, "optimizer": optimizer.init(params)}
-options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-with ocp.CheckpointManager(FOLDER / "checkpoints", options=options) as manager:
-    run = None
-    if (latest := manager.latest_step()) is not None:
-        kinds = ocp.args.Composite(state=ocp.args.StandardRestore(state), run=ocp.args.JsonRestore())
-        restored = manager.restore(latest, args=kinds)
-        state, run = restored["state"], restored["run"]
-    callback = limpet.MismatchCallback(params, CONFIG, metric_fn=loss_fn, eval_batch=X, resume=run)
+def main(folder: Path, steps: int, pause: float) -> None:
+    config = limpet.Config.model_validate(
+        {
+            "dynamic": {"sigma": 0.1, "targets": ["w"]},
+            "robustness": {"sigmas": [0.0, 0.1], "chips": 4, "every_steps": 5},
+            "tensorboard": {"logdir": folder / "log", "flush_steps": 3},
+        }
+    )
+    optimizer = optax.adam(1e-2)
+    params = {"w": jnp.ones((6, 3))}
+    state = {"params": params, "optimizer": optimizer.init(params)}
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+    with ocp.CheckpointManager(folder / "checkpoints", options=options) as manager:
+        run = None
+        if (latest := manager.latest_step()) is not None:
+            kinds = ocp.args.Composite(state=ocp.args.StandardRestore(state), run=ocp.args.JsonRestore())
+            restored = manager.restore(latest, args=kinds)
+            state, run = restored["state"], restored["run"]
+        callback = limpet.MismatchCallback(params, config, metric_fn=loss_fn, eval_batch=X, resume=run)
 
-    @jax.jit
-    def update(state, step, x):
-        loss, grads = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), x))(state["params"])
-        updates, after = optimizer.update(grads, state["optimizer"], state["params"])
-        return {"params": optax.apply_updates(state["params"], updates), "optimizer": after}, loss
+        @jax.jit
+        def update(state, step, x):
+            loss, grads = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), x))(state["params"])
+            updates, after = optimizer.update(grads, state["optimizer"], state["params"])
+            return {"params": optax.apply_updates(state["params"], updates), "optimizer": after}, loss
 
-    print("started", flush=True)
-    with callback:
-        todo = range(callback.first_step, STEPS)
-        for step, x in zip(todo, islice(batches(), callback.first_step, None), strict=False):
-            state, loss = update(state, jnp.int32(step), x)
-            callback(step, state["params"], {"loss": loss})
-            if step % 4 == 3 or step == STEPS - 1:
-                run = callback.checkpoint(step)
-                kinds = ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run))
-                manager.save(step, args=kinds)
-            time.sleep(PAUSE)
-np.save(FOLDER / "w.npy", state["params"]["w"])
+        print("started", flush=True)
+        with callback:
+            todo = range(callback.first_step, steps)
+            for step, x in zip(todo, islice(batches(), callback.first_step, None), strict=False):
+                state, loss = update(state, jnp.int32(step), x)
+                callback(step, state["params"], {"loss": loss})
+                if step % 4 == 3 or step == steps - 1:
+                    run = callback.checkpoint(step)
+                    kinds = ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run))
+                    manager.save(step, args=kinds)
+                time.sleep(pause)
+    np.save(folder / "w.npy", state["params"]["w"])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

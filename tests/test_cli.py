@@ -309,9 +309,9 @@ def test_check_of_a_rockpool_network(workplace, capsys, monkeypatch, dynapse_net
 
 def test_check_of_the_example(monkeypatch, capsys):
     monkeypatch.chdir(Path(__file__).parents[1])
-    options = ["--model", "examples.dynapse_frozen_noise:network", "train.neurons_per_class=1", "train.classes=3"]
+    options = ["--model", "examples/dynapse_frozen_noise.py:network", "train.neurons_per_class=1", "train.classes=3"]
     assert main(["check", "configs/dynapse.yaml", *options]) == 0
-    assert "26 of 28 leaves of examples.dynapse_frozen_noise:network deviate" in capsys.readouterr().out
+    assert "26 of 28 leaves of examples/dynapse_frozen_noise.py:network deviate" in capsys.readouterr().out
 
 
 def test_check_refuses_leaves_selected_twice(workplace, capsys):

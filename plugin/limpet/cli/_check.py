@@ -15,7 +15,7 @@ Given a network, or its saved parameters, it also shows which leaves deviate, by
 examples:
   limpet check configs/dynapse.yaml
   limpet check configs/dynapse.yaml dynamic.sigma=0.2 frozen=null
-  limpet check configs/dynapse.yaml --model examples.dynapse_frozen_noise:network
+  limpet check configs/dynapse.yaml --model examples/dynapse_frozen_noise.py:network
   limpet check config.yaml --tree params.npz --json
 """
 

@@ -20,8 +20,8 @@ import numpy as np
 from .._errors import LimpetError
 
 MODEL_HELP = (
-    "MODULE:NAME, imported from the current directory too: a Rockpool module, a tree of arrays, or a function that "
-    "returns one (of no argument, or of the configuration)"
+    "MODULE:NAME or path/script.py:NAME, imported from the current directory or the script's folder too: a Rockpool or "
+    "Flax nnx module, a tree of arrays, or a function that returns one (of no argument, or of the configuration)"
 )
 TREE_HELP = "parameters saved as .npz, whose keys are leaf paths such as dense/kernel"
 
@@ -48,7 +48,7 @@ def load_model(spec: str, config: Any) -> Any:
     """The network or tree that MODULE:NAME stands for.
 
     Args:
-        spec: MODULE:NAME.
+        spec: MODULE:NAME, or path/script.py:NAME.
         config: the configuration, for a function that takes it.
 
     Raises:
@@ -57,7 +57,13 @@ def load_model(spec: str, config: Any) -> Any:
     module_name, colon, name = spec.partition(":")
     if not colon or not module_name or not name:
         raise LimpetError(f"{spec}: expected MODULE:NAME, such as nets:build")
-    with _current_directory(), _quiet():
+    folder = Path.cwd()
+    if module_name.endswith(".py"):  # as `python path/script.py` does, which may import what lies beside it
+        script = Path(module_name)
+        if not script.is_file():
+            raise LimpetError(f"{spec}: there is no file {module_name}")
+        folder, module_name = script.resolve().parent, script.stem
+    with _importable(folder), _quiet():
         value = _named(spec, module_name, name)
         if inspect.isroutine(value) or isinstance(value, type | functools.partial):
             value = _called(spec, value, config)
@@ -109,9 +115,9 @@ def _require_tree(spec: str, value: Any) -> None:
 
 
 @contextmanager
-def _current_directory() -> Iterator[None]:
-    """Lets modules of the current directory be imported, as `python -m` does."""
-    here = str(Path.cwd())
+def _importable(folder: Path) -> Iterator[None]:
+    """Lets modules of a folder be imported."""
+    here = str(folder)
     sys.path.insert(0, here)
     try:
         yield
