@@ -182,6 +182,19 @@ def test_a_draw_that_the_loss_does_not_see_is_an_error(net, tmp_path):
         callback(0, net, {"loss": 0.0})
 
 
+def test_audit_sensitivity_and_wrapped_losses_take_modules(net):
+    mismatch = on(net, ("*/kernel", True))
+    report = limpet.audit(lambda net, x: cross_entropy(net), net, mismatch, X)
+    assert [leaf.path for leaf in report.leaves] == list(mismatch.paths)
+    assert all(leaf.reaches_loss for leaf in report.leaves)
+    found = limpet.sensitivity(accuracy, net, mismatch, chips=4, batch=(X, Y), gradient_of=cross_entropy)
+    assert found.groups == mismatch.paths
+    noisy = limpet.with_mismatch(lambda net, batch: cross_entropy(net, batch), mismatch)
+    value = nnx.jit(noisy)(net, KEY, (X, Y))
+    assert int(net.dropout.rngs.count[...]) == 1
+    np.testing.assert_allclose(value, cross_entropy(mismatch(KEY, Net(nnx.Rngs(0)))), rtol=1e-5)
+
+
 def test_a_captured_module_is_refused(net):
     mismatch = on(net, ("*/kernel", True))
     with pytest.raises(limpet.LimpetError, match=r"captured by a transformed function.*norm/mean.*as an argument"):

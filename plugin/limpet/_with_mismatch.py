@@ -34,7 +34,8 @@ def with_mismatch(
     Args:
         loss_fn: `loss_fn(params, *args)`, giving an array or a pytree of arrays, such as `(loss, metrics)`. Where
             `draws` divides the batch, it is to be a mean over the leading axis of `args`.
-        mismatch: a recipe; or a `MismatchCallback`, which then names draws by step.
+        mismatch: a recipe; or a `MismatchCallback`, which then names draws by step. With one draw, `params` may be a
+            Flax nnx module; with several, a tree: the state of one module cannot be written by several at a time.
         draws: a number K: the mean over K chips, each of which meets the whole batch (K times the work).
             "per_example": a chip for each example; the mean over examples (`loss_fn` sees batches of one).
             "per_replica": a chip for each device along `axis`, which meets that device's part of the batch: K chips a
