@@ -82,6 +82,15 @@ def test_the_worst_chip_is_found_and_trained(tmp_path):
     assert "1_DynapSim/" in ran.stdout
 
 
+@pytest.fixture
+def interruptible():
+    """Children hear Ctrl-C even where the tests themselves do not: those that a shell runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_loses_nothing_that_was_logged(tmp_path):
     process = subprocess.Popen(
         command(*REDUCED, "train.steps=1000000", f"tensorboard.logdir={tmp_path}", "tensorboard.flush_steps=50"),
