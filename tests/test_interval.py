@@ -51,6 +51,13 @@ def test_the_interval_of_a_quantile_covers_at_least():
     assert coverage(truth, lambda g: g.standard_normal(300), lambda c: c.interval(0.05)) >= 0.93
 
 
+@pytest.mark.parametrize("count", [0, 1, 37, 99, 100])
+def test_an_exact_yield_is_that_of_scipys_binomial_test(count):
+    found = curve([1.0] * count + [0.0] * (100 - count)).yield_at(0.5)[0]
+    expected = stats.binomtest(count, 100).proportion_ci(0.95)
+    np.testing.assert_allclose((found.low, found.high), (expected.low, expected.high), rtol=1e-6)
+
+
 def test_the_yield_of_antithetic_pairs_claims_no_more_than_half_as_many_chips():
     values = [0.9] * 15 + [0.1] * 5
     found = curve(values, antithetic=True).yield_at(0.5)[0]
