@@ -1,6 +1,6 @@
 """Draws for loops without a step counter: an optax transformation that counts steps and holds the key's data."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,21 @@ class MismatchState(NamedTuple):
 
     mismatch_step: jax.Array
     mismatch_key: jax.Array
+
+
+class FastMismatchState(MismatchState):
+    """The state of draws of "fast". The generator is told by the type, which no transformation of a state changes."""
+
+    generator: ClassVar[Generator] = "fast"
+
+
+class ThreefryMismatchState(MismatchState):
+    """The state of draws of "threefry2x32"."""
+
+    generator: ClassVar[Generator] = "threefry2x32"
+
+
+STATES = {kind.generator: kind for kind in (FastMismatchState, ThreefryMismatchState)}
 
 
 def track_mismatch(seed: int = 0, generator: Generator = DEFAULT_GENERATOR) -> optax.GradientTransformationExtraArgs:
@@ -56,21 +71,20 @@ def track_mismatch(seed: int = 0, generator: Generator = DEFAULT_GENERATOR) -> o
     def init(params: Any) -> MismatchState:
         del params
         # Made anew here: an array captured from outside would be gone once a state that holds it was donated.
-        return MismatchState(jnp.zeros((), jnp.int32), jax.random.key_data(stream(seed, "step", generator)))
+        return STATES[generator](jnp.zeros((), jnp.int32), jax.random.key_data(stream(seed, "step", generator)))
 
     def update(updates: Any, state: MismatchState, params: Any = None, **extra: Any) -> tuple[Any, MismatchState]:
         del params, extra
-        return updates, MismatchState(state.mismatch_step + 1, state.mismatch_key)
+        return updates, state._replace(mismatch_step=state.mismatch_step + 1)
 
     return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
 
 
-def mismatch_key(state: Any, generator: Generator = DEFAULT_GENERATOR) -> jax.Array:
+def mismatch_key(state: Any) -> jax.Array:
     """The key of the coming step's draw, from an optimizer state that holds a `track_mismatch`. Shape ().
 
     Args:
         state: of an optax optimizer, of any nesting.
-        generator: the one that was given to `track_mismatch`.
 
     Raises:
         LimpetError: the state holds no `track_mismatch`, or several, or was cast to another dtype.
@@ -86,8 +100,8 @@ def mismatch_key(state: Any, generator: Generator = DEFAULT_GENERATOR) -> jax.Ar
             f"the state of limpet.track_mismatch was cast to {found[0].mismatch_key.dtype}, so its key is lost: "
             f"cast floating-point leaves only"
         )
-    return jax.random.fold_in(typed_key(found[0].mismatch_key, generator), found[0].mismatch_step)
+    return jax.random.fold_in(typed_key(found[0].mismatch_key, found[0].generator), found[0].mismatch_step)
 
 
 def _is_tracker(node: Any) -> bool:
-    return isinstance(node, MismatchState)
+    return isinstance(node, FastMismatchState | ThreefryMismatchState)
