@@ -1,8 +1,9 @@
 """A training step of a dense network with dynamic mismatch on every weight, against the plain step.
 
-python tests/benchmarks/dense_step.py [--allocator=system]
+python tests/benchmarks/dense_step.py [--allocator=system] [--vectors=512]
 """
 
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -10,14 +11,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from side_by_side import interleaved, keep_memory, report
+from side_by_side import interleaved, report, settle_environment
 
 import limpet
+from limpet._leaf_draw import Gradient
 
-NETWORKS = [((1024, 2048, 2048, 2048, 10), 128), ((1024, 2048, 2048, 2048, 10), 32), ((784, 512, 512, 10), 128)]
+# Layer sizes, batch size, and how many steps to measure at once: about as long for each.
+NETWORKS = [
+    ((1024, 2048, 2048, 2048, 10), 128, 5),
+    ((1024, 2048, 2048, 2048, 10), 32, 8),
+    ((784, 512, 512, 10), 128, 80),
+]
 OPTIMIZERS = {"Adam": optax.adam(1e-3), "SGD": optax.sgd(1e-3)}
-STEPS, ROUNDS = 5, 15
+ROUNDS = 21
 GENERATORS = {"limpet.fast": limpet.fast, "threefry": "threefry2x32", "rbg": "rbg"}
+GRADIENTS: tuple[Gradient, ...] = ("straight_through", "through")
+Injection = Callable[[Any, jax.Array], Any]
 
 
 def loss(params: dict[str, jax.Array], x: jax.Array, y: jax.Array) -> jax.Array:
@@ -27,8 +36,29 @@ def loss(params: dict[str, jax.Array], x: jax.Array, y: jax.Array) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(x @ last, y).mean()
 
 
-def training(sizes: tuple[int, ...], batch: int, optimizer: Any, gradient: str | None, generator: Any) -> Any:
-    """A function that runs one step and keeps its state; None for a gradient is the plain step."""
+def nominal(params: Any, number: jax.Array) -> Any:
+    """The plain step: the loss sees the parameters themselves."""
+    return params
+
+
+def copied(params: Any, number: jax.Array) -> Any:
+    """The floor of any method that hands the loss a tree of other values: as many are written, at no computation."""
+    factor = (number >= 0).astype(jnp.float32)  # 1, but the compiler does not know
+    return jax.tree.map(lambda value: value * factor, params)
+
+
+def deviated(gradient: Gradient, generator: Any) -> Injection:
+    """Fresh mismatch on every weight."""
+
+    def inject(params: Any, number: jax.Array) -> Any:
+        mismatch = limpet.Mismatch(dict.fromkeys(params, True), limpet.Gaussian(0.1), gradient)
+        return mismatch(jax.random.fold_in(jax.random.key(0, impl=generator), number), params)
+
+    return inject
+
+
+def training(sizes: tuple[int, ...], batch: int, steps: int, optimizer: Any, inject: Injection) -> Any:
+    """Some steps as a function that keeps their state."""
     keys = jax.random.split(jax.random.key(0), len(sizes) + 1)
     params = {
         f"layer_{index}": jax.random.normal(keys[index], shape) / shape[0] ** 0.5
@@ -36,18 +66,10 @@ def training(sizes: tuple[int, ...], batch: int, optimizer: Any, gradient: str |
     }
     x = jax.random.normal(keys[-2], (batch, sizes[0]))
     y = jax.random.randint(keys[-1], (batch,), 0, sizes[-1])
-    prototype = dict.fromkeys(params, True)
-    mismatch = limpet.Mismatch(prototype, limpet.Gaussian(0.1), gradient or "through")  # pyright: ignore[reportArgumentType]
 
     @partial(jax.jit, donate_argnums=(0, 1))
     def step(params: Any, state: Any, number: jax.Array, x: jax.Array, y: jax.Array) -> Any:
-        def deviated_loss(params: Any) -> jax.Array:
-            if gradient is not None:
-                key = jax.random.fold_in(jax.random.key(0, impl=generator), number)
-                params = mismatch(key, params)
-            return loss(params, x, y)
-
-        value, grads = jax.value_and_grad(deviated_loss)(params)
+        value, grads = jax.value_and_grad(lambda params: loss(inject(params, number), x, y))(params)
         updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state, value
 
@@ -55,7 +77,7 @@ def training(sizes: tuple[int, ...], batch: int, optimizer: Any, gradient: str |
     compiled = step.lower(*state, x, y).compile()
 
     def run() -> None:
-        for _ in range(STEPS):
+        for _ in range(steps):
             state[0], state[1], _ = compiled(*state, x, y)
         state[2] = state[2] + 1
         jax.block_until_ready(state)
@@ -65,19 +87,24 @@ def training(sizes: tuple[int, ...], batch: int, optimizer: Any, gradient: str |
     return run
 
 
+VARIANTS = {"copied": copied} | {
+    f"{name}, {gradient}": deviated(gradient, generator)
+    for name, generator in GENERATORS.items()
+    for gradient in GRADIENTS
+}
+
+
 def main() -> None:
-    keep_memory()
-    for sizes, batch in NETWORKS:
+    settle_environment()
+    for sizes, batch, steps in NETWORKS:
         for name, optimizer in OPTIMIZERS.items():
-            print(f"{'-'.join(map(str, sizes))}, batch {batch}, {name}; {STEPS} steps")
-            for label, generator in GENERATORS.items():
-                for gradient in ("straight_through", "through"):
-                    plain = training(sizes, batch, optimizer, None, None)
-                    deviated = training(sizes, batch, optimizer, gradient, generator)
-                    variant = f"{label}, {gradient}"
-                    report(interleaved({"plain": plain, variant: deviated}, ROUNDS), "plain")
-                    extra = (deviated.temporary - plain.temporary) / plain.parameters
-                    print(f"{'':45}temporary memory: {extra:+.2f} times the parameters")
+            print(f"{'-'.join(map(str, sizes))}, batch {batch}, {name}; {steps} steps")
+            for variant, inject in VARIANTS.items():
+                plain = training(sizes, batch, steps, optimizer, nominal)
+                other = training(sizes, batch, steps, optimizer, inject)
+                report(interleaved({"plain": plain, variant: other}, ROUNDS), "plain")
+                extra = (other.temporary - plain.temporary) / plain.parameters
+                print(f"{'':45}temporary memory: {extra:+.2f} times the parameters")
 
 
 if __name__ == "__main__":

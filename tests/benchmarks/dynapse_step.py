@@ -1,6 +1,6 @@
 """A training step of a recurrent DynapSim network with dynamic mismatch on its weights, against the plain step.
 
-python tests/benchmarks/dynapse_step.py
+python tests/benchmarks/dynapse_step.py [--allocator=system] [--vectors=512]
 """
 
 import logging
@@ -16,7 +16,7 @@ import numpy as np  # noqa: E402
 from rockpool.devices.dynapse import DynapSim  # noqa: E402
 from rockpool.nn.combinators import Sequential  # noqa: E402
 from rockpool.nn.modules import LinearJax  # noqa: E402
-from side_by_side import interleaved, keep_memory, report  # noqa: E402
+from side_by_side import interleaved, report, settle_environment  # noqa: E402
 
 import limpet  # noqa: E402
 
@@ -24,7 +24,7 @@ INPUTS, TIMESTEPS, BATCH, ROUNDS = 16, 200, 8, 21
 
 
 def main() -> None:
-    keep_memory()
+    settle_environment()
     for neurons in (64, 256):
         np.random.seed(0)
         net = Sequential(LinearJax((INPUTS, neurons), has_bias=False), DynapSim((neurons, neurons), has_rec=True))

@@ -1,6 +1,6 @@
 """Injecting mismatch into ten million values, against copying them.
 
-python tests/benchmarks/injection_bandwidth.py
+python tests/benchmarks/injection_bandwidth.py [--allocator=system] [--vectors=512]
 """
 
 import logging
@@ -14,7 +14,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from rockpool.nn.modules import LinearJax  # noqa: E402
 from rockpool.transform.mismatch import mismatch_generator  # noqa: E402
-from side_by_side import interleaved, keep_memory, report  # noqa: E402
+from side_by_side import interleaved, report, settle_environment  # noqa: E402
 
 import limpet  # noqa: E402
 
@@ -22,7 +22,7 @@ SHAPE, ROUNDS = (5000, 2000), 25
 
 
 def main() -> None:
-    keep_memory()
+    settle_environment()
     tree = {"w": jax.random.normal(jax.random.key(0), SHAPE)}
     mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(0.1))
     runs: dict[str, Any] = {}

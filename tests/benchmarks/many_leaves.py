@@ -1,6 +1,6 @@
 """Two hundred leaves of 64x64: what mismatch adds to the step's compilation and to its run time.
 
-python tests/benchmarks/many_leaves.py
+python tests/benchmarks/many_leaves.py [--allocator=system] [--vectors=512]
 """
 
 import statistics
@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from side_by_side import interleaved, keep_memory, report
+from side_by_side import interleaved, report, settle_environment
 
 import limpet
 
@@ -43,7 +43,7 @@ def training(gradient: str | None, generator: Any) -> tuple[Callable[[], Any], f
 
 
 def main() -> None:
-    keep_memory()
+    settle_environment()
     variants = {"plain": (None, limpet.fast)} | {
         f"{name}, {gradient}": (gradient, generator)
         for name, generator in (("limpet.fast", limpet.fast), ("threefry", "threefry2x32"))
