@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from scipy import stats
 
 import limpet
+from limpet import _fast_bits
 from limpet._normal import standard_normal
 from limpet._random import chip_key, leaf_key, path_hash, step_key
 
@@ -111,6 +112,12 @@ def test_values_are_the_same_mapped_and_in_any_shape():
         assert np.array_equal(standard_normal(key, (24,), jnp.float32).reshape(4, 6), found)
 
 
+def test_word_number_i_is_a_hash_of_the_key_and_i():
+    data = jax.random.key_data(KEY)
+    expected = _fast_bits._word(jnp.arange(42, dtype=jnp.uint32), data[0], data[1])
+    assert np.array_equal(jax.random.bits(KEY, (2, 3, 7)).ravel(), expected)
+
+
 def test_shards_draw_their_own_part_without_communication():
     mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
     kernel = jax.random.normal(jax.random.key(1), (64, 32))
@@ -149,6 +156,20 @@ def test_no_noise_is_kept_in_memory(gradient):
     plain = temporary(lambda key, tree, x: loss(tree, x))
     deviated = temporary(lambda key, tree, x: loss(mismatch(key, tree), x))
     assert deviated - plain <= 1.1 * 4 * 4 * 256**2
+
+
+def test_a_compiled_loop_of_steps_carries_nothing_of_the_leaf_s_size():
+    mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(0.1))
+
+    def step(number, tree):
+        return mismatch(step_key(0, number), tree)
+
+    tree = {"w": jnp.ones((256, 128))}
+    loop = jax.jit(lambda tree: jax.lax.fori_loop(0, 10, step, tree), donate_argnums=0).lower(tree).compile()
+    carried = [line for line in loop.as_text().splitlines() if " while(" in line]
+    assert len(carried) == 1
+    assert "u32[256,128]" not in carried[0]
+    assert loop.memory_analysis().temp_size_in_bytes < tree["w"].nbytes / 4
 
 
 @pytest.mark.parametrize("generator", ["fast", "threefry2x32"])

@@ -12,6 +12,7 @@ from jax.extend.random import define_prng_impl
 from jax.typing import ArrayLike
 
 GOLDEN = 0x9E3779B9  # 2^32 / golden ratio. Counters as they are leave the first round of neighbours nothing to mix.
+GOLDEN_INVERSE = pow(GOLDEN, -1, 2**32)
 # The shifts and factors of least bias among hashes of two multiplications: C. Wellons, "Prospecting for Hash Functions"
 # (2018), there called lowbias32.
 SHIFTS, FACTORS = (16, 15, 16), (0x7FEB352D, 0x846CA68B)
@@ -24,7 +25,10 @@ def _word(counter: jax.Array, k0: jax.Array, k1: jax.Array) -> jax.Array:
     Half of the key enters before the first round and half before the second: were both added to the counter, every
     stream would be another one, shifted.
     """
-    word = counter * jnp.uint32(GOLDEN) + k0
+    return _mixed(counter * jnp.uint32(GOLDEN) + k0, k1)
+
+
+def _mixed(word: jax.Array, k1: jax.Array) -> jax.Array:
     word = (word ^ (word >> SHIFTS[0])) * jnp.uint32(FACTORS[0])
     word = word ^ k1
     word = (word ^ (word >> SHIFTS[1])) * jnp.uint32(FACTORS[1])
@@ -45,7 +49,7 @@ def _seed(seed: jax.Array) -> jax.Array:
 
 
 def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    return _derived(key, _counters(shape), SPLITTING)
+    return _derived(key, _counters(jnp.uint32(0), shape), SPLITTING)
 
 
 def _fold_in(key: jax.Array, number: ArrayLike) -> jax.Array:
@@ -59,16 +63,21 @@ def _random_bits(key: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Arra
     if width == 64:
         high, low = (_random_bits(half, 32, shape).astype(jnp.uint64) for half in _split(key, (2,)))
         return high << 32 | low
-    word = _word(_counters(shape), key[0], key[1])
+    # The words are those of `_word`, but the key enters before the counters are an array of that shape: such an array
+    # would not change from step to step, and a compiled loop of steps would keep it in memory.
+    word = _mixed(_counters(key[0] * jnp.uint32(GOLDEN_INVERSE), shape) * jnp.uint32(GOLDEN), key[1])
     return word if width == 32 else (word >> (32 - width)).astype(f"uint{width}")
 
 
-def _counters(shape: tuple[int, ...]) -> jax.Array:
-    """The place of each element in row-major order; an iota for each axis, so that a shard can compute its own."""
-    counters, stride = jnp.zeros(shape, jnp.uint32), 1
-    for axis in reversed(range(len(shape))):
-        counters = counters + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)
-        stride *= shape[axis]
+def _counters(first: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """`first` plus the place of each element in row-major order, modulo 2^32.
+
+    An outer sum of an iota for each axis: a shard can compute its own part.
+    """
+    counters = first
+    for axis, size in enumerate(shape):
+        stride = math.prod(shape[axis + 1 :]) % 2**32
+        counters = counters[..., None] + jax.lax.iota(jnp.uint32, size) * jnp.uint32(stride)
     return counters
 
 

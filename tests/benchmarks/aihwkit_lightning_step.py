@@ -12,7 +12,7 @@ import sys
 import time
 from itertools import pairwise
 
-kept = {"MALLOC_MMAP_THRESHOLD_": str(2**34), "MALLOC_TRIM_THRESHOLD_": str(2**36)}
+kept = {"MALLOC_MMAP_THRESHOLD_": str(2**34), "MALLOC_TRIM_THRESHOLD_": str(2**36), "MALLOC_ARENA_MAX": "1"}
 if "--allocator=system" not in sys.argv and any(os.environ.get(name) != value for name, value in kept.items()):
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **kept})
 

@@ -4,8 +4,7 @@ python tests/benchmarks/dense_step.py [--allocator=system] [--vectors=512]
 """
 
 from collections.abc import Callable
-from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import jax
@@ -57,8 +56,9 @@ def deviated(gradient: Gradient, generator: Any) -> Injection:
     return inject
 
 
-def training(sizes: tuple[int, ...], batch: int, steps: int, optimizer: Any, inject: Injection) -> Any:
-    """Some steps as a function that keeps their state."""
+def training(network: tuple[tuple[int, ...], int, int], optimizer: Any, inject: Injection, in_one: bool) -> Any:
+    """Some steps as a function that keeps their state: dispatched from Python, or all in one compiled loop."""
+    sizes, batch, steps = network
     keys = jax.random.split(jax.random.key(0), len(sizes) + 1)
     params = {
         f"layer_{index}": jax.random.normal(keys[index], shape) / shape[0] ** 0.5
@@ -67,19 +67,21 @@ def training(sizes: tuple[int, ...], batch: int, steps: int, optimizer: Any, inj
     x = jax.random.normal(keys[-2], (batch, sizes[0]))
     y = jax.random.randint(keys[-1], (batch,), 0, sizes[-1])
 
-    @partial(jax.jit, donate_argnums=(0, 1))
-    def step(params: Any, state: Any, number: jax.Array, x: jax.Array, y: jax.Array) -> Any:
-        value, grads = jax.value_and_grad(lambda params: loss(inject(params, number), x, y))(params)
-        updates, state = optimizer.update(grads, state, params)
-        return optax.apply_updates(params, updates), state, value
+    def step(state: Any, x: jax.Array, y: jax.Array) -> Any:
+        params, moments, number = state
+        grads = jax.grad(lambda params: loss(inject(params, number), x, y))(params)
+        updates, moments = optimizer.update(grads, moments, params)
+        return optax.apply_updates(params, updates), moments, number + 1
 
-    state = [params, optimizer.init(params), jnp.int32(0)]
-    compiled = step.lower(*state, x, y).compile()
+    def loop(state: Any, x: jax.Array, y: jax.Array) -> Any:
+        return jax.lax.fori_loop(0, steps, lambda _, state: step(state, x, y), state)
+
+    state = [(params, optimizer.init(params), jnp.int32(0))]
+    compiled = jax.jit(loop if in_one else step, donate_argnums=0).lower(state[0], x, y).compile()
 
     def run() -> None:
-        for _ in range(steps):
-            state[0], state[1], _ = compiled(*state, x, y)
-        state[2] = state[2] + 1
+        for _ in range(1 if in_one else steps):
+            state[0] = compiled(state[0], x, y)
         jax.block_until_ready(state)
 
     run.temporary = compiled.memory_analysis().temp_size_in_bytes  # pyright: ignore[reportFunctionMemberAccess]
@@ -92,16 +94,19 @@ VARIANTS = {"copied": copied} | {
     for name, generator in GENERATORS.items()
     for gradient in GRADIENTS
 }
+OWN = ("copied", "limpet.fast, straight_through", "limpet.fast, through")
+LOOPS = {"dispatched from Python one by one": False, "in one compiled loop": True}
 
 
 def main() -> None:
     settle_environment()
-    for sizes, batch, steps in NETWORKS:
-        for name, optimizer in OPTIMIZERS.items():
-            print(f"{'-'.join(map(str, sizes))}, batch {batch}, {name}; {steps} steps")
-            for variant, inject in VARIANTS.items():
-                plain = training(sizes, batch, steps, optimizer, nominal)
-                other = training(sizes, batch, steps, optimizer, inject)
+    for network, (name, optimizer), (loop, in_one) in product(NETWORKS, OPTIMIZERS.items(), LOOPS.items()):
+        sizes, batch, steps = network
+        print(f"{'-'.join(map(str, sizes))}, batch {batch}, {name}; {steps} steps {loop}")
+        for variant, inject in VARIANTS.items():
+            if not in_one or variant in OWN:
+                plain = training(network, optimizer, nominal, in_one)
+                other = training(network, optimizer, inject, in_one)
                 report(interleaved({"plain": plain, variant: other}, ROUNDS), "plain")
                 extra = (other.temporary - plain.temporary) / plain.parameters
                 print(f"{'':45}temporary memory: {extra:+.2f} times the parameters")

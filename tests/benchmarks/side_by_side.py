@@ -9,18 +9,20 @@ from typing import Any
 
 import jax
 
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(2**34), "MALLOC_TRIM_THRESHOLD_": str(2**36), "MALLOC_ARENA_MAX": "1"}
+
 
 def settle_environment() -> None:
     """Start again with what a process reads only once, at its start.
 
-    - An allocator (glibc's) that keeps what was freed. As it is, blocks above 32 MB go back to the system when they are
-      freed, and each step then waits for thousands of page faults, more or fewer by what ran before it: that measures
-      the allocator. Give `--allocator=system` to see it.
+    - An allocator (glibc's) that keeps what was freed. As it is, large blocks go back to the system when they are freed
+      (those above 32 MB, and with a heap for each thread, smaller ones as well), and each step then waits for thousands
+      of page faults, more or fewer by what ran before it: that measures the allocator. `--allocator=system` shows it.
     - `--vectors=512`: XLA compiles for vectors of 512 bits. As it is, it uses 256 on every CPU.
     """
     wanted = {}
     if "--allocator=system" not in sys.argv:
-        wanted |= {"MALLOC_MMAP_THRESHOLD_": str(2**34), "MALLOC_TRIM_THRESHOLD_": str(2**36)}
+        wanted |= KEEPING
     if "--vectors=512" in sys.argv:
         wanted |= {"XLA_FLAGS": "--xla_cpu_prefer_vector_width=512"}
     if any(os.environ.get(name) != value for name, value in wanted.items()):
