@@ -92,6 +92,12 @@ def wait(browser, script: str):
     return WebDriverWait(browser, PATIENCE, 0.1).until(lambda _: browser.execute_script(f"return {script}"))
 
 
+def texts(browser, selector: str) -> list[str]:
+    """The texts of all elements that a selector finds, read at one moment: charts are made anew as numbers come in."""
+    script = "return [...document.querySelectorAll(arguments[0])].map(({textContent}) => textContent);"
+    return browser.execute_script(script, selector)
+
+
 def console_errors(browser) -> list[str]:
     """What the console has said since it was last asked, errors only."""
     return [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import limpet
-from browser import chromium, console_errors, wait
+from browser import chromium, console_errors, texts, until, wait
 from limpet.tensorboard import CurveWriter, write_report
 from limpet.tensorboard._page_files import one_script, page_files
 from limpet.tensorboard._statement import statement, telling_sigma
@@ -87,16 +87,15 @@ def test_the_charts_are_those_of_the_tab(page):
     assert set(shown) == {"standard", "mismatch", "groups"}
     np.testing.assert_allclose(shown["mismatch"], curve((100, 99, 94)).mean(), rtol=1e-12)
     assert page.execute_script("return document.getElementById('sigma').value") == "0.15"
-    rows = page.find_element("css selector", "table").text
-    assert "94% (87\N{EN DASH}98%)" in rows
+    until(lambda: "94% (87\N{EN DASH}98%)" in texts(page, "table")[0])
+    rows = texts(page, "table")[0]
     assert "41% (31\N{EN DASH}51%)" in rows
     assert "200" in rows
     assert page.find_elements("id", "play") == []
     page.find_element("id", "per-chip").click()
     wait(page, "document.querySelector('.plot').data.some(({meta}) => meta?.kind === 'chips')")
     page.find_element("id", "per-chip").click()
-    sensitivity = page.find_element("id", "sensitivity-run").find_element("xpath", "./ancestor::section")
-    assert "Measured on 5 virtual chips." in sensitivity.text
+    until(lambda: "Measured on 5 virtual chips." in texts(page, "section:has(#sensitivity-run)")[0])
     assert console_errors(page) == []
 
 
@@ -107,7 +106,7 @@ def test_names_that_hold_html_are_text(page):
         HOSTILE,
     )
     wait(page, "document.querySelectorAll('.run-name').length === 1")
-    assert page.find_element("css selector", ".run-name").text == HOSTILE.replace("/", "_")
+    assert texts(page, ".run-name")[0] == HOSTILE.replace("/", "_")
     assert page.title == "Robustness report"
     assert page.find_elements("css selector", "img") == []
     assert console_errors(page) == []

@@ -14,57 +14,51 @@ const COLUMNS = [
   { key: "failed", title: "failed chips", tip: "Chips whose metric is NaN or infinite." },
 ];
 
+// Cells and rows are made once and then written to: what the pointer or the keyboard holds stays under it as numbers come in.
 export class RunsTable {
   constructor(onToggle) {
     this.onToggle = onToggle;
     this.sort = { key: "run", rising: true };
-    this.head = element("tr");
+    this.heads = COLUMNS.map((column) => this.makeHead(column));
+    this.rows = new Map();
     this.body = element("tbody");
-    this.element = element("table", {}, element("thead", {}, this.head), this.body);
+    this.element = element("table", {}, element("thead", {}, element("tr", {}, ...this.heads)), this.body);
   }
 
   draw(allRuns, selected, rows) {
     this.last = [allRuns, selected, rows];
-    this.head.replaceChildren(...COLUMNS.map((column) => this.headCell(column)));
+    this.heads.forEach((head, place) => this.writeHead(head, COLUMNS[place]));
     const ordered = [...allRuns].sort((one, other) => this.order(one, other, allRuns, rows));
-    const focused = this.body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.run : null;
-    this.body.replaceChildren(...ordered.map((run) => this.row(run, allRuns, selected, rows[run])));
-    // Whoever goes through the runs by keyboard stays where they are.
-    if (focused !== null) [...this.body.rows].find((row) => row.dataset.run === focused)?.querySelector("input").focus();
+    const lines = ordered.map((run) => this.rows.get(run) ?? this.makeRow(run));
+    ordered.forEach((run, place) => writeRow(lines[place], colourOf(run, allRuns), selected.has(run), rows[run]));
+    if (lines.length === this.body.rows.length && lines.every((line, place) => line === this.body.rows[place])) return;
+    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
+    this.body.replaceChildren(...lines);
+    focused?.focus();
   }
 
-  headCell({ key, title, tip }) {
-    const here = this.sort.key === key;
-    const mark = here ? (this.sort.rising ? " ▲" : " ▼") : "";
+  makeHead({ key, title, tip }) {
     const sortBy = () => {
-      this.sort = { key, rising: here ? !this.sort.rising : key === "run" };
+      this.sort = { key, rising: this.sort.key === key ? !this.sort.rising : key === "run" };
       this.draw(...this.last);
     };
-    const button = element("button", { type: "button", title: `${tip} Click to sort.`, onclick: sortBy }, title + mark);
-    const direction = here ? (this.sort.rising ? "ascending" : "descending") : "none";
-    return element("th", { "aria-sort": direction, scope: "col" }, button);
+    const button = element("button", { type: "button", title: `${tip} Click to sort.`, onclick: sortBy }, title);
+    return element("th", { scope: "col" }, button);
   }
 
-  row(run, allRuns, selected, found) {
-    const box = element("input", { type: "checkbox", checked: selected.has(run), onchange: () => this.onToggle(run, box.checked) });
+  writeHead(head, { key, title }) {
+    const here = this.sort.key === key;
+    head.setAttribute("aria-sort", here ? (this.sort.rising ? "ascending" : "descending") : "none");
+    head.firstChild.textContent = title + (here ? (this.sort.rising ? " ▲" : " ▼") : "");
+  }
+
+  makeRow(run) {
+    const box = element("input", { type: "checkbox", onchange: () => this.onToggle(run, box.checked) });
     const swatch = element("span", { className: "swatch" });
-    swatch.style.background = colourOf(run, allRuns);
     const name = element("label", { title: run }, box, swatch, element("span", { className: "run-name" }, runName(run)));
-    const failed = found?.failed > 0;
-    const cells = [
-      found ? step(found.step) : "…",
-      cell(found?.nominal),
-      cell(found?.mean),
-      failed && found.p5 === null ? "failed" : cell(found?.p5),
-      failed ? "failed" : cell(found?.worst),
-      yieldText(found?.yield),
-      found?.failed === undefined ? "–" : `${found.failed} of ${found.chips}`,
-    ];
-    const line = element("tr", { dataset: { run } }, element("td", {}, name));
-    cells.forEach((text, place) => {
-      line.append(element("td", { className: failed && place === 6 ? "bad" : "", dataset: { column: COLUMNS[place + 1].key } }, text));
-    });
-    line.classList.toggle("off", !selected.has(run));
+    const cells = COLUMNS.slice(1).map(({ key }) => element("td", { dataset: { column: key } }));
+    const line = element("tr", { dataset: { run } }, element("td", {}, name), ...cells);
+    this.rows.set(run, line);
     return line;
   }
 
@@ -76,5 +70,25 @@ export class RunsTable {
       return (this.sort.key === "yield" ? found?.fraction : found) ?? -Infinity;
     };
     return direction * (value(one) - value(other)) || allRuns.indexOf(one) - allRuns.indexOf(other);
+  }
+}
+
+function writeRow(line, colour, shown, found) {
+  const failed = found?.failed > 0;
+  const texts = {
+    step: found ? step(found.step) : "…",
+    nominal: cell(found?.nominal),
+    mean: cell(found?.mean),
+    p5: failed && found.p5 === null ? "failed" : cell(found?.p5),
+    worst: failed ? "failed" : cell(found?.worst),
+    yield: yieldText(found?.yield),
+    failed: found?.failed === undefined ? "–" : `${found.failed} of ${found.chips}`,
+  };
+  line.querySelector("input").checked = shown;
+  line.querySelector(".swatch").style.background = colour;
+  line.classList.toggle("off", !shown);
+  for (const td of [...line.cells].slice(1)) {
+    td.textContent = texts[td.dataset.column];
+    td.classList.toggle("bad", failed && td.dataset.column === "failed");
   }
 }
