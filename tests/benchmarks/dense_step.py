@@ -5,7 +5,7 @@ python tests/benchmarks/dense_step.py [--allocator=system] [--vectors=512]
 
 from collections.abc import Callable
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,12 @@ ROUNDS = 21
 GENERATORS = {"limpet.fast": limpet.fast, "threefry": "threefry2x32", "rbg": "rbg"}
 GRADIENTS: tuple[Gradient, ...] = ("straight_through", "through")
 Injection = Callable[[Any, jax.Array], Any]
+Way = Literal["dispatched", "awaited", "compiled"]
+WAYS: dict[Way, str] = {
+    "dispatched": "dispatched from Python without waiting",
+    "awaited": "dispatched from Python, each awaited",
+    "compiled": "in one compiled loop",
+}
 
 
 def loss(params: dict[str, jax.Array], x: jax.Array, y: jax.Array) -> jax.Array:
@@ -56,8 +62,8 @@ def deviated(gradient: Gradient, generator: Any) -> Injection:
     return inject
 
 
-def training(network: tuple[tuple[int, ...], int, int], optimizer: Any, inject: Injection, in_one: bool) -> Any:
-    """Some steps as a function that keeps their state: dispatched from Python, or all in one compiled loop."""
+def training(network: tuple[tuple[int, ...], int, int], optimizer: Any, inject: Injection, way: Way) -> Any:
+    """Some steps as a function that keeps their state."""
     sizes, batch, steps = network
     keys = jax.random.split(jax.random.key(0), len(sizes) + 1)
     params = {
@@ -77,11 +83,13 @@ def training(network: tuple[tuple[int, ...], int, int], optimizer: Any, inject: 
         return jax.lax.fori_loop(0, steps, lambda _, state: step(state, x, y), state)
 
     state = [(params, optimizer.init(params), jnp.int32(0))]
-    compiled = jax.jit(loop if in_one else step, donate_argnums=0).lower(state[0], x, y).compile()
+    compiled = jax.jit(loop if way == "compiled" else step, donate_argnums=0).lower(state[0], x, y).compile()
 
     def run() -> None:
-        for _ in range(1 if in_one else steps):
+        for _ in range(1 if way == "compiled" else steps):
             state[0] = compiled(state[0], x, y)
+            if way == "awaited":
+                jax.block_until_ready(state)
         jax.block_until_ready(state)
 
     run.temporary = compiled.memory_analysis().temp_size_in_bytes  # pyright: ignore[reportFunctionMemberAccess]
@@ -95,18 +103,17 @@ VARIANTS = {"copied": copied} | {
     for gradient in GRADIENTS
 }
 OWN = ("copied", "limpet.fast, straight_through", "limpet.fast, through")
-LOOPS = {"dispatched from Python one by one": False, "in one compiled loop": True}
 
 
 def main() -> None:
     settle_environment()
-    for network, (name, optimizer), (loop, in_one) in product(NETWORKS, OPTIMIZERS.items(), LOOPS.items()):
+    for network, (name, optimizer), (way, said) in product(NETWORKS, OPTIMIZERS.items(), WAYS.items()):
         sizes, batch, steps = network
-        print(f"{'-'.join(map(str, sizes))}, batch {batch}, {name}; {steps} steps {loop}")
+        print(f"{'-'.join(map(str, sizes))}, batch {batch}, {name}; {steps} steps {said}")
         for variant, inject in VARIANTS.items():
-            if not in_one or variant in OWN:
-                plain = training(network, optimizer, nominal, in_one)
-                other = training(network, optimizer, inject, in_one)
+            if way == "dispatched" or variant in OWN:
+                plain = training(network, optimizer, nominal, way)
+                other = training(network, optimizer, inject, way)
                 report(interleaved({"plain": plain, variant: other}, ROUNDS), "plain")
                 extra = (other.temporary - plain.temporary) / plain.parameters
                 print(f"{'':45}temporary memory: {extra:+.2f} times the parameters")
