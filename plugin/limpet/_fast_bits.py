@@ -5,6 +5,7 @@ is used, and every shard of a sharded array computes its own part. Its quality i
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,9 @@ GOLDEN_INVERSE = pow(GOLDEN, -1, 2**32)
 # (2018), there called lowbias32.
 SHIFTS, FACTORS = (16, 15, 16), (0x7FEB352D, 0x846CA68B)
 SEEDING, SPLITTING, FOLDING = 0xC2B2AE35, 0x85EBCA6B, 0x27D4EB2F  # so that the three never derive the same key
+
+# Keys are often made and split outside `jit`, where each operation would be dispatched alone; inside, nothing changes.
+inlined = partial(jax.jit, inline=True)
 
 
 def _word(counter: jax.Array, k0: jax.Array, k1: jax.Array) -> jax.Array:
@@ -41,6 +45,7 @@ def _derived(key: jax.Array, number: jax.Array, purpose: int) -> jax.Array:
     return jnp.stack([_word(number, key[0], key[1]), _word(~number, key[1], key[0])], axis=-1)
 
 
+@inlined
 def _seed(seed: jax.Array) -> jax.Array:
     low, high = seed.astype(jnp.uint32), jnp.uint32(0)
     if seed.dtype.itemsize == 8:
@@ -48,14 +53,17 @@ def _seed(seed: jax.Array) -> jax.Array:
     return _derived(_derived(jnp.zeros(2, jnp.uint32), low, SEEDING), high, SEEDING)
 
 
+@partial(inlined, static_argnums=1)
 def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return _derived(key, _counters(jnp.uint32(0), shape), SPLITTING)
 
 
+@inlined
 def _fold_in(key: jax.Array, number: ArrayLike) -> jax.Array:
     return _derived(key, jnp.asarray(number).astype(jnp.uint32), FOLDING)
 
 
+@partial(inlined, static_argnums=(1, 2))
 def _random_bits(key: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Array:
     if math.prod(shape) > 2**32:  # more than a counter holds: a key for each row
         rows = _split(key, shape[:1])

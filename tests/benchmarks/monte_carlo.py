@@ -26,7 +26,7 @@ import limpet  # noqa: E402
 from limpet._monte_carlo import MonteCarlo, ahead  # noqa: E402
 from limpet._robustness import chip_metrics  # noqa: E402
 
-ROUNDS = 5
+ROUNDS, REPEATS = 15, 5  # an evaluation of the smallest network takes 10 ms: several in a row are measured
 
 
 def seconds(run: Callable[[], Any]) -> float:
@@ -69,14 +69,16 @@ def dynapse(neurons: int = 4, timesteps: int = 500, chips: int = 1000) -> None:
     float(single(np.uint32(0), tree, x))
     rockpool_chip(0)
     float(evaluate(tree, x))
-    ours, loop, outside, theirs = [], [], [], []
+    rested, ours, loop, outside, theirs = [], [], [], [], []
     for _ in range(ROUNDS):
-        ours.append(seconds(whole))
+        rested.append(seconds(whole))
+        ours.append(seconds(lambda: [whole() for _ in range(REPEATS)]))
         loop.append(seconds(lambda: [float(single(np.uint32(chip), tree, x)) for chip in range(64)]))
         outside.append(seconds(lambda: [float(evaluate(limpet.freeze(tree, mismatch, chip=c), x)) for c in range(64)]))
         theirs.append(seconds(lambda: rockpool_chip(1)))
     print(f"DynapSim, 60 inputs, {neurons} neurons, T = {timesteps}, one sample; milliseconds a chip")
-    engine_time = report("limpet's engine", ours, chips)
+    engine_time = report("limpet's engine", ours, REPEATS * chips)
+    report("the same, one evaluation after a pause", rested, chips)
     loop_time = report("loop: draw and evaluation in one jitted function", loop, 64)
     outside_time = report("loop: chip drawn, then a jitted evaluation", outside, 64)
     rockpool_time = report("Rockpool's un-jitted usage", theirs, 1)
