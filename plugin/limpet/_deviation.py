@@ -13,7 +13,7 @@ import jax
 from jax.core import Tracer
 
 from ._errors import StrengthError
-from ._normal import standard_normal
+from ._normal import times_normal
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,7 +90,7 @@ class Gaussian(Deviation):
     """
 
     def deviate(self, key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Array:
-        return value + (sigma * standard_normal(key, value.shape, value.dtype)) * value
+        return value + times_normal(key, value, sigma)
 
 
 def checked_strength(value: Any, name: str) -> float:

@@ -1,7 +1,9 @@
 """The default generator: a counter-based integer hash, registered as an ordinary JAX key type.
 
-Word number i under the key (k0, k1) is a hash of these three and of nothing else: a compiled step computes it where it
-is used, and every shard of a sharded array computes its own part. Its quality is statistical, not cryptographic.
+A word follows from the key (k0, k1) and its place in the array, and from nothing else: a compiled step computes it
+where it is used, and every shard of a sharded array computes its own part. In a vector, the word of place i is a hash
+of i. In a matrix, each row and each column has two such words of its own, and the word where they cross takes five
+operations more. The quality is statistical, not cryptographic.
 """
 
 import math
@@ -9,6 +11,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.random import define_prng_impl
 from jax.typing import ArrayLike
 
@@ -17,7 +20,9 @@ GOLDEN_INVERSE = pow(GOLDEN, -1, 2**32)
 # The shifts and factors of least bias among hashes of two multiplications: C. Wellons, "Prospecting for Hash Functions"
 # (2018), there called lowbias32.
 SHIFTS, FACTORS = (16, 15, 16), (0x7FEB352D, 0x846CA68B)
-SEEDING, SPLITTING, FOLDING = 0xC2B2AE35, 0x85EBCA6B, 0x27D4EB2F  # so that the three never derive the same key
+# So that no two of these ever hash the same number under one key; the counters of a vector start at 0.
+SEEDING, SPLITTING, FOLDING, ROWS, COLUMNS = 0xC2B2AE35, 0x85EBCA6B, 0x27D4EB2F, 0x51ED270B, 0xA3B195ED
+FEWEST = 128  # rows, and columns, from which on it pays to hash them instead of every place
 
 # Keys are often made and split outside `jit`, where each operation would be dispatched alone; inside, nothing changes.
 inlined = partial(jax.jit, inline=True)
@@ -71,10 +76,52 @@ def _random_bits(key: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Arra
     if width == 64:
         high, low = (_random_bits(half, 32, shape).astype(jnp.uint64) for half in _split(key, (2,)))
         return high << 32 | low
-    # The words are those of `_word`, but the key enters before the counters are an array of that shape: such an array
-    # would not change from step to step, and a compiled loop of steps would keep it in memory.
-    word = _mixed(_counters(key[0] * jnp.uint32(GOLDEN_INVERSE), shape) * jnp.uint32(GOLDEN), key[1])
+    split = _between_rows_and_columns(shape)
+    word = _vector(key, shape) if split is None else _matrix(key, shape[:split], shape[split:])
     return word if width == 32 else (word >> (32 - width)).astype(f"uint{width}")
+
+
+def _between_rows_and_columns(shape: tuple[int, ...]) -> int | None:
+    """The axis at which the columns begin: as many rows as columns, if possible; None where either would be few."""
+
+    def fewer(axis: int) -> int:
+        return min(math.prod(shape[:axis]), math.prod(shape[axis:]))
+
+    best = max(range(len(shape)), key=fewer, default=0)
+    return best if fewer(best) >= FEWEST else None
+
+
+def _vector(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The words of `_word` for the counters 0, 1, ...
+
+    The key enters before the counters are an array of that shape: such an array would not change from step to step,
+    and a compiled loop of steps would keep it in memory.
+    """
+    return _mixed(_counters(key[0] * jnp.uint32(GOLDEN_INVERSE), shape) * jnp.uint32(GOLDEN), key[1])
+
+
+def _matrix(key: jax.Array, rows: tuple[int, ...], columns: tuple[int, ...]) -> jax.Array:
+    """The words of a matrix, of shape `rows + columns`, from two words for each row and two for each column.
+
+    Along a row, and along a column, words are as random as those: what happens is one to one in the word `place` of a
+    column, and in the word `added` of a row. The product with the row's odd word and the last shift are what keeps any
+    two rows, and any two columns, from being alike.
+    """
+    added, factor = _words_of(key, rows, ROWS)
+    place, mask = _words_of(key, columns, COLUMNS)
+    of_rows = (..., *[None] * len(columns))
+    word = ((added[of_rows] + place) ^ mask) * (factor | 1)[of_rows]
+    return word ^ (word >> 13)
+
+
+def _words_of(key: jax.Array, shape: tuple[int, ...], purpose: int) -> jax.Array:
+    """Two words for each row or column. Shape (2, *shape).
+
+    Each is the exclusive or of two hashes. One would be random enough; but XLA keeps the result of a reduction, where
+    it would compute a hash anew for every element of the matrix.
+    """
+    hashes = _word(_counters(jnp.uint32(0), (2, 2, *shape)) ^ jnp.uint32(purpose), key[0], key[1])
+    return jax.lax.reduce(hashes, np.uint32(0), jax.lax.bitwise_xor, (0,))
 
 
 def _counters(first: jax.Array, shape: tuple[int, ...]) -> jax.Array:
