@@ -10,8 +10,8 @@ Generator = Literal["fast", "threefry2x32"]
 DEFAULT_GENERATOR: Generator = "fast"
 
 DRAWS_VERSION = 3
-"""Goes up whenever the same seed, chip and generator come to give another chip. Those of "threefry2x32" are the chips
-of version 1, which knew no other; those of "fast" came with version 2 and changed with version 3, before any release."""
+"""Goes up whenever the same seed, chip and generator come to give another chip. The chips of "threefry2x32" are those
+of version 1, which knew no other; those of "fast" came with version 2, and changed with 3 before any release."""
 
 
 def checked_generator(generator: Any) -> Generator:
