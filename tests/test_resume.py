@@ -88,7 +88,7 @@ def test_a_checkpoint_of_another_configuration_names_what_differs(tmp_path):
     assert not (tmp_path / "other").exists()
     with pytest.raises(limpet.ConfigError, match=r"dynamic.targets was \[\[.w., true\]\] and is \[\[.\*., true"):
         callback_of(tmp_path / "other", saved, dynamic={"sigma": 0.1, "targets": ["*"]})
-    with pytest.raises(limpet.ConfigError, match="draws_version was 1 and is 2"):
+    with pytest.raises(limpet.ConfigError, match="draws_version was 1 and is 3"):
         callback_of(tmp_path / "other", saved | {"draws_version": 1})
 
 

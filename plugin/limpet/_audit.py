@@ -126,7 +126,7 @@ def audit(loss_fn: Callable[..., Any], params: Any, mismatch: Recipe, *args: Any
         >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("kernel", True)), limpet.Gaussian(sigma=0.1))
         >>> print(audit(lambda tree, x: (tree["kernel"] * x + tree["bias"]).sum(), params, mismatch, 2.0))
         leaf    sigma asked  realised   values  reaches the loss
-        kernel          0.1    0.1001     1000  yes
+        kernel          0.1   0.09927     1000  yes
         >>> audit(lambda tree, x: params["kernel"].sum() * x, params, mismatch, 2.0)
         Traceback (most recent call last):
         limpet._errors.MismatchNotApplied: the draw of kernel does not reach the loss, which ...
