@@ -14,9 +14,8 @@ from ._fast_bits import fast
 
 # Of t, t^3, t^5, t^7, for t as `_bell` makes it. They minimise the largest of five errors, each as a fraction of what
 # is allowed: distance to the normal distribution function .0007 (of .002), excess kurtosis -.007 (of .02), and mass
-# beyond 3, 3.5 and 4 sigma, .5%, 3.7% and 7.3% off (of 5%, 10% and 20%). Found by the simplex method of Nelder and Mead
-# from a least-squares fit, over the exact distribution of t; the variance is 1. The largest number is 4.94: of 10^6
-# normal ones, one would lie beyond.
+# beyond 3, 3.5 and 4 sigma, .5%, 3.8% and 7.3% off (of 5%, 10% and 20%); the variance is 1. The largest number is 4.94:
+# of 10^6 normal ones, one would lie beyond. `tests/benchmarks/fit_bend.py` finds them.
 BEND = (3.30838358, 0.86000022, -1.62192042, 2.45403615)
 
 EVEN_BYTES = 0x00FF00FF
