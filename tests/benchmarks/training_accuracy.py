@@ -4,6 +4,7 @@ python tests/benchmarks/training_accuracy.py
 """
 
 from functools import partial
+from itertools import pairwise
 from typing import Any, get_args
 
 import jax
@@ -17,11 +18,16 @@ import limpet
 from limpet._generator import Generator
 from limpet._random import step_key
 
-SEEDS, STEPS, BATCH, SIGMA, CHIPS = 5, 1500, 128, 0.5, 500
+SEEDS, STEPS, BATCH, SIGMA, CHIPS = 5, 1500, 128, 0.8, 500
+SIZES = (64, 128, 128, 10)  # one layer large enough that its rows and columns are hashed
+SHAPES = {f"layer_{index}": shape for index, shape in enumerate(pairwise(SIZES))}
 
 
 def logits(params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    return jax.nn.relu(x @ params["hidden"]) @ params["out"]
+    *hidden, last = params.values()
+    for kernel in hidden:
+        x = jax.nn.relu(x @ kernel)
+    return x @ last
 
 
 def accuracy(params: dict[str, jax.Array], batch: Any) -> jax.Array:
@@ -35,14 +41,17 @@ def main() -> None:
     train, test = order[:1400], order[1400:]
     data = jnp.asarray(images[train]), jnp.asarray(labels[train])
     held_out = jnp.asarray(images[test]), jnp.asarray(labels[test])
-    mismatch = limpet.Mismatch({"hidden": True, "out": True}, limpet.Gaussian(SIGMA))
+    mismatch = limpet.Mismatch(dict.fromkeys(SHAPES, True), limpet.Gaussian(SIGMA))
     optimizer = optax.adam(3e-3)
 
     @partial(jax.jit, static_argnames="generator")
     def trained(seed: jax.Array, generator: Generator | None) -> Any:
         key = jax.random.key(seed)
-        first, second, batches = jax.random.split(key, 3)
-        params = {"hidden": jax.random.normal(first, (64, 16)) / 8, "out": jax.random.normal(second, (16, 10)) / 4}
+        batches, *initial = jax.random.split(key, 1 + len(SHAPES))
+        params = {
+            name: jax.random.normal(key, shape) / shape[0] ** 0.5
+            for key, (name, shape) in zip(initial, SHAPES.items(), strict=True)
+        }
 
         def step(carry: Any, number: jax.Array) -> Any:
             params, state = carry
