@@ -23,23 +23,17 @@ EVEN_BYTES = 0x00FF00FF
 WEIGHTS = 61 << 16 | 67
 
 
-def standard_normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
-    """Independent standard normal numbers.
+def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Array:
+    """`value * sigma * n`, n standard normal and independent for each element.
+
+    One function, because the product takes two operations less for each element when it is made inside.
 
     Args:
         key: a random key, shape (). Under `limpet.fast` the numbers are those described above; under any other
             generator they are `jax.random.normal`'s.
-        shape: of the numbers.
-        dtype: float32 or float64.
+        value: of any shape, float32 or float64.
+        sigma: a scalar of value's dtype; a negative one gives the same draw mirrored.
     """
-    if not _is_fast(key):
-        return jax.random.normal(key, shape, dtype)
-    bell = _bell(key, shape, dtype)
-    return bell * _bend(bell, BEND)
-
-
-def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Array:
-    """`value * sigma * n`, n as `standard_normal` gives it; in two operations for each element less."""
     if not _is_fast(key):
         return (sigma * jax.random.normal(key, value.shape, value.dtype)) * value
     bell = _bell(key, value.shape, value.dtype)
