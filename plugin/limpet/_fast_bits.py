@@ -20,7 +20,7 @@ GOLDEN_INVERSE = pow(GOLDEN, -1, 2**32)
 # The shifts and factors of least bias among hashes of two multiplications: C. Wellons, "Prospecting for Hash Functions"
 # (2018), there called lowbias32.
 SHIFTS, FACTORS = (16, 15, 16), (0x7FEB352D, 0x846CA68B)
-# So that no two of these ever hash the same number under one key; the counters of a vector start at 0.
+# So that numbers hashed for one of these purposes differ from another's: those of rows and columns always do.
 SEEDING, SPLITTING, FOLDING, ROWS, COLUMNS = 0xC2B2AE35, 0x85EBCA6B, 0x27D4EB2F, 0x51ED270B, 0xA3B195ED
 FEWEST = 128  # rows, and columns, from which on it pays to hash them instead of every place
 
