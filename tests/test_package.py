@@ -1,4 +1,4 @@
-"""The package as a whole: imports, floors, public names."""
+"""The package as a whole: which folder imports which, what an import brings in, public names."""
 
 import ast
 import subprocess
@@ -10,92 +10,94 @@ import pytest
 import limpet
 
 ROOT = Path(limpet.__file__).parent
-FLOORS = [
-    {
-        "_generator",
-        "_fast_bits",
-        "_normal",
-        "_paths",
-        "_random",
-        "_curve",
-        "_interval",
-        "_compare",
-        "_leaf_costs",
-        "_progress",
-        "_errors",
-    },
-    {"_mismatch", "_leaf_draw", "_nnx", "_prototype", "_deviation", "_rockpool"},
-    {"_with_mismatch", "_track_mismatch", "_robustness", "_monte_carlo", "_sensitivity", "_chip", "_audit"},
-    {"tensorboard"},
-    {"_callback", "_hparams", "_resume", "_run_log", "_config", "_config_file", "_schedule", "_section"},
-    {"__init__", "__main__", "cli"},
-]
-FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# From the lowest to the highest: a folder imports only from itself and from folders below it.
+LAYERS = (
+    "_errors draws leaves results deviations hardware tensorboard objectives measure config training dynapse cli"
+).split()
+KNOWS_ROCKPOOL = {"leaves/rockpool.py", "dynapse"}
+KNOWS_FLAX = {"leaves/flax_nnx.py"}
 
 
-def room_of(file: Path) -> str:
+def folder_of(file: Path) -> str:
     return file.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 def imports_of(file: Path) -> set[str]:
-    """The rooms of limpet that a file imports."""
-    depth = len(file.relative_to(ROOT).parts)
-    rooms = set()
+    """The folders of limpet from which a file imports."""
+    inside = file.relative_to(ROOT).parent.parts
+    folders = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            rooms |= {node.module.partition(".")[0]} if node.module else {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").startswith("limpet."):
-            rooms.add(node.module.split(".")[1])
-    return rooms
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = inside[: len(inside) - (node.level - 1)]
+            targets = [node.module] if node.module else [alias.name for alias in node.names]
+            folders |= {".".join([*base, target]).split(".")[0] for target in targets}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("limpet."):
+            folders.add((node.module or "").split(".")[1])
+    return folders
 
 
-IMPORTS: dict[str, set[str]] = {}
-for path in ROOT.rglob("*.py"):
-    IMPORTS.setdefault(room_of(path), set()).update(imports_of(path))
+FILES = [file for file in ROOT.rglob("*.py") if file.parent != ROOT or file.stem == "_errors"]
+UPWARD = {
+    (file.relative_to(ROOT).as_posix(), other)
+    for file in FILES
+    for other in imports_of(file)
+    if LAYERS.index(other) > LAYERS.index(folder_of(file))
+}
 
 
-def test_every_room_has_a_floor():
-    assert set(IMPORTS) == set(FLOOR_OF)
+def test_every_folder_has_its_place_among_the_layers():
+    assert {folder_of(file) for file in FILES} <= set(LAYERS)
 
 
-def test_no_room_imports_from_above():
-    upward = {(room, other) for room, rooms in IMPORTS.items() for other in rooms if FLOOR_OF[other] > FLOOR_OF[room]}
-    assert not upward
+def test_no_folder_imports_from_one_above_it():
+    assert not UPWARD
 
 
-def test_no_circle():
-    remaining = {room: rooms - {room} for room, rooms in IMPORTS.items()}
-    while free := {room for room, rooms in remaining.items() if not rooms & remaining.keys()}:
-        remaining = {room: rooms for room, rooms in remaining.items() if room not in free}
+def test_no_two_files_import_each_other_in_a_circle():
+    remaining = {}
+    for file in FILES:
+        inside = file.relative_to(ROOT).parent.parts
+        remaining[file.relative_to(ROOT).with_suffix("").as_posix()] = {
+            "/".join([*inside[: len(inside) - (node.level - 1)], *(node.module or "").split(".")])
+            for node in ast.parse(file.read_text()).body
+            if isinstance(node, ast.ImportFrom) and node.level and node.module
+        }
+    while free := {name for name, imported in remaining.items() if not imported & remaining.keys()}:
+        remaining = {name: imported for name, imported in remaining.items() if name not in free}
     assert not remaining
 
 
-def test_only_one_room_knows_rockpool():
-    others = [file for file in ROOT.rglob("*.py") if room_of(file) != "_rockpool"]
-    knowing = {
-        node.value
-        for file in others
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Constant) and node.value in {"DynapSim", "LinearJax", "JaxModule", "rockpool"}
-    }
+@pytest.mark.parametrize(
+    ("allowed", "words"),
+    [
+        (KNOWS_ROCKPOOL, {"DynapSim", "LinearJax", "JaxModule", "rockpool", "If_nmda", "dynapse"}),
+        (KNOWS_FLAX, {"flax", "flax.nnx", "flax.errors"}),
+    ],
+)
+def test_only_one_place_knows_each_framework(allowed, words):
+    """Neither its names as strings, nor its adapter by import."""
+    knowing = set()
+    for file in FILES:
+        place = file.relative_to(ROOT).as_posix()
+        if place in allowed or folder_of(file) in allowed:
+            continue
+        tree = ast.parse(file.read_text())
+        strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        knowing |= {(place, word) for word in words & {text for text in strings if isinstance(text, str)}}
     assert not knowing
 
 
-def test_the_static_and_the_lazy_names_agree():
-    tree = ast.parse((ROOT / "__init__.py").read_text())
-    static = {
-        (node.module, alias.name)
-        for block in tree.body
-        if isinstance(block, ast.If)
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    assert static == {(room, name) for name, room in limpet._HOME.items()}
+def test_public_names_are_all_there_and_unknown_ones_are_refused():
     assert all(getattr(limpet, name) is not None for name in limpet.__all__)
     assert set(limpet.__all__) <= set(dir(limpet))
-    with pytest.raises(AttributeError, match="no attribute 'mismtach'"):
+    with pytest.raises(AttributeError, match="mismtach"):
         _ = limpet.mismtach
+
+
+def test_errors_are_shown_under_their_public_names():
+    for name in limpet.__all__:
+        if isinstance(error := getattr(limpet, name), type) and issubclass(error, Exception):
+            assert f"{error.__module__}.{error.__qualname__}" == f"limpet.{name}"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_the_static_and_the_lazy_names_agree():
         ("limpet", "jax rockpool flax tensorboard matplotlib pydantic scipy tensorflow torch"),
         ("limpet.Mismatch, limpet.prototype, limpet.freeze", "rockpool flax tensorboard matplotlib pydantic"),
         ("limpet.MismatchCallback, limpet.load_config", "rockpool flax matplotlib tensorflow torch scipy.stats"),
-        ("limpet.RobustnessCurve('a', [0.1], [[1.0]]).mean()", "jax rockpool"),
+        ("limpet.RobustnessCurve('a', [0.1], [[1.0]], higher_is_better=True).mean()", "jax rockpool"),
         ("import limpet.tensorboard", "jax rockpool flax tensorflow torch matplotlib plotly scipy.stats"),
     ],
 )

@@ -4,6 +4,16 @@ Every message names the leaf path or the configuration key, the value, what is a
 All derive from `LimpetError`, so a program can turn any of them into one line and an exit code.
 """
 
+__all__ = [
+    "ConfigError",
+    "LimpetError",
+    "LogdirError",
+    "MetricError",
+    "MismatchNotApplied",
+    "PrototypeError",
+    "StrengthError",
+]
+
 
 class LimpetError(ValueError):
     """Base of every error that Limpet raises about what it was given."""
@@ -31,3 +41,8 @@ class LogdirError(LimpetError):
 
 class MismatchNotApplied(LimpetError):
     """A selected leaf whose draw never reaches the loss: training would silently see the nominal value."""
+
+
+# Tracebacks name a class by its module: users should read the name by which they catch it.
+for _name in __all__:
+    globals()[_name].__module__ = "limpet"

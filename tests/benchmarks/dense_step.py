@@ -16,7 +16,7 @@ import optax
 from side_by_side import interleaved, report, settle_environment
 
 import limpet
-from limpet._leaf_draw import Gradient
+from limpet.hardware._leaf_draw import Gradient
 
 # Layer sizes, batch size, and how many steps to measure at once: about as long for each.
 NETWORKS = [

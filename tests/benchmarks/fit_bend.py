@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from scipy import optimize, stats
 
-from limpet._normal import BEND, WEIGHTS
+from limpet.draws._normal import BEND, WEIGHTS
 
 TAILS = np.array([3.0, 3.5, 4.0])
 ALLOWED = {"distance": 2e-3, "kurtosis": 0.02, "3 sigma": 0.05, "3.5 sigma": 0.1, "4 sigma": 0.2}

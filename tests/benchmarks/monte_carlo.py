@@ -23,8 +23,8 @@ from rockpool.nn.modules import LinearJax  # noqa: E402
 from rockpool.transform.mismatch import mismatch_generator as rockpool_generator  # noqa: E402
 
 import limpet  # noqa: E402
-from limpet._monte_carlo import MonteCarlo, ahead  # noqa: E402
-from limpet._robustness import chip_metrics  # noqa: E402
+from limpet.measure._monte_carlo import MonteCarlo, ahead  # noqa: E402
+from limpet.measure._robustness_curve import chip_metrics  # noqa: E402
 
 ROUNDS, REPEATS = 15, 5  # an evaluation of the smallest network takes 10 ms: several in a row are measured
 

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import limpet
-from limpet import _fast_bits
-from limpet._random import chip_key, leaf_key, path_hash, step_key
+from limpet.draws import _fast as _fast_bits
+from limpet.draws._keys import chip_key, leaf_key, path_hash, step_key
 
 STREAMS, BLOCK = 1024, 2**22
 MATRICES = {"rows": (2**16, 32), "columns": (32, 2**16)}

@@ -15,10 +15,11 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from browser import get, tensorboard, until
 
 import limpet
-from browser import get, tensorboard, until
 from limpet.tensorboard import CurveWriter
 from limpet.tensorboard._curve_summary import curve_summary
 

@@ -15,8 +15,8 @@ from scipy import stats
 from sklearn.datasets import load_digits
 
 import limpet
-from limpet._generator import Generator
-from limpet._random import step_key
+from limpet.draws._generator import Generator
+from limpet.draws._keys import step_key
 
 SEEDS, STEPS, BATCH, SIGMA, CHIPS = 5, 1500, 128, 0.8, 500
 SIZES = (64, 128, 128, 10)  # one layer large enough that its rows and columns are hashed

@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check one configuration."""
-    from .._config_file import load_config
+    from ..config._load_config import load_config
 
     config = load_config(arguments.config, *arguments.overrides)
     leaves = None
@@ -93,7 +93,7 @@ def _show_overview(arguments: argparse.Namespace, config: Any) -> None:
 def _show_leaves(name: str, leaves: "list[LeafSelection]") -> None:
     from rich.text import Text
 
-    from .._paths import listing
+    from ..leaves._paths import listing
 
     deviating = [leaf for leaf in leaves if leaf.deviates]
     rest = [leaf for leaf in leaves if not leaf.deviates]

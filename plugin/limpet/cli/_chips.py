@@ -49,9 +49,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Rebuild chips."""
-    from .._chip import freeze
-    from .._config_file import load_config
-    from .._random import checked_number
+    from ..config._load_config import load_config
+    from ..draws._keys import checked_number
+    from ..training._freeze import freeze
 
     for chip in arguments.chip:
         checked_number(chip, "--chip")  # all of them, before the first is written
@@ -107,8 +107,8 @@ def _recipe(arguments: argparse.Namespace, config: Any, model: Any) -> tuple[Any
 def _require_values(name: str, model: Any) -> None:
     import jax
 
-    from .. import _rockpool
-    from .._paths import leaves_by_path
+    from ..leaves import rockpool as _rockpool
+    from ..leaves._paths import leaves_by_path
 
     leaves = {} if _rockpool.is_module(model) else leaves_by_path(model)[0]
     for path, leaf in leaves.items():
@@ -129,8 +129,8 @@ def _values(chip: Any) -> tuple[dict[str, np.ndarray], list[str]]:
     import jax
     import jax.numpy as jnp
 
-    from .. import _rockpool
-    from .._paths import leaves_by_path
+    from ..leaves import rockpool as _rockpool
+    from ..leaves._paths import leaves_by_path
 
     leaves, _ = leaves_by_path(_rockpool.attributes(chip) if _rockpool.is_module(chip) else chip)
     values, left_out = {}, []

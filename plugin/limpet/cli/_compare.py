@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .._compare import Comparison, compare
-from .._curve import RobustnessCurve
+from ..results._comparison import Comparison, compare
+from ..results._robustness_curve import RobustnessCurve
 from ._output import number_format, show, table, write_json
 from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, read_curves
 

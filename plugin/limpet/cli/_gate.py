@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import MetricError
-from .._interval import Yield
+from ..results._yield import Yield
 from ._output import show, write_json
 from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, fraction, read_curves
 

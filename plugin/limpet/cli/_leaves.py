@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .. import _rockpool
-from .._config import Config
 from .._errors import PrototypeError
-from .._mismatch import Recipe
-from .._paths import leaves_by_path
+from ..config._config import Config
+from ..hardware._mismatch import Recipe
+from ..leaves import rockpool as _rockpool
+from ..leaves._paths import leaves_by_path
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,8 @@ def _called(spec: str, function: Any, config: Any) -> Any:
 
 
 def _require_tree(spec: str, value: Any) -> None:
-    from .._paths import is_real, leaves_by_path
-    from .._rockpool import is_module
+    from ..leaves._paths import is_real, leaves_by_path
+    from ..leaves.rockpool import is_module
 
     if is_module(value):
         return

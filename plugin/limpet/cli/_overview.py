@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from .._config import Config, FrozenConfig, MismatchConfig, describe_rules
-from .._generator import DRAWS_VERSION
-from .._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule, Schedule
+from ..config._config import Config, FrozenConfig, MismatchConfig, describe_rules
+from ..config._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule, Schedule
+from ..draws._generator import DRAWS_VERSION
 
 _DYNAPSE = {
     "dynamic": "dynapse: the weights of a Rockpool network",

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from .._curve import RobustnessCurve
 from .._errors import LogdirError, MetricError
+from ..results._robustness_curve import RobustnessCurve
 
 RUN_HELP = "a directory that holds the event files of one run, or a curve saved as .npz"
 

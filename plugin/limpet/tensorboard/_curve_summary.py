@@ -13,8 +13,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyr
 from tensorboard.compat.proto.types_pb2 import DT_DOUBLE  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from .._curve import RobustnessCurve
 from .._errors import MetricError
+from ..results._robustness_curve import RobustnessCurve
 
 PLUGIN_NAME = "limpet"
 FORMAT = 1

@@ -14,9 +14,9 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.util.tensor_util import make_ndarray
 
-from .._curve import RobustnessCurve
 from .._errors import LimpetError, LogdirError
-from .._leaf_costs import Sensitivity
+from ..results._robustness_curve import RobustnessCurve
+from ..results._sensitivity import Sensitivity
 from ._curve_summary import PLUGIN_NAME, curve_of, described
 from ._sensitivity_summary import sensitivity_of
 

@@ -10,9 +10,9 @@ import numpy as np
 from tensorboard.context import RequestContext
 from tensorboard.data.provider import DataProvider, RunTagFilter
 
-from .._curve import RobustnessCurve
 from .._errors import LimpetError
-from .._leaf_costs import Sensitivity
+from ..results._robustness_curve import RobustnessCurve
+from ..results._sensitivity import Sensitivity
 from ._curve_summary import PLUGIN_NAME, curve_of, curve_tag, described
 from ._sensitivity_summary import sensitivity_of, sensitivity_tag
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._compare import compare
-from .._curve import RobustnessCurve
 from .._errors import MetricError
-from .._interval import Yield
-from .._leaf_costs import Sensitivity
+from ..results._comparison import compare
+from ..results._robustness_curve import RobustnessCurve
+from ..results._sensitivity import Sensitivity
+from ..results._yield import Yield
 
 TARGETS = 300
 """At most so many targets in a chart of the yield."""

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from tensorboard import plugin_util
 from tensorboard.backend.http_util import Respond
 from tensorboard.data.provider import DataProvider
 from tensorboard.plugins.base_plugin import FrontendMetadata, TBContext, TBLoader, TBPlugin
 from werkzeug.wrappers import Request, Response
+
+from tensorboard import plugin_util
 
 from . import _numbers
 from ._curve_summary import PLUGIN_NAME

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from .._curve import RobustnessCurve
+from ..results._robustness_curve import RobustnessCurve
 from . import _numbers
 from ._logged_runs import LoggedRun
 from ._statement import telling_sigma

@@ -15,7 +15,7 @@ from tensorboard.compat.proto.types_pb2 import DT_DOUBLE  # pyright: ignore[repo
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from .._errors import MetricError
-from .._leaf_costs import Sensitivity
+from ..results._sensitivity import Sensitivity
 from ._curve_summary import FORMAT, PLUGIN_NAME, described
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from .._curve import RobustnessCurve
-from .._interval import Yield
+from ..results._robustness_curve import RobustnessCurve
+from ..results._yield import Yield
 from ._numbers import at_sigma
 
 

@@ -14,9 +14,9 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from .._curve import RobustnessCurve
 from .._errors import LogdirError
-from .._leaf_costs import Sensitivity
+from ..results._robustness_curve import RobustnessCurve
+from ..results._sensitivity import Sensitivity
 from ._curve_summary import curve_summary
 from ._sensitivity_summary import sensitivity_summary
 from ._session import HParamValue, experiment, session_end, session_start

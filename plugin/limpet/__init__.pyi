@@ -1,0 +1,39 @@
+# Each public name stands here once: type checkers read this file, and `__init__.py` reads it when it is imported.
+from . import tensorboard as tensorboard
+from ._errors import ConfigError as ConfigError
+from ._errors import LimpetError as LimpetError
+from ._errors import LogdirError as LogdirError
+from ._errors import MetricError as MetricError
+from ._errors import MismatchNotApplied as MismatchNotApplied
+from ._errors import PrototypeError as PrototypeError
+from ._errors import StrengthError as StrengthError
+from .config._config import Config as Config
+from .config._load_config import load_config as load_config
+from .config._section import Section as Section
+from .deviations._deviation import Deviation as Deviation
+from .deviations._deviation import Gaussian as Gaussian
+from .draws._fast import fast as fast
+from .draws._generator import DRAWS_VERSION as DRAWS_VERSION
+from .draws._keys import virtual_chip as virtual_chip
+from .hardware._mismatch import Mismatch as Mismatch
+from .leaves._prototype import prototype as prototype
+from .leaves.rockpool import attributes as attributes
+from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prototype
+from .leaves.rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
+from .leaves.rockpool import mismatch_generator as mismatch_generator
+from .measure._robustness_curve import robustness_curve as robustness_curve
+from .measure._sensitivity import sensitivity as sensitivity
+from .objectives._with_mismatch import with_mismatch as with_mismatch
+from .results._comparison import Comparison as Comparison
+from .results._comparison import compare as compare
+from .results._robustness_curve import RobustnessCurve as RobustnessCurve
+from .results._sensitivity import Sensitivity as Sensitivity
+from .results._yield import Yield as Yield
+from .training._audit import AuditReport as AuditReport
+from .training._audit import audit as audit
+from .training._freeze import freeze as freeze
+from .training._mismatch_callback import MismatchCallback as MismatchCallback
+from .training._track_mismatch import mismatch_key as mismatch_key
+from .training._track_mismatch import track_mismatch as track_mismatch
+
+__version__: str

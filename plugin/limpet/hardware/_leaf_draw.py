@@ -1,0 +1,83 @@
+"""One leaf's draw, as a unit of compilation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.custom_batching import custom_vmap
+from jax.typing import ArrayLike
+
+from ..deviations._deviation import Deviation
+from ..draws._keys import leaf_key, path_hash
+
+Gradient = Literal["through", "straight_through"]
+"""How gradients reach the nominal values: exactly, or as if nothing had deviated."""
+
+
+@dataclass(frozen=True)
+class LeafRule:
+    """How one selected leaf deviates."""
+
+    deviation: Deviation
+    gradient: Gradient
+
+
+@partial(jax.jit, static_argnames="rule")
+def deviate(key: jax.Array, hashed_path: ArrayLike, value: jax.Array, scale: jax.Array, rule: LeafRule) -> jax.Array:
+    """One leaf's draw.
+
+    Compiled as a unit of its own, so that leaves of one shape are traced once; and the strength is hidden from
+    constant folding, so that a chip drawn eagerly, in a step or under `vmap` is the same to the last bit.
+    """
+    wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
+    sigma = jax.lax.optimization_barrier(rule.deviation.sigma * scale.astype(wide.dtype))
+    deviated = rule.deviation.deviate(leaf_key(key, hashed_path), wide, sigma).astype(value.dtype)
+    return deviated if rule.gradient == "through" else _straight_through(value, deviated)
+
+
+@jax.custom_jvp
+def _straight_through(nominal: jax.Array, deviated: jax.Array) -> jax.Array:
+    """The deviated values, with the gradient of the nominal ones."""
+    return deviated
+
+
+@_straight_through.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    return primals[1], tangents[0]
+
+
+def path_hashes(paths: Sequence[str], key: jax.Array) -> Sequence[Any]:
+    """The hash of each path, as numbers of which a CPU's compiler does not know the value.
+
+    Draws of leaves of one shape then differ by an argument, not by a constant, and XLA compiles them once; with
+    constants, two hundred leaves take several times as long to compile.
+
+    Args:
+        paths: of the leaves.
+        key: of the whole draw.
+    """
+    hashes = [np.uint32(path_hash(path)) for path in paths]
+    if not isinstance(key, Tracer):
+        return hashes
+
+    @custom_vmap
+    def hidden(witness: jax.Array) -> list[jax.Array]:
+        # The condition always holds, but follows from a number that is known at run time only.
+        return jax.lax.cond(
+            (witness | 1) != 0, lambda: list(map(jnp.asarray, hashes)), lambda: [jnp.uint32(0)] * len(hashes)
+        )
+
+    @hidden.def_vmap
+    def _(axis_size: int, in_batched: list[bool], witness: jax.Array) -> tuple[list[jax.Array], list[bool]]:
+        return hidden(witness[0]), [False] * len(hashes)
+
+    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    # An accelerator would wait for the host at a condition, and its kernels are not shared in any case.
+    return jax.lax.platform_dependent(
+        data.ravel()[0], cpu=hidden, default=lambda witness: list(map(jnp.asarray, hashes))
+    )

@@ -1,0 +1,76 @@
+"""Leaf paths: the one name by which rules, keys, errors, logs and plots call a leaf of a tree."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import GetAttrKey, KeyPath
+
+from .._errors import PrototypeError
+
+
+def path_of(key_path: KeyPath) -> str:
+    """The canonical path string of a JAX key path, such as `1_DynapSim/w_rec` or `Dense_0/kernel`.
+
+    Flax boxes each array of an nnx `State` (and of partitioned Linen parameters) in an object with one attribute
+    `value`; the box is not part of the name, so that a rule written for Linen also fits nnx.
+
+    Example:
+        >>> tree = {"head": [1.0, {"bias": 2.0}]}
+        >>> [path_of(key_path) for key_path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        ['head/0', 'head/1/bias']
+    """
+    if len(key_path) > 1 and key_path[-1] == GetAttrKey("value"):
+        key_path = key_path[:-1]
+    return jax.tree_util.keystr(key_path, simple=True, separator="/")
+
+
+def leaves_by_path(tree: Any) -> tuple[dict[str, Any], Any]:
+    """The leaves of a pytree by canonical path, in flattening order, and the structure that takes them back.
+
+    Raises:
+        PrototypeError: two leaves share one path (`{"a/b": ...}` beside `{"a": {"b": ...}}`).
+
+    Example:
+        >>> leaves, structure = leaves_by_path({"b": 1.0, "a": (2.0, None)})
+        >>> leaves
+        {'a/0': 2.0, 'b': 1.0}
+        >>> structure.unflatten(leaves.values())
+        {'a': (2.0, None), 'b': 1.0}
+    """
+    found, structure = jax.tree_util.tree_flatten_with_path(tree)
+    leaves: dict[str, Any] = {}
+    for key_path, leaf in found:
+        path = path_of(key_path)
+        if path in leaves:
+            raise PrototypeError(f"two leaves share the path '{path}': rename one, a path names exactly one leaf")
+        leaves[path] = leaf
+    return leaves, structure
+
+
+def is_real(leaf: Any) -> bool:
+    """Whether a leaf holds real floating-point numbers: not integers, bools, complex numbers, PRNG keys, functions.
+
+    Example:
+        >>> is_real(1.0), is_real(jax.numpy.ones(2, "bfloat16")), is_real(1), is_real(jax.random.key(0))
+        (True, True, False, False)
+    """
+    dtype = getattr(leaf, "dtype", None)
+    return isinstance(leaf, float) if dtype is None else bool(jnp.issubdtype(dtype, jnp.floating))
+
+
+def listing(paths: Iterable[str], limit: int = 40) -> str:
+    """Paths as an error message shows them: comma-separated, at most `limit`, with a count of the rest.
+
+    Example:
+        >>> listing(["a", "b", "c"], limit=2)
+        'a, b, ... (1 more)'
+        >>> listing([])
+        '(none)'
+    """
+    paths = list(paths)
+    if not paths:
+        return "(none)"
+    shown = ", ".join(paths[:limit])
+    return shown if len(paths) <= limit else f"{shown}, ... ({len(paths) - limit} more)"

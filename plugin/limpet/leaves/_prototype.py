@@ -1,0 +1,100 @@
+"""Selection: which leaves of a tree deviate."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from .._errors import PrototypeError
+from . import flax_nnx as _nnx
+from . import rockpool as _rockpool
+from ._paths import is_real, leaves_by_path, listing
+
+
+def prototype(tree: Any, *rules: Any) -> Any:
+    """Select the leaves that deviate, by rules; the last rule that matches a leaf decides, no match means False.
+
+    Args:
+        tree: any pytree of arrays (or of `jax.ShapeDtypeStruct`); a Rockpool module, which stands for its attributes
+            (`limpet.attributes`); or a Flax nnx module, which stands for its real-valued variables.
+        *rules: pairs of a glob over canonical leaf paths and a bool. `*` stands for any run of characters, `/`
+            included, `?` for one, `[ab]` for one of several; case matters. Of an nnx module globs select among its
+            `nnx.Param`s, and in place of a glob there may be an nnx filter: a type of variable, `nnx.PathContains`, a
+            function of path and variable.
+
+    Returns:
+        A tree of Python bools with the structure of `tree` (nested dicts, for a module): True where a leaf deviates.
+
+    Raises:
+        PrototypeError: a rule matches no leaf, nothing is selected, or a selected leaf is no real floating-point
+            array. The message lists the paths there are.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> params = {"Dense_0": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}, "head": {"kernel": jnp.ones(2)}}
+        >>> prototype(params, ("*/kernel", True), ("head/*", False))
+        {'Dense_0': {'bias': False, 'kernel': True}, 'head': {'kernel': False}}
+    """
+    if _rockpool.is_module(tree):
+        tree = _rockpool.attributes(tree)
+    module = tree if _nnx.is_module(tree) else None
+    if module is not None:
+        tree = _nnx.nested({path: variable.get_value() for path, variable in _nnx.variables(module).items()})
+    leaves, structure = leaves_by_path(tree)
+    globbed = leaves if module is None else [path for path in leaves if path in _nnx.parameters(module)]
+    selected = dict.fromkeys(leaves, False)
+    for rule in rules:
+        pattern, chosen = _checked_rule(rule, filters=module is not None)
+        if isinstance(pattern, str):
+            matches = [path for path in globbed if fnmatchcase(path, pattern)]
+        else:
+            matches = _nnx.matches(module, pattern)
+        if not matches:
+            raise PrototypeError(f"rule ({pattern!r}, {chosen}) matches no leaf; the paths are: {listing(globbed)}")
+        selected.update(dict.fromkeys(matches, chosen))
+    require_some(selected)
+    require_real({path: leaves[path] for path, chosen in selected.items() if chosen})
+    return structure.unflatten(selected.values())
+
+
+def selection(prototype: Any) -> dict[str, bool]:
+    """A prototype's bools by leaf path.
+
+    Raises:
+        PrototypeError: a leaf is no Python bool, or nothing is selected.
+    """
+    leaves, _ = leaves_by_path(prototype)
+    for path, chosen in leaves.items():
+        if not isinstance(chosen, bool | np.bool_):
+            raise PrototypeError(
+                f"prototype leaf '{path}' is {chosen!r}: a prototype holds Python bools, True where a leaf deviates; "
+                f"build one with limpet.prototype(tree, ('*/kernel', True))"
+            )
+    require_some(leaves)
+    return {path: bool(chosen) for path, chosen in leaves.items()}
+
+
+def require_some(selected: dict[str, bool]) -> None:
+    """Refuse an empty selection: training would go on without mismatch, silently."""
+    if not any(selected.values()):
+        raise PrototypeError(f"nothing is selected, so nothing would deviate; the paths are: {listing(selected)}")
+
+
+def require_real(selected: dict[str, Any]) -> None:
+    """Refuse to deviate leaves that hold no real floating-point numbers (integers, bools, PRNG keys, functions)."""
+    wrong = {path: getattr(leaf, "dtype", type(leaf).__name__) for path, leaf in selected.items() if not is_real(leaf)}
+    if wrong:
+        raise PrototypeError(
+            f"selected, but only real floating-point values can deviate: "
+            f"{listing(f'{path} ({kind})' for path, kind in wrong.items())}; "
+            f"leave them out by rules such as ('{next(iter(wrong))}', False)"
+        )
+
+
+def _checked_rule(rule: Any, filters: bool) -> tuple[Any, bool]:
+    match rule:
+        case (str() as glob, bool() as chosen):
+            return glob, chosen
+        case (pattern, bool() as chosen) if filters and _nnx.is_filter(pattern):
+            return pattern, chosen
+    raise PrototypeError(f"rule {rule!r}: a rule is a pair of a path glob and a bool, such as ('*/kernel', True)")

@@ -1,0 +1,121 @@
+"""All that is known of Flax nnx: a module's variables by leaf path, and a module that shares all but some of them.
+
+Flax is never imported here: modules are recognised only where the user has imported it.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .._errors import LimpetError, PrototypeError
+from ._paths import is_real, listing
+
+Leaves = dict[str, Any]
+
+
+def is_module(value: Any) -> bool:
+    """Whether a value is an nnx module."""
+    return "flax.nnx" in sys.modules and isinstance(value, sys.modules["flax.nnx"].Module)
+
+
+def is_filter(rule: Any) -> bool:
+    """Whether the first half of a rule is an nnx filter: a type of variable, or a function of path and variable."""
+    return "flax.nnx" in sys.modules and not isinstance(rule, str) and (isinstance(rule, type) or callable(rule))
+
+
+def variables(module: Any) -> dict[str, Any]:
+    """The variables of a module that hold real numbers (parameters, batch statistics, ...), by leaf path."""
+    found = {"/".join(map(str, path)): variable for path, variable in _flat(module)}
+    return {path: variable for path, variable in found.items() if is_real(variable.get_value())}
+
+
+def parameters(module: Any) -> set[str]:
+    """The paths of the module's `nnx.Param`s."""
+    param = sys.modules["flax.nnx"].Param
+    return {path for path, variable in variables(module).items() if isinstance(variable, param)}
+
+
+def matches(module: Any, rule: Any) -> set[str]:
+    """The paths of the real-valued variables that an nnx filter selects."""
+    chosen = sys.modules["flax.nnx"].filterlib.to_predicate(rule)
+    here = variables(module)
+    paths = {"/".join(map(str, path)): path for path, _ in _flat(module)}
+    return {path for path, variable in here.items() if chosen(paths[path], variable)}
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by leaf path as nested dicts, whose leaf paths these are."""
+    tree: dict[str, Any] = {}
+    for path, value in leaves.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return tree
+
+
+def with_values(module: Any, change: Callable[[Leaves], Leaves]) -> Any:
+    """The same module with some values changed, sharing every other variable with it.
+
+    What a forward pass of the new module writes (batch statistics, random counters) is therefore written to the
+    variables of the old one, while gradients reach the old one's values through `change`.
+
+    Args:
+        module: an nnx module.
+        change: from values by leaf path to the new values by leaf path; those it hands back unchanged stay shared.
+
+    Raises:
+        LimpetError: the module was captured by a transformed function instead of being passed to it.
+    """
+    nnx = sys.modules["flax.nnx"]
+    _require_passed(module)
+    old = {path: variable.get_value() for path, variable in variables(module).items()}
+    changed = {path: value for path, value in change(dict(old)).items() if value is not old[path]}
+    graph, state = nnx.split(module)
+    flat = {
+        path: variable.replace(changed[name]) if (name := "/".join(map(str, path))) in changed else variable
+        for path, variable in nnx.to_flat_state(state)
+    }
+    return nnx.merge(graph, nnx.from_flat_state(flat))
+
+
+def copy(module: Any) -> Any:
+    """A module of its own, which shares nothing with the old one."""
+    return sys.modules["flax.nnx"].clone(module)
+
+
+def require_selected(module: Any, paths: Iterable[str]) -> None:
+    """Refuse a module that lacks leaves which were selected when the prototype was built.
+
+    Raises:
+        PrototypeError: names the leaves.
+    """
+    if missing := [path for path in paths if path not in variables(module)]:
+        raise PrototypeError(
+            f"the module has no {listing(missing)}, which was selected: its structure has changed since the prototype "
+            f"was built; build the recipe or the callback again"
+        )
+
+
+def _flat(module: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    nnx = sys.modules["flax.nnx"]
+    return list(nnx.to_flat_state(nnx.state(module)))
+
+
+def _require_passed(module: Any) -> None:
+    """Refuse a module captured by a transformed function: what a forward pass writes would leak out of it."""
+    param = sys.modules["flax.nnx"].Param
+    captured = []
+    for path, variable in _flat(module):
+        if isinstance(variable, param):
+            continue
+        try:
+            variable.set_value(variable.get_value())  # nnx refuses, where it would refuse the forward pass
+        except sys.modules["flax.errors"].TraceContextError:
+            captured.append("/".join(map(str, path)))
+    if captured:
+        raise LimpetError(
+            f"the nnx module was captured by a transformed function, out of which its state ({listing(captured)}) "
+            f"would leak: pass the module as an argument of nnx.jit, nnx.value_and_grad, ..., not by closure"
+        )

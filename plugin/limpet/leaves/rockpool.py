@@ -1,0 +1,236 @@
+"""Everything Limpet knows about Rockpool, and the only file that does.
+
+Rockpool itself is never imported: its modules are met as objects and recognised by the names of their classes, so
+`import limpet` costs nothing to those who do not use it (Rockpool's import takes seconds and warns).
+
+Rockpool 3.1's `rockpool.devices.dynapse` and `rockpool.transform.mismatch` are the oracle: same names, same results.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from .._errors import PrototypeError
+from ..deviations._deviation import Gaussian
+from ._paths import is_real, leaves_by_path, listing
+
+_FROZEN: Mapping[str, frozenset[str]] = {
+    "DynapSim": frozenset(
+        "Idc If_nmda Igain_ahp Igain_mem Igain_syn Ipulse_ahp Ipulse Iref Ispkthr Itau_ahp Itau_mem Itau_syn Iw_ahp "
+        "C_ahp C_syn C_pulse_ahp C_pulse C_ref C_mem Io kappa_n kappa_p Ut Vth".split()
+    )
+}
+_DYNAMIC: Mapping[str, frozenset[str]] = {"DynapSim": frozenset({"w_rec"}), "LinearJax": frozenset({"weight"})}
+
+# DynapSim registers the NMDA gate current for the chip's configuration, but its `evolve` never reads it.
+_UNREAD = frozenset({"If_nmda"})
+
+_NOMINAL = "_limpet_nominal"
+
+
+def is_module(model: Any) -> bool:
+    """Whether `model` is a Rockpool module.
+
+    Raises:
+        PrototypeError: it is one of Rockpool's, but not of its JAX back end.
+    """
+    names = {(cls.__module__.partition(".")[0], cls.__name__) for cls in type(model).__mro__}
+    if ("rockpool", "ModuleBase") in names and ("rockpool", "JaxModule") not in names:
+        raise PrototypeError(
+            f"{type(model).__name__} is a Rockpool module without JAX: use the class of its JAX back end "
+            f"(LinearJax, LIFJax, DynapSim, ...)"
+        )
+    return ("rockpool", "JaxModule") in names
+
+
+def attributes(net: Any) -> dict[str, Any]:
+    """The tree of parameters and simulation parameters of a Rockpool module, as `net.set_attributes` takes it.
+
+    Args:
+        net: a Rockpool JAX module, nested to any depth.
+
+    Returns:
+        Nested dicts: submodule name to dict, attribute name to value as the module holds it (no state).
+
+    Raises:
+        PrototypeError: `net` is not a Rockpool JAX module.
+    """
+    _require_module(net)
+    return _mapped(net, lambda module, name, value: value)
+
+
+def frozen_mismatch_prototype(module: Any) -> dict[str, Any]:
+    """Which attributes deviate once per chip: the bias currents, capacitances and transistor constants of DynapSim.
+
+    Equal to `rockpool.devices.dynapse.frozen_mismatch_prototype`; works also where that fails (modules with
+    functions or None among their attributes) and counts a subclass of DynapSim as one.
+
+    Args:
+        module: a Rockpool JAX module, nested to any depth.
+
+    Returns:
+        Nested dicts with a bool for each parameter and simulation parameter.
+
+    Raises:
+        PrototypeError: `module` is not a Rockpool JAX module.
+    """
+    return _prototype(module, _FROZEN)
+
+
+def dynamic_mismatch_prototype(module: Any) -> dict[str, Any]:
+    """Which attributes deviate at every training step: `w_rec` of DynapSim and `weight` of LinearJax.
+
+    Equal to `rockpool.devices.dynapse.dynamic_mismatch_prototype`, with the same extensions, arguments, result and
+    errors as `frozen_mismatch_prototype`.
+    """
+    return _prototype(module, _DYNAMIC)
+
+
+def is_unread(path: str) -> bool:
+    """Whether a leaf is one that a module registers but its simulation never reads: no draw of it reaches a loss."""
+    return path.rpartition("/")[2] in _UNREAD
+
+
+def mismatch_generator(
+    prototype: dict[str, Any], percent_deviation: float = 0.30, sigma_rule: float = 3.0
+) -> Callable[[Any, jax.Array], dict[str, Any]]:
+    """A drop-in for `rockpool.transform.mismatch.mismatch_generator`: change one import, keep every value.
+
+    Under `jax.jit` the deviated values are Rockpool's bit for bit (its keys follow the flattening order, unlike
+    those of `limpet.Mismatch`); un-jitted, a call takes milliseconds where Rockpool's takes seconds. Like Rockpool's
+    it casts floating-point attributes to float32; functions, integers and bools come back as the module holds them.
+
+    Args:
+        prototype: nested dicts of bools, from `frozen_mismatch_prototype` or `dynamic_mismatch_prototype`.
+        percent_deviation: largest deviation, as a fraction.
+        sigma_rule: how many standard deviations that is; sigma = percent_deviation / sigma_rule.
+
+    Returns:
+        `regenerate(module, rng_key)`: the module's attribute tree with the selected attributes deviated (float32).
+
+    Raises:
+        StrengthError: at once, for a strength that is not a finite number >= 0.
+        PrototypeError: by `regenerate`, where prototype and module do not describe the same attributes.
+    """
+    sigma = Gaussian.from_percent(percent_deviation, sigma_rule).sigma
+    selected, _ = leaves_by_path(prototype)
+
+    def regenerate(module: Any, rng_key: jax.Array) -> dict[str, Any]:
+        leaves, structure = leaves_by_path(attributes(module))
+        stray = leaves.keys() - selected.keys()
+        if stray:
+            raise PrototypeError(
+                f"the module has leaves that the prototype does not describe: {listing(sorted(stray))}; "
+                f"build the prototype from this module"
+            )
+        keys = dict(zip(selected, jax.random.split(rng_key, len(selected) + 1)[1:], strict=True))
+        for path, leaf in leaves.items():
+            if is_real(leaf):
+                leaves[path] = jnp.asarray(leaf, jnp.float32)
+            if selected[path]:
+                leaves[path] = _rockpool_draw(keys[path], leaves[path], sigma)
+        return structure.unflatten(leaves.values())
+
+    return regenerate
+
+
+@partial(jax.jit, static_argnames="sigma")
+def _rockpool_draw(key: jax.Array, value: jax.Array, sigma: float) -> jax.Array:
+    deviation = jnp.float32(sigma) * jax.random.normal(key, value.shape)
+    return value + deviation * value
+
+
+def frozen_copy(net: Any, deviate: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A copy of `net` with `deviate(nominal attributes)` in place, which remembers the nominal values.
+
+    Args:
+        net: a Rockpool JAX module, perhaps frozen already: the draw starts from its nominal values again.
+        deviate: takes an attribute tree to a deviated one; leaves left as the same objects are not touched.
+    """
+    nominal = nominal_attributes(net)
+    deviated = _replaced(deviate(nominal), nominal)
+    copy = net.set_attributes(deviated)
+    for module, before, after in _aligned(copy, nominal, deviated):
+        changed = {name: (before[name], value) for name, value in after.items()}
+        earlier = getattr(module, _NOMINAL, _NominalRecord({})).changed
+        object.__setattr__(module, _NOMINAL, _NominalRecord({**earlier, **changed}))
+    return copy
+
+
+def nominal_attributes(net: Any) -> dict[str, Any]:
+    """The attribute tree with every frozen attribute at the nominal value it was drawn from.
+
+    An attribute that was assigned anew since the chip was frozen counts as nominal itself.
+    """
+
+    def nominal(module: Any, name: str, value: Any) -> Any:
+        record = module.__dict__.get(_NOMINAL)
+        if record is None or name not in record.changed or isinstance(value, Tracer):
+            return value
+        before, after = record.changed[name]
+        return before if np.array_equal(value, after, equal_nan=True) else value
+
+    return _mapped(net, nominal)
+
+
+@dataclass(frozen=True)
+class _NominalRecord:
+    """What a frozen module deviates from: attribute name to (nominal value, deviated value)."""
+
+    changed: Mapping[str, tuple[Any, Any]]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_NominalRecord":
+        # Rockpool copies a module for every attribute that is set; this record never changes.
+        return self
+
+
+def _prototype(module: Any, chosen: Mapping[str, frozenset[str]]) -> dict[str, Any]:
+    _require_module(module)
+    return _mapped(
+        module,
+        lambda owner, name, _: any(name in chosen.get(cls.__name__, ()) for cls in type(owner).__mro__),
+    )
+
+
+def _require_module(net: Any) -> None:
+    if not is_module(net):
+        raise PrototypeError(f"expected a Rockpool JAX module, got {type(net).__name__}; trees need no unpacking")
+
+
+def _own_attributes(module: Any) -> dict[str, Any]:
+    inner = module.modules()
+    merged = {**module.parameters(), **module.simulation_parameters()}
+    return {name: value for name, value in merged.items() if name not in inner}
+
+
+def _mapped(module: Any, function: Callable[[Any, str, Any], Any]) -> dict[str, Any]:
+    """`function(module, name, value)` over the attributes of a module and its submodules, as nested dicts."""
+    own = {name: function(module, name, value) for name, value in _own_attributes(module).items()}
+    return {**own, **{name: _mapped(inner, function) for name, inner in module.modules().items()}}
+
+
+def _replaced(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """The part of a tree whose leaves are not the very objects of another."""
+    parts = {
+        name: _replaced(value, old[name]) if isinstance(value, dict) else value
+        for name, value in new.items()
+        if value is not old[name]
+    }
+    return {name: part for name, part in parts.items() if not (isinstance(part, dict) and not part)}
+
+
+def _aligned(module: Any, nominal: dict[str, Any], part: dict[str, Any]) -> Iterator[tuple[Any, dict, dict]]:
+    """Each module with its own part of two attribute trees."""
+    inner = module.modules()
+    own = {name: value for name, value in part.items() if name not in inner}
+    if own:
+        yield module, nominal, own
+    for name, submodule in inner.items():
+        if name in part:
+            yield from _aligned(submodule, nominal[name], part[name])

@@ -1,0 +1,88 @@
+"""Two networks on the same virtual chips: paired differences. NumPy and SciPy only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import MetricError
+from ._robustness_curve import RobustnessCurve
+from ._yield import Yield, mean_interval, yield_of
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What changes from one network to another, chip by chip.
+
+    Attributes:
+        sigmas: strengths, shape (strengths,).
+        difference: mean over chips of second minus first, shape (strengths,); chips that failed in either left out.
+        low: lower end of its interval, shape (strengths,).
+        high: upper end.
+        worse: for each strength, the fraction of chips that get worse (failing is worse), with its exact interval.
+        confidence: of the intervals.
+    """
+
+    sigmas: NDArray[np.float64]
+    difference: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    worse: list[Yield]
+    confidence: float
+
+
+def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float = 0.95) -> Comparison:
+    """Compare two networks on the chips that both curves hold.
+
+    Because chip c is the same chip in both, what the chips have in common cancels: the interval is often several times
+    narrower than those of the two means suggest.
+
+    Args:
+        first: a curve.
+        second: another, of the same seed, generator, strengths and kind of chips; may hold more chips or fewer.
+        confidence: of the intervals (Student's t for the mean difference, Clopper-Pearson for the fraction).
+
+    Raises:
+        MetricError: the curves do not hold the same chips; says what differs.
+
+    Example:
+        >>> plain = RobustnessCurve("accuracy", [0.1], [[0.90, 0.80, 0.70, 0.60]])
+        >>> robust = RobustnessCurve("accuracy", [0.1], [[0.92, 0.83, 0.71, 0.59]])
+        >>> found = compare(plain, robust)
+        >>> found.difference.round(4).tolist(), found.worse[0].fraction
+        ([0.0125], 0.25)
+    """
+    for name in ("seed", "generator", "draws_version", "axis", "antithetic", "higher_is_better"):
+        one, other = getattr(first, name), getattr(second, name)
+        if one != other:
+            raise MetricError(f"the curves differ in {name}: {one} and {other}; they must hold the same chips")
+    if not np.array_equal(first.sigmas, second.sigmas):
+        raise MetricError(
+            f"the curves differ in sigmas: {first.sigmas.tolist()} and {second.sigmas.tolist()}; measure both alike"
+        )
+    chips = min(first.chips, second.chips)
+    before, after = first.values[:, :chips], second.values[:, :chips]
+    with np.errstate(invalid="ignore"):
+        change = after - before
+    finite = np.isfinite(before) & np.isfinite(after)
+    lost = np.isfinite(before) & ~np.isfinite(after)
+    worse = lost | (finite & ((change < 0) if first.higher_is_better else (change > 0)))
+    means, lows, highs = [], [], []
+    for row, usable in zip(change, finite, strict=True):
+        if first.antithetic:
+            pairs = usable.reshape(-1, 2).all(axis=1)
+            values = row.reshape(-1, 2).mean(axis=1)[pairs]
+        else:
+            values = row[usable]
+        low, high = mean_interval(values, confidence, "t")
+        means.append(values.mean() if values.size else np.nan)
+        lows.append(low)
+        highs.append(high)
+    return Comparison(
+        sigmas=first.sigmas,
+        difference=np.array(means),
+        low=np.array(lows),
+        high=np.array(highs),
+        worse=[yield_of(count, chips, confidence, "exact", first.antithetic) for count in worse.sum(axis=1).tolist()],
+        confidence=confidence,
+    )

@@ -1,0 +1,257 @@
+"""The robustness curve: a metric over sigma, with its spread over virtual chips. NumPy and SciPy only."""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import MetricError
+from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
+from ._yield import Yield, mean_interval, quantile_interval, yield_of
+
+Estimate = Literal["mean", "yield"] | float
+"""What an interval is of: the mean, the yield at a target, or a quantile."""
+
+
+@dataclass(frozen=True, eq=False)
+class RobustnessCurve:
+    """A metric over sigma, for each of the same virtual chips.
+
+    A chip whose metric is NaN or infinite has failed: it is left out of `mean` and `std`, counted in `failed`, and
+    counts as worse than every other in `quantile`, `worst` and `yield_at`.
+
+    Attributes:
+        metric: name of the metric.
+        sigmas: the strengths, shape (strengths,): relative standard deviations, or scales where `axis` says so.
+        values: the metric of each chip, shape (strengths, chips); chip c is the same chip in every row.
+        seed: of the chips; `limpet.freeze(..., seed=seed, chip=c)` rebuilds chip c.
+        higher_is_better: True for an accuracy, False for a loss.
+        axis: "sigma", or "scale" where leaves deviate at different sigmas.
+        antithetic: chips 2k and 2k + 1 are virtual chip k and its mirror image.
+        generator: what the chips were drawn with.
+        draws_version: `limpet.DRAWS_VERSION` of then.
+
+    Raises:
+        MetricError: the shapes do not fit, there is no chip, or half a pair of antithetic ones.
+
+    Example:
+        >>> curve = RobustnessCurve("accuracy", [0.0, 0.1], [[0.9, 0.9, 0.9, 0.9], [0.9, 0.8, 0.7, 0.6]])
+        >>> curve.mean().round(3).tolist(), curve.worst().tolist(), curve.quantile(0.5).round(3).tolist()
+        ([0.9, 0.75], [0.9, 0.6], [0.9, 0.75])
+        >>> curve.yield_at(0.7)[1].fraction
+        0.75
+    """
+
+    metric: str
+    sigmas: NDArray[np.float64]
+    values: NDArray[np.float64]
+    seed: int = 0
+    higher_is_better: bool = True
+    axis: Literal["sigma", "scale"] = "sigma"
+    antithetic: bool = False
+    generator: Generator = DEFAULT_GENERATOR
+    draws_version: int = DRAWS_VERSION
+
+    def __post_init__(self) -> None:
+        sigmas, values = np.asarray(self.sigmas, np.float64), np.asarray(self.values, np.float64)
+        if sigmas.ndim != 1 or values.ndim != 2 or len(values) != len(sigmas) or not values.size:
+            raise MetricError(
+                f"curve of '{self.metric}': sigmas of shape (strengths,) and values of shape (strengths, chips), "
+                f"neither empty, are needed; got {sigmas.shape} and {values.shape}"
+            )
+        if self.antithetic and values.shape[1] % 2:
+            raise MetricError(f"curve of '{self.metric}': antithetic chips come in pairs, got {values.shape[1]}")
+        object.__setattr__(self, "sigmas", sigmas)
+        object.__setattr__(self, "values", values)
+
+    @property
+    def chips(self) -> int:
+        """Number of virtual chips."""
+        return self.values.shape[1]
+
+    @property
+    def failed(self) -> NDArray[np.int64]:
+        """Number of chips at each sigma whose metric is NaN or infinite, shape (strengths,)."""
+        return (~np.isfinite(self.values)).sum(axis=1)
+
+    def mean(self) -> NDArray[np.float64]:
+        """Mean over the chips that did not fail, shape (strengths,); NaN where all failed."""
+        return self._over_finite(np.mean)
+
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation over the chips that did not fail, shape (strengths,); NaN where all failed."""
+        return self._over_finite(np.std)
+
+    def quantile(self, q: float) -> NDArray[np.float64]:
+        """The quantile `q` (0 to 1) of the metric over chips, shape (strengths,), failed chips counted as worst."""
+        # 'inverted_cdf' between a number and an infinity stays one of the two; interpolation would give NaN.
+        method = "linear" if not self.failed.any() else "inverted_cdf"
+        return np.quantile(self._ranked(), q, axis=1, method=method)
+
+    def worst(self) -> NDArray[np.float64]:
+        """The metric of the worst chip at each sigma, shape (strengths,); infinite where a chip failed."""
+        return self._ranked().min(axis=1) if self.higher_is_better else self._ranked().max(axis=1)
+
+    def worst_chip(self, sigma: float) -> int:
+        """The number of the chip that did worst at a sigma; `limpet.freeze(..., chip=it)` rebuilds it.
+
+        Raises:
+            MetricError: the curve has no such sigma, or its chips are antithetic (a mirror image has no number).
+        """
+        if self.antithetic:
+            raise MetricError("antithetic chips have no numbers of their own: measure without antithetic=True")
+        (rows,) = np.nonzero(np.isclose(self.sigmas, sigma))
+        if not rows.size:
+            raise MetricError(f"sigma = {sigma}: the curve has {', '.join(f'{value:g}' for value in self.sigmas)}")
+        row = self._ranked()[rows[0]]
+        return int(row.argmin() if self.higher_is_better else row.argmax())
+
+    def area(self) -> float:
+        """The area under the mean over the strengths, divided by their range: the mean metric over strengths.
+
+        Strengths may be in any order; for a single one, its mean.
+        """
+        order = np.argsort(self.sigmas, kind="stable")
+        sigmas, means = self.sigmas[order], self.mean()[order]
+        span = sigmas[-1] - sigmas[0]
+        return float(np.trapezoid(means, sigmas) / span) if span else float(means.mean())
+
+    def yield_at(
+        self, target: float, confidence: float = 0.95, method: Literal["exact", "wilson"] = "exact"
+    ) -> list[Yield]:
+        """The fraction of chips that reach `target` at each strength, with its interval.
+
+        Antithetic pairs count as one chip in the interval, which is therefore on the safe side.
+
+        Args:
+            target: a chip passes at this value (to six digits, single precision) or better.
+            confidence: of the interval.
+            method: "exact" (Clopper and Pearson, 1934: covers at least as often as it says) or "wilson" (Wilson, 1927:
+                narrower, covers as often on average).
+        """
+        # Metrics are computed in float32, in which 90 of 100 is a little less than 0.9.
+        slack = 1e-6 * max(abs(target), 1e-3)
+        passed = self._ranked() >= target - slack if self.higher_is_better else self._ranked() <= target + slack
+        counts = passed.sum(axis=1).tolist()
+        return [yield_of(count, self.chips, confidence, method, self.antithetic) for count in counts]
+
+    def interval(
+        self,
+        of: Estimate = "mean",
+        *,
+        confidence: float = 0.95,
+        method: Literal["t", "bootstrap"] = "t",
+        target: float | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the value for all chips of this kind lies, judging by those drawn.
+
+        Args:
+            of: "mean", "yield" (at `target`), or a quantile between 0 and 1.
+            confidence: of the interval.
+            method: for the mean: Student's t, or the bootstrap (percentiles of 2,000 resamples; fixed seed).
+            target: of the yield.
+
+        Returns:
+            Lower and upper ends, each of shape (strengths,). For the mean over the chips that did not fail (antithetic
+            pairs count as one); infinite where there are too few chips. For a quantile, the order statistics that
+            enclose it (distribution-free).
+
+        Raises:
+            MetricError: `of` is none of these, or a yield without target.
+        """
+        if of == "mean":
+            ends = [mean_interval(row, confidence, method) for row in self._independent()]
+        elif of == "yield":
+            if target is None:
+                raise MetricError("the interval of a yield needs a target")
+            ends = [(found.low, found.high) for found in self.yield_at(target, confidence)]
+        elif isinstance(of, float) and 0 < of < 1:
+            ends = [quantile_interval(row, of, confidence) for row in self._ranked()]
+        else:
+            raise MetricError(f"of = {of!r}: allowed are 'mean', 'yield' and a quantile between 0 and 1")
+        low, high = np.array(ends, np.float64).T
+        return low, high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain Python values, for JSON and the like; `RobustnessCurve(**it)` takes it back."""
+        return {
+            "metric": self.metric,
+            "sigmas": self.sigmas.tolist(),
+            "values": self.values.tolist(),
+            "seed": self.seed,
+            "higher_is_better": self.higher_is_better,
+            "axis": self.axis,
+            "antithetic": self.antithetic,
+            "generator": self.generator,
+            "draws_version": self.draws_version,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the curve as .npz (no pickle)."""
+        described = {name: value for name, value in self.to_dict().items() if name not in ("sigmas", "values")}
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, sigmas=self.sigmas, values=self.values, described=np.array(json.dumps(described)))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            MetricError: the file is missing, or holds no curve.
+        """
+        try:
+            # NumPy leaves a file open that it cannot read, so it is given one that is closed here.
+            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                return cls(sigmas=file["sigmas"], values=file["values"], **json.loads(str(file["described"])))
+        except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            raise MetricError(f"{path}: holds no robustness curve ({error})") from None
+
+    def plot(self, ax: Any = None, label: str | None = None) -> Any:
+        """Draw mean (line), 5th to 95th percentile (band) and worst chip (dotted) with matplotlib; returns the axes.
+
+        Args:
+            ax: matplotlib axes to draw on, so that several networks share one picture; new ones if None.
+            label: name in the legend; "mean" if None.
+        """
+        from matplotlib.figure import Figure
+
+        ax = ax if ax is not None else Figure(figsize=(6, 4), dpi=120, layout="constrained").add_subplot()
+        order = np.argsort(self.sigmas)
+        sigmas = self.sigmas[order]
+        (line,) = ax.plot(sigmas, self.mean()[order], marker="o", markersize=4, label=label or "mean")
+        low, high, worst = (
+            np.where(np.isfinite(found), found, np.nan)[order]  # where chips failed, there is no edge to draw
+            for found in (self.quantile(0.05), self.quantile(0.95), self.worst())
+        )
+        ax.fill_between(sigmas, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+        ax.plot(sigmas, worst, ":", color=line.get_color())
+        ax.set_xlabel(
+            "mismatch sigma (relative standard deviation)" if self.axis == "sigma" else "scale on each leaf's sigma"
+        )
+        ax.set_ylabel(self.metric)
+        ax.set_title(f"{self.chips} virtual chips; band: 5th to 95th percentile; dotted: worst chip", fontsize="medium")
+        finite = self.values[np.isfinite(self.values)]
+        if self.higher_is_better and ((finite >= 0) & (finite <= 1)).all():
+            ax.set_ylim(0, 1.03)  # a rate: on one scale in every picture, so that runs can be told apart at a glance
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False, loc="lower left" if self.higher_is_better else "upper left")
+        return ax
+
+    def _ranked(self) -> NDArray[np.float64]:
+        """The values, with failed chips at the bad end."""
+        return np.where(np.isfinite(self.values), self.values, -np.inf if self.higher_is_better else np.inf)
+
+    def _independent(self) -> list[NDArray[np.float64]]:
+        """For each strength, values of chips that did not fail and are independent of one another."""
+        values = self.values
+        if self.antithetic:
+            values = values.reshape(len(values), -1, 2).mean(axis=2)
+        return [row[np.isfinite(row)] for row in values]
+
+    def _over_finite(self, statistic: Any) -> NDArray[np.float64]:
+        finite = [row[np.isfinite(row)] for row in self.values]
+        return np.array([statistic(row) if row.size else np.nan for row in finite])

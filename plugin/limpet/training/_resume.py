@@ -1,0 +1,56 @@
+"""Going on where a run ended: what a checkpoint says of the run, and whether that is this run's."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .._errors import ConfigError
+from ..config._config import Config
+from ..draws._generator import DRAWS_VERSION
+
+FREE = {"tensorboard", "train"}
+"""Sections that may differ: where logs go, and what is the user's own."""
+
+
+def run_checkpoint(config: Config, step: int) -> dict[str, Any]:
+    """What a checkpoint keeps beside parameters and optimizer state: plain JSON.
+
+    Args:
+        config: of the run.
+        step: the last one that the parameters hold.
+    """
+    sections = json.loads(json.dumps(config.model_dump(exclude=FREE)))  # tuples become lists, as in a file
+    return {"step": step, "draws_version": DRAWS_VERSION, "config": sections}
+
+
+def resumed_step(config: Config, checkpoint: Mapping[str, Any]) -> int:
+    """The first step that is still to do.
+
+    Raises:
+        ConfigError: the checkpoint is none, or of another configuration or draws version; names what differs.
+    """
+    try:
+        before, step = dict(_flat({**checkpoint, "step": 0})), int(checkpoint["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"resume = {checkpoint!r}: give what callback.checkpoint returned ({error!r})") from None
+    now = dict(_flat(run_checkpoint(config, 0)))
+    different = [
+        f"{key.removeprefix('config.')} was {_shown(before, key)} and is {_shown(now, key)}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if different:
+        raise ConfigError(f"the checkpoint is of another configuration: {'; '.join(different)}; resume with the same")
+    return step + 1
+
+
+def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(node, Mapping):
+        yield prefix, node
+        return
+    for name, value in node.items():
+        yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key]) if key in values else "not there"

@@ -1,0 +1,111 @@
+"""The main example, reduced; and what it says to bad input: one message, exit code 2, no traceback."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from event_files import scalars
+
+ROOT = Path(__file__).parents[2]
+REDUCED = (
+    "train.steps=6 train.neurons_per_class=1 train.classes=3 train.channels=5 train.timesteps=6 train.batch_size=4 "
+    "train.test_patterns=4 robustness.chips=4 robustness.every_steps=4 robustness.sigmas=[0,0.15]"
+).split()
+
+
+def command(*overrides, config=ROOT / "configs/dynapse.yaml", extra=(), script="dynapse_frozen_noise.py"):
+    settings = [part for override in overrides for part in ("--set", override)]
+    return [sys.executable, str(ROOT / "examples" / script), "--config", str(config), *settings, *extra]
+
+
+def run(*args, **kwargs):
+    return subprocess.run(command(*args, **kwargs), capture_output=True, text=True, timeout=300)
+
+
+def test_it_trains_evaluates_and_reports(tmp_path):
+    ran = run(*REDUCED, f"tensorboard.logdir={tmp_path}", extra=("--json", str(tmp_path / "table.json")))
+    assert ran.returncode == 0, ran.stderr
+    assert "warn" not in ran.stderr.lower()
+    assert re.search(r"0\.15 +│ standard", ran.stdout)
+    assert f"tensorboard --logdir {tmp_path}" in ran.stdout
+    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    assert [(row["network"], row["sigma"]) for row in rows] == [
+        (network, sigma) for network in ("standard", "dynamic", "mismatch") for sigma in (0.0, 0.15)
+    ]
+    assert all(set(row) == {"network", "sigma", "mean", "p5", "worst", "yield"} for row in rows)
+    for row in rows:
+        logged = scalars(tmp_path / row["network"])
+        assert abs(logged[f"robustness_mean/accuracy/sigma={row['sigma']:g}"][6] - row["mean"]) < 1e-6
+        assert list(logged["train/loss"]) == list(range(6))
+    assert (tmp_path / "robustness.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["dynamic.sgima=0.1"], "dynamic.sgima: unknown key; did you mean 'sigma'?"),
+        (["train.stpes=5"], "train.stpes: unknown key; did you mean 'steps'?"),
+        (["dynamic.sigma=-0.1"], "dynamic.sigma = -0.1"),
+        (["frozen.sigma=.nan"], "frozen.sigma = nan"),
+        (["dynamic.targets=['*/kernel']"], "dynamic.targets: rule ('*/kernel', True) matches no leaf"),
+        (["dynamic.targets={'2_LIFJax/w_rec': true}"], "matches no leaf; the paths are: 0_LinearJax/weight"),
+        (["tensorboard.logdir=/dev/null/runs"], "tensorboard.logdir = '/dev/null/runs"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(overrides, message, tmp_path):
+    ran = run(*REDUCED, f"tensorboard.logdir={tmp_path}", *overrides)
+    assert ran.returncode == 2
+    assert message in ran.stderr
+    assert ran.stderr.startswith("error: ")
+    assert "Traceback" not in ran.stderr + ran.stdout
+
+
+def test_missing_and_unwritable_files(tmp_path):
+    ran = run(config=tmp_path / "missing.yaml")
+    assert (ran.returncode, ran.stderr) == (2, f"error: {tmp_path}/missing.yaml: there is no such file\n")
+    ran = run(*REDUCED, f"tensorboard.logdir={tmp_path}", extra=("--json", "/dev/null/table.json"))
+    assert ran.returncode == 2
+    assert "--json /dev/null/table.json: cannot be written" in ran.stderr
+
+
+def test_the_worst_chip_is_found_and_trained(tmp_path):
+    ran = run(*REDUCED, extra=("--steps", "3"), script="dynapse_worst_chip.py")
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"chip \d of seed 0 does worst: \d", ran.stdout)
+    assert re.search(r"accuracy on chip \d before and after 3 steps on it: \d\.\d+, \d\.\d+", ran.stdout)
+    assert "1_DynapSim/" in ran.stdout
+
+
+@pytest.fixture
+def interruptible():
+    """Children hear Ctrl-C even where the tests themselves do not: those that a shell runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_loses_nothing_that_was_logged(tmp_path):
+    process = subprocess.Popen(
+        command(*REDUCED, "train.steps=1000000", f"tensorboard.logdir={tmp_path}", "tensorboard.flush_steps=50"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.5)
+        if (tmp_path / "standard").exists() and len(scalars(tmp_path / "standard").get("train/loss", ())) > 100:
+            break
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    steps = list(scalars(tmp_path / "standard")["train/loss"])
+    assert steps == list(range(len(steps)))
+    assert len(steps) > 100

@@ -1,0 +1,107 @@
+"""The framework examples, reduced: each trains both networks and prints the table; resuming changes nothing."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["train.steps=12", "train.hidden=4", "train.batch_size=16", "robustness.chips=4", "robustness.every_steps=6"]
+
+
+def run(script, *extra, overrides=(), timeout=300):
+    settings = [part for override in overrides for part in ("--set", override)]
+    command = [sys.executable, str(ROOT / "examples" / script), *settings, *map(str, extra)]
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=environment)
+
+
+def rows_of(tmp_path, script, *extra, overrides=()):
+    table = tmp_path / "table.json"
+    logdir = f"tensorboard.logdir={tmp_path / 'log'}"
+    ran = run(script, *extra, "--json", table, overrides=[*overrides, logdir])
+    assert ran.returncode == 0, ran.stderr
+    assert "warn" not in ran.stderr.lower(), ran.stderr
+    assert re.search(r"│ 0\.\d+ +│ standard", ran.stdout)
+    return json.loads(table.read_text())["rows"]
+
+
+@pytest.mark.parametrize("script", ["digits_nnx.py", "digits_linen.py", "digits_optax.py"])
+def test_digits(tmp_path, script):
+    rows = rows_of(tmp_path, script, overrides=SMALL)
+    assert [(row["network"], row["sigma"]) for row in rows] == [
+        (network, sigma) for network in ("standard", "mismatch") for sigma in (0.0, 0.1, 0.2, 0.3, 0.4)
+    ]
+    nominal = {row["network"]: row["mean"] for row in rows if row["sigma"] == 0}
+    assert all(0 < mean <= 1 for mean in nominal.values())
+    spread = {row["network"]: row["mean"] - row["worst"] for row in rows if row["sigma"] == 0.4}
+    assert all(found > 0 for found in spread.values())
+
+
+def test_many_devices_train_as_many_chips(tmp_path):
+    rows = rows_of(tmp_path, "many_devices.py", "--cpu-devices", "4", overrides=SMALL)
+    one = rows_of(tmp_path, "many_devices.py", "--cpu-devices", "1", overrides=SMALL)
+    # The standard network is the same on four devices as on one; the other met four chips at a step, not one.
+    for network, same in (("standard", True), ("mismatch", False)):
+        means = [[row["mean"] for row in found if row["network"] == network] for found in (rows, one)]
+        assert np.allclose(*means, atol=1e-3) == same
+
+
+def test_resume_goes_on_where_it_was(tmp_path):
+    folder = tmp_path / "checkpoints"
+    shorter = [*SMALL, "train.steps=6"]
+    rows_of(tmp_path, "resume_orbax.py", "--checkpoints", folder, overrides=shorter)
+    resumed = rows_of(tmp_path, "resume_orbax.py", "--checkpoints", folder, overrides=SMALL)
+    (tmp_path / "anew").mkdir()
+    at_once = rows_of(tmp_path / "anew", "resume_orbax.py", "--checkpoints", tmp_path / "other", overrides=SMALL)
+    assert resumed == at_once
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
+    folder = tmp_path / "checkpoints"
+    rows_of(tmp_path, "resume_orbax.py", "--checkpoints", folder, overrides=SMALL)
+    ran = run(
+        "resume_orbax.py", "--checkpoints", folder, overrides=[*SMALL, f"tensorboard.logdir={tmp_path}", "seed=1"]
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.strip().endswith("seed was 0 and is 1; resume with the same")
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Ten tones by one speaker, six recordings of each, in the data set's own form."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for digit in range(10):
+        for index in range(0, 12, 2):
+            seconds = np.arange(3000) / 8000
+            sound = np.sin(2 * np.pi * (200 + 150 * digit) * seconds) + 0.1 * generator.normal(size=3000)
+            with wave.open(str(folder / f"{digit}_jackson_{index}.wav"), "wb") as file:
+                file.setparams((1, 2, 8000, 0, "NONE", "NONE"))
+                file.writeframes((8000 * sound).astype(np.int16).tobytes())
+    return folder
+
+
+REDUCED = ["train.steps=40", "train.neurons=8", "train.batch_size=8", "robustness.chips=4", "robustness.every_steps=20"]
+
+
+def test_spoken_digits(tmp_path, recordings):
+    rows = rows_of(tmp_path, "spoken_digits_rockpool.py", "--data", recordings, overrides=REDUCED)
+    assert {row["network"] for row in rows} == {"standard", "mismatch"}
+    assert all(row["mean"] > 0.3 for row in rows if row["sigma"] == 0)  # of ten pure tones
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_missing_recordings_say_how_to_get_them(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    ran = run("spoken_digits_rockpool.py", "--data", tmp_path / name)
+    assert ran.returncode == 2
+    assert "give the recordings/ folder of a clone of" in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -1,0 +1,233 @@
+"""The engine: results depend neither on chunks nor on devices; intervals, pairs, batches, budgets, interrupts."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from shared_work import LAYERS, MISMATCH, X, loss, measure
+
+import limpet
+import limpet.measure._monte_carlo as engine
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return measure()
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 40, 1000])
+def test_chunks_change_nothing(reference, chunk):
+    assert np.array_equal(measure(chunk=chunk).values, reference.values)
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_rounds_handed_over_by_several_threads_change_nothing(reference, cores, monkeypatch):
+    lanes = tuple(ThreadPoolExecutor(1) for _ in range(cores))
+    monkeypatch.setattr(engine, "_lanes", lambda: lanes)
+    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # a tile for each chip: forty rounds
+    handed_over_by = set()
+    for lane in lanes:
+        submit = lane.submit
+        monkeypatch.setattr(lane, "submit", lambda *args, own=submit: handed_over_by.add(own) or own(*args))
+    curve = measure(chunk=1)
+    np.testing.assert_allclose(curve.values, reference.values, rtol=1e-5)  # another width of tile, another last bit
+    assert len(handed_over_by) == cores
+    assert np.array_equal(measure(chips=2, chunk=1).values, curve.values[:, :2])
+
+
+@pytest.mark.parametrize("shape", [(8,), (2, 4), (3,)])
+def test_devices_change_nothing(reference, shape):
+    names = ("chip", "model")[: len(shape)]
+    types = (jax.sharding.AxisType.Auto,) * len(shape)
+    mesh = jax.make_mesh(shape, names, axis_types=types, devices=jax.devices()[: int(np.prod(shape))])
+    assert np.array_equal(measure(mesh=mesh).values, reference.values)
+
+
+def test_a_default_mesh_will_do(reference):
+    mesh = jax.make_mesh((2,), ("chip",), devices=jax.devices()[:2])
+    assert np.array_equal(measure(mesh=mesh).values, reference.values)
+
+
+def test_the_number_of_chips_changes_nothing(reference):
+    assert np.array_equal(measure(chips=5).values, reference.values[:, :5])
+
+
+def test_tiles_are_as_wide_as_memory_allows(monkeypatch):
+    widths = []
+    rounds = engine.MonteCarlo.rounds
+
+    def spy(self, *args):
+        yield from rounds(self, *args)
+        widths.append(self._width)
+
+    monkeypatch.setattr(engine.MonteCarlo, "rounds", spy)
+    measure(chips=256)
+    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 2**15)
+    measure(chips=256)
+    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)
+    measure(chips=256)
+    assert widths[0] > widths[1] >= widths[2] == 1
+
+
+def test_strengths_by_scale():
+    by_scale = measure(sigmas=None, scales=[1.0, 2.0])
+    np.testing.assert_allclose(by_scale.values, measure().values, rtol=1e-5)
+    np.testing.assert_allclose(by_scale.sigmas, [0.1, 0.2])
+    uneven = limpet.Mismatch({"dense_0": True}, limpet.Gaussian(0.1)) | limpet.Mismatch(
+        {"dense_1": True, "dense_2": False}, limpet.Gaussian(0.3)
+    )
+    curve = limpet.robustness_curve(loss, LAYERS, uneven, scales=[0, 1], chips=2, batch=X)
+    assert (curve.axis, curve.sigmas.tolist()) == ("scale", [0, 1])
+
+
+def test_batches_are_weighted_by_their_count(reference):
+    halves = [X[:10], X[10:20], X[20:]]
+    np.testing.assert_allclose(measure(batch=None, batches=halves).values, reference.values, rtol=1e-5)
+    np.testing.assert_allclose(measure(batch=None, batches=iter(halves)).values, reference.values, rtol=1e-5)
+
+
+def test_batches_of_one_size_compile_once():
+    traces = []
+
+    def counted(tree, x):
+        traces.append(x)
+        return loss(tree, x)
+
+    limpet.robustness_curve(counted, LAYERS, MISMATCH, sigmas=[0.1], chips=16, batches=[X[:8]] * 5, chunk=4)
+    assert len(traces) <= 2  # once, and once more if the tile's width was changed by what the first one reported
+
+
+def test_antithetic_chips_cancel_what_is_linear():
+    params, mismatch = {"w": jnp.ones(20)}, limpet.Mismatch({"w": True}, limpet.Gaussian(0.1))
+
+    def nearly_linear(tree, _):
+        return tree["w"].sum() + 0.1 * (tree["w"] ** 2).sum()
+
+    settings = {"sigmas": [0.1], "chips": 200}
+    plain = limpet.robustness_curve(nearly_linear, params, mismatch, **settings)
+    pairs = limpet.robustness_curve(nearly_linear, params, mismatch, **settings, antithetic=True)
+    widths = [float(np.ptp(curve.interval())) for curve in (plain, pairs)]
+    assert widths[1] < 0.1 * widths[0]  # the variance of the mean falls more than a hundredfold
+    truth = 20 + 0.1 * 20 * 1.01
+    assert abs(pairs.mean()[0] - truth) < widths[1]
+    np.testing.assert_allclose(pairs.values[0, ::2], plain.values[0, :100], rtol=1e-6)
+    mirrored = mismatch(limpet.virtual_chip(0, 3), params)["w"]
+    np.testing.assert_allclose(pairs.values[0, 7], nearly_linear({"w": 2 - mirrored}, None), rtol=1e-5)
+    with pytest.raises(limpet.MetricError, match="even number"):
+        limpet.robustness_curve(nearly_linear, params, mismatch, sigmas=[0.1], chips=3, antithetic=True)
+
+
+def test_auto_draws_until_the_interval_is_narrow_enough():
+    def noisy(tree, _):
+        return tree["w"].mean()
+
+    params, mismatch = {"w": jnp.ones(1)}, limpet.Mismatch({"w": True}, limpet.Gaussian(0.1))
+    settings = {"sigmas": [0.1], "chips": "auto"}
+    loose = limpet.robustness_curve(noisy, params, mismatch, **settings, precision=0.02)
+    tight = limpet.robustness_curve(noisy, params, mismatch, **settings, precision=0.005)
+    low, high = tight.interval()
+    assert (high - low)[0] / 2 <= 0.005
+    assert loose.chips < tight.chips <= 4096  # (2 * 0.1 / 0.005)^2 = 1,600, doubled until reached
+    assert np.array_equal(tight.values[:, : loose.chips], loose.values)
+    capped = limpet.robustness_curve(noisy, params, mismatch, **settings, precision=1e-6, max_chips=100)
+    assert capped.chips == 100
+    for estimate, extra in (("yield", {"target": 1.0}), (0.5, {})):
+        found = limpet.robustness_curve(noisy, params, mismatch, **settings, precision=0.05, estimate=estimate, **extra)
+        low, high = found.interval(estimate, **extra)
+        assert (high - low)[0] / 2 <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sigmas": None}, "give either sigmas or scales"),
+        ({"scales": [1.0]}, "give either sigmas or scales"),
+        ({"batches": [X]}, "give either batch or batches"),
+        ({"batch": None, "batches": []}, "batches: there is none"),
+        ({"batch": X[:0]}, r"an empty batch \(an array of shape \(0, 24\)\)"),
+        ({"batch": None, "batches": [X, X[:0]]}, "an empty batch"),
+        ({"chips": "auto", "estimate": "yield"}, "needs a target"),
+        ({"chips": "auto", "batch": None, "batches": iter([X])}, "give a list or another re-iterable"),
+        ({"chips": "auto", "max_chips": 0}, "chips: at least 1"),
+        ({"chips": 10.0}, "chips = 10.0: allowed is a whole number"),
+        ({"chips": "100"}, "chips = '100': allowed is a whole number"),
+        ({"sigmas": 0.1}, "sigmas = 0.1: allowed is a list of numbers"),
+    ],
+)
+def test_options_that_contradict(changes, message):
+    with pytest.raises(limpet.MetricError, match=message):
+        measure(**changes)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
+def test_seeds_that_name_no_chips(seed):
+    with pytest.raises(limpet.LimpetError, match="seed = .*allowed is an integer from 0 to 4294967295"):
+        measure(seed=seed)
+    with pytest.raises(limpet.LimpetError, match="seed = "):
+        limpet.virtual_chip(seed, 0)
+
+
+def test_repeated_and_unsorted_strengths_are_as_asked():
+    curve = measure(sigmas=[0.2, 0.1, 0.2])
+    assert curve.sigmas.tolist() == [0.2, 0.1, 0.2]
+    assert np.array_equal(curve.values[0], curve.values[2])
+
+
+@pytest.fixture
+def interrupt_after(monkeypatch):
+    """Let so many rounds through, then press Ctrl-C."""
+
+    def patch(rounds: int) -> None:
+        fetched = []
+
+        def fetch(values):
+            if len(fetched) == rounds:
+                raise KeyboardInterrupt
+            fetched.append(values)
+            return jax.device_get(values)
+
+        monkeypatch.setattr("limpet.measure._robustness_curve.fetch", fetch)
+
+    return patch
+
+
+def test_an_interrupt_leaves_the_chips_evaluated_so_far(reference, interrupt_after):
+    interrupt_after(2)
+    with pytest.warns(UserWarning, match="interrupted: the curve holds the 512 chips evaluated so far"):
+        curve = measure(chips=600, chunk=16)  # in rounds of one tile, 256
+    assert np.array_equal(curve.values[:, :40], reference.values)
+
+
+def test_an_interrupt_of_auto_keeps_finished_chips(interrupt_after):
+    interrupt_after(1)
+    with pytest.warns(UserWarning, match="interrupted: the curve holds the 64 chips evaluated so far"):
+        assert measure(chips="auto", precision=1e-9).chips == 64
+    with pytest.raises(KeyboardInterrupt):
+        measure()
+
+
+def test_an_interrupt_parts_no_antithetic_pair(interrupt_after, monkeypatch):
+    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # tiles of one chip
+    interrupt_after(3)
+    with pytest.warns(UserWarning, match="interrupted: the curve holds the 2 chips"):
+        curve = measure(antithetic=True, chunk=1)
+    assert np.isfinite(curve.mean()).all()
+    assert len(curve.interval()[0]) == 2
+
+
+def test_progress_is_silent_off_a_terminal_and_shown_on_request(capfd):
+    measure(chips=4)
+    assert capfd.readouterr().err == ""
+    measure(chips=4, progress=True)
+    assert "virtual chips" in capfd.readouterr().err
+
+
+def test_the_worst_chip_can_be_rebuilt(reference):
+    number = limpet.robustness_curve(loss, LAYERS, MISMATCH, sigmas=[0.2], chips=40, batch=X).worst_chip(0.2)
+    assert number == int(np.argmin(reference.values[1]))
+    chip = limpet.freeze(LAYERS, MISMATCH.with_sigma(0.2), chip=number)
+    np.testing.assert_allclose(loss(chip, X), reference.values[1, number], rtol=1e-6)
+    again = MISMATCH.with_sigma(0.2)(limpet.virtual_chip(0, number), LAYERS)
+    assert all(np.array_equal(again[name], chip[name]) for name in LAYERS)

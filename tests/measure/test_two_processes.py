@@ -1,0 +1,42 @@
+"""Two processes, joined by jax.distributed on loopback, do what one does."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from shared_work import measure, replicated_step
+
+import limpet
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What both processes wrote."""
+    output = tmp_path_factory.mktemp("processes")
+    script = Path(__file__).parents[1] / "support" / "two_processes.py"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    commands = [[sys.executable, str(script), str(rank), str(output), str(port)] for rank in range(2)]
+    ran = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
+    messages = [process.communicate(timeout=180)[1] for process in ran]
+    assert not any(process.returncode for process in ran), b"".join(messages).decode()
+    return output
+
+
+def test_a_curve_is_the_same(folder):
+    reference = measure()
+    for rank in range(2):
+        assert np.array_equal(limpet.RobustnessCurve.load(folder / f"curve_{rank}.npz").values, reference.values)
+
+
+def test_a_data_parallel_step_is_the_same(folder):
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:4])
+    value, kernel = replicated_step(mesh)
+    for rank in range(2):
+        with np.load(folder / f"step_{rank}.npz") as found:
+            np.testing.assert_allclose(found["value"], value, rtol=1e-6)
+            np.testing.assert_allclose(found["kernel"], kernel, rtol=1e-5, atol=1e-8)

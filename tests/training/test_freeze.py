@@ -1,0 +1,105 @@
+"""One virtual chip: named by (seed, chip) alone, drawn from nominal values, constant in the compiled step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxprs import count
+
+import limpet
+
+
+@pytest.fixture(scope="module")
+def frozen(dynapse_net):
+    return limpet.Mismatch(limpet.frozen_mismatch_prototype(dynapse_net), limpet.Gaussian(0.1))
+
+
+def same(a, b) -> bool:
+    return jax.tree.all(jax.tree.map(np.array_equal, limpet.attributes(a), limpet.attributes(b)))
+
+
+def test_a_chip_is_a_new_network_with_every_frozen_value_off(dynapse_net, frozen):
+    before = limpet.attributes(dynapse_net)["1_DynapSim"]
+    chip = limpet.freeze(dynapse_net, frozen, seed=0, chip=17)
+    after = limpet.attributes(chip)["1_DynapSim"]
+    assert before is not after
+    assert {name for name in before if not np.array_equal(before[name], after[name])} == {
+        path.partition("/")[2] for path in frozen.paths
+    }
+    assert np.array_equal(before["Io"], limpet.attributes(dynapse_net)["1_DynapSim"]["Io"])
+
+
+def test_a_chip_follows_from_its_name(dynapse_net, frozen):
+    chip = limpet.freeze(dynapse_net, frozen, seed=3, chip=17)
+    assert same(chip, limpet.freeze(dynapse_net, frozen, seed=3, chip=17))
+    assert not same(chip, limpet.freeze(dynapse_net, frozen, seed=3, chip=18))
+    assert not same(chip, limpet.freeze(dynapse_net, frozen, seed=4, chip=17))
+
+
+def test_freezing_twice_does_not_compound(dynapse_net, frozen):
+    net = dynapse_net
+    for chip in range(5):
+        net = limpet.freeze(net, frozen, chip=chip)
+        net = net.set_attributes(net.parameters()).reset_state()
+    assert same(net, limpet.freeze(dynapse_net, frozen, chip=4))
+
+
+def test_a_value_set_after_freezing_is_nominal(dynapse_net, frozen):
+    chip = limpet.freeze(dynapse_net, frozen, chip=0)
+    changed = chip.set_attributes({"1_DynapSim": {"Io": jnp.full(4, 1e-12)}})
+    deviated = limpet.attributes(limpet.freeze(changed, frozen.with_sigma(0), chip=1))["1_DynapSim"]
+    assert np.array_equal(deviated["Io"], np.full(4, 1e-12, np.float32))
+    assert np.array_equal(deviated["Ut"], limpet.attributes(dynapse_net)["1_DynapSim"]["Ut"])
+
+
+def test_two_recipes_freeze_side_by_side(dynapse_net, frozen):
+    weights = limpet.Mismatch(limpet.dynamic_mismatch_prototype(dynapse_net), limpet.Gaussian(0.1))
+    both = limpet.freeze(limpet.freeze(dynapse_net, frozen, chip=2), weights, chip=2)
+    assert same(both, limpet.freeze(dynapse_net, frozen | weights, chip=2))
+    assert same(limpet.freeze(both, frozen | weights, chip=3), limpet.freeze(dynapse_net, frozen | weights, chip=3))
+
+
+def test_the_training_step_of_a_frozen_chip_draws_nothing_for_it(dynapse_net, frozen):
+    net = limpet.freeze(dynapse_net, frozen)
+    dynamic = limpet.Mismatch(limpet.dynamic_mismatch_prototype(net), limpet.Gaussian(0.1))
+
+    def loss(params, key):
+        out, _, _ = net.set_attributes(dynamic(key, params)).reset_state()(jnp.ones((1, 3, 3)))
+        return out.sum()
+
+    jaxpr = jax.make_jaxpr(jax.value_and_grad(loss))(dynapse_net.parameters(), jax.random.key(0)).jaxpr
+    assert count(jaxpr, "random_bits") == 2  # weight and w_rec
+
+
+def test_plain_trees_freeze_too():
+    tree = {"w": jnp.ones(3), "b": jnp.ones(3)}
+    mismatch = limpet.Mismatch({"w": False, "b": True}, limpet.Gaussian(0.1))
+    chip = limpet.freeze(tree, mismatch, chip=1)
+    assert chip["w"] is tree["w"]
+    assert not np.array_equal(chip["b"], tree["b"])
+
+
+def test_configurations_name_the_chip(dynapse_net, frozen):
+    config = limpet.Config.model_validate({"seed": 3, "frozen": {"sigma": 0.1, "chip": 17}})
+    chip = limpet.freeze(dynapse_net, frozen, seed=3, chip=17)
+    assert same(limpet.freeze(dynapse_net, config.frozen), chip)
+    assert same(limpet.freeze(dynapse_net, config), chip)
+    assert same(limpet.freeze(dynapse_net, config, chip=5, seed=1), limpet.freeze(dynapse_net, frozen, seed=1, chip=5))
+
+
+def test_fresh_or_no_chips_leave_the_network_nominal(dynapse_net):
+    fresh = limpet.Config.model_validate({"frozen": {"sigma": 0.1, "chip": "fresh"}})
+    assert limpet.freeze(dynapse_net, fresh.frozen) is dynapse_net
+    assert limpet.freeze(dynapse_net, None) is dynapse_net
+
+
+@pytest.mark.parametrize("wrong", [{"sigma": 0.1}, 0.1, "fresh"])
+def test_what_is_no_recipe_is_refused(dynapse_net, wrong):
+    with pytest.raises(limpet.LimpetError, match="allowed are a recipe, such as"):
+        limpet.freeze(dynapse_net, wrong)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", -1), ("chip", 2**32), ("chip", 1.5), ("chip", "1")])
+def test_numbers_that_name_no_chip(dynapse_net, frozen, name, value):
+    with pytest.raises(limpet.LimpetError, match=rf"{name} = .*allowed is an integer from 0 to 4294967295"):
+        limpet.freeze(dynapse_net, frozen, **{name: value})
