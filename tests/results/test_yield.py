@@ -119,7 +119,7 @@ def test_files_that_hold_no_curve(tmp_path):
 def test_worst_chips_have_numbers():
     one = limpet.RobustnessCurve("a", [0.1, 0.2], [[0.9, 0.8, 0.7], [0.5, float("nan"), 0.6]])
     assert (one.worst_chip(0.1), one.worst_chip(0.2)) == (2, 1)
-    with pytest.raises(limpet.MetricError, match=r"sigma = 0.3: the curve has 0.1, 0.2"):
+    with pytest.raises(limpet.MetricError, match=r"sigma = 0.3: was not measured; the curve of .a. has 0.1, 0.2"):
         one.worst_chip(0.3)
     with pytest.raises(limpet.MetricError, match="antithetic"):
         curve([0.1, 0.2], antithetic=True).worst_chip(0.1)

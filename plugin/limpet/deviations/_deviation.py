@@ -1,118 +1,136 @@
-"""Deviations: the distributions by which one array deviates from its nominal value.
+"""The contract that every deviation keeps."""
 
-A new distribution is one subclass of `Deviation` here, and its name in the table at the end of this file, which the
-configuration reads.
-"""
-
-import math
+import types
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import jax
-from jax.core import Tracer
 
-from .._errors import StrengthError
-from ..draws._normal import times_normal
+from .._errors import LimpetError, StrengthError
+from ._draw import Draw
+
+_NO_PARAMETERS = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    property,
+    cached_property,
+    classmethod,
+    staticmethod,
+    type,
+)
 
 
-@dataclass(frozen=True, repr=False)
 class Deviation(ABC):
-    """How one array deviates, at relative standard deviation `sigma`.
+    """The distribution by which one array deviates from its nominal value.
 
-    Attributes:
-        sigma: relative standard deviation of a value, a finite float >= 0 (0.1: "off by some 10%"). It is static;
-            what moves during training is the `scale` that a recipe is called with.
+    A subclass is a frozen dataclass whose fields are all of its parameters, with one method, `deviate`. Equality and
+    hashing then follow from the parameters, and so does which compiled function serves which deviation: a subclass that
+    keeps a parameter elsewhere would be served a function compiled for another value of it, and is refused.
 
-    Raises:
-        StrengthError: sigma is NaN, infinite, negative or no number.
+    A deviation whose strength is a relative standard deviation has a field (or a property) `sigma` that holds it, for
+    strength 1. The audit, curves over sigma and the configuration's `sigma:` read it there.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> import jax.numpy as jnp, limpet
+        >>> @dataclass(frozen=True)
+        ... class Offset(limpet.Deviation):
+        ...     "Adds the same random number to all values of a leaf, of standard deviation `volts`."
+        ...
+        ...     volts: float
+        ...
+        ...     def deviate(self, draw, value, strength):
+        ...         return value + self.volts * strength * draw.normal(())
+        >>> mismatch = limpet.Mismatch({"bias": True}, Offset(volts=0.1))
+        >>> chip = mismatch(jax.random.key(0), {"bias": jnp.zeros(3)})
+        >>> bool((chip["bias"] == chip["bias"][0]).all())
+        True
     """
 
-    sigma: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", checked_strength(self.sigma, f"{type(self).__name__}.sigma"))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(sigma={self.sigma:.6g})"
-
-    @classmethod
-    def from_percent(cls, percent_deviation: float = 0.30, sigma_rule: float = 3.0) -> Self:
-        """The deviation in Rockpool's terms: `sigma = percent_deviation / sigma_rule`.
-
-        Args:
-            percent_deviation: the largest deviation met, as a fraction (0.30 is 30%).
-            sigma_rule: how many standard deviations that is (3: 99.7% of the values deviate less).
-
-        Raises:
-            StrengthError: either is not a finite number, percent_deviation < 0, or sigma_rule <= 0.
-
-        Example:
-            >>> Gaussian.from_percent(0.30, 3.0)
-            Gaussian(sigma=0.1)
-        """
-        percent_deviation = checked_strength(percent_deviation, "percent_deviation")
-        sigma_rule = checked_strength(sigma_rule, "sigma_rule")
-        if sigma_rule == 0:
-            raise StrengthError("sigma_rule = 0.0: allowed is a finite number > 0 (Rockpool's default is 3)")
-        return cls(percent_deviation / sigma_rule)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        annotated = cls.__dict__.get("__annotations__", {})
+        for name, value in cls.__dict__.items():
+            if name.startswith(("__", "_abc_")) or name in annotated or isinstance(value, _NO_PARAMETERS):
+                continue
+            raise LimpetError(
+                f"{cls.__name__}.{name} = {value!r}: a parameter of a deviation is a field of a frozen dataclass; write "
+                f"`{name}: {type(value).__name__} = {value!r}`, or annotate it as ClassVar where it never changes"
+            )
 
     @abstractmethod
-    def deviate(self, key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Array:
+    def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         """One draw of a deviated array.
 
         Args:
-            key: the leaf's own key, shape ().
-            value: nominal values of any shape, float32 or float64.
-            sigma: the strength in force, a scalar of value's dtype: this deviation's sigma times the caller's scale.
-                At 0 the nominal values must come back exactly; a negative one asks for the mirror image of the draw
-                (antithetic chips).
+            draw: all the randomness there is.
+            value: nominal values of any shape, float32 or float64. (Narrower leaves are widened to float32 before, and
+                rounded back after.)
+            strength: the factor on this deviation, a scalar of value's dtype, perhaps traced: 1 is the deviation as its
+                parameters say; at 0 there is no random part.
 
         Returns:
-            The deviated values, with value's shape and dtype, from exactly one call of the generator.
+            The deviated values, of value's shape and dtype.
         """
 
+    def with_sigma(self, sigma: float) -> Self:
+        """The same deviation at another relative standard deviation.
 
-class Gaussian(Deviation):
-    """Relative Gaussian mismatch: `value * (1 + sigma * n)`, n standard normal and independent for each element.
+        Raises:
+            StrengthError: this deviation has no field `sigma`.
+        """
+        if "sigma" not in {field.name for field in fields(self)}:  # pyright: ignore[reportArgumentType]
+            raise StrengthError(
+                f"{self!r} has no relative standard deviation that could be set to {sigma}: move its strength by "
+                f"`scale`, and measure it over `scales=`"
+            )
+        return replace(self, sigma=sigma)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
-    The model of Rockpool's `mismatch_generator` and of Büchel et al. (2021), "Supervised training of spiking neural
-    networks for robust deployment on mixed-signal neuromorphic processors", Scientific Reports 11:23376. It is
-    unbounded: from sigma = 0.33 on, some positive quantities change sign.
 
-    Example:
-        >>> import jax.numpy as jnp
-        >>> key = jax.random.key(0)
-        >>> value = jnp.full(100_000, 2.0)
-        >>> deviated = Gaussian(sigma=0.1).deviate(key, value, jnp.float32(0.1))
-        >>> print(f"{deviated.mean():.2f} {deviated.std():.2f}")
-        2.00 0.20
+def checked_deviation(deviation: Any, name: str = "deviation") -> Deviation:
+    """A deviation that keeps the contract.
+
+    Args:
+        deviation: what the user gave.
+        name: what the error message calls it.
+
+    Raises:
+        LimpetError: it is none, no frozen dataclass, or keeps state outside its fields; or it cannot be hashed.
     """
-
-    def deviate(self, key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Array:
-        return value + times_normal(key, value, sigma)
-
-
-def checked_strength(value: Any, name: str) -> float:
-    """A strength as a float, or a `StrengthError` that names it.
-
-    Example:
-        >>> checked_strength(float("nan"), "dynamic.sigma")
-        Traceback (most recent call last):
-        limpet.StrengthError: dynamic.sigma = nan: allowed is a finite number >= 0
-    """
-    if isinstance(value, Tracer):
-        raise StrengthError(
-            f"{name} is traced: strengths are static; pass what moves as `scale` when the recipe is called"
+    kind = type(deviation)
+    if not isinstance(deviation, Deviation):
+        raise LimpetError(f"{name} = {deviation!r}: give a deviation such as limpet.Gaussian(sigma=0.1)")
+    if not is_dataclass(deviation) or not kind.__dataclass_params__.frozen or not kind.__dataclass_params__.eq:  # pyright: ignore[reportAttributeAccessIssue]
+        raise LimpetError(f"{name}: {kind.__name__} is no frozen dataclass: decorate it with @dataclass(frozen=True)")
+    undeclared = set(kind.__dict__.get("__annotations__", {})) - set(kind.__dataclass_fields__)
+    if undeclared and "__dataclass_params__" not in kind.__dict__:
+        raise LimpetError(
+            f"{name}: {kind.__name__} adds {', '.join(sorted(undeclared))} to its base, but is not decorated itself: "
+            f"decorate it with @dataclass(frozen=True)"
+        )
+    parameters = {field.name for field in fields(deviation)}
+    derived = {
+        name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, cached_property)
+    }
+    elsewhere = vars(deviation).keys() - parameters - derived
+    uncompared = {field.name for field in fields(deviation) if not field.compare}
+    if elsewhere or uncompared:
+        raise LimpetError(
+            f"{name}: {kind.__name__} keeps {', '.join(sorted(elsewhere | uncompared))} where equality does not see it, "
+            f"so a function compiled for another value would be used: make it a field of the dataclass"
         )
     try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool | str) or not math.isfinite(number) or number < 0:
-        raise StrengthError(f"{name} = {value!r}: allowed is a finite number >= 0")
-    return number
+        hash(deviation)
+    except TypeError as error:
+        raise LimpetError(
+            f"{name}: {kind.__name__} cannot be hashed ({error}): give its parameters as numbers, strings and tuples, "
+            f"not as arrays and lists"
+        ) from None
+    return deviation
 
 
-DEVIATIONS: dict[str, type[Deviation]] = {"gaussian": Gaussian}
-"""The distributions by the name that a configuration gives them."""
+def sigma_of(deviation: Deviation) -> float | None:
+    """The relative standard deviation at strength 1, for a deviation where that has a meaning; else None."""
+    return getattr(deviation, "sigma", None)

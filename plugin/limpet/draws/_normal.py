@@ -12,21 +12,23 @@ import jax.numpy as jnp
 
 from ._fast import fast
 
-# Of t, t^3, t^5, t^7, for t as `_bell` makes it. They minimise the largest of five errors, each as a fraction of what
-# is allowed: distance to the normal distribution function .0007 (of .002), excess kurtosis -.007 (of .02), and mass
-# beyond 3, 3.5 and 4 sigma, .5%, 3.8% and 7.3% off (of 5%, 10% and 20%); the variance is 1. The largest number is 4.94:
-# of 10^6 normal ones, one would lie beyond. `tests/benchmarks/fit_bend.py` finds them.
+# The coefficients of t, t^3, t^5 and t^7, for t as `_bell` makes it. They minimise the largest of five errors, each as a
+# fraction of what is allowed: the distance to the normal distribution function is .0007 (of .002), the excess kurtosis
+# -.007 (of .02), and the mass beyond 3, 3.5 and 4 sigma is .5%, 3.8% and 7.3% off (of 5%, 10% and 20%); the variance is
+# 1. The largest number is 4.94: of 10^6 normal ones, one would lie beyond. `tests/benchmarks/fit_bend.py` finds them.
 BEND = (3.30838358, 0.86000022, -1.62192042, 2.45403615)
 
 EVEN_BYTES = 0x00FF00FF
-# The upper bytes' difference counts 67, the lower ones' 61: not the same, so that sums which would coincide do not.
+# The difference of the upper two bytes is weighted by 67 and that of the lower two by 61. Were the weights equal, many
+# pairs of differences would have the same sum, and the numbers would lie on a coarser grid.
 WEIGHTS = 61 << 16 | 67
 
 
 def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Array:
-    """`value * sigma * n`, n standard normal and independent for each element.
+    """`value * sigma * n`, where n is standard normal and independent for each element.
 
-    One function, because the product takes two operations less for each element when it is made inside.
+    It is one function, because a product made inside takes two operations less for each element than one made of
+    `standard_normal`'s result.
 
     Args:
         key: a random key, shape (). Under `limpet.fast` the numbers are those described above; under any other
@@ -34,15 +36,34 @@ def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Arra
         value: of any shape, float32 or float64.
         sigma: a scalar of value's dtype; a negative one gives the same draw mirrored.
     """
+    # Whatever sigma is a product of must not be multiplied with the coefficients at compile time in one program and at
+    # run time in another: the last bit of a chip would depend on where it is drawn.
+    sigma = jax.lax.optimization_barrier(sigma)
     if not _is_fast(key):
         return (sigma * jax.random.normal(key, value.shape, value.dtype)) * value
     bell = _bell(key, value.shape, value.dtype)
     return (value * bell) * _bend(bell, [sigma * coefficient for coefficient in BEND])
 
 
+def scaled_normal(key: jax.Array, shape: tuple[int, ...], sigma: jax.Array) -> jax.Array:
+    """`sigma * n`, where n is standard normal and independent for each element; see `times_normal`.
+
+    Args:
+        key: a random key, shape ().
+        shape: of the result.
+        sigma: a scalar, float32 or float64, which gives the result's dtype.
+    """
+    sigma = jax.lax.optimization_barrier(sigma)
+    if not _is_fast(key):
+        return sigma * jax.random.normal(key, shape, sigma.dtype)
+    bell = _bell(key, shape, sigma.dtype)
+    return bell * _bend(bell, [sigma * coefficient for coefficient in BEND])
+
+
 def _bell(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
     word = jax.random.bits(key, shape, jnp.uint32)
-    differences = ((word >> 8) & EVEN_BYTES) - (word & EVEN_BYTES)  # of bytes 3 and 2, times 2^16, and of bytes 1 and 0
+    # The upper half holds byte 3 less byte 2 of the word, times 2^16; the lower half holds byte 1 less byte 0.
+    differences = ((word >> 8) & EVEN_BYTES) - (word & EVEN_BYTES)
     weighted = jax.lax.bitcast_convert_type(differences * jnp.uint32(WEIGHTS), jnp.int32)
     return weighted.astype(dtype) * 2.0**-31
 

@@ -12,7 +12,9 @@ from jax.core import Tracer
 from jax.custom_batching import custom_vmap
 from jax.typing import ArrayLike
 
+from .._errors import LimpetError
 from ..deviations._deviation import Deviation
+from ..deviations._draw import Draw
 from ..draws._keys import leaf_key, path_hash
 
 Gradient = Literal["through", "straight_through"]
@@ -28,15 +30,34 @@ class LeafRule:
 
 
 @partial(jax.jit, static_argnames="rule")
-def deviate(key: jax.Array, hashed_path: ArrayLike, value: jax.Array, scale: jax.Array, rule: LeafRule) -> jax.Array:
+def deviate(
+    key: jax.Array, hashed_path: ArrayLike, value: jax.Array, scale: jax.Array, sign: jax.Array | None, rule: LeafRule
+) -> jax.Array:
     """One leaf's draw.
 
-    Compiled as a unit of its own, so that leaves of one shape are traced once; and the strength is hidden from
+    It is compiled as a unit of its own, so that leaves of one shape are traced once; and the strength is hidden from
     constant folding, so that a chip drawn eagerly, in a step or under `vmap` is the same to the last bit.
+
+    Args:
+        key: of the whole draw (a step or a chip), shape ().
+        hashed_path: see `path_hashes`.
+        value: nominal values.
+        scale: the factor on the deviation, a scalar.
+        sign: see `Draw.sign`.
+        rule: how the leaf deviates.
+
+    Raises:
+        LimpetError: the deviation gives another shape.
     """
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
-    sigma = jax.lax.optimization_barrier(rule.deviation.sigma * scale.astype(wide.dtype))
-    deviated = rule.deviation.deviate(leaf_key(key, hashed_path), wide, sigma).astype(value.dtype)
+    strength = jax.lax.optimization_barrier(scale.astype(wide.dtype))
+    deviated = rule.deviation.deviate(Draw(leaf_key(key, hashed_path), key, sign), wide, strength)
+    if jnp.shape(deviated) != value.shape:
+        raise LimpetError(
+            f"{type(rule.deviation).__name__}.deviate gave shape {jnp.shape(deviated)} for values of shape "
+            f"{value.shape}: a deviation keeps the shape"
+        )
+    deviated = jnp.asarray(deviated).astype(value.dtype)
     return deviated if rule.gradient == "through" else _straight_through(value, deviated)
 
 
@@ -52,7 +73,7 @@ def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
 
 
 def path_hashes(paths: Sequence[str], key: jax.Array) -> Sequence[Any]:
-    """The hash of each path, as numbers of which a CPU's compiler does not know the value.
+    """The hash of each path, as run-time values that a CPU's compiler cannot constant-fold.
 
     Draws of leaves of one shape then differ by an argument, not by a constant, and XLA compiles them once; with
     constants, two hundred leaves take several times as long to compile.

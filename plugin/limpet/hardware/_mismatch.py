@@ -1,12 +1,14 @@
-"""The recipe: who deviates, and how. One idea, used three ways.
+"""The recipe: who deviates, and how. One idea, used five ways.
 
-- a fresh key per step, inside the jitted update: dynamic mismatch
+- a fresh key per step, inside the jitted update: dynamic mismatch, fresh chips
 - one key per chip, before `jit`: frozen mismatch
 - `vmap` over keys and scales: the Monte Carlo robustness curve
+- several keys in one loss: objectives
+- one key per chip with a few parameters trained on top: calibration
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self, get_args
@@ -18,58 +20,107 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError, PrototypeError, StrengthError
-from ..deviations._deviation import Deviation, checked_strength
+from ..deviations._deviation import Deviation, checked_deviation, sigma_of
+from ..deviations._kinds import label
 from ..draws._keys import path_hash
-from ..leaves import flax_nnx as _nnx
-from ..leaves import rockpool as _rockpool
-from ..leaves._paths import leaves_by_path, listing
+from ..draws._strength import checked_strength
+from ..leaves._adapter import Leaves
+from ..leaves._adapters import adapter_of
+from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
 from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
 
+Rules = Mapping[str, LeafRule | None]
+"""By leaf path, how the leaf deviates; None for a leaf that does not."""
+
 
 class Recipe(ABC):
-    """A pure function from a key and a tree to a deviated tree: a `Mismatch`, or several joined by `|`.
+    """A pure function from a key and a tree to a deviated tree: what `limpet.Hardware.on` and `limpet.Mismatch` make.
 
-    Recipes compare by value, are hashable, and may be passed through `jax.jit` (as static data).
+    Recipes compare by value, are hashable, and may be passed through `jax.jit` (as static data). `a | b` is both at
+    once, over disjoint leaves.
     """
 
+    @property
     @abstractmethod
-    def _rules(self) -> Mapping[str, LeafRule | None]:
-        """The rule of each leaf described, by path."""
+    def rules(self) -> Rules:
+        """How each leaf deviates that the recipe describes."""
 
-    @cached_property
-    def plan(self) -> Mapping[str, LeafRule | None]:
-        """The rule of each leaf described, by path; None for a leaf that does not deviate."""
-        rules = self._rules()
-        _require_distinct_hashes(rules)
-        return rules
+    @property
+    def parts(self) -> Mapping[str, "Recipe"]:
+        """The parts of the hardware by name; empty for a recipe by hand."""
+        return {}
 
     @abstractmethod
     def with_sigma(self, sigma: float) -> Self:
-        """The same recipe with every deviation at one sigma (relative standard deviation)."""
+        """The same recipe with every deviation at one sigma (relative standard deviation).
+
+        Raises:
+            StrengthError: a leaf's deviation has no relative standard deviation.
+        """
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
         """The paths of the leaves that deviate."""
-        return tuple(path for path, rule in self.plan.items() if rule is not None)
+        return tuple(path for path, rule in self.rules.items() if rule is not None)
 
-    def sigma(self, path: str) -> float:
-        """The relative standard deviation of one leaf at scale 1; 0 for a leaf that does not deviate."""
-        rule = self.plan[path]
-        return 0.0 if rule is None else rule.deviation.sigma
+    def sigma(self, path: str) -> float | None:
+        """The relative standard deviation of one leaf at scale 1.
 
-    def __call__(self, key: jax.Array, tree: Any, scale: ArrayLike = 1.0) -> Any:
+        It is 0 for a leaf that does not deviate, and None for one whose deviation has no relative standard deviation.
+        """
+        rule = self.rules[path]
+        return 0.0 if rule is None else sigma_of(rule.deviation)
+
+    @cached_property
+    def shared_sigma(self) -> float | None:
+        """The sigma of all leaves that deviate, where they share one; else None."""
+        sigmas = {self.sigma(path) for path in self.paths}
+        return sigmas.pop() if len(sigmas) == 1 else None
+
+    def only(self, *parts: str) -> "Recipe":
+        """The recipe of some parts of the hardware. A leaf's draw is the same, whichever parts are drawn beside it.
+
+        Args:
+            *parts: names of parts.
+
+        Raises:
+            LimpetError: the hardware has no such part, or this is a recipe by hand.
+        """
+        if unknown := [name for name in parts if name not in self.parts]:
+            raise LimpetError(f"there is no part {listing(map(repr, unknown))}; the parts are {listing(self.parts)}")
+        if not parts:
+            raise LimpetError(f"no part is named; the parts are {listing(self.parts)}")
+        return JoinedMismatch(tuple(self.parts[name] for name in parts), parts)
+
+    def __call__(
+        self,
+        key: jax.Array,
+        tree: Any,
+        scale: ArrayLike = 1.0,
+        *,
+        only: Collection[str] | None = None,
+        mirrored: ArrayLike = False,
+    ) -> Any:
         """One draw.
 
         The draw of a leaf follows from the key and the leaf's path alone: not from the other leaves, the order of
         flattening, the number of devices or how calls are batched.
+
+        One key is one chip. Members of an ensemble that are stacked along a leading axis and mapped under one key,
+        `jax.vmap(mismatch, in_axes=(None, 0))(key, stacked)`, all meet the same chip, as networks that are compared
+        should. To give each member a chip of its own, map over keys as well:
+        `jax.vmap(mismatch)(jax.random.split(key, members), stacked)`.
 
         Args:
             key: a JAX random key, shape (). Map over several with `jax.vmap`.
             tree: nominal values: any pytree whose leaf paths the prototype describes, or a part of one (parameters
                 without simulation parameters); or a Flax nnx module. Draw from nominal values only: deviations of
                 deviated values compound.
-            scale: factor on every sigma, a scalar >= 0; may be traced, so that a schedule never retraces.
+            scale: factor on every deviation, a scalar >= 0; may be traced, so that a schedule never retraces.
+            only: names of the parts of the hardware that are drawn; None for all of them.
+            mirrored: True for the mirror image of the draw, in which every random number has the opposite sign; may be
+                traced. A chip and its mirror image are a pair of antithetic chips.
 
         Returns:
             The tree with selected leaves deviated, structure and dtypes kept. Leaves that are not selected are
@@ -80,41 +131,52 @@ class Recipe(ABC):
             PrototypeError: the tree has leaves that the prototype does not describe, none that it selects, or a
                 selected leaf that holds no real floating-point numbers.
             StrengthError: `scale` is negative, NaN, infinite (where its value is known) or no scalar.
-            LimpetError: an nnx module with state was captured by the function that is being traced.
+            LimpetError: `key` is no random key; there is no part that `only` names; an nnx module with state was
+                captured by the function that is being traced.
         """
-        if _rockpool.is_module(tree):
-            raise PrototypeError(
-                f"got the module {type(tree).__name__}: a recipe deviates trees; pass limpet.attributes(net), "
-                f"or make one chip of the network with limpet.freeze(net, mismatch, chip=0)"
-            )
+        if only is not None:
+            return self.only(*only)(key, tree, scale, mirrored=mirrored)
         _require_key(key)
-        scale = _checked_scale(scale)
-        if _nnx.is_module(tree):
-            _nnx.require_selected(tree, self.paths)
-            return _nnx.with_values(tree, lambda leaves: leaves_by_path(self(key, _nnx.nested(leaves), scale))[0])
-        leaves, structure = leaves_by_path(tree)
-        self._require_described(leaves)
-        rules = {path: rule for path in leaves if (rule := self.plan[path]) is not None}
-        deviated = {
-            path: deviate(key, hashed, jnp.asarray(leaves[path]), scale, rule)
-            for (path, rule), hashed in zip(rules.items(), path_hashes(list(rules), key), strict=True)
-        }
-        return structure.unflatten((leaves | deviated).values())
+        scale, sign = _checked_scale(scale), _sign(mirrored)
+        adapter = adapter_of(tree)
+        adapter.require_selected(tree, self.paths)
+        return adapter.with_values(tree, lambda leaves: self._deviated(key, leaves, scale, sign))
 
     def __or__(self, other: "Recipe") -> "JoinedMismatch":
-        """Both recipes at once, over disjoint leaves."""
+        """Both recipes at once, over disjoint leaves.
+
+        Raises:
+            PrototypeError: both select the same leaf.
+        """
         if not isinstance(other, Recipe):
             return NotImplemented
+        names = (*self.parts, *other.parts)
+        if self.parts and other.parts and len(set(names)) == len(names):
+            return JoinedMismatch((*self.parts.values(), *other.parts.values()), names)
         return JoinedMismatch((self, other))
 
-    def _require_described(self, leaves: Mapping[str, Any]) -> None:
-        stray = [path for path in leaves if path not in self.plan]
+    def _deviated(self, key: jax.Array, leaves: Leaves, scale: jax.Array, sign: jax.Array | None) -> Leaves:
+        self.require_described(leaves)
+        rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
+        hashes = path_hashes(list(rules), key)
+        return leaves | {
+            path: deviate(key, hashed, jnp.asarray(leaves[path]), scale, sign, rule)
+            for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
+        }
+
+    def require_described(self, leaves: Leaves) -> None:
+        """Refuse leaves that the recipe does not fit.
+
+        Raises:
+            PrototypeError: the recipe does not describe some of them, selects none, or one that cannot deviate.
+        """
+        stray = [path for path in leaves if path not in self.rules]
         if stray:
             raise PrototypeError(
                 f"the tree has leaves that the prototype does not describe: {listing(stray)}; "
-                f"the prototype describes: {listing(self.plan)}. Was it built from another network?"
+                f"the prototype describes: {listing(self.rules)}. Was it built from another network?"
             )
-        chosen = [path for path in leaves if self.plan[path] is not None]
+        chosen = [path for path in leaves if self.rules[path] is not None]
         if not chosen:
             raise PrototypeError(
                 f"nothing in this tree deviates; selected are: {listing(self.paths)}; the tree has: {listing(leaves)}"
@@ -122,32 +184,38 @@ class Recipe(ABC):
         require_real({path: leaves[path] for path in chosen})
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Recipe) and self.plan == other.plan
+        return isinstance(other, Recipe) and self.rules == other.rules
 
     def __hash__(self) -> int:
-        return hash(frozenset(self.plan.items()))
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(frozenset(self.rules.items()))
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)
 class Mismatch(Recipe):
-    """Who deviates, and how: a pure recipe, built once.
+    """Who deviates, and how: a recipe by hand, built once.
 
     Attributes:
         prototype: a tree of Python bools, True where a leaf deviates.
         deviation: the distribution by which each selected leaf deviates.
-        gradient: "through" is the exact gradient of what was evaluated (it holds the factor 1 + sigma * n);
-            "straight_through" is the gradient at the deviated values, passed to the nominal ones unchanged.
+        gradient: "through" is the exact gradient of what was evaluated (of a Gaussian it holds the factor
+            1 + sigma * n); "straight_through" is the gradient at the deviated values, passed to the nominal ones
+            unchanged.
 
     Raises:
         PrototypeError: the prototype is empty or no tree of bools.
+        LimpetError: the deviation is none, or keeps parameters outside its fields.
 
     Example:
         >>> import limpet
         >>> params = {"kernel": jnp.ones((2, 2)), "bias": jnp.zeros(2)}
         >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("kernel", True)), limpet.Gaussian(sigma=0.1))
         >>> mismatch
-        Mismatch(Gaussian(sigma=0.1) on kernel)
+        Mismatch(gaussian, sigma 0.1 on kernel)
         >>> deviated = jax.jit(mismatch)(jax.random.key(0), params)
         >>> bool((deviated["kernel"] != 1).all()), bool((deviated["bias"] == 0).all())
         (True, True)
@@ -158,54 +226,62 @@ class Mismatch(Recipe):
     gradient: Gradient = "through"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.deviation, Deviation):
-            raise StrengthError(f"deviation = {self.deviation!r}: give a deviation such as limpet.Gaussian(sigma=0.1)")
+        checked_deviation(self.deviation)
         if self.gradient not in get_args(Gradient):
             raise LimpetError(f"gradient = {self.gradient!r}: allowed are 'through' and 'straight_through'")
-        _ = self.plan
+        _require_distinct_hashes(self.rules)
 
-    def _rules(self) -> Mapping[str, LeafRule | None]:
+    @cached_property
+    def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleVariableOverride]
         rule = LeafRule(self.deviation, self.gradient)
         return {path: rule if chosen else None for path, chosen in selection(self.prototype).items()}
 
     def with_sigma(self, sigma: float) -> Self:
-        return replace(self, deviation=replace(self.deviation, sigma=sigma))
+        return replace(self, deviation=self.deviation.with_sigma(sigma))
 
     def __repr__(self) -> str:
-        return f"Mismatch({self.deviation!r} on {listing(self.paths, limit=6)})"
+        return f"Mismatch({label(self.deviation)} on {listing(self.paths, limit=6)})"
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)
 class JoinedMismatch(Recipe):
-    """Several recipes over disjoint leaves, drawn together; what `a | b` makes.
+    """Several recipes over disjoint leaves, drawn together: what `a | b` makes, and `limpet.Hardware.on`.
 
     Attributes:
-        parts: the recipes joined. A tree may hold the leaves that any of them describes.
+        members: the recipes joined. A tree may hold the leaves that any of them describes.
+        names: of the members, where they are parts of a hardware; else empty.
 
     Raises:
-        PrototypeError: two parts select the same leaf.
+        PrototypeError: two members select the same leaf.
     """
 
-    parts: tuple[Recipe, ...]
+    members: tuple[Recipe, ...]
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self.plan
+        _require_disjoint(self.members, self.names)
+        _require_distinct_hashes(self.rules)
 
-    def _rules(self) -> Mapping[str, LeafRule | None]:
-        plan: dict[str, LeafRule | None] = {}
-        for part in self.parts:
-            for path, rule in part.plan.items():
-                if rule is not None and plan.get(path) is not None:
-                    raise PrototypeError(f"leaf '{path}' is selected twice: recipes joined by | must be disjoint")
-                plan[path] = plan.get(path) or rule
-        return plan
+    @cached_property
+    def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleVariableOverride]
+        rules: dict[str, LeafRule | None] = {}
+        for member in self.members:
+            for path, rule in member.rules.items():
+                rules[path] = rules.get(path) or rule
+        return rules
+
+    @property
+    def parts(self) -> Mapping[str, Recipe]:
+        return dict(zip(self.names, self.members, strict=True)) if self.names else {}
 
     def with_sigma(self, sigma: float) -> Self:
-        return replace(self, parts=tuple(part.with_sigma(sigma) for part in self.parts))
+        return replace(self, members=tuple(member.with_sigma(sigma) for member in self.members))
 
     def __repr__(self) -> str:
-        return " | ".join(map(repr, self.parts))
+        if self.names:
+            return f"Hardware({', '.join(f'{name}: {part!r}' for name, part in self.parts.items())})"
+        return " | ".join(map(repr, self.members))
 
 
 def _require_key(key: Any) -> None:
@@ -226,10 +302,31 @@ def _checked_scale(scale: Any) -> jax.Array:
     return jnp.asarray(scale, jnp.result_type(float))
 
 
-def _require_distinct_hashes(plan: Mapping[str, LeafRule | None]) -> None:
+def _sign(mirrored: Any) -> jax.Array | None:
+    if mirrored is False:
+        return None
+    if np.ndim(mirrored) or jnp.result_type(mirrored) != jnp.bool_:
+        raise LimpetError(f"mirrored = {mirrored!r}: allowed is one bool")
+    return jnp.where(mirrored, -1.0, 1.0)
+
+
+def _require_disjoint(members: tuple[Recipe, ...], names: tuple[str, ...]) -> None:
+    """Two deviations of one leaf would have to say which acts first: that is what a chain is for."""
+    owners: dict[str, int] = {}
+    for index, member in enumerate(members):
+        for path in member.paths:
+            if (first := owners.setdefault(path, index)) != index:
+                who = f"by the parts '{names[first]}' and '{names[index]}'" if names else "twice"
+                raise PrototypeError(
+                    f"leaf '{path}' is selected {who}: parts, and recipes joined by |, must be disjoint; deviations "
+                    f"that act one after another on one leaf are a limpet.Chain"
+                )
+
+
+def _require_distinct_hashes(rules: Rules) -> None:
     """Two leaves with one hash would deviate alike; it happens once in some 10^5 networks of 200 leaves."""
     owners: dict[int, str] = {}
-    for path in (path for path, rule in plan.items() if rule is not None):
+    for path in (path for path, rule in rules.items() if rule is not None):
         if (first := owners.setdefault(path_hash(path), path)) != path:
             raise PrototypeError(
                 f"leaves '{first}' and '{path}' have the same hash and would deviate alike: rename one"

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import PrototypeError
-from . import flax_nnx as _nnx
-from . import rockpool as _rockpool
+from ._adapters import adapter_of
 from ._paths import is_real, leaves_by_path, listing
 
 
@@ -35,26 +34,23 @@ def prototype(tree: Any, *rules: Any) -> Any:
         >>> prototype(params, ("*/kernel", True), ("head/*", False))
         {'Dense_0': {'bias': False, 'kernel': True}, 'head': {'kernel': False}}
     """
-    if _rockpool.is_module(tree):
-        tree = _rockpool.attributes(tree)
-    module = tree if _nnx.is_module(tree) else None
-    if module is not None:
-        tree = _nnx.nested({path: variable.get_value() for path, variable in _nnx.variables(module).items()})
-    leaves, structure = leaves_by_path(tree)
-    globbed = leaves if module is None else [path for path in leaves if path in _nnx.parameters(module)]
-    selected = dict.fromkeys(leaves, False)
+    adapter = adapter_of(tree)
+    leaves, globbed = adapter.leaves(tree), adapter.globbed(tree)
+    chosen = dict.fromkeys(leaves, False)
     for rule in rules:
-        pattern, chosen = _checked_rule(rule, filters=module is not None)
+        pattern, selected = _checked_rule(rule)
         if isinstance(pattern, str):
             matches = [path for path in globbed if fnmatchcase(path, pattern)]
         else:
-            matches = _nnx.matches(module, pattern)
+            matches = adapter.matches(tree, pattern)
+        if matches is None:
+            raise PrototypeError(f"rule {rule!r}: {_RULE}")
         if not matches:
-            raise PrototypeError(f"rule ({pattern!r}, {chosen}) matches no leaf; the paths are: {listing(globbed)}")
-        selected.update(dict.fromkeys(matches, chosen))
-    require_some(selected)
-    require_real({path: leaves[path] for path, chosen in selected.items() if chosen})
-    return structure.unflatten(selected.values())
+            raise PrototypeError(f"rule ({pattern!r}, {selected}) matches no leaf; the paths are: {listing(globbed)}")
+        chosen.update(dict.fromkeys(matches, selected))
+    require_some(chosen)
+    require_real({path: leaves[path] for path, selected in chosen.items() if selected})
+    return adapter.prototype(tree, chosen)
 
 
 def selection(prototype: Any) -> dict[str, bool]:
@@ -91,10 +87,11 @@ def require_real(selected: dict[str, Any]) -> None:
         )
 
 
-def _checked_rule(rule: Any, filters: bool) -> tuple[Any, bool]:
+def _checked_rule(rule: Any) -> tuple[Any, bool]:
     match rule:
-        case (str() as glob, bool() as chosen):
-            return glob, chosen
-        case (pattern, bool() as chosen) if filters and _nnx.is_filter(pattern):
+        case (pattern, bool() as chosen):
             return pattern, chosen
-    raise PrototypeError(f"rule {rule!r}: a rule is a pair of a path glob and a bool, such as ('*/kernel', True)")
+    raise PrototypeError(f"rule {rule!r}: {_RULE}")
+
+
+_RULE = "a rule is a pair of a path glob and a bool, such as ('*/kernel', True)"

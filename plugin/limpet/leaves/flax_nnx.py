@@ -4,13 +4,74 @@ Flax is never imported here: modules are recognised only where the user has impo
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from .._errors import LimpetError, PrototypeError
-from ._paths import is_real, listing
+import jax
 
-Leaves = dict[str, Any]
+from .._errors import LimpetError, PrototypeError
+from ._adapter import Leaves
+from ._paths import is_real, listing
+from .tree import PlainTree, nested
+
+
+class FlaxNnx(PlainTree):
+    """Flax nnx modules; see `Adapter`."""
+
+    name = "a Flax nnx module"
+
+    def recognises(self, model: Any) -> bool:
+        return is_module(model)
+
+    def leaves(self, model: Any) -> Leaves:
+        return {path: variable.get_value() for path, variable in variables(model).items()}
+
+    def globbed(self, model: Any) -> Collection[str]:
+        chosen = parameters(model)
+        return [path for path in variables(model) if path in chosen]
+
+    def matches(self, model: Any, rule: Any) -> Collection[str] | None:
+        return matches(model, rule) if is_filter(rule) else None
+
+    def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:
+        return nested(chosen)
+
+    def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        return with_values(tree, change)
+
+    def require_selected(self, tree: Any, paths: Iterable[str]) -> None:
+        """Refuse a module that lacks leaves which were selected when the prototype was built.
+
+        Raises:
+            PrototypeError: names the leaves.
+        """
+        held = variables(tree)
+        if missing := [path for path in paths if path not in held]:
+            raise PrototypeError(
+                f"the module has no {listing(missing)}, which was selected: its structure has changed since the "
+                f"prototype was built; build the recipe or the callback again"
+            )
+
+    def completed(self, model: Any, params: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf, params)  # a module of this trace, whose state may be written in it
+
+    def require_like(self, model: Any, params: Any) -> None:
+        if not is_module(params):
+            raise LimpetError(
+                f"got {type(params).__name__}, but an nnx module is needed, as this was built from one: hand over the "
+                f"module itself, not nnx.state(model) or nnx.split(model)"
+            )
+
+    def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        return with_values(sys.modules["flax.nnx"].clone(model), change)
+
+    def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
+        before = {path: variable.get_value() for path, variable in _named(tree)}
+        result = function(tree)
+        return result, [path for path, variable in _named(tree) if variable.get_value() is not before.get(path)]
+
+    def unboxed(self, value: Any) -> Any:
+        return value.get_value() if "flax.nnx" in sys.modules and isinstance(value, _variable()) else value
 
 
 def is_module(value: Any) -> bool:
@@ -43,18 +104,6 @@ def matches(module: Any, rule: Any) -> set[str]:
     return {path for path, variable in here.items() if chosen(paths[path], variable)}
 
 
-def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by leaf path as nested dicts, whose leaf paths these are."""
-    tree: dict[str, Any] = {}
-    for path, value in leaves.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return tree
-
-
 def with_values(module: Any, change: Callable[[Leaves], Leaves]) -> Any:
     """The same module with some values changed, sharing every other variable with it.
 
@@ -80,22 +129,14 @@ def with_values(module: Any, change: Callable[[Leaves], Leaves]) -> Any:
     return nnx.merge(graph, nnx.from_flat_state(flat))
 
 
-def copy(module: Any) -> Any:
-    """A module of its own, which shares nothing with the old one."""
-    return sys.modules["flax.nnx"].clone(module)
+def _variable() -> type:
+    return sys.modules["flax.nnx"].Variable
 
 
-def require_selected(module: Any, paths: Iterable[str]) -> None:
-    """Refuse a module that lacks leaves which were selected when the prototype was built.
-
-    Raises:
-        PrototypeError: names the leaves.
-    """
-    if missing := [path for path in paths if path not in variables(module)]:
-        raise PrototypeError(
-            f"the module has no {listing(missing)}, which was selected: its structure has changed since the prototype "
-            f"was built; build the recipe or the callback again"
-        )
+def _named(module: Any) -> list[tuple[str, Any]]:
+    """The module's own variables (not copies of them) with their paths."""
+    nnx = sys.modules["flax.nnx"]
+    return [("/".join(map(str, path)), node) for path, node in nnx.iter_graph(module) if isinstance(node, _variable())]
 
 
 def _flat(module: Any) -> list[tuple[tuple[Any, ...], Any]]:

@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from .._errors import PrototypeError
-from ..deviations._deviation import Gaussian
+from .._errors import LimpetError, PrototypeError
+from ..draws._strength import sigma_of_percent
+from ._adapter import Leaves
 from ._paths import is_real, leaves_by_path, listing
+from .tree import PlainTree
 
 _FROZEN: Mapping[str, frozenset[str]] = {
     "DynapSim": frozenset(
@@ -92,11 +94,6 @@ def dynamic_mismatch_prototype(module: Any) -> dict[str, Any]:
     return _prototype(module, _DYNAMIC)
 
 
-def is_unread(path: str) -> bool:
-    """Whether a leaf is one that a module registers but its simulation never reads: no draw of it reaches a loss."""
-    return path.rpartition("/")[2] in _UNREAD
-
-
 def mismatch_generator(
     prototype: dict[str, Any], percent_deviation: float = 0.30, sigma_rule: float = 3.0
 ) -> Callable[[Any, jax.Array], dict[str, Any]]:
@@ -118,7 +115,7 @@ def mismatch_generator(
         StrengthError: at once, for a strength that is not a finite number >= 0.
         PrototypeError: by `regenerate`, where prototype and module do not describe the same attributes.
     """
-    sigma = Gaussian.from_percent(percent_deviation, sigma_rule).sigma
+    sigma = sigma_of_percent(percent_deviation, sigma_rule)
     selected, _ = leaves_by_path(prototype)
 
     def regenerate(module: Any, rng_key: jax.Array) -> dict[str, Any]:
@@ -144,6 +141,59 @@ def mismatch_generator(
 def _rockpool_draw(key: jax.Array, value: jax.Array, sigma: float) -> jax.Array:
     deviation = jnp.float32(sigma) * jax.random.normal(key, value.shape)
     return value + deviation * value
+
+
+class Rockpool(PlainTree):
+    """Rockpool's JAX modules; see `Adapter`. Their trees are nested dicts, as `net.set_attributes` takes them."""
+
+    name = "a Rockpool module"
+    selections: Mapping[str, Callable[[Any], Any]] = {
+        "dynapse-weights": dynamic_mismatch_prototype,
+        "dynapse-frozen": frozen_mismatch_prototype,
+    }
+
+    def recognises(self, model: Any) -> bool:
+        return is_module(model)
+
+    def leaves(self, model: Any) -> Leaves:
+        return leaves_by_path(nominal_attributes(model))[0]
+
+    def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:
+        return leaves_by_path(attributes(model))[1].unflatten(chosen.values())
+
+    def nominal(self, model: Any) -> Any:
+        return nominal_attributes(model)
+
+    def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        raise PrototypeError(
+            f"got the module {type(tree).__name__}: a recipe deviates trees; pass limpet.attributes(net), or make one "
+            f"chip of the network with limpet.freeze(net, mismatch, chip=0)"
+        )
+
+    def completed(self, model: Any, params: Any) -> Any:
+        return _overlaid(nominal_attributes(model), params)
+
+    def require_like(self, model: Any, params: Any) -> None:
+        if is_module(params) or not isinstance(params, Mapping):
+            raise LimpetError(
+                f"got {type(params).__name__}, but parameters are needed, as the optimizer holds them: hand over "
+                f"net.parameters() or a part of it, a nested dict"
+            )
+
+    def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        return frozen_copy(model, lambda nominal: PlainTree().with_values(nominal, change))
+
+    def never_read(self, path: str) -> bool:
+        return path.rpartition("/")[2] in _UNREAD
+
+
+def _overlaid(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested dict with the entries of another laid over it; entries that only `top` has stay, to be refused."""
+    merged = dict(base)
+    for name, value in top.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(name), Mapping)
+        merged[name] = _overlaid(base[name], value) if nested else value
+    return merged
 
 
 def frozen_copy(net: Any, deviate: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:

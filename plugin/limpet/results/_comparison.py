@@ -30,6 +30,16 @@ class Comparison:
     worse: list[Yield]
     confidence: float
 
+    def __str__(self) -> str:
+        percent = f"{100 * self.confidence:g}% interval"
+        lines = [f"{'sigma':5}  difference  {percent:>21}  chips that get worse"]
+        rows = zip(self.sigmas, self.difference, self.low, self.high, self.worse, strict=True)
+        lines += [
+            f"{sigma:5.4g}  {difference:+10.4g}  {f'{low:+.4g} to {high:+.4g}':>21}  {100 * worse.fraction:19.3g}%"
+            for sigma, difference, low, high, worse in rows
+        ]
+        return "\n".join(lines)
+
 
 def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float = 0.95) -> Comparison:
     """Compare two networks on the chips that both curves hold.
@@ -48,20 +58,24 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
     Example:
         >>> plain = RobustnessCurve("accuracy", [0.1], [[0.90, 0.80, 0.70, 0.60]])
         >>> robust = RobustnessCurve("accuracy", [0.1], [[0.92, 0.83, 0.71, 0.59]])
-        >>> found = compare(plain, robust)
-        >>> found.difference.round(4).tolist(), found.worse[0].fraction
-        ([0.0125], 0.25)
+        >>> print(compare(plain, robust))
+        sigma  difference           95% interval  chips that get worse
+          0.1     +0.0125   -0.01468 to +0.03968                   25%
     """
-    for name in ("seed", "generator", "draws_version", "axis", "antithetic", "higher_is_better"):
+    for name in ("metric", "seed", "generator", "draws_version", "axis", "antithetic", "higher_is_better"):
         one, other = getattr(first, name), getattr(second, name)
         if one != other:
             raise MetricError(f"the curves differ in {name}: {one} and {other}; they must hold the same chips")
+    require_same_hardware(first, second)
     if not np.array_equal(first.sigmas, second.sigmas):
         raise MetricError(
             f"the curves differ in sigmas: {first.sigmas.tolist()} and {second.sigmas.tolist()}; measure both alike"
         )
-    chips = min(first.chips, second.chips)
-    before, after = first.values[:, :chips], second.values[:, :chips]
+    numbers, columns, others = np.intersect1d(first.chip_numbers, second.chip_numbers, return_indices=True)
+    chips = len(numbers)
+    if not chips:
+        raise MetricError("the curves have no chip in common, because those that training used are left out")
+    before, after = first.values[:, columns], second.values[:, others]
     with np.errstate(invalid="ignore"):
         change = after - before
     finite = np.isfinite(before) & np.isfinite(after)
@@ -86,3 +100,17 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         worse=[yield_of(count, chips, confidence, "exact", first.antithetic) for count in worse.sum(axis=1).tolist()],
         confidence=confidence,
     )
+
+
+def require_same_hardware(first: RobustnessCurve, second: RobustnessCurve) -> None:
+    """Refuse two curves of different hardware: chip 17 of one is not chip 17 of the other. (Where a curve does not say
+    what it was measured on, as those of old files, nothing is refused.)
+
+    Raises:
+        MetricError: says what each was measured on.
+    """
+    if first.fingerprint and second.fingerprint and first.fingerprint != second.fingerprint:
+        raise MetricError(
+            f"the curves differ in hardware, so their chips are not the same: {first.hardware or first.fingerprint} and "
+            f"{second.hardware or second.fingerprint}; measure both networks on one hardware"
+        )

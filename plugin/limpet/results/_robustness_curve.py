@@ -1,10 +1,11 @@
 """The robustness curve: a metric over sigma, with its spread over virtual chips. NumPy and SciPy only."""
 
 import json
+import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,40 @@ Estimate = Literal["mean", "yield"] | float
 """What an interval is of: the mean, the yield at a target, or a quantile."""
 
 
-@dataclass(frozen=True, eq=False)
+LOWER_IS_BETTER = frozenset(
+    "loss losses error errors err mse rmse mae nll entropy perplexity divergence kl cost regret distance".split()
+)
+"""Words of a metric's name that say that less of it is better."""
+
+
+def checked_direction(metric: str, higher_is_better: bool | None) -> bool:
+    """Whether more of a metric is better.
+
+    Args:
+        metric: its name.
+        higher_is_better: what the user said; None if nothing.
+
+    Raises:
+        MetricError: the name speaks of a loss or an error, and the user did not say.
+
+    Example:
+        >>> checked_direction("accuracy", None), checked_direction("loss", False)
+        (True, False)
+    """
+    if higher_is_better is not None:
+        return bool(higher_is_better)
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", metric)}
+    if telling := words & LOWER_IS_BETTER:
+        raise MetricError(
+            f"metric '{metric}' says '{', '.join(sorted(telling))}', so less of it may be better, which decides what the "
+            f"worst chip and the yield are: give higher_is_better=False, or True if more is better"
+        )
+    return True
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class RobustnessCurve:
-    """A metric over sigma, for each of the same virtual chips.
+    """A metric over sigma, for each of the same virtual chips; prints as a short table.
 
     A chip whose metric is NaN or infinite has failed: it is left out of `mean` and `std`, counted in `failed`, and
     counts as worse than every other in `quantile`, `worst` and `yield_at`.
@@ -27,22 +59,30 @@ class RobustnessCurve:
     Attributes:
         metric: name of the metric.
         sigmas: the strengths, shape (strengths,): relative standard deviations, or scales where `axis` says so.
-        values: the metric of each chip, shape (strengths, chips); chip c is the same chip in every row.
+        values: the metric of each chip, shape (strengths, chips); a column is the same chip in every row.
         seed: of the chips; `limpet.freeze(..., seed=seed, chip=c)` rebuilds chip c.
-        higher_is_better: True for an accuracy, False for a loss.
+        higher_is_better: True for an accuracy, False for a loss. It must be given for a metric whose name speaks of a
+            loss or an error.
         axis: "sigma", or "scale" where leaves deviate at different sigmas.
-        antithetic: chips 2k and 2k + 1 are virtual chip k and its mirror image.
+        antithetic: columns 2k and 2k + 1 are virtual chip k and its mirror image.
         generator: what the chips were drawn with.
         draws_version: `limpet.DRAWS_VERSION` of then.
+        fingerprint: of the hardware: which leaves deviate, their shapes, and their deviations. Only curves of one
+            fingerprint are of the same chips. Empty where it is not known.
+        hardware: the same in words.
+        excluded_chips: numbers of chips that were not measured, because the network was trained on them.
 
     Raises:
-        MetricError: the shapes do not fit, there is no chip, or half a pair of antithetic ones.
+        MetricError: the shapes do not fit, there is no chip, half a pair of antithetic ones, or the direction is missing.
 
     Example:
         >>> curve = RobustnessCurve("accuracy", [0.0, 0.1], [[0.9, 0.9, 0.9, 0.9], [0.9, 0.8, 0.7, 0.6]])
-        >>> curve.mean().round(3).tolist(), curve.worst().tolist(), curve.quantile(0.5).round(3).tolist()
-        ([0.9, 0.75], [0.9, 0.6], [0.9, 0.75])
-        >>> curve.yield_at(0.7)[1].fraction
+        >>> print(curve)
+        accuracy on 4 virtual chips of seed 0 (higher is better)
+        sigma      mean  5th percentile     worst  failed
+            0       0.9             0.9       0.9       0
+          0.1      0.75           0.615       0.6       0
+        >>> curve.at(0.1).yield_at(0.7)[0].fraction
         0.75
     """
 
@@ -50,11 +90,14 @@ class RobustnessCurve:
     sigmas: NDArray[np.float64]
     values: NDArray[np.float64]
     seed: int = 0
-    higher_is_better: bool = True
+    higher_is_better: bool = cast(bool, None)
     axis: Literal["sigma", "scale"] = "sigma"
     antithetic: bool = False
     generator: Generator = DEFAULT_GENERATOR
     draws_version: int = DRAWS_VERSION
+    fingerprint: str = ""
+    hardware: str = ""
+    excluded_chips: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         sigmas, values = np.asarray(self.sigmas, np.float64), np.asarray(self.values, np.float64)
@@ -67,6 +110,8 @@ class RobustnessCurve:
             raise MetricError(f"curve of '{self.metric}': antithetic chips come in pairs, got {values.shape[1]}")
         object.__setattr__(self, "sigmas", sigmas)
         object.__setattr__(self, "values", values)
+        object.__setattr__(self, "higher_is_better", checked_direction(self.metric, self.higher_is_better))
+        object.__setattr__(self, "excluded_chips", tuple(sorted(int(chip) for chip in self.excluded_chips)))
 
     @property
     def chips(self) -> int:
@@ -74,9 +119,36 @@ class RobustnessCurve:
         return self.values.shape[1]
 
     @property
+    def chip_numbers(self) -> NDArray[np.int64]:
+        """The number of the virtual chip in each column, shape (chips,); of antithetic chips, that of the column."""
+        numbers = np.arange(self.chips + len(self.excluded_chips))
+        return numbers[~np.isin(numbers, self.excluded_chips)][: self.chips]
+
+    @property
     def failed(self) -> NDArray[np.int64]:
         """Number of chips at each sigma whose metric is NaN or infinite, shape (strengths,)."""
         return (~np.isfinite(self.values)).sum(axis=1)
+
+    def row(self, sigma: float) -> int:
+        """Which row of the curve is at a strength: the nearest one, if it is that strength to six digits.
+
+        Raises:
+            MetricError: the curve has no such strength; says which it has.
+        """
+        nearest = int(np.argmin(np.abs(self.sigmas - sigma)))
+        if not np.isclose(self.sigmas[nearest], sigma, rtol=1e-6, atol=1e-12):
+            held = ", ".join(f"{value:g}" for value in self.sigmas)
+            raise MetricError(f"{self.axis} = {sigma:g}: was not measured; the curve of '{self.metric}' has {held}")
+        return nearest
+
+    def at(self, sigma: float) -> Self:
+        """The curve at one of its strengths alone.
+
+        Raises:
+            MetricError: the curve has no such strength; says which it has.
+        """
+        row = self.row(sigma)
+        return replace(self, sigmas=self.sigmas[row : row + 1], values=self.values[row : row + 1])
 
     def mean(self) -> NDArray[np.float64]:
         """Mean over the chips that did not fail, shape (strengths,); NaN where all failed."""
@@ -104,11 +176,8 @@ class RobustnessCurve:
         """
         if self.antithetic:
             raise MetricError("antithetic chips have no numbers of their own: measure without antithetic=True")
-        (rows,) = np.nonzero(np.isclose(self.sigmas, sigma))
-        if not rows.size:
-            raise MetricError(f"sigma = {sigma}: the curve has {', '.join(f'{value:g}' for value in self.sigmas)}")
-        row = self._ranked()[rows[0]]
-        return int(row.argmin() if self.higher_is_better else row.argmax())
+        values = self._ranked()[self.row(sigma)]
+        return int(self.chip_numbers[values.argmin() if self.higher_is_better else values.argmax()])
 
     def area(self) -> float:
         """The area under the mean over the strengths, divided by their range: the mean metric over strengths.
@@ -188,6 +257,9 @@ class RobustnessCurve:
             "antithetic": self.antithetic,
             "generator": self.generator,
             "draws_version": self.draws_version,
+            "fingerprint": self.fingerprint,
+            "hardware": self.hardware,
+            "excluded_chips": list(self.excluded_chips),
         }
 
     def save(self, path: str | Path) -> None:
@@ -240,6 +312,27 @@ class RobustnessCurve:
         ax.grid(alpha=0.3)
         ax.legend(frameon=False, loc="lower left" if self.higher_is_better else "upper left")
         return ax
+
+    def __str__(self) -> str:
+        excluded = f", without {', '.join(map(str, self.excluded_chips))}" if self.excluded_chips else ""
+        better = "higher" if self.higher_is_better else "lower"
+        lines = [
+            f"{self.metric} on {self.chips} virtual chips of seed {self.seed}{excluded} ({better} is better)",
+            f"{self.axis:5}  {'mean':>8}  {'5th percentile':>14}  {'worst':>8}  failed",
+        ]
+        if not self.higher_is_better:
+            lines[1] = lines[1].replace(" 5th percentile", "95th percentile")
+        tail = self.quantile(0.05 if self.higher_is_better else 0.95)
+        rows = zip(self.sigmas, self.mean(), tail, self.worst(), self.failed, strict=True)
+        lines += [
+            f"{sigma:5.4g}  {mean:8.4g}  {quantile:14.4g}  {worst:8.4g}  {failed:6d}"
+            for sigma, mean, quantile, worst, failed in rows
+        ]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        strengths = ", ".join(f"{sigma:g}" for sigma in self.sigmas)
+        return f"RobustnessCurve({self.metric!r}, {self.axis} {strengths}, {self.chips} chips of seed {self.seed})"
 
     def _ranked(self) -> NDArray[np.float64]:
         """The values, with failed chips at the bad end."""

@@ -1,0 +1,49 @@
+"""Several deviations of one array, one after another."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import jax
+
+from .._errors import LimpetError
+from ._deviation import Deviation, checked_deviation
+from ._draw import Draw
+
+
+@dataclass(frozen=True)
+class Chain(Deviation):
+    """Deviations in the order in which hardware acts: quantise, then program, then drift.
+
+    Each takes what the one before it gives, with random numbers of its own, which follow from its class and from how
+    many of that class stand before it: a deviation put in between changes no other one's draw. All share one strength.
+
+    Attributes:
+        members: the deviations, the first to act first.
+
+    Raises:
+        LimpetError: there is none, or one is no deviation.
+
+    Example:
+        >>> import limpet
+        >>> both = Chain((limpet.LogNormal(sigma=0.1), limpet.TruncatedGaussian(sigma=0.05)))
+        >>> mismatch = limpet.Mismatch({"w": True}, both)
+        >>> deviated = mismatch(jax.random.key(0), {"w": jax.numpy.ones(100_000)})["w"]
+        >>> print(f"{deviated.std():.3f}")  # about sqrt(0.1^2 + 0.05^2)
+        0.112
+    """
+
+    members: tuple[Deviation, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.members, tuple | list) or not self.members:
+            raise LimpetError(f"Chain.members = {self.members!r}: give one deviation or more, in a tuple")
+        members = tuple(checked_deviation(member, f"Chain.members[{i}]") for i, member in enumerate(self.members))
+        object.__setattr__(self, "members", members)
+
+    def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
+        before: Counter[str] = Counter()
+        for member in self.members:
+            kind = type(member).__qualname__
+            value = member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength)
+            before[kind] += 1
+        return value

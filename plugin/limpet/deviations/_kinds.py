@@ -1,0 +1,93 @@
+"""Deviations by name: as configurations, fingerprints and the command line speak of them."""
+
+import inspect
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from .._errors import LimpetError
+from ._chain import Chain
+from ._deviation import Deviation
+from ._gaussian import Gaussian
+from ._log_normal import LogNormal
+from ._truncated_gaussian import TruncatedGaussian
+
+DEVIATIONS: dict[str, type[Deviation]] = {
+    "gaussian": Gaussian,
+    "log-normal": LogNormal,
+    "truncated-gaussian": TruncatedGaussian,
+}
+"""Every deviation by the name that a configuration gives it. `tests/deviations` tests each of them."""
+
+
+def deviation_class(kind: str) -> type[Deviation]:
+    """The class that a name stands for.
+
+    Args:
+        kind: a name in the registry; or, for a deviation of one's own, `module:Class` or `module.Class`, imported from
+            where Python looks for modules.
+
+    Raises:
+        LimpetError: there is no such name, it cannot be imported, or it names something else.
+
+    Example:
+        >>> deviation_class("log-normal").__name__
+        'LogNormal'
+    """
+    if kind in DEVIATIONS:
+        return DEVIATIONS[kind]
+    module, _, name = kind.partition(":") if ":" in kind else kind.rpartition(".")
+    if not module:
+        raise LimpetError(
+            f"{kind!r} is no deviation: allowed are {', '.join(DEVIATIONS)}, and a class of your own as module:Class"
+        )
+    try:
+        found = getattr(import_module(module), name)
+    except Exception as error:
+        raise LimpetError(f"{kind!r}: cannot be imported ({type(error).__name__}: {error})") from None
+    if not (isinstance(found, type) and issubclass(found, Deviation)) or inspect.isabstract(found):
+        raise LimpetError(f"{kind!r}: is {found!r}, not a class derived from limpet.Deviation with a method deviate")
+    return found
+
+
+def kind_of(deviation: Deviation) -> str:
+    """The name by which `deviation_class` finds the class of a deviation."""
+    names = {found: name for name, found in DEVIATIONS.items()}
+    cls = type(deviation)
+    return names.get(cls, f"{cls.__module__}:{cls.__qualname__}")
+
+
+def described(deviation: Deviation) -> Any:
+    """A deviation as plain values, as a configuration writes it: kind and parameters; a list for a chain.
+
+    Example:
+        >>> described(Gaussian(sigma=0.1))
+        {'kind': 'gaussian', 'sigma': 0.1}
+    """
+    if isinstance(deviation, Chain):
+        return [described(member) for member in deviation.members]
+    parameters = {field.name: _plain(getattr(deviation, field.name)) for field in fields(deviation)}  # pyright: ignore[reportArgumentType]
+    return {"kind": kind_of(deviation), **parameters}
+
+
+def label(deviation: Deviation) -> str:
+    """A deviation in a few words, for tables and messages.
+
+    Example:
+        >>> label(LogNormal(sigma=0.1))
+        'log-normal, sigma 0.1, preserve median'
+    """
+    if isinstance(deviation, Chain):
+        return ", then ".join(label(member) for member in deviation.members)
+    kind, *parameters = described(deviation).items()
+    words = [f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters]
+    return ", ".join([kind[1], *words])
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON can hold it."""
+    if isinstance(value, Deviation):
+        return described(value)
+    if isinstance(value, tuple | list | frozenset):
+        return [_plain(part) for part in value]
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)

@@ -1,0 +1,56 @@
+"""Strengths: finite numbers >= 0, and Rockpool's way of giving them."""
+
+import math
+from typing import Any
+
+from .._errors import StrengthError
+
+
+def checked_strength(value: Any, name: str) -> float:
+    """A strength as a float.
+
+    Args:
+        value: what the user gave.
+        name: what the error message calls it.
+
+    Raises:
+        StrengthError: it is no finite number >= 0, or it is traced.
+
+    Example:
+        >>> checked_strength(float("nan"), "Gaussian.sigma")
+        Traceback (most recent call last):
+        limpet.StrengthError: Gaussian.sigma = nan: allowed is a finite number >= 0
+    """
+    if type(value).__name__.endswith("Tracer"):  # JAX is not imported for the sake of this message
+        raise StrengthError(
+            f"{name} is traced: the parameters of a deviation are static; pass what moves as `scale` when the recipe "
+            f"is called"
+        )
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool | str) or not math.isfinite(number) or number < 0:
+        raise StrengthError(f"{name} = {value!r}: allowed is a finite number >= 0")
+    return number
+
+
+def sigma_of_percent(percent_deviation: float = 0.30, sigma_rule: float = 3.0) -> float:
+    """The relative standard deviation in Rockpool's terms: `percent_deviation / sigma_rule`.
+
+    Args:
+        percent_deviation: the largest deviation to be met, as a fraction (0.30 is 30%).
+        sigma_rule: how many standard deviations that is (with 3, 99.7% of the values deviate less).
+
+    Raises:
+        StrengthError: either is not a finite number, `percent_deviation` is negative, or `sigma_rule` is not positive.
+
+    Example:
+        >>> sigma_of_percent(0.30, 3.0)
+        0.1
+    """
+    percent_deviation = checked_strength(percent_deviation, "percent_deviation")
+    sigma_rule = checked_strength(sigma_rule, "sigma_rule")
+    if sigma_rule == 0:
+        raise StrengthError("sigma_rule = 0.0: allowed is a finite number > 0 (Rockpool's default is 3)")
+    return float(f"{percent_deviation / sigma_rule:.15g}")  # 0.3 / 3 is 0.1, not 0.09999999999999999

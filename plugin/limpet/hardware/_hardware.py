@@ -1,0 +1,258 @@
+"""Hardware: what a chip is. Named parts, each a set of leaves with the deviation that falls on them."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from .._errors import LimpetError, PrototypeError
+from ..deviations._deviation import Deviation, checked_deviation
+from ..deviations._kinds import described, label
+from ..leaves._adapters import NAMED_SELECTIONS, adapter_of
+from ..leaves._paths import leaves_by_path, listing
+from ..leaves._prototype import prototype, selection
+from ._leaf_draw import Gradient
+from ._mismatch import JoinedMismatch, Mismatch, Recipe
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a chip: a set of leaves, and the deviation that falls on them.
+
+    Attributes:
+        leaves: which leaves, as one of
+            - a path glob, such as "*/kernel", or several in a list;
+            - rules, a mapping of glob to bool, or pairs of them: the last one that matches a leaf decides;
+            - a selection that has a name: "dynapse-weights" (`w_rec` of DynapSim and `weight` of LinearJax) and
+              "dynapse-frozen" (bias currents, capacitances and transistor constants of DynapSim), of a Rockpool network;
+            - an nnx filter, where the model is an nnx module;
+            - a prototype, a tree of bools with the model's structure.
+        deviation: the distribution.
+
+    Raises:
+        LimpetError: the deviation is none.
+        PrototypeError: `leaves` is none of these.
+
+    Example:
+        >>> import limpet
+        >>> Part({"*/kernel": True, "head/*": False}, limpet.Gaussian(sigma=0.1)).leaves
+        (('*/kernel', True), ('head/*', False))
+    """
+
+    leaves: Any
+    deviation: Deviation
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "leaves", checked_leaves(self.leaves))
+        checked_deviation(self.deviation)
+
+    def prototype(self, model: Any) -> Any:
+        """Which leaves of a model the part is: a tree of bools.
+
+        Raises:
+            PrototypeError: it selects nothing there, or a rule matches no leaf.
+        """
+        if isinstance(self.leaves, str):
+            adapter = adapter_of(model)
+            if self.leaves not in adapter.selections:
+                raise PrototypeError(
+                    f"'{self.leaves}' is a selection of other models than {adapter.name}; give path globs, such as "
+                    f"'*/kernel'. The paths are: {listing(adapter.globbed(model))}"
+                )
+            chosen = adapter.selections[self.leaves](model)
+            selection(chosen)
+            return chosen
+        if isinstance(self.leaves, tuple):
+            return prototype(model, *self.leaves)
+        chosen, paths = selection(self.leaves.tree), adapter_of(model).leaves(model)
+        if stray := [path for path in paths if path not in chosen]:
+            raise PrototypeError(
+                f"the model has leaves that the prototype does not describe: {listing(stray)}; the prototype describes: "
+                f"{listing(chosen)}"
+            )
+        return self.leaves.tree
+
+
+@dataclass(frozen=True, eq=False)
+class Prototype:
+    """A prototype as the leaves of a part: compares by which paths it selects."""
+
+    tree: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prototype) and selection(self.tree) == selection(other.tree)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(selection(self.tree).items()))
+
+    def __repr__(self) -> str:
+        return f"prototype of {listing([path for path, chosen in selection(self.tree).items() if chosen], limit=6)}"
+
+
+def checked_leaves(leaves: Any) -> Any:
+    """What a part's leaves are: the name of a selection, a tuple of rules, or a `Prototype`.
+
+    Raises:
+        PrototypeError: they are none of these.
+    """
+    if isinstance(leaves, str):
+        return leaves if leaves in NAMED_SELECTIONS else ((leaves, True),)
+    if isinstance(leaves, Prototype):
+        return leaves
+    if isinstance(leaves, Mapping) and leaves and all(isinstance(chosen, bool) for chosen in leaves.values()):
+        return tuple((str(glob), chosen) for glob, chosen in leaves.items())
+    if isinstance(leaves, list | tuple) and leaves and all(map(_is_rule, leaves)):
+        return tuple((rule, True) if isinstance(rule, str) else tuple(rule) for rule in leaves)
+    if isinstance(leaves, type) or (callable(leaves) and not isinstance(leaves, Mapping)):
+        return ((leaves, True),)  # an nnx filter; the model tells whether it is one of its own
+    try:
+        chosen = selection(leaves)
+    except (PrototypeError, TypeError, ValueError):
+        chosen = {}
+    if not chosen or "" in chosen:  # "" is the path of what is no tree
+        raise PrototypeError(
+            f"leaves = {leaves!r}: allowed are path globs such as '*/kernel', rules such as "
+            f"{{'*/kernel': true, 'head/*': false}}, the names {', '.join(map(repr, NAMED_SELECTIONS))}, and a "
+            f"prototype, a tree of bools"
+        )
+    return Prototype(leaves)
+
+
+def _is_rule(rule: Any) -> bool:
+    return isinstance(rule, str) or (
+        isinstance(rule, list | tuple)
+        and len(rule) == 2
+        and isinstance(rule[1], bool)
+        and not isinstance(rule[0], bool)
+    )
+
+
+class Hardware:
+    """What a chip is: named parts, each a set of leaves with the deviation that falls on them.
+
+    One hardware serves every network that runs on it and everything that is done with it: training redraws some of its
+    parts, curves measure all of them, `limpet.freeze` builds one chip. Two networks of one hardware are measured on the
+    same virtual chips, whatever they were trained with.
+
+    Args:
+        parts: part by name, as a mapping; or as keyword arguments.
+
+    Raises:
+        LimpetError: there is no part, or one is no `limpet.Part`.
+
+    Example:
+        >>> import jax.numpy as jnp, limpet
+        >>> hardware = Hardware(
+        ...     crossbar=limpet.Part("*/kernel", limpet.Gaussian(sigma=0.1)),
+        ...     currents=limpet.Part("*/bias", limpet.LogNormal(sigma=0.2)),
+        ... )
+        >>> params = {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}}
+        >>> mismatch = hardware.on(params)
+        >>> mismatch.sigma("dense/kernel"), mismatch.sigma("dense/bias")
+        (0.1, 0.2)
+        >>> chip = mismatch(limpet.virtual_chip(seed=0, chip=17), params)
+        >>> weights_alone = mismatch(limpet.virtual_chip(seed=0, chip=17), params, only=["crossbar"])
+        >>> bool((chip["dense"]["kernel"] == weights_alone["dense"]["kernel"]).all())
+        True
+    """
+
+    def __init__(self, parts: Mapping[str, Part] | None = None, /, **named: Part) -> None:
+        self._parts: dict[str, Part] = {**(parts or {}), **named}
+        if not self._parts:
+            raise LimpetError("hardware has no parts: give one or more, such as weights=limpet.Part(leaves, deviation)")
+        for name, part in self._parts.items():
+            if not isinstance(part, Part) or not isinstance(name, str):
+                raise LimpetError(f"part {name!r} = {part!r}: give limpet.Part(leaves, deviation)")
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Hardware":
+        """The hardware that a recipe by hand stands for: a part for each recipe joined in it."""
+        return cls(_parts_of(recipe))
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """Part by name."""
+        return dict(self._parts)
+
+    def on(self, model: Any, *, only: Collection[str] | None = None, gradient: Gradient = "through") -> Recipe:
+        """The recipe for one model: decided once, which of its leaves deviate and how.
+
+        Args:
+            model: a Rockpool JAX module, a Flax nnx module, or a tree of arrays (or of `jax.ShapeDtypeStruct`).
+            only: names of the parts wanted; None for all of them.
+            gradient: see `limpet.Mismatch`.
+
+        Raises:
+            PrototypeError: a part's leaves do not fit the model, or two parts select the same leaf.
+            LimpetError: there is no such part.
+        """
+        names = tuple(self._parts) if only is None else tuple(only)
+        self.require_parts(names, "only")
+        members = []
+        for name in names:
+            part = self._parts[name]
+            try:
+                members.append(Mismatch(part.prototype(model), part.deviation, gradient))
+            except PrototypeError as error:
+                raise PrototypeError(f"hardware.{name}.leaves: {error}") from None
+        return JoinedMismatch(tuple(members), names)
+
+    def require_parts(self, names: Collection[str], key: str) -> None:
+        """Refuse names of parts that there are not.
+
+        Raises:
+            LimpetError: names them, and the parts there are.
+        """
+        unknown = [repr(name) for name in names if name not in self._parts]
+        if unknown or not names or isinstance(names, str):
+            found = f"there is no part {listing(unknown)}" if unknown else "give a list of names of parts"
+            raise LimpetError(f"{key} = {names!r}: {found}; the parts are {', '.join(self._parts)}")
+
+    def described(self) -> dict[str, Any]:
+        """The parts as plain values, as a configuration writes them."""
+        return {
+            name: {"leaves": _described_leaves(part.leaves), "deviation": described(part.deviation)}
+            for name, part in self._parts.items()
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hardware) and self._parts == other._parts
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._parts.items()))
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name}: {label(part.deviation)} on {leaves_label(part.leaves)}" for name, part in self._parts.items()
+        ]
+        return f"Hardware({'; '.join(parts)})"
+
+
+def leaves_label(leaves: Any) -> str:
+    """A part's leaves in a line; `not` stands before the globs that leave leaves out."""
+    if isinstance(leaves, tuple):
+        return ", ".join(f"{glob}" if chosen else f"not {glob}" for glob, chosen in leaves)
+    return str(leaves)
+
+
+def _described_leaves(leaves: Any) -> Any:
+    if isinstance(leaves, tuple):
+        return {str(glob): chosen for glob, chosen in leaves}
+    return leaves if isinstance(leaves, str) else selection(leaves.tree)
+
+
+def _parts_of(recipe: Recipe) -> dict[str, Part]:
+    if isinstance(recipe, JoinedMismatch) and not recipe.names:
+        found: dict[str, Part] = {}
+        for member in recipe.members:
+            for name, part in _parts_of(member).items():
+                found[name if name not in found else f"{name}_{len(found)}"] = part
+        return found
+    if recipe.parts:
+        return {name: part for name, member in recipe.parts.items() for part in _parts_of(member).values()}
+    assert isinstance(recipe, Mismatch)
+    described_paths = leaves_by_path(recipe.prototype)[0]
+    return (
+        {"part_0": Part(Prototype(jax.tree.map(bool, recipe.prototype)), recipe.deviation)} if described_paths else {}
+    )

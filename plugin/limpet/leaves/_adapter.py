@@ -1,0 +1,83 @@
+"""What Limpet must know of a framework's models, and where it is known."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol
+
+Leaves = dict[str, Any]
+"""Values by leaf path, in flattening order."""
+
+
+class Adapter(Protocol):
+    """One framework's models, seen as leaves with paths. A class without state; one file for each framework.
+
+    A *model* is what the user holds: a module, or a parameter tree. A *tree* is what a loss or a metric gets in its
+    place: nested dicts for a Rockpool module, a module for Flax nnx, the same kind of tree for a tree.
+    """
+
+    name: str
+    """What messages call such a model: "a Rockpool module"."""
+
+    selections: Mapping[str, Callable[[Any], Any]]
+    """Selections of leaves that have a name, such as "dynapse-weights": functions from a model to its prototype."""
+
+    def recognises(self, model: Any) -> bool:
+        """Whether this is the adapter for a model."""
+        ...
+
+    def leaves(self, model: Any) -> Leaves:
+        """Nominal values of all leaves that may be selected, by path. (A chip frozen into a module is looked through,
+        where the module remembers what it was before.)"""
+        ...
+
+    def globbed(self, model: Any) -> Collection[str]:
+        """The paths among which a path glob selects."""
+        ...
+
+    def matches(self, model: Any, rule: Any) -> Collection[str] | None:
+        """The paths that a rule of the framework's own selects; None where it is no such rule."""
+        ...
+
+    def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:
+        """The prototype that holds a bool for each path of `leaves`."""
+        ...
+
+    def nominal(self, model: Any) -> Any:
+        """The tree of nominal values."""
+        ...
+
+    def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        """A tree with some values changed; what is not changed is the same object.
+
+        Args:
+            tree: a tree (not a model).
+            change: from values by path to the new values by path.
+        """
+        ...
+
+    def require_selected(self, tree: Any, paths: Iterable[str]) -> None:
+        """Refuse a tree that must be whole and lacks leaves which were selected."""
+        ...
+
+    def completed(self, model: Any, params: Any) -> Any:
+        """The whole tree of nominal values, for parameters that may be a part of it."""
+        ...
+
+    def require_like(self, model: Any, params: Any) -> None:
+        """Refuse parameters that are no part of a model, such as a module where its parameters belong."""
+        ...
+
+    def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        """A model with some values changed, which shares nothing that is written with the old one."""
+        ...
+
+    def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
+        """What a function of a tree gives, and the paths of the state that it writes in the tree."""
+        ...
+
+    def never_read(self, path: str) -> bool:
+        """Whether a leaf is one that the framework registers but never reads, so that no draw of it reaches a loss."""
+        ...
+
+    def unboxed(self, value: Any) -> Any:
+        """The array in a framework's own box; anything else as it is."""
+        ...

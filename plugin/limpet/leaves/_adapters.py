@@ -1,0 +1,36 @@
+"""The adapter of each framework, and which of them a model needs."""
+
+from typing import Any
+
+from ._adapter import Adapter
+from .flax_nnx import FlaxNnx
+from .rockpool import Rockpool
+from .tree import PlainTree
+
+ADAPTERS: tuple[Adapter, ...] = (Rockpool(), FlaxNnx(), PlainTree())
+"""Asked in this order; the last one takes every tree."""
+
+NAMED_SELECTIONS = tuple(name for adapter in ADAPTERS for name in adapter.selections)
+"""All names that stand for a selection of leaves, in whatever framework."""
+
+
+def adapter_of(model: Any) -> Adapter:
+    """The adapter for a model.
+
+    Example:
+        >>> adapter_of({"w": 1.0}).name
+        'a tree of arrays'
+    """
+    return next(adapter for adapter in ADAPTERS if adapter.recognises(model))
+
+
+def never_read(path: str) -> bool:
+    """Whether a leaf of this path is one that its framework registers but never reads."""
+    return any(adapter.never_read(path) for adapter in ADAPTERS)
+
+
+def unboxed(value: Any) -> Any:
+    """The array in a framework's own box, such as an nnx variable; anything else as it is."""
+    for adapter in ADAPTERS:
+        value = adapter.unboxed(value)
+    return value

@@ -1,0 +1,74 @@
+"""Plain trees: any pytree of arrays, Flax Linen's variables among them."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from .._errors import LimpetError
+from ._adapter import Leaves
+from ._paths import leaves_by_path
+
+
+class PlainTree:
+    """Any pytree; see `Adapter`, of which this is the simplest. The others derive from it."""
+
+    name = "a tree of arrays"
+    selections: Mapping[str, Callable[[Any], Any]] = {}
+
+    def recognises(self, model: Any) -> bool:
+        return True
+
+    def leaves(self, model: Any) -> Leaves:
+        return leaves_by_path(model)[0]
+
+    def globbed(self, model: Any) -> Collection[str]:
+        return self.leaves(model)
+
+    def matches(self, model: Any, rule: Any) -> Collection[str] | None:
+        return None
+
+    def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:
+        return leaves_by_path(model)[1].unflatten(chosen.values())
+
+    def nominal(self, model: Any) -> Any:
+        return model
+
+    def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        leaves, structure = leaves_by_path(tree)
+        return structure.unflatten(change(leaves).values())
+
+    def require_selected(self, tree: Any, paths: Iterable[str]) -> None:
+        pass  # a part of a tree may be drawn
+
+    def completed(self, model: Any, params: Any) -> Any:
+        return params
+
+    def require_like(self, model: Any, params: Any) -> None:
+        if callable(params) and not isinstance(params, type) and "" in leaves_by_path(params)[0]:
+            raise LimpetError(
+                f"got {type(params).__name__}, which is no tree of arrays: give the parameters, such as a Linen module's "
+                f"variables = model.init(key, example)"
+            )
+
+    def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        return self.with_values(model, change)
+
+    def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
+        return function(tree), []
+
+    def never_read(self, path: str) -> bool:
+        return False
+
+    def unboxed(self, value: Any) -> Any:
+        return value
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by leaf path as nested dicts, whose leaf paths these are."""
+    tree: dict[str, Any] = {}
+    for path, value in leaves.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return tree
