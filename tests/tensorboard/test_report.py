@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from browser import chromium, console_errors, texts, until, wait
 
 import limpet
-from browser import chromium, console_errors, texts, until, wait
 from limpet.tensorboard import CurveWriter, write_report
 from limpet.tensorboard._page_files import one_script, page_files
 from limpet.tensorboard._statement import statement, telling_sigma

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from browser import chromium, console_errors, get, tensorboard, texts, until, wait
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 import limpet
-from browser import chromium, console_errors, get, tensorboard, texts, until, wait
 from limpet.tensorboard import CurveWriter, logged_runs
 from limpet.tensorboard._curve_summary import curve_summary
 
