@@ -14,13 +14,14 @@ from limpet.tensorboard import start_run, write_report
 
 FIRST_VERSION = Path(__file__).parents[1] / "data" / "first_version"
 PAIR = ("standard", "mismatch")
-TAB = "document.querySelector('.plot')?.data?.length > 0 && !document.querySelector('tbody').textContent.includes('…')"
+FILLED = "document.querySelector('tbody tr') && !document.querySelector('tbody').textContent.includes('…')"
+"""Whether the table of runs has been asked for and is there."""
 
 
-def log(logdir, *curves, prefix="", target=0.9):
-    writer = start_run(logdir, prefix=prefix)
-    for step, evaluation in enumerate(curves):
-        writer.curve(evaluation, 100 * step, target)
+def log(logdir, *curves, prefix="", resume=None):
+    writer = start_run(logdir, prefix=prefix, resume=resume)
+    for place, evaluation in enumerate(curves):
+        writer.curve(evaluation, (resume or 0) + 100 * place, target=0.9)
     writer.close()
 
 
@@ -29,7 +30,8 @@ def root(tmp_path_factory):
     """`one`: two runs of one hardware. `mixed`: the same, one of another hardware and one of the first version."""
     root = tmp_path_factory.mktemp("hardware")
     for folder in (root / "one", root / "mixed"):
-        log(folder / "standard", curve(1.0), curve(0.8))
+        log(folder / "standard", curve(1.0), curve(0.9), curve(0.9))
+        log(folder / "standard", curve(0.8), resume=100)  # over what was logged of steps 100 and 200
         log(folder / "mismatch", curve(0.7), curve(0.4, chips=39, excluded_chips=(17,)), prefix="mine/")
     log(root / "mixed" / "memristive", curve(0.9, hardware=MEMRISTIVE))
     shutil.copytree(FIRST_VERSION, root / "mixed" / "old", ignore=shutil.ignore_patterns("*.npz"))
@@ -64,10 +66,11 @@ def mixed(root, request):
 def open_tab(browser, address):
     browser.switch_to.default_content()
     browser.get("about:blank")
+    console_errors(browser)  # of a page whose server is gone
     browser.get(f"{address}/#limpet")
-    wait(browser, "document.querySelector('iframe')?.contentDocument?.querySelector('tbody tr')")
+    wait(browser, "document.querySelector('iframe')?.contentDocument?.querySelector('.plot')?.data?.length > 0")
     browser.switch_to.frame(browser.find_element(By.TAG_NAME, "iframe"))
-    wait(browser, TAB)
+    wait(browser, FILLED)
 
 
 def show_only(browser, *runs):
@@ -111,6 +114,12 @@ def test_a_curve_is_found_under_any_prefix_and_with_other_metadata(mixed):
     assert found["steps"] == [0, 100]  # 40 chips, then 39: two tags, one series
     assert found["same_chips"] is False
     assert ask(mixed, "evaluations", metric="accuracy", run="standard")["same_chips"] is True
+
+
+def test_what_is_resumed_over_is_dropped_by_either_loader(mixed):
+    found = ask(mixed, "evaluations", metric="accuracy", run="standard")
+    assert found["steps"] == [0, 100]
+    assert found["mean"][1] == pytest.approx(curve(0.8).mean().tolist())
 
 
 def test_the_first_version_is_shown(mixed):
@@ -179,7 +188,9 @@ def test_the_report_ranks_only_runs_of_one_hardware(root, tmp_path, browser):
     assert said["mismatch"][1] == "<p>&#x27;mismatch&#x27; was trained on chip 17, which is left out.</p>"
     assert len({tuple(lines_of) for lines_of in said.values()}) == 4
     browser.switch_to.default_content()
+    browser.get("about:blank")
+    console_errors(browser)
     browser.get((tmp_path / "report.html").as_uri())
-    wait(browser, TAB)
+    wait(browser, FILLED)
     assert hardware_column(browser)["old"][0] == "not recorded"
     assert console_errors(browser) == []

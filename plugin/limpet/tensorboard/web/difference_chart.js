@@ -40,7 +40,7 @@ export function differenceHint(found) {
 export function differenceNote(found, first, second, sigma) {
   const doubt = found.same_chips
     ? ""
-    : "The hardware of these runs is not recorded for both: chips of one number are the same only if both were measured on one hardware.";
+    : "The hardware of one or both is not recorded: chips of one number are the same only if both runs were measured on one hardware.";
   const place = placeOf(sigma, found.sigmas);
   if (place < 0 || found.difference[place] === null) return doubt;
   const ends = `95% interval ${number(found.low[place], 3)} to ${number(found.high[place], 3)}`;
