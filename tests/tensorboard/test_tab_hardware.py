@@ -14,8 +14,8 @@ from limpet.tensorboard import start_run, write_report
 
 FIRST_VERSION = Path(__file__).parents[1] / "data" / "first_version"
 PAIR = ("standard", "mismatch")
-FILLED = "document.querySelector('tbody tr') && !document.querySelector('tbody').textContent.includes('…')"
-"""Whether the table of runs has been asked for and is there."""
+FILLED = "[...document.querySelectorAll('td[data-column=step]')].some(({ textContent }) => /[0-9]/.test(textContent))"
+"""Whether the numbers in the table of runs are there."""
 
 
 def log(logdir, *curves, prefix="", resume=None):
@@ -187,6 +187,8 @@ def test_the_report_ranks_only_runs_of_one_hardware(root, tmp_path, browser):
     assert said["old"][0].startswith("<p>On hardware that was not recorded, at")
     assert said["mismatch"][1] == "<p>&#x27;mismatch&#x27; was trained on chip 17, which is left out.</p>"
     assert len({tuple(lines_of) for lines_of in said.values()}) == 4
+    assert f"<p>{ANALOG['hardware']} (measured on it: mismatch, standard)</p>" in text
+    assert "<p>not recorded (measured on it: old)</p>" in text
     browser.switch_to.default_content()
     browser.get("about:blank")
     console_errors(browser)

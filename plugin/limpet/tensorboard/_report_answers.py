@@ -89,7 +89,7 @@ def _script_number(value: float) -> str:
 
 
 def _range(evaluations: Any, target: float | None) -> tuple[float, float]:
-    ends = [value for found in evaluations for value in found["range"] or ()] + ([] if target is None else [target])
+    ends = [value for shown in evaluations for value in shown["range"] or ()] + ([] if target is None else [target])
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1.0)
 

@@ -106,9 +106,9 @@ def _joined(first: str, others: list[str]) -> str:
     return f"{first}; {', '.join(others)}." if others else f"{first}."
 
 
-def _percent(found: Yield) -> str:
-    return f"{100 * found.fraction:.3g}%"
+def _percent(reached: Yield) -> str:
+    return f"{100 * reached.fraction:.3g}%"
 
 
-def _interval(found: Yield) -> str:
-    return f"{100 * found.confidence:.0f}% interval {100 * found.low:.0f}-{100 * found.high:.0f}%"
+def _interval(reached: Yield) -> str:
+    return f"{100 * reached.confidence:.0f}% interval {100 * reached.low:.0f}-{100 * reached.high:.0f}%"
