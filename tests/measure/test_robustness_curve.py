@@ -157,11 +157,11 @@ def test_a_part_of_the_tree_is_refused_by_naming_what_it_lacks():
 def test_a_metric_that_ignores_the_draw_is_refused_and_one_that_ignores_a_part_is_told():
     both = limpet.Mismatch({"w": True, "v": True}, limpet.Gaussian(0.1))
     params = {"w": jnp.ones(3), "v": jnp.ones(3)}
+
+    def stale(tree, _):
+        return params["w"].sum()
+
     with pytest.raises(limpet.MismatchNotApplied, match="'stale' does not depend on the draw of v, w"):
-
-        def stale(tree, _):
-            return params["w"].sum()
-
         limpet.robustness_curve(stale, params, both, sigmas=[0.1], chips=2)
     with pytest.warns(UserWarning, match="does not depend on the draw of v"):
         limpet.robustness_curve(lambda tree, _: tree["w"].sum(), params, both, sigmas=[0.1], chips=2)
