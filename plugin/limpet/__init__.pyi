@@ -28,6 +28,7 @@ from .leaves.rockpool import attributes as attributes
 from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prototype
 from .leaves.rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
 from .leaves.rockpool import mismatch_generator as mismatch_generator
+from .measure._precision import Precision as Precision
 from .measure._robustness_curve import robustness_curve as robustness_curve
 from .measure._sensitivity import sensitivity as sensitivity
 from .objectives._with_mismatch import with_mismatch as with_mismatch
@@ -37,9 +38,13 @@ from .results._robustness_curve import RobustnessCurve as RobustnessCurve
 from .results._sensitivity import Sensitivity as Sensitivity
 from .results._yield import Yield as Yield
 from .training._audit import AuditReport as AuditReport
+from .training._audit import LeafAudit as LeafAudit
 from .training._audit import audit as audit
 from .training._freeze import freeze as freeze
+from .training._injection import Injection as Injection
+from .training._load_parameters import load_parameters as load_parameters
 from .training._mismatch_callback import MismatchCallback as MismatchCallback
+from .training._track_mismatch import MismatchState as MismatchState
 from .training._track_mismatch import mismatch_key as mismatch_key
 from .training._track_mismatch import track_mismatch as track_mismatch
 

@@ -17,6 +17,9 @@ class Adapter(Protocol):
     name: str
     """What messages call such a model: "a Rockpool module"."""
 
+    stateful: bool
+    """Whether a forward pass writes state in such a model, so that a copy of it cannot stand for it."""
+
     selections: Mapping[str, Callable[[Any], Any]]
     """Selections of leaves that have a name, such as "dynapse-weights": functions from a model to its prototype."""
 
@@ -62,12 +65,20 @@ class Adapter(Protocol):
         """The whole tree of nominal values, for parameters that may be a part of it."""
         ...
 
+    def require_tree(self, tree: Any) -> None:
+        """Refuse a model where its tree belongs."""
+        ...
+
     def require_like(self, model: Any, params: Any) -> None:
         """Refuse parameters that are no part of a model, such as a module where its parameters belong."""
         ...
 
     def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
         """A model with some values changed, which shares nothing that is written with the old one."""
+        ...
+
+    def loaded(self, model: Any, values: Mapping[str, Any]) -> Any:
+        """A model with other nominal values, by path."""
         ...
 
     def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:

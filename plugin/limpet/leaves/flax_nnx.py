@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 
 from .._errors import LimpetError, PrototypeError
 from ._adapter import Leaves
@@ -19,6 +19,7 @@ class FlaxNnx(PlainTree):
     """Flax nnx modules; see `Adapter`."""
 
     name = "a Flax nnx module"
+    stateful = True
 
     def recognises(self, model: Any) -> bool:
         return is_module(model)
@@ -52,8 +53,8 @@ class FlaxNnx(PlainTree):
                 f"prototype was built; build the recipe or the callback again"
             )
 
-    def completed(self, model: Any, params: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf, params)  # a module of this trace, whose state may be written in it
+    def require_tree(self, tree: Any) -> None:
+        pass  # a module is one
 
     def require_like(self, model: Any, params: Any) -> None:
         if not is_module(params):
@@ -64,6 +65,9 @@ class FlaxNnx(PlainTree):
 
     def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
         return with_values(sys.modules["flax.nnx"].clone(model), change)
+
+    def loaded(self, model: Any, values: Mapping[str, Any]) -> Any:
+        return self.frozen(model, lambda leaves: leaves | {path: jnp.asarray(value) for path, value in values.items()})
 
     def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
         before = {path: variable.get_value() for path, variable in _named(tree)}

@@ -20,7 +20,7 @@ from .._errors import LimpetError, PrototypeError
 from ..draws._strength import sigma_of_percent
 from ._adapter import Leaves
 from ._paths import is_real, leaves_by_path, listing
-from .tree import PlainTree
+from .tree import PlainTree, nested
 
 _FROZEN: Mapping[str, frozenset[str]] = {
     "DynapSim": frozenset(
@@ -165,6 +165,9 @@ class Rockpool(PlainTree):
         return nominal_attributes(model)
 
     def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        self.require_tree(tree)
+
+    def require_tree(self, tree: Any) -> None:
         raise PrototypeError(
             f"got the module {type(tree).__name__}: a recipe deviates trees; pass limpet.attributes(net), or make one "
             f"chip of the network with limpet.freeze(net, mismatch, chip=0)"
@@ -182,6 +185,9 @@ class Rockpool(PlainTree):
 
     def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
         return frozen_copy(model, lambda nominal: PlainTree().with_values(nominal, change))
+
+    def loaded(self, model: Any, values: Mapping[str, Any]) -> Any:
+        return model.set_attributes(nested({path: jnp.asarray(value) for path, value in values.items()}))
 
     def never_read(self, path: str) -> bool:
         return path.rpartition("/")[2] in _UNREAD

@@ -12,6 +12,7 @@ class PlainTree:
     """Any pytree; see `Adapter`, of which this is the simplest. The others derive from it."""
 
     name = "a tree of arrays"
+    stateful = False
     selections: Mapping[str, Callable[[Any], Any]] = {}
 
     def recognises(self, model: Any) -> bool:
@@ -34,7 +35,8 @@ class PlainTree:
 
     def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
         leaves, structure = leaves_by_path(tree)
-        return structure.unflatten(change(leaves).values())
+        changed = change(leaves)
+        return structure.unflatten(changed[path] for path in leaves)
 
     def require_selected(self, tree: Any, paths: Iterable[str]) -> None:
         pass  # a part of a tree may be drawn
@@ -42,15 +44,21 @@ class PlainTree:
     def completed(self, model: Any, params: Any) -> Any:
         return params
 
-    def require_like(self, model: Any, params: Any) -> None:
-        if callable(params) and not isinstance(params, type) and "" in leaves_by_path(params)[0]:
+    def require_tree(self, tree: Any) -> None:
+        if "" in leaves_by_path(tree)[0]:  # "" is the path of what is no tree
             raise LimpetError(
-                f"got {type(params).__name__}, which is no tree of arrays: give the parameters, such as a Linen module's "
+                f"got {type(tree).__name__}, which is no tree of arrays: give the parameters, such as a Linen module's "
                 f"variables = model.init(key, example)"
             )
 
+    def require_like(self, model: Any, params: Any) -> None:
+        self.require_tree(params)
+
     def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
         return self.with_values(model, change)
+
+    def loaded(self, model: Any, values: Mapping[str, Any]) -> Any:
+        return self.with_values(model, lambda leaves: leaves | dict(values))
 
     def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
         return function(tree), []

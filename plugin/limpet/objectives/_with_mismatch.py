@@ -9,14 +9,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
+from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
+from ..leaves._adapters import adapter_of
 
 Draws = int | Literal["per_example", "per_replica"]
 """How many chips a batch meets: so many, all of them with the whole batch; or one for each example or replica."""
 
 
 class Injector(Protocol):
-    """What draws by step: a `MismatchCallback`."""
+    """What draws by step: a `MismatchCallback`, or an `Injection`."""
 
     def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None) -> Any: ...
 
@@ -25,6 +27,7 @@ def with_mismatch(
     loss_fn: Callable[..., Any],
     mismatch: Recipe | Injector,
     *,
+    scale: ArrayLike = 1.0,
     draws: Draws = 1,
     mesh: Mesh | None = None,
     axis: str | None = None,
@@ -36,6 +39,7 @@ def with_mismatch(
             `draws` divides the batch, it is to be a mean over the leading axis of `args`.
         mismatch: a recipe; or a `MismatchCallback`, which then names draws by step. With one draw, `params` may be a
             Flax nnx module; with several, a tree: the state of one module cannot be written by several at a time.
+        scale: factor on every deviation of the recipe, a number >= 0. (What a callback injects has its own.)
         draws: a number K: the mean over K chips, each of which meets the whole batch (K times the work).
             "per_example": a chip for each example; the mean over examples (`loss_fn` sees batches of one).
             "per_replica": a chip for each device along `axis`, which meets that device's part of the batch: K chips a
@@ -63,7 +67,7 @@ def with_mismatch(
         (True, (3,))
     """
     groups = _checked_draws(draws, mesh, axis)
-    drawn = _drawer(mismatch)
+    drawn = _drawer(mismatch, scale, several=draws != 1)
 
     def once(params: Any, name: Any, *args: Any) -> Any:
         return loss_fn(drawn(params, name, None), *args)
@@ -86,18 +90,33 @@ def with_mismatch(
     return several if isinstance(draws, int) else divided
 
 
-def _drawer(mismatch: Any) -> Callable[[Any, Any, Any], Any]:
-    if not isinstance(mismatch, Recipe):
-        return mismatch.inject
+def _drawer(mismatch: Any, scale: ArrayLike, several: bool) -> Callable[[Any, Any, Any], Any]:
+    """A function of nominal parameters, what names the draw, and its number, to deviated parameters."""
+    if isinstance(mismatch, Hardware) or not (isinstance(mismatch, Recipe) or hasattr(mismatch, "inject")):
+        raise LimpetError(
+            f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); or a "
+            f"MismatchCallback or an Injection, which draw by step"
+        )
 
-    def drawn(params: Any, key: jax.Array, draw: ArrayLike | None) -> Any:
-        return mismatch(key if draw is None else jax.random.fold_in(key, draw), params)
+    if not isinstance(mismatch, Recipe) and scale != 1.0:
+        raise LimpetError(f"scale = {scale!r}: what a callback injects has the scale of its configuration")
+
+    def drawn(params: Any, name: Any, draw: ArrayLike | None) -> Any:
+        adapter = adapter_of(params)
+        if several and adapter.stateful:
+            raise LimpetError(
+                f"several draws of {adapter.name}: each would write the state of the one module. Use draws=1, or split "
+                f"the module, graph, state = nnx.split(model), and hand over state with a loss that merges it"
+            )
+        if not isinstance(mismatch, Recipe):
+            return mismatch.inject(params, name, draw)
+        return mismatch(name if draw is None else jax.random.fold_in(name, draw), params, scale)
 
     return drawn
 
 
 def _checked_draws(draws: Any, mesh: Mesh | None, axis: str | None) -> int | None:
-    """Into how many parts the batch is divided; None: that is for the batch to say, or it is not."""
+    """The number of groups into which the batch is divided; None if it is not divided, or into single examples."""
     if draws == "per_replica":
         if mesh is None:
             raise LimpetError("draws = 'per_replica' needs the mesh over which the batch is sharded")
