@@ -209,3 +209,40 @@ def test_a_structure_that_changed_is_refused(net, tmp_path):
     net.blocks = nnx.List([])
     with pytest.raises(limpet.PrototypeError, match=r"no blocks/0/kernel.*structure has changed"):
         callback.inject(net, 0)
+
+
+def test_fine_tuning_to_one_chip_by_configuration(tmp_path):
+    """The chip is a constant factor on what is trained, for a module as for every other model."""
+    model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    config = limpet.Config.model_validate(
+        {
+            "hardware": {"crossbar": {"leaves": "kernel", "sigma": 0.3}},
+            "training": {"frozen": {"chip": 5}},
+            "robustness": {"scales": [1.0], "chips": 8, "every_steps": 50, "higher_is_better": False},
+            "tensorboard": {"logdir": tmp_path},
+        }
+    )
+    x, y = jax.random.normal(jax.random.key(0), (16, 3)), jnp.ones((16, 2))
+
+    def loss_fn(model, batch):
+        return ((model(batch[0]) - batch[1]) ** 2).mean()
+
+    chip = limpet.freeze(model, config)
+    optimizer = nnx.Optimizer(model, optax.adam(0.05), wrt=nnx.Param)
+    with limpet.MismatchCallback(model, config, metric_fn=loss_fn, eval_batch=(x, y)) as callback:
+
+        @nnx.jit
+        def update(model, optimizer, step):
+            loss, grads = nnx.value_and_grad(lambda model: loss_fn(callback.inject(model, step), (x, y)))(model)
+            optimizer.update(model, grads)
+            return loss
+
+        before = loss_fn(chip, (x, y))
+        for step in range(60):
+            loss = update(model, optimizer, jnp.int32(step))
+            callback(step, model, {"loss": loss})
+        assert loss < 0.3 * before
+        assert loss_fn(limpet.freeze(model, config), (x, y)) < loss
+        assert 5 not in callback.curves["loss_fn"].chip_numbers
+    with pytest.raises(limpet.LimpetError, match="kernel: these values are a virtual chip's already"):
+        limpet.MismatchCallback(chip, config, metric_fn=loss_fn)

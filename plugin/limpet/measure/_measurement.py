@@ -85,14 +85,19 @@ class Measurement:
             MetricError: the metric gives no scalars, or cannot be traced.
             MismatchNotApplied: the metric depends on no draw at all.
         """
+        program, operands = self._program(tree, batch, cases)
+        return program.rounds(operands, cases, first, chips)
+
+    def metric_names(self, tree: Any, batch: Any, cases: Any) -> tuple[str, ...]:
+        """The names of the metrics, before anything is evaluated; arguments and errors are those of `rounds`."""
+        return self._program(tree, batch, cases)[0].names
+
+    def _program(self, tree: Any, batch: Any, cases: Any) -> tuple[Program, Any]:
+        """The program, and its operands."""
         operand, rebuild, constants = _divided(tree)
         # The data of the key, because a key itself cannot be put onto the devices of several processes.
         chips_key = jax.random.key_data(stream(self.seed, "chip", self.generator))
         operands = (operand, batch, chips_key, self.extra)
-        program = self._program(operands, cases, rebuild, constants)
-        return program.rounds(operands, cases, first, chips)
-
-    def _program(self, operands: Any, cases: Any, rebuild: Callable[[Any], Any], constants: Hashable) -> Program:
         key = (
             self.kind,
             self.recipe,
@@ -104,7 +109,7 @@ class Measurement:
             tile_bytes(),
             _settings(),
         )
-        return PROGRAMS.get(self.metric_fn, key, lambda: self._compiled(operands, cases, rebuild))
+        return PROGRAMS.get(self.metric_fn, key, lambda: self._compiled(operands, cases, rebuild)), operands
 
     def _compiled(self, operands: Any, cases: Any, rebuild: Callable[[Any], Any]) -> Program:
         notes, written = ProbeNotes(), set[str]()
@@ -192,7 +197,8 @@ def checked_recipe(mismatch: Any, tree: Any) -> Recipe:
         raise PrototypeError(
             f"the tree lacks {listing(missing)}, which deviate on this hardware: measured without them they would "
             f"count as perfect. Hand over the whole tree; with Rockpool, "
-            f"limpet.attributes(net.set_attributes(params)). To measure some parts of the hardware alone, use mismatch.only(...)"
+            f"limpet.attributes(net.set_attributes(params)). To measure some parts of the hardware alone, use "
+            f"mismatch.only(...)"
         )
     return mismatch
 

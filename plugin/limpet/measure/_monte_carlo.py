@@ -42,11 +42,13 @@ class Program:
         compiled: takes operands, cases and the chips' numbers.
         width: how many chips each device evaluates at a time.
         mesh: the devices that share a tile; None for the default device.
+        names: of the metrics.
     """
 
     compiled: Any
     width: int
     mesh: Mesh | None
+    names: tuple[str, ...]
 
     def rounds(self, operands: Any, cases: Any, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
         """Evaluate chips `first`, `first + 1`, ... tile by tile; nothing waits for the device.
@@ -90,7 +92,7 @@ def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | No
     case = jax.eval_shape(lambda cases: jax.tree.map(lambda leaf: leaf[0], cases), cases)
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     jaxpr, metrics = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, operands)
-    names = list(metrics)
+    names = tuple(sorted(metrics))  # the order in which JAX flattens a dict
     flat_chip = jaxpr_as_fun(jaxpr)
     width = _width(jaxpr.jaxpr)
 
@@ -98,8 +100,7 @@ def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | No
         def chip(number: jax.Array) -> list[jax.Array]:
             return jax.lax.map(lambda case: flat_chip(*jax.tree.leaves((number, case, operands))), cases)
 
-        # The metrics were flattened in the order of their names.
-        return {name: metric.T for name, metric in zip(sorted(names), jax.vmap(chip)(numbers), strict=True)}
+        return {name: metric.T for name, metric in zip(names, jax.vmap(chip)(numbers), strict=True)}
 
     if mesh is not None:
         axes = tuple(mesh.axis_names)
@@ -112,7 +113,7 @@ def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | No
         )
         operands, cases = jax.device_put((operands, cases), NamedSharding(mesh, PartitionSpec()))
     numbers = _numbers(0, width * (1 if mesh is None else mesh.size), mesh)
-    return Program(jax.jit(values).lower(operands, cases, numbers).compile(), width, mesh)
+    return Program(jax.jit(values).lower(operands, cases, numbers).compile(), width, mesh, names)
 
 
 def ahead(rounds: Iterator[Any]) -> Iterator[Any]:

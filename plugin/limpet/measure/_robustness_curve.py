@@ -206,10 +206,11 @@ def robustness_curve(
     _check_options(antithetic and budget % 2 == 1, batch, batches, precision)
     recipe = checked_recipe(mismatch, tree)
     strengths = Strengths.of(recipe, sigmas, scales)
-    _check_direction(metric_fn, higher_is_better)
     measurement = curve_measurement(metric_fn, strengths.recipe, seed, generator, antithetic, mesh)
     describe = Description(metric_fn, strengths, shapes_of(tree), seed, generator, antithetic, higher_is_better)
     on_device = jax.device_put(checked_batch(batch))  # once, not in every round
+    if batches is None:
+        describe.require_directions(measurement.metric_names(tree, on_device, strengths.cases))
 
     def values_of(first: int, count: int, advance: Callable[[int], None]) -> dict[str, np.ndarray]:
         if batches is None:
@@ -226,11 +227,7 @@ def robustness_curve(
                 new = {name: array[:, : array.shape[1] // 2 * 2] for name, array in new.items()}
             if not _count(new) and not done:
                 raise KeyboardInterrupt
-            values = (
-                {name: np.concatenate([values[name], new[name]], axis=1) for name in new}
-                if values and new
-                else (values or new)
-            )
+            values = _joined(values, new)
             curves = describe.curves(values)
             interrupted = _count(values) < goal
             if interrupted or goal == budget or precision is None or all(map(precision.reached_by, curves.values())):
@@ -265,18 +262,30 @@ class Description:
     higher_is_better: Direction
     excluded_chips: tuple[int, ...] = ()
 
+    def require_directions(self, metrics: Iterable[str]) -> tuple[dict[str, str], dict[str, bool]]:
+        """The label of each metric, and whether more of it is better, by the name that the metric function gave it.
+
+        Raises:
+            MetricError: a direction is missing, or is given to a metric that there is not.
+        """
+        labels = {name: name or function_name(self.metric_fn) for name in metrics}
+        given = self.higher_is_better
+        if isinstance(given, Mapping) and (unknown := given.keys() - set(labels.values())):
+            raise MetricError(
+                f"higher_is_better names {', '.join(sorted(unknown))}; the metrics are {', '.join(labels.values())}"
+            )
+        return labels, {
+            name: checked_direction(label, given.get(label) if isinstance(given, Mapping) else given)
+            for name, label in labels.items()
+        }
+
     def curves(self, values: Mapping[str, np.ndarray]) -> dict[str, RobustnessCurve]:
         """The curves by metric name, from values of shape (strengths, chips) by the name that the metric gave them.
 
         Raises:
             MetricError: a direction is missing, or is given to a metric that there is not.
         """
-        names = {name: name or function_name(self.metric_fn) for name in values}
-        better = self.higher_is_better
-        if isinstance(better, Mapping) and (unknown := better.keys() - set(names.values())):
-            raise MetricError(
-                f"higher_is_better names {', '.join(sorted(unknown))}; the metrics are {', '.join(names.values())}"
-            )
+        names, better = self.require_directions(values)
         recipe = self.strengths.recipe
         return {
             label: RobustnessCurve(
@@ -284,7 +293,7 @@ class Description:
                 np.array(self.strengths.sigmas),
                 np.asarray(values[name]),
                 self.seed,
-                checked_direction(label, better.get(label) if isinstance(better, Mapping) else better),
+                better[name],
                 self.strengths.axis,
                 self.antithetic,
                 self.generator,
@@ -294,12 +303,6 @@ class Description:
             )
             for name, label in names.items()
         }
-
-
-def _check_direction(metric_fn: MetricFn, higher_is_better: Direction) -> None:
-    """Refuse a missing direction before anything is measured, where the function's name tells it."""
-    if higher_is_better is None:
-        checked_direction(function_name(metric_fn), None)
 
 
 def _mean_over_batches(
@@ -327,6 +330,13 @@ def _mean_over_batches(
         raise MetricError("batches: there is none, so there is nothing to measure")
     advance(chips)
     return {name: array / total for name, array in sums.items()}
+
+
+def _joined(values: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The values of some chips and of those that follow them, either of which may be empty."""
+    if not values or not new:
+        return values or new
+    return {name: np.concatenate([values[name], new[name]], axis=1) for name in new}
 
 
 def _count(values: Mapping[str, np.ndarray]) -> int:

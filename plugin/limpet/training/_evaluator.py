@@ -69,13 +69,14 @@ class Evaluator:
 
         Raises:
             PrototypeError: they lack leaves that deviate.
-            MetricError: the metric gives no scalar.
+            MetricError: the metric gives no scalar, or its direction is missing.
             MismatchNotApplied: the metric does not depend on the draw.
         """
         adapter = adapter_of(self._model)
         adapter.require_like(self._model, params)
         tree = adapter.completed(self._model, params)
         checked_recipe(self._measurement.recipe, tree)
+        self._describe.require_directions(self._measurement.metric_names(tree, self._batch, self._strengths.cases))
         count = self._chips + len(self._excluded)
         return list(ahead(self._measurement.rounds(tree, self._batch, self._strengths.cases, 0, count)))
 
