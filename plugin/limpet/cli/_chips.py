@@ -9,25 +9,29 @@ from typing import Any
 import numpy as np
 
 from .._errors import LimpetError
-from ._model import MODEL_HELP, TREE_HELP, load_model
+from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
 from ._output import show, write_json
 
 EXAMPLES = """\
-A virtual chip is everything that deviates on the hardware, weights and frozen values, as robustness curves measure it:
-chip 17 at --scale 1.5 is the chip of that number in the curve. --sigma gives the strength as a relative standard
-deviation of every leaf. With --frozen only the parts of training.frozen deviate, at its scale, as limpet.freeze builds
-them.
+On a virtual chip all parts of the hardware deviate, as robustness curves
+measure it: chip 17 at --scale 1.5 is the chip of that number in the curve.
+--sigma gives the strength as a relative standard deviation of every leaf.
+With --frozen only the parts of training.frozen deviate, at its scale, as
+limpet.freeze builds them.
 
-The values are those of MODEL as it is built. Give trained ones by --params: an .npz by leaf path, or an Orbax
-checkpoint.
+The values are those of MODEL as it is built. Give trained ones by --params:
+an .npz by leaf path, or an Orbax checkpoint.
 
-Each chip is a file of its own, which `limpet check --tree` reads: one chip is written to OUT.npz, several to
-OUT_17.npz, OUT_18.npz and so on. Keys are leaf paths; bfloat16 is written as float32, which holds the same values. The
+Each chip is a file of its own, which `limpet check --tree` reads: one chip is
+written to OUT.npz, several to OUT_17.npz, OUT_18.npz and so on. Keys are leaf
+paths; bfloat16 is written as float32, which holds the same values. The
 archive's comment says which chip it is, of which hardware.
 
 examples:
-  limpet chips nets:build --config configs/dynapse.yaml --params trained.npz --chip 17 --sigma 0.15 -o worst.npz
-  limpet chips params.npz --config config.yaml hardware.weights.sigma=0.2 --chip 0 --chip 1 -o chip.npz
+  limpet chips nets:build --config configs/dynapse.yaml \\
+      --params trained.npz --chip 17 --sigma 0.15 -o worst.npz
+  limpet chips params.npz --config config.yaml hardware.weights.sigma=0.2 \\
+      --chip 0 --chip 1 -o chip.npz
 """
 
 
@@ -71,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     for chip in arguments.chip:
         checked_number(chip, "--chip")  # all of them, before the first is written
-    config = load_config(arguments.config, *arguments.overrides)
+    with user_code():  # a deviation of the user's own is imported
+        config = load_config(arguments.config, *arguments.overrides)
     outputs = _outputs(arguments.output, arguments.chip)
     name = arguments.network
     model = read_npz(name) if name.endswith(".npz") else load_model(name, config)

@@ -8,7 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -42,7 +42,7 @@ def load_model(spec: str, config: Any) -> Any:
         if not script.is_file():
             raise LimpetError(f"{spec}: there is no file {module_name}")
         folder, module_name = script.resolve().parent, script.stem
-    with _importable(folder), _quiet():
+    with user_code(folder), _quiet():
         value = _named(spec, module_name, name)
         if inspect.isroutine(value) or isinstance(value, type | functools.partial):
             value = _called(spec, value, config)
@@ -58,7 +58,7 @@ def _named(spec: str, module_name: str, name: str) -> Any:
     try:
         return attrgetter(name)(module)
     except AttributeError:
-        names = [found for found in vars(module) if not found.startswith("_")]
+        names = [public for public in vars(module) if not public.startswith("_")]
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
         raise LimpetError(f"{spec}: '{module_name}' has no '{name}'{hint}") from None
@@ -92,14 +92,16 @@ def _require_tree(spec: str, value: Any) -> None:
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Lets modules of a folder be imported."""
-    here = str(folder)
-    sys.path.insert(0, here)
+def user_code(folder: Path | None = None) -> Iterator[None]:
+    """Lets modules of a folder be imported, of the current directory if None, and keeps what they print out of JSON."""
+    added = str(folder or Path.cwd())
+    sys.path.insert(0, added)
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
-        sys.path.remove(here)
+        if added in sys.path:
+            sys.path.remove(added)
 
 
 @contextmanager
