@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("config", metavar="CONFIG", help="a .yaml, .yml or .toml file")
     parser.add_argument(
-        "overrides", metavar="KEY=VALUE", nargs="*", help="overrides, such as hardware.weights.sigma=0.2"
+        "overrides", metavar="KEY=VALUE", nargs="*", default=[], help="overrides, such as hardware.weights.sigma=0.2"
     )
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--model", help=MODEL_HELP)

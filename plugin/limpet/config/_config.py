@@ -72,8 +72,10 @@ class FrozenSection(RedrawSection):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.chip != "fresh" and "schedule" in self.model_fields_set:
-            raise ValueError(f"chip {self.chip} is one chip and stays as it is: a schedule has no effect")
+        if self.chip != "fresh" and self.schedule != ConstantSchedule():
+            raise ValueError(
+                f"chip {self.chip} is one chip and stays as it is: give its strength as scale, not a schedule"
+            )
         return self
 
 

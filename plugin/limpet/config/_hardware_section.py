@@ -183,7 +183,7 @@ def _annotations(cls: type[Deviation]) -> dict[str, tuple[Any, bool]]:
 def _checked_parameter(cls: type[Deviation], name: str, annotation: Any, value: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, Deviation):
         return _standing_alone(value)
-    checked = annotation if _mentions_bool(annotation) else Annotated[annotation, Number]
+    checked: Any = annotation if _mentions_bool(annotation) else Annotated[annotation, Number]
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(checked, config=_LOOSE)
     except Exception:  # a type that brings a configuration of its own, or of which pydantic knows nothing

@@ -123,7 +123,9 @@ def _parsed_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"{place}{error.problem}") from None
+        alias = "alias" in f"{error.context} {error.problem}"
+        hint = " (a text that begins with * or & stands in quotation marks)" if alias else ""
+        raise ValueError(f"{place}{error.problem}{hint}") from None
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
@@ -164,8 +166,11 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"override {override!r}: expected KEY=VALUE, such as hardware.weights.sigma=0.2")
     if not text.strip():
         raise ConfigError(f"override {override!r}: the value is missing; {key}=null takes an entry back")
+    if "[" in key:
+        raise ConfigError(f"override {override!r}: entries of a list have no keys of their own; give the whole list")
     try:
-        value = _parsed_yaml(text)
+        # A path glob may begin with the star that stands for an alias in YAML; an override has nothing to alias.
+        value = text.strip() if text.lstrip().startswith("*") else _parsed_yaml(text)
     except ValueError as error:
         raise ConfigError(f"override {override!r}: the value cannot be parsed: {error}") from None
     section = values
@@ -175,7 +180,12 @@ def _override(values: dict[str, Any], override: str) -> None:
         section = section[part]
         if not isinstance(section, dict):
             raise ConfigError(f"override {override!r}: '{part}' holds {shown(section)}, not a section")
-    section[parts[-1]] = value
+    if value is None and parts[:-1] == ["hardware"]:  # a part that is taken back is none
+        if parts[-1] not in section:
+            raise ConfigError(f"override {override!r}: there is no such part; the parts are {', '.join(section)}")
+        del section[parts[-1]]
+    else:
+        section[parts[-1]] = value
 
 
 _WORDS: Mapping[str, str] = {
@@ -183,7 +193,7 @@ _WORDS: Mapping[str, str] = {
     "float_parsing": "a number is needed",
     "int_type": "a whole number is needed",
     "int_parsing": "a whole number is needed",
-    "int_parsing_size": "a whole number of fewer digits is needed",
+    "int_parsing_size": "the number is too large",
     "int_from_float": "a whole number is needed",
     "finite_number": "a finite number is needed",
     "bool_type": "true or false is needed",
