@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(
         prog="limpet",
-        description="Neural networks under device mismatch: check configurations, rebuild virtual chips, compare runs.",
+        description="Robustness of neural networks to the mismatch of the devices they run on.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
