@@ -1,9 +1,10 @@
-"""A place to work in: a configuration, a module that builds networks, and saved parameters."""
+"""What the tests of commands share: logged runs, a place to work in, and output that is no terminal."""
 
 import sys
 
 import numpy as np
 import pytest
+from logged_curves import curve, log
 
 CONFIG = """
 seed: 5
@@ -52,6 +53,20 @@ class Offset(limpet.Deviation):
     def deviate(self, draw, value, strength):
         return value + self.volts * strength * draw.normal(())
 """
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs, each with two evaluations of an accuracy and the second one of a loss too; and saved curves."""
+    root = tmp_path_factory.mktemp("runs")
+    log(root / "logs/plain", [(100, curve(2.0)), (200, curve(1.0))], target=0.9)
+    loss = curve(1.0, "loss", higher_is_better=False)
+    log(root / "logs/robust", [(100, curve(1.0)), (200, curve(0.5)), (200, loss)])
+    curve(0.5).save(root / "curve.npz")
+    (root / "empty").mkdir()
+    (root / "broken.npz").write_bytes((root / "curve.npz").read_bytes()[:100])
+    (root / "notes.txt").write_text("no curve")
+    return root
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import strict
+from logged_curves import strict
 from rich.console import Console
 
 import limpet

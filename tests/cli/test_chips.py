@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from command_line import strict
+from logged_curves import strict
 
 import limpet
 from limpet.cli import main

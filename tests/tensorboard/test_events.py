@@ -20,6 +20,8 @@ import limpet
 from limpet.tensorboard import CurveWriter, logged_runs
 
 SIGMAS = [0.2, 0.0, 0.1]
+FIRST_VERSION = Path(__file__).parents[1] / "data" / "first_version"
+"""An event file and a curve that the first version wrote, which did not record the hardware."""
 
 
 def curve(seed=0, metric="accuracy", failed=True, **described):
@@ -72,6 +74,42 @@ def test_a_run_may_hold_sensitivities_alone(tmp_path):
     run = logged_runs(tmp_path)["."]
     assert not run.curves
     assert run.sensitivities["loss"][0].alone.shape == (3, 1)
+
+
+def test_hardware_and_excluded_chips_are_read_back(tmp_path):
+    known = curve(fingerprint="a3c1f2d4e5b60718", hardware="gaussian on w (3x4)", excluded_chips=(17,))
+    other = curve(fingerprint="77c1f2d4e5b60718", hardware="log-normal on w (3x4)")
+    writer = CurveWriter(tmp_path)
+    writer.curve(known, 1)
+    writer.curve(other, 2)  # in one file, with other metadata
+    writer.close()
+    curves = logged_runs(tmp_path)["."].curves["accuracy"]
+    for step, written in ((1, known), (2, other)):
+        assert curves[step].fingerprint == written.fingerprint
+        assert curves[step].hardware == written.hardware
+        assert curves[step].excluded_chips == written.excluded_chips
+
+
+def test_what_the_first_version_wrote_is_read():
+    run = logged_runs(FIRST_VERSION)["."]
+    assert list(run.curves["accuracy"]) == [0, 100]
+    assert run.targets == {"accuracy": 0.9}
+    assert run.configuration == "seed: 0  \ndynamic.sigma: 0.1"
+    saved = limpet.RobustnessCurve.load(FIRST_VERSION / "curve.npz")
+    for found in (run.curves["accuracy"][100], saved):
+        assert (found.fingerprint, found.hardware, found.excluded_chips) == ("", "", ())
+    np.testing.assert_array_equal(run.curves["accuracy"][100].values, saved.values)
+
+
+def test_a_tag_holds_curves_that_differ_in_values_alone(tmp_path):
+    """TensorBoard keeps the metadata of a tag's first event only."""
+    writer = CurveWriter(tmp_path)
+    for step, fingerprint in enumerate("aab"):
+        writer.curve(curve(fingerprint=fingerprint), step)
+    writer.close()
+    events = accumulated(tmp_path)
+    tags = [tag for tag in events.Tags()["tensors"] if tag.startswith("limpet/curve/")]
+    assert sorted(len(events.Tensors(tag)) for tag in tags) == [1, 2]
 
 
 def test_everything_is_on_disk_after_a_flush(tmp_path):

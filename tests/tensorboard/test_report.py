@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from browser import chromium, console_errors, texts, until, wait
 
 import limpet
-from browser import chromium, console_errors, texts, until, wait
 from limpet.tensorboard import CurveWriter, write_report
 from limpet.tensorboard._page_files import one_script, page_files
 from limpet.tensorboard._statement import statement, telling_sigma
@@ -17,10 +17,10 @@ SIGMAS = [0.0, 0.1, 0.15]
 HOSTILE = "</script><script>document.title='run'</script><img src=x>"
 
 
-def curve(passing, metric="accuracy", chips=100, higher_is_better=True):
+def curve(passing, metric="accuracy", chips=100, higher_is_better=True, **described):
     """At each sigma, so many of the chips reach 0.9."""
     rows = [np.where(np.arange(chips) < count, 0.95, 0.5) for count in passing]
-    return limpet.RobustnessCurve(metric, SIGMAS, rows, higher_is_better=higher_is_better)
+    return limpet.RobustnessCurve(metric, SIGMAS, rows, higher_is_better=higher_is_better, **described)
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def test_files_that_cannot_be_written_are_refused(logdir, tmp_path):
 
 
 def test_a_loss_without_target_is_told_by_its_mean():
-    curves = {"worse": curve((0, 50, 100), "loss", higher_is_better=False), "better": curve((0, 0, 0), "loss")}
-    curves["better"] = limpet.RobustnessCurve("loss", SIGMAS, curves["better"].values, higher_is_better=False)
+    passing = {"worse": (0, 50, 100), "better": (0, 0, 0)}
+    curves = {run: curve(counts, "loss", higher_is_better=False) for run, counts in passing.items()}
     (sentence,) = statement(curves, None, "loss")
     assert (
         sentence == "At sigma 0.15, the mean loss of 'better' over chips is 0.5 (95% interval 0.5-0.5); 'worse': 0.95."
@@ -144,12 +144,39 @@ def test_failed_chips_are_told():
     assert found[1] == "At sigma 0.15, chips fail (no finite accuracy): 4 of 10 with 'one'."
 
 
+def test_runs_of_different_hardware_are_not_ranked_against_each_other():
+    curves = {
+        "a": curve((100, 60, 10), fingerprint="1" * 16, hardware="gaussian on w"),
+        "b": curve((100, 90, 41), fingerprint="2" * 16, hardware="log-normal on w"),
+        "c": curve((100, 70, 20), fingerprint="1" * 16, hardware="gaussian on w", excluded_chips=(7,)),
+    }
+    assert list(statement(curves, 0.9, "accuracy")) == [
+        "These runs were measured on different hardware, so their chips are not the same, and they are ranked only "
+        "among runs of one hardware.",
+        "On hardware 'gaussian on w', at sigma 0.15, 20% of chips with 'c' reach accuracy 0.9 or more "
+        "(95% interval 13-29%); 'a': 10%.",
+        "On hardware 'log-normal on w', at sigma 0.15, 41% of chips with 'b' reach accuracy 0.9 or more "
+        "(95% interval 31-51%).",
+        "'c' was trained on chip 7, which is left out.",
+    ]
+
+
+def test_runs_that_do_not_tell_their_hardware_stand_apart():
+    curves = {"old": curve((100, 90, 41)), "new": curve((100, 60, 10), fingerprint="1" * 16, hardware="gaussian on w")}
+    first, new, old = statement(curves, None, "accuracy")
+    assert first.startswith("For some of these runs it was not recorded on which hardware they were measured")
+    assert new.startswith("On hardware 'gaussian on w', at sigma 0.15, the mean accuracy of 'new'")
+    assert old.startswith("On hardware that was not recorded, at sigma 0.15, the mean accuracy of 'old'")
+    (only,) = statement({"one": curves["old"], "two": curves["old"]}, None, "accuracy")
+    assert only.startswith("At sigma 0.15, the mean")
+
+
 def test_the_strength_at_which_runs_differ_most_is_told():
     assert telling_sigma({"a": curve((100, 20, 10)), "b": curve((100, 90, 30))}, 0.9) == 0.1
     assert telling_sigma({"a": curve((100, 20, 10)), "b": curve((100, 20, 10))}, 0.9) == 0.15
 
 
-def test_many_runs_are_compared_with_the_first():
+def test_many_runs_are_compared_with_the_first_of_their_hardware():
     from limpet.tensorboard import LoggedRun
     from limpet.tensorboard._report_answers import MAX_COMPARED, report_answers
 
@@ -158,6 +185,12 @@ def test_many_runs_are_compared_with_the_first():
     assert set(found["r00"]) == set(runs) - {"r00"}
     assert set(found["r05"]) == {"r00"}
     np.testing.assert_allclose(found["r00"]["r05"]["difference"][2], 0.45 * 5 / 100)
+    for place, name in enumerate(runs):
+        fingerprint = "odd" if place % 2 else "even"
+        runs[name].curves["accuracy"][1] = curve((9, 5, 1), fingerprint=fingerprint)
+    found = report_answers(runs)["difference"]["accuracy"]
+    assert set(found["r01"]) == {"r03", "r05", "r07", "r09", "r11"}
+    assert all("error" not in answer for answers in found.values() for answer in answers.values())
 
 
 def test_scripts_are_joined_each_once_with_what_they_import_first():

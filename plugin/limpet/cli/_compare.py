@@ -1,19 +1,22 @@
-"""`limpet compare`: two runs on the same virtual chips."""
+"""`limpet compare`: two runs on the same virtual chips; runs of different hardware are refused."""
 
 import argparse
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..results._comparison import Comparison, compare
+from ..results._provenance import are_same_chips, common_chips
 from ..results._robustness_curve import RobustnessCurve
 from ._output import number_format, show, table, write_json
 from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, read_curves
 
 EXAMPLES = """\
-Chip c is the same chip in both runs, so differences are taken chip by chip, and the interval (Student's t) is of
-their mean. "worse" is the fraction of chips that do worse in B, with its exact interval (Clopper-Pearson).
+On one hardware, chip c is the same chip in both runs, so differences are taken chip by chip, and the interval
+(Student's t) is of their mean. "worse" is the fraction of chips that do worse in B, with its exact interval
+(Clopper-Pearson). Runs that were measured on different hardware have no chip in common, and are refused.
 
 examples:
   limpet compare runs/dynapse/standard runs/dynapse/mismatch
@@ -44,45 +47,50 @@ def run(arguments: argparse.Namespace) -> int:
     first_curves, second_curves = read_curves(arguments.path_a), read_curves(arguments.path_b)
     metric = chosen_metric(arguments.metric, {arguments.path_a: first_curves, arguments.path_b: second_curves})
     first, second = (at_step(curves[metric], arguments.step) for curves in (first_curves, second_curves))
-    found = compare(first.curve, second.curve, arguments.confidence)
-    chips = min(first.curve.chips, second.curve.chips)
-    one, other = _first_chips(first.curve, chips), _first_chips(second.curve, chips)
+    comparison = compare(first.curve, second.curve, arguments.confidence)
+    numbers = common_chips(first.curve, second.curve)
+    curve_a, curve_b = _of_chips(first.curve, numbers), _of_chips(second.curve, numbers)
     if arguments.json:
-        write_json(_as_dict(first, second, found, one, other))
+        write_json(_as_dict(first, second, comparison, curve_a, curve_b))
     else:
-        _show(first, second, found, one, other)
+        _show(first, second, comparison, curve_a, curve_b)
     return 0
 
 
-def _first_chips(curve: RobustnessCurve, chips: int) -> RobustnessCurve:
+def _of_chips(curve: RobustnessCurve, numbers: NDArray[np.int64]) -> RobustnessCurve:
     """The curve of the chips that are compared: a mean over others would not differ by the difference shown."""
-    return replace(curve, values=curve.values[:, :chips])
+    return replace(curve, values=curve.values[:, np.isin(curve.chip_numbers, numbers)])
 
 
 def _as_dict(
-    first: EvaluatedCurve, second: EvaluatedCurve, found: Comparison, one: RobustnessCurve, other: RobustnessCurve
+    first: EvaluatedCurve,
+    second: EvaluatedCurve,
+    comparison: Comparison,
+    curve_a: RobustnessCurve,
+    curve_b: RobustnessCurve,
 ) -> dict[str, Any]:
     rows = zip(
-        found.sigmas.tolist(),
-        one.mean().tolist(),
-        other.mean().tolist(),
-        found.difference.tolist(),
-        found.low.tolist(),
-        found.high.tolist(),
-        found.worse,
-        one.failed.tolist(),
-        other.failed.tolist(),
+        comparison.sigmas.tolist(),
+        curve_a.mean().tolist(),
+        curve_b.mean().tolist(),
+        comparison.difference.tolist(),
+        comparison.low.tolist(),
+        comparison.high.tolist(),
+        comparison.worse,
+        curve_a.failed.tolist(),
+        curve_b.failed.tolist(),
         strict=True,
     )
     return {
-        "metric": one.metric,
-        "higher_is_better": one.higher_is_better,
-        "axis": one.axis,
-        "chips": one.chips,
-        "seed": one.seed,
-        "confidence": found.confidence,
-        "a": {"run": first.source, "step": first.step},
-        "b": {"run": second.source, "step": second.step},
+        "metric": curve_a.metric,
+        "higher_is_better": curve_a.higher_is_better,
+        "axis": curve_a.axis,
+        "chips": curve_a.chips,
+        "same_chips": are_same_chips(curve_a, curve_b),
+        "seed": curve_a.seed,
+        "confidence": comparison.confidence,
+        "a": first.as_dict(),
+        "b": second.as_dict(),
         "rows": [
             {
                 "sigma": sigma,
@@ -101,13 +109,18 @@ def _as_dict(
 
 
 def _show(
-    first: EvaluatedCurve, second: EvaluatedCurve, found: Comparison, one: RobustnessCurve, other: RobustnessCurve
+    first: EvaluatedCurve,
+    second: EvaluatedCurve,
+    comparison: Comparison,
+    curve_a: RobustnessCurve,
+    curve_b: RobustnessCurve,
 ) -> None:
     from rich.text import Text
 
-    percent = f"{100 * found.confidence:g}%"
-    number = number_format([*one.mean(), *other.mean()])
-    gain = np.where(found.low > 0, 1, np.where(found.high < 0, -1, 0)) * (1 if one.higher_is_better else -1)
+    percent = f"{100 * comparison.confidence:g}%"
+    number = number_format([*curve_a.mean(), *curve_b.mean()])
+    sign_of_gain = 1 if curve_a.higher_is_better else -1
+    gain = sign_of_gain * np.where(comparison.low > 0, 1, np.where(comparison.high < 0, -1, 0))
     style = {1: "green", -1: "red", 0: ""}
     rows = [
         [
@@ -120,33 +133,52 @@ def _show(
             f"[{100 * worse.low:.1f}%, {100 * worse.high:.1f}%]",
         ]
         for sigma, mean_a, mean_b, difference, low, high, worse, sign in zip(
-            found.sigmas,
-            one.mean(),
-            other.mean(),
-            found.difference,
-            found.low,
-            found.high,
-            found.worse,
+            comparison.sigmas,
+            curve_a.mean(),
+            curve_b.mean(),
+            comparison.difference,
+            comparison.low,
+            comparison.high,
+            comparison.worse,
             gain,
             strict=True,
         )
     ]
-    headers = [one.axis, "mean A", "mean B", "B - A", f"{percent} interval", "chips worse", f"{percent} interval "]
-    better = "higher is better" if one.higher_is_better else "lower is better"
+    headers = [curve_a.axis, "mean A", "mean B", "B - A", f"{percent} interval", "chips worse", f"{percent} interval "]
+    better = "higher is better" if curve_a.higher_is_better else "lower is better"
     notes = [
         f"{side}: {int(failed.sum())} evaluations failed (NaN or infinite) and are left out of the means"
-        for side, failed in (("A", one.failed), ("B", other.failed))
+        for side, failed in (("A", curve_a.failed), ("B", curve_b.failed))
         if failed.any()
     ]
-    both = first.curve.chips == second.curve.chips
     show(
-        f"{one.metric} ({better}) of {'the same' if both else 'the first'} {one.chips} virtual chips of seed {one.seed}"
-        f"{'' if both else ', which both hold'}",
+        f"{curve_a.metric} ({better}) of {_chips_in_words(first.curve, second.curve)}",
         f"A: {first}",
         f"B: {second}",
         table(dict.fromkeys(headers, "right"), rows),
         *notes,
+        *_doubts(first.curve, second.curve),
     )
+
+
+def _chips_in_words(first: RobustnessCurve, second: RobustnessCurve) -> str:
+    count = len(common_chips(first, second))
+    chips = f"{count} virtual chips of seed {first.seed}"
+    if not are_same_chips(first, second):
+        return f"{chips}, taken in pairs of one number"
+    both_hold_all = count == first.chips == second.chips
+    return f"the same {chips}" if both_hold_all else f"the {chips} that both hold"
+
+
+def _doubts(first: RobustnessCurve, second: RobustnessCurve) -> list[str]:
+    """Why it is not known that the chips are the same; nothing where it is."""
+    silent = [side for side, curve in (("A", first), ("B", second)) if not curve.fingerprint]
+    if not silent:
+        return []
+    return [
+        f"The hardware of {' and '.join(silent)} is not recorded: the pairs are of the same chips only if both "
+        f"networks were measured on one hardware. Measure anew to be sure."
+    ]
 
 
 def _signed(number: Any, value: float) -> str:

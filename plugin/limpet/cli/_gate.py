@@ -4,9 +4,8 @@ import argparse
 import math
 from typing import Any
 
-import numpy as np
-
 from .._errors import MetricError
+from ..results._robustness_curve import RobustnessCurve
 from ..results._yield import Yield
 from ._output import show, write_json
 from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, fraction, read_curves
@@ -50,28 +49,27 @@ def run(arguments: argparse.Namespace) -> int:
     evaluated = at_step(curves[metric], arguments.step)
     curve = evaluated.curve
     target = _target(arguments.target, evaluated)
-    row = _row(evaluated, arguments.sigma)
-    found = curve.yield_at(target, arguments.confidence)[row]
-    passed = found.low >= arguments.asked
-    count = round(found.fraction * curve.chips)
+    at_sigma = _at_sigma(evaluated, arguments.sigma)
+    (yield_,) = at_sigma.yield_at(target, arguments.confidence)
+    passed = yield_.low >= arguments.asked
+    count = round(yield_.fraction * curve.chips)
     if arguments.json:
         write_json(
             {
                 "passed": passed,
-                "run": evaluated.source,
-                "step": evaluated.step,
+                **evaluated.as_dict(),
                 "metric": metric,
                 "higher_is_better": curve.higher_is_better,
                 "axis": curve.axis,
-                "sigma": float(curve.sigmas[row]),
+                "sigma": float(at_sigma.sigmas[0]),
                 "target": target,
                 "chips": curve.chips,
                 "chips_passed": count,
-                "chips_failed": int(curve.failed[row]),
-                "yield": found.fraction,
-                "low": found.low,
-                "high": found.high,
-                "confidence": found.confidence,
+                "chips_failed": int(at_sigma.failed[0]),
+                "yield": yield_.fraction,
+                "low": yield_.low,
+                "high": yield_.high,
+                "confidence": yield_.confidence,
                 "asked_yield": arguments.asked,
             }
         )
@@ -79,8 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     sense = ">=" if curve.higher_is_better else "<="
     show(
         f"{'PASS' if passed else 'FAIL'}: {count} of {curve.chips} chips have {metric} {sense} {target:g} at "
-        f"{curve.axis} {arguments.sigma:g}, a yield of {found.fraction:.4g} ({100 * found.confidence:g}% interval "
-        f"{found.low:.4f} to {found.high:.4f}); {_why(found, arguments.asked, curve.chips)} ({evaluated})"
+        f"{curve.axis} {arguments.sigma:g}, a yield of {yield_.fraction:.4g} ({100 * yield_.confidence:g}% interval "
+        f"{yield_.low:.4f} to {yield_.high:.4f}); {_why(yield_, arguments.asked, curve.chips)} ({evaluated})"
     )
     return 0 if passed else 1
 
@@ -94,21 +92,21 @@ def _target(asked: float | None, evaluated: EvaluatedCurve) -> float:
     return target
 
 
-def _row(evaluated: EvaluatedCurve, sigma: float) -> int:
-    (rows,) = np.nonzero(np.isclose(evaluated.curve.sigmas, sigma))
-    if not rows.size:
+def _at_sigma(evaluated: EvaluatedCurve, sigma: float) -> RobustnessCurve:
+    try:
+        return evaluated.curve.at(sigma)
+    except MetricError:
         measured = ", ".join(f"{value:g}" for value in evaluated.curve.sigmas)
-        raise MetricError(f"--sigma {sigma:g}: not measured by {evaluated.source}; measured are {measured}")
-    return int(rows[0])
+        raise MetricError(f"--sigma {sigma:g}: not measured by {evaluated.source}; measured are {measured}") from None
 
 
-def _why(found: Yield, asked: float, chips: int) -> str:
-    if found.low >= asked:
+def _why(yield_: Yield, asked: float, chips: int) -> str:
+    if yield_.low >= asked:
         return f"its lower end reaches {asked:g}"
     why = f"its lower end is below {asked:g}"
-    if found.fraction == 1:
-        return f"{why}, and {chips} chips cannot show more: measure {_chips_needed(asked, found.confidence)} at least"
-    return f"{why}, though the yield is not: more chips might tell" if found.fraction >= asked else why
+    if yield_.fraction == 1:
+        return f"{why}, and {chips} chips cannot show more: measure {_chips_needed(asked, yield_.confidence)} at least"
+    return f"{why}, though the yield is not: more chips might tell" if yield_.fraction >= asked else why
 
 
 def _chips_needed(asked: float, confidence: float) -> int:

@@ -3,8 +3,10 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .._errors import LogdirError, MetricError
+from ..results._provenance import excluded_words
 from ..results._robustness_curve import RobustnessCurve
 
 RUN_HELP = "a directory that holds the event files of one run, or a curve saved as .npz"
@@ -26,8 +28,20 @@ class EvaluatedCurve:
     curve: RobustnessCurve
     target: float | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Where the curve comes from and what it was measured on, for JSON."""
+        return {
+            "run": self.source,
+            "step": self.step,
+            "fingerprint": self.curve.fingerprint,
+            "hardware": self.curve.hardware,
+            "excluded_chips": list(self.curve.excluded_chips),
+        }
+
     def __str__(self) -> str:
-        return self.source if self.step is None else f"{self.source} at step {self.step}"
+        step = "" if self.step is None else f" at step {self.step}"
+        excluded = excluded_words(self.curve.excluded_chips)
+        return f"{self.source}{step}{f', {excluded}' if excluded else ''}"
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +97,7 @@ def at_step(curves: dict[int | None, EvaluatedCurve], step: int | None) -> Evalu
         return list(curves.values())[-1]
     if step not in curves:
         source = next(iter(curves.values())).source
-        steps = [str(found) for found in curves if found is not None]
+        steps = [str(held_step) for held_step in curves if held_step is not None]
         held = f"evaluations are at steps {', '.join(steps)}" if steps else "it is one saved curve, without steps"
         raise MetricError(f"--step {step}: {source}: {held}")
     return curves[step]

@@ -49,10 +49,13 @@ def events_of(path: Path, complain: Callable[[str], object]) -> Iterator[Event]:
         yield event
 
 
-def begun(path: Path) -> tuple[float, str]:
-    """By what files are sorted: when each was begun. (Names tell it too, but not of two files of one second.)"""
+def in_order(path: Path) -> tuple[Path, float, str]:
+    """By what event files are sorted: by directory, and there by when each was begun.
+
+    Their names begin with that time, but in whole seconds, and a run may be resumed within one.
+    """
     first = next(events_of(path, complain=lambda _: None), None)
-    return (first.wall_time if first is not None else 0.0), path.as_posix()
+    return path.parent, (first.wall_time if first is not None else 0.0), path.name
 
 
 def own_and_foreign(directory: Path) -> tuple[list[Path], list[Path]]:

@@ -14,7 +14,7 @@ from .._errors import LimpetError, LogdirError
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ._curve_summary import PLUGIN_NAME, curve_of, described
-from ._event_files import PATTERN, begun, events_of
+from ._event_files import PATTERN, events_of, in_order
 from ._sensitivity_summary import sensitivity_of
 
 CONFIG_TAG = "limpet/config"
@@ -63,7 +63,7 @@ def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
     if not root.is_dir():
         raise LogdirError(f"{logdir}: there is no such directory; name one that holds TensorBoard event files")
     runs: dict[str, LoggedRun] = {}
-    for path in sorted(root.rglob(PATTERN), key=begun):
+    for path in sorted(root.rglob(PATTERN), key=in_order):
         name = path.parent.relative_to(root).as_posix()
         _read(path, runs.setdefault(name, LoggedRun(name)))
     for run in runs.values():

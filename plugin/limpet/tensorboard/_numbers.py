@@ -49,8 +49,8 @@ def names_of_hardware(runs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> di
     Args:
         runs: what `overview` gave, by run and metric.
     """
-    overviews = [found for metrics in runs.values() for found in metrics.values()]
-    return hardware_names({found["fingerprint"]: found["hardware"] for found in overviews})
+    overviews = [told for metrics in runs.values() for told in metrics.values()]
+    return hardware_names({told["fingerprint"]: told["hardware"] for told in overviews})
 
 
 def evaluations(curves: Mapping[int, RobustnessCurve]) -> dict[str, Any]:
@@ -127,9 +127,9 @@ def yield_over_target(curve: RobustnessCurve, sigma: float, low: float, high: fl
     yields = [curve_at_sigma.yield_at(target)[0] for target in targets]
     return {
         "targets": targets.tolist(),
-        "fraction": [found.fraction for found in yields],
-        "low": [found.low for found in yields],
-        "high": [found.high for found in yields],
+        "fraction": [reached.fraction for reached in yields],
+        "low": [reached.low for reached in yields],
+        "high": [reached.high for reached in yields],
     }
 
 
@@ -177,8 +177,13 @@ def _draws_of(curve: RobustnessCurve) -> tuple[Any, ...]:
     return (curve.fingerprint, curve.chips, curve.excluded_chips, *drawn)
 
 
-def _yield(found: Yield) -> dict[str, float]:
-    return {"fraction": found.fraction, "low": found.low, "high": found.high, "confidence": found.confidence}
+def _yield(reached: Yield) -> dict[str, float]:
+    return {
+        "fraction": reached.fraction,
+        "low": reached.low,
+        "high": reached.high,
+        "confidence": reached.confidence,
+    }
 
 
 def _finite_range(curves: Mapping[int, RobustnessCurve]) -> list[float] | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 from .._errors import LogdirError
+from ..results._provenance import hardware_names
 from ._logged_runs import LoggedRun, logged_runs
 from ._page_files import one_script, page_files
 from ._report_answers import metrics_of, newest, report_answers, target_of
@@ -64,9 +65,21 @@ def report_html(runs: Mapping[str, LoggedRun]) -> str:
         script=_in_script(one_script("report.js")),
         result="\n".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences),
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        hardware="\n".join(f"<p>{html.escape(line)}</p>" for line in _hardware(runs)),
         configurations="\n".join(_configurations(runs)),
         versions="\n".join(rows),
     )
+
+
+def _hardware(runs: Mapping[str, LoggedRun]) -> Iterator[str]:
+    """What each hardware is, in full, and which runs were measured on it."""
+    curves = [(name, run.final(metric)[1]) for name, run in runs.items() for metric in run.curves]
+    descriptions = {curve.fingerprint: curve.hardware for _, curve in curves}
+    names = hardware_names(descriptions)
+    for fingerprint, words in descriptions.items():
+        alike = dict.fromkeys(name for name, curve in curves if curve.fingerprint == fingerprint)
+        full = f": {words}" if words and words != names[fingerprint] else ""
+        yield f"{names[fingerprint]}{full} (measured on it: {', '.join(alike)})"
 
 
 def _configurations(runs: Mapping[str, LoggedRun]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from ._logged_runs import LoggedRun
 from ._statement import telling_sigma
 
 MAX_COMPARED = 12
-"""Runs of which every pair is compared; of more, each is compared with the first."""
+"""Runs of which every pair is compared; of more, each is compared with the first one of its hardware."""
 
 
 def metrics_of(runs: Mapping[str, LoggedRun]) -> list[str]:
@@ -89,15 +89,19 @@ def _script_number(value: float) -> str:
 
 
 def _range(evaluations: Any, target: float | None) -> tuple[float, float]:
-    ends = [value for found in evaluations for value in found["range"] or ()] + ([] if target is None else [target])
+    ends = [value for shown in evaluations for value in shown["range"] or ()] + ([] if target is None else [target])
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1.0)
 
 
 def _differences(curves: Mapping[str, RobustnessCurve]) -> dict[str, dict[str, Any]]:
-    names = list(curves)
-    pairs = list(combinations(names, 2)) if len(names) <= MAX_COMPARED else [(names[0], name) for name in names[1:]]
-    differences: dict[str, dict[str, Any]] = {name: {} for name in names}
+    if len(curves) <= MAX_COMPARED:
+        pairs = list(combinations(curves, 2))
+    else:
+        firsts: dict[str, str] = {}  # by fingerprint of the hardware
+        with_first = [(firsts.setdefault(curve.fingerprint, name), name) for name, curve in curves.items()]
+        pairs = [(first, name) for first, name in with_first if first != name]
+    differences: dict[str, dict[str, Any]] = {name: {} for name in curves}
     for first, second in pairs:
         differences[first][second] = _numbers.difference(curves[first], curves[second])
         differences[second][first] = _numbers.difference(curves[second], curves[first])

@@ -54,14 +54,16 @@ def start_run(logdir: str | Path, *, prefix: str = "", resume: int | None = None
         )
     writer = CurveWriter(directory, prefix)
     if resume is not None:
-        # Of a session's start, TensorBoard's slow loader takes the first that it sees for the run's beginning and only
-        # the second for a restart that drops data. The earlier part of this run may have written none (see below, and
-        # runs of the first version). Its fast loader needs none, EventAccumulator drops at each: two do for all.
+        # TensorBoard's slow loader takes the first start of a session that it meets for the beginning of the run; only
+        # from the second on, it drops what the start's step and later ones hold. The earlier part of this run may have
+        # written none (see below; and the first version did not), so here are two, which do no more than one does. The
+        # fast loader needs none: where a tag's steps go back, it drops what was logged of those steps before.
         writer.start_session(resume)
         writer.start_session(resume)
     elif not foreign:
-        # EventAccumulator drops all data of this directory, whoever wrote them, whose step is that of a session's start
-        # or later: a start at step 0 would drop everything that foreign files hold. So there it is left out.
+        # Beside foreign files there is no start at step 0: it would have TensorBoard's slow loader drop everything that
+        # they hold if they have a start of their own, and EventAccumulator, by which scripts read event files, drop
+        # their scalars in any case. (Of what is logged as tensors, as all of Limpet's is, EventAccumulator drops none.)
         writer.start_session(0)
     return writer
 

@@ -28,7 +28,7 @@ def statement(curves: Mapping[str, RobustnessCurve], target: float | None, metri
     names = hardware_names({curve.fingerprint: curve.hardware for curve in curves.values()})
     if len(of_hardware) > 1:
         yield hardware_sentence(list(of_hardware))
-    for fingerprint, alike in of_hardware.items():
+    for fingerprint, alike in sorted(of_hardware.items(), key=lambda group: not group[0]):
         place = f"On hardware '{names[fingerprint]}', at" if fingerprint else "On hardware that was not recorded, at"
         yield from _of_one_hardware(alike, target, metric, place if len(of_hardware) > 1 else "At")
     for run, curve in curves.items():
@@ -106,9 +106,9 @@ def _joined(first: str, others: list[str]) -> str:
     return f"{first}; {', '.join(others)}." if others else f"{first}."
 
 
-def _percent(found: Yield) -> str:
-    return f"{100 * found.fraction:.3g}%"
+def _percent(reached: Yield) -> str:
+    return f"{100 * reached.fraction:.3g}%"
 
 
-def _interval(found: Yield) -> str:
-    return f"{100 * found.confidence:.0f}% interval {100 * found.low:.0f}-{100 * found.high:.0f}%"
+def _interval(reached: Yield) -> str:
+    return f"{100 * reached.confidence:.0f}% interval {100 * reached.low:.0f}-{100 * reached.high:.0f}%"

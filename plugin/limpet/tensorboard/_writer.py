@@ -158,7 +158,9 @@ class CurveWriter:
             self._add(experiment(self._hparams, [self.prefix + tag for tag in tags]), step)
 
     def _is_taken(self, tag: str, what: str) -> bool:
-        """Whether a foreign event file of this directory holds what TensorBoard keeps once in a run; warned of once."""
+        """Whether a foreign event file of this directory holds, among its first events, what TensorBoard has room for
+        once in a run; with a warning the first time.
+        """
         if self._foreign_tags is None:
             _, foreign = own_and_foreign(self.logdir)
             self._foreign_tags = {foreign_tag for path in foreign for foreign_tag in first_tags(path)}

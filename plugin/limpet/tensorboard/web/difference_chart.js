@@ -1,7 +1,7 @@
 // What changes from one run to another, chip by chip, over sigma.
 import { colourOf, translucent } from "./colours.js";
 import { sigmaTitle } from "./curve_chart.js";
-import { interval, number, percent, runName } from "./format.js";
+import { interval, number, percent, placeOf, runName } from "./format.js";
 
 export function differenceTraces(found, second, allRuns) {
   const colour = colourOf(second, allRuns);
@@ -33,13 +33,21 @@ export function differenceAxes(metric, axis) {
   };
 }
 
+export function differenceHint(found) {
+  return found.same_chips ? "the same chips under two runs, chip by chip" : "chips of one number under two runs, chip by chip";
+}
+
 export function differenceNote(found, first, second, sigma) {
-  const place = found.sigmas.indexOf(sigma);
-  if (place < 0 || found.difference[place] === null) return "";
+  const doubt = found.same_chips
+    ? ""
+    : "The hardware of one or both is not recorded: chips of one number are the same only if both runs were measured on one hardware.";
+  const place = placeOf(sigma, found.sigmas);
+  if (place < 0 || found.difference[place] === null) return doubt;
   const ends = `95% interval ${number(found.low[place], 3)} to ${number(found.high[place], 3)}`;
   const worse = `${percent(found.worse[place].fraction)} (${interval(found.worse[place])})`;
+  const chips = found.same_chips ? `on the same ${found.chips} chips` : `on ${found.chips} pairs of chips`;
   return (
     `At sigma ${number(sigma)}, ${runName(second)} minus ${runName(first)} is ${number(found.difference[place], 3)} ` +
-    `on the same ${found.chips} chips (${ends}); ${worse} of chips get worse.`
+    `${chips} (${ends}); ${worse} of chips get worse. ${doubt}`
   );
 }

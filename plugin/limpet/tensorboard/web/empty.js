@@ -8,7 +8,7 @@ with callback:
         callback(step, params, {"loss": loss})  # evaluates every robustness.every_steps steps`;
 
 const ONE_CURVE = `curve = limpet.robustness_curve(accuracy, params, mismatch, sigmas=[0, 0.1, 0.2], batch=test_set)
-writer = CurveWriter("runs/mine")  # from limpet.tensorboard
+writer = limpet.tensorboard.start_run("runs/mine")
 writer.curve(curve, step=1000, target=0.9)
 writer.close()`;
 

@@ -31,6 +31,16 @@ export function step(value) {
   return value.toLocaleString("en-US");
 }
 
+// The place of a strength among others, to six digits; -1 where it is not among them.
+export function placeOf(sigma, sigmas) {
+  return sigmas.findIndex((other) => Math.abs(other - sigma) <= 1e-12 + 1e-6 * Math.abs(sigma));
+}
+
+// Errors begin in lower case and end without a stop.
+export function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
+}
+
 // "." is what TensorBoard calls the log directory itself.
 export function runName(run) {
   return run === "." ? ". (log directory)" : run;

@@ -6,6 +6,7 @@ export class Logged {
     this.runs = {};
     this.sensitivities = {};
     this.startAt = {}; // sigma by metric, where the source knows which tells most
+    this.hardwareNames = {}; // short names by fingerprint
     this.asked = new Map(); // "metric run" as JSON to {lastStep, promise, curve}
   }
 
@@ -16,6 +17,7 @@ export class Logged {
     this.runs = answer.runs;
     this.sensitivities = answer.sensitivities;
     this.startAt = answer.start_at ?? {};
+    this.hardwareNames = answer.hardware_names;
     return JSON.stringify([this.runs, this.sensitivities]) !== before;
   }
 
@@ -23,7 +25,7 @@ export class Logged {
   metrics() {
     const metrics = [...new Set(Object.values(this.runs).flatMap((ofRun) => Object.keys(ofRun)))].sort();
     const count = (metric) => this.runsWith(metric).length;
-    return metrics.sort((one, other) => count(other) - count(one));
+    return metrics.sort((first, second) => count(second) - count(first));
   }
 
   runsWith(metric) {
@@ -32,11 +34,18 @@ export class Logged {
 
   sigmas(metric) {
     const all = this.runsWith(metric).flatMap((run) => this.runs[run][metric].sigmas);
-    return [...new Set(all)].sort((one, other) => one - other);
+    return [...new Set(all)].sort((first, second) => first - second);
   }
 
   target(metric) {
     return this.runsWith(metric).map((run) => this.runs[run][metric].target).find((target) => target !== null) ?? null;
+  }
+
+  // What a run was measured on; an empty fingerprint stands for hardware that was not recorded.
+  hardware(metric, run) {
+    const { fingerprint, hardware, excluded } = this.runs[run][metric];
+    const name = this.hardwareNames[fingerprint];
+    return { fingerprint, name, words: hardware || name, excluded };
   }
 
   runsWithSensitivity(metric) {

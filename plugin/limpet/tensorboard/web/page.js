@@ -5,6 +5,7 @@ import { MOST_WITH_BANDS, curveAxes, curveTraces, valueRange } from "./curve_cha
 import { curvesCsv } from "./csv.js";
 import { download, element, fileName } from "./dom.js";
 import { emptyState } from "./empty.js";
+import { excludedSentences, hardwareSentence, isMixed } from "./hardware.js";
 import { Logged } from "./logged.js";
 import { DifferencePanel, SensitivityPanel, YieldPanel } from "./panels.js";
 import { RunsTable } from "./runs_table.js";
@@ -74,6 +75,8 @@ class Page {
           element("button", { type: "button", id: "show-all", onclick: all(true) }, "show all"),
           element("button", { type: "button", id: "show-none", onclick: all(false) }, "none")),
       ),
+      (this.hardwareNote = element("p", { className: "caution", id: "hardware-note", hidden: true })),
+      (this.excludedNote = element("p", { className: "note", id: "excluded-note", hidden: true })),
       element("div", { className: "scroll" }, this.table.element),
     );
   }
@@ -127,10 +130,10 @@ class Page {
     this.controls.setSigmas(sigmas, this.chosen.sigma);
     this.controls.setTarget(this.chosen.target);
     this.yields.allRuns = this.difference.allRuns = this.allRuns();
-    this.table.draw(this.allRuns(), this.selected, this.rows);
+    this.drawTable();
     await this.logged.evaluations(metric, this.shownRuns());
     const steps = new Set(this.shownRuns().flatMap((run) => this.logged.curve(metric, run)?.steps ?? []));
-    this.controls.setSteps([...steps].sort((one, other) => one - other), this.chosen.step);
+    this.controls.setSteps([...steps].sort((first, second) => first - second), this.chosen.step);
     await Promise.all([this.drawCurves(), this.drawPanels(), this.fillTable()]);
   }
 
@@ -152,7 +155,7 @@ class Page {
     const { metric, step } = this.chosen;
     return this.shownRuns().flatMap((run) => {
       const curve = this.logged.curve(metric, run);
-      const at = curve ? curve.steps.findLastIndex((one) => step === null || one <= step) : -1;
+      const at = curve ? curve.steps.findLastIndex((evaluated) => step === null || evaluated <= step) : -1;
       return at < 0 ? [] : [{ run, curve, at }];
     });
   }
@@ -170,7 +173,8 @@ class Page {
     this.curveChart.hint.textContent = shown.length > MOST_WITH_BANDS && !perChip
       ? `lines: means; up to ${MOST_WITH_BANDS} runs are shown with bands`
       : `line: mean; ${perChip ? "thin lines: every chip" : "band: 5th to 95th percentile; dotted: worst chip"}`;
-    this.curveChart.say(shown.length ? chipCounts(shown) : "Tick a run in the table below to see its curve.");
+    const mixed = isMixed(this.hardwareOf(shown.map(({ run }) => run)));
+    this.curveChart.say(shown.length ? chipCounts(shown, mixed) : "Tick a run in the table below to see its curve.");
     await this.curveChart.draw(curveTraces(shown, this.allRuns(), chips), curveAxes(shown, metric));
   }
 
@@ -182,7 +186,7 @@ class Page {
     const { higher_is_better: better = true, axis } = shown[0]?.curve ?? {};
     await Promise.all([
       this.yields.update({ metric, sigma, target, step, runs, range: range?.[0] === 0 ? [0, 1] : range, better }),
-      this.difference.update({ metric, sigma, step, runs, axis }),
+      this.difference.update({ metric, sigma, step, runs, axis, hardware: this.hardwareOf(runs) }),
       this.sensitivity.update({ metric, runs: this.logged.runsWithSensitivity(metric) }),
     ]);
   }
@@ -197,13 +201,27 @@ class Page {
       const rows = await this.source.ask("table", { metric, run, step, sigma, target });
       if (ticket !== this.tableTicket) return;
       Object.assign(this.rows, rows);
-      this.table.draw(this.allRuns(), this.selected, this.rows);
+      this.drawTable();
     }
+  }
+
+  drawTable() {
+    const { metric } = this.chosen;
+    const runs = this.shownRuns();
+    const hardware = this.hardwareOf(runs);
+    sayIn(this.hardwareNote, hardwareSentence(hardware));
+    sayIn(this.excludedNote, excludedSentences(runs, hardware).join(" "));
+    const hardwareShown = isMixed(hardware) ? (run) => this.logged.hardware(metric, run) : null;
+    this.table.draw(this.allRuns(), this.selected, this.rows, hardwareShown);
+  }
+
+  hardwareOf(runs) {
+    return runs.map((run) => this.logged.hardware(this.chosen.metric, run));
   }
 
   saveCsv() {
     const { metric } = this.chosen;
-    download(`${fileName("limpet", metric)}.csv`, new Blob([curvesCsv(this.shown(), metric)], { type: "text/csv" }));
+    download(`${fileName("limpet", metric)}.csv`, new Blob([curvesCsv(this.shown(), metric, this.logged)], { type: "text/csv" }));
   }
 }
 
@@ -211,9 +229,16 @@ function better(logged, metric, runs) {
   return logged.runs[runs[0]]?.[metric].higher_is_better ? "at least" : "at most";
 }
 
-function chipCounts(shown) {
-  const counts = [...new Set(shown.map(({ curve }) => curve.chips))].sort((one, other) => one - other);
+function sayIn(paragraph, text) {
+  paragraph.textContent = text;
+  paragraph.hidden = !text;
+}
+
+function chipCounts(shown, mixed) {
+  const counts = [...new Set(shown.map(({ curve }) => curve.chips))].sort((first, second) => first - second);
   const failing = shown.some(({ curve, at }) => curve.failed[at].some((failed) => failed > 0));
   const stops = failing ? " Where chips failed (no finite value), the dotted line stops and the mean is that of the others." : "";
-  return `${counts.join(" or ")} virtual chips at each sigma, the same ones at every step.${stops}`;
+  const same = shown.every(({ curve }) => curve.same_chips) ? ", the same ones at every step" : "";
+  const several = mixed ? " Not all of these runs are known to be of one hardware: see the table of runs." : "";
+  return `${counts.join(" or ")} virtual chips at each sigma${same}.${several}${stops}`;
 }

@@ -1,9 +1,9 @@
 // The panels that ask for numbers of one sigma, target or pair. An answer that comes too late is dropped.
 import { Chart } from "./chart.js";
 import { setOptions } from "./controls.js";
-import { differenceAxes, differenceNote, differenceTraces } from "./difference_chart.js";
+import { differenceAxes, differenceHint, differenceNote, differenceTraces } from "./difference_chart.js";
 import { element } from "./dom.js";
-import { number, runName } from "./format.js";
+import { number, runName, sentence } from "./format.js";
 import { sensitivityAxes, sensitivityHeight, sensitivityNote, sensitivityTraces } from "./sensitivity_chart.js";
 import { themeColour } from "./theme.js";
 import { yieldAxes, yieldTraces } from "./yield_chart.js";
@@ -44,27 +44,40 @@ export class DifferencePanel extends Panel {
   constructor(source, onChange) {
     super();
     this.source = source;
-    this.chart = new Chart("Paired difference", "the same chips under two runs, chip by chip", 320);
+    this.chart = new Chart("Paired difference", "", 320);
     this.card = this.chart.card;
     this.first = element("select", { id: "first", title: "the run to start from", onchange: onChange });
     this.second = element("select", { id: "second", title: "the run to compare", onchange: onChange });
     this.chart.addTool(element("span", { className: "pair" }, this.second, "minus", this.first));
   }
 
-  async update({ metric, sigma, step, runs, axis }) {
+  // hardware: of each run, in the same order.
+  async update({ metric, sigma, step, runs, axis, hardware }) {
     this.card.hidden = runs.length < 2;
     if (runs.length < 2) return;
     const options = runs.map((run) => [run, runName(run)]);
-    const first = runs.includes(this.first.value) ? this.first.value : runs[0];
-    const second = runs.includes(this.second.value) && this.second.value !== first ? this.second.value : runs.find((run) => run !== first);
+    const [first, second] = this.pair(runs, hardware);
     setOptions(this.first, options, first);
     setOptions(this.second, options, second);
-    await this.latest(this.source.ask("difference", { metric, first, second, step }), async (found) => {
-      this.chart.place.hidden = "error" in found;
-      if (found.error) return this.chart.say(found.error);
-      this.chart.say(differenceNote(found, first, second, sigma));
-      await this.chart.draw(differenceTraces(found, second, this.allRuns), differenceAxes(metric, axis));
+    await this.latest(this.source.ask("difference", { metric, first, second, step }), async (answer) => {
+      const refused = "error" in answer;
+      this.chart.place.hidden = refused;
+      this.chart.note.className = refused ? "caution" : "note";
+      this.chart.hint.textContent = refused ? "these two runs cannot be compared" : differenceHint(answer);
+      if (refused) return this.chart.say(sentence(answer.error));
+      this.chart.say(differenceNote(answer, first, second, sigma));
+      await this.chart.draw(differenceTraces(answer, second, this.allRuns), differenceAxes(metric, axis));
     });
+  }
+
+  // The runs that are chosen, as long as they are shown; at first, two of one hardware where there are two.
+  pair(runs, hardware) {
+    const alike = (run) => runs.find((other) => other !== run && fingerprintOf(other) === fingerprintOf(run));
+    const fingerprintOf = (run) => hardware[runs.indexOf(run)].fingerprint;
+    const chosen = [this.first.value, this.second.value];
+    const first = runs.includes(chosen[0]) ? chosen[0] : runs.find(alike) ?? runs[0];
+    if (runs.includes(chosen[1]) && chosen[1] !== first) return [first, chosen[1]];
+    return [first, alike(first) ?? runs.find((run) => run !== first)];
   }
 }
 
@@ -82,11 +95,11 @@ export class SensitivityPanel extends Panel {
     this.card.hidden = !runs.length;
     if (!runs.length) return;
     const run = runs.includes(this.run.value) ? this.run.value : runs[0];
-    setOptions(this.run, runs.map((one) => [one, runName(one)]), run);
-    await this.latest(this.source.ask("sensitivity", { metric, run }), async (found) => {
-      this.chart.place.style.height = `${sensitivityHeight(found)}px`;
-      this.chart.say(sensitivityNote(found));
-      await this.chart.draw(sensitivityTraces(found), sensitivityAxes(found, metric));
+    setOptions(this.run, runs.map((other) => [other, runName(other)]), run);
+    await this.latest(this.source.ask("sensitivity", { metric, run }), async (costs) => {
+      this.chart.place.style.height = `${sensitivityHeight(costs)}px`;
+      this.chart.say(sensitivityNote(costs));
+      await this.chart.draw(sensitivityTraces(costs), sensitivityAxes(costs, metric));
     });
   }
 }

@@ -3,8 +3,8 @@
 export function query(route, parameters = {}) {
   const pairs = [];
   for (const [name, value] of Object.entries(parameters)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && one !== undefined) pairs.push(`${name}=${encodeURIComponent(one)}`);
+    for (const single of Array.isArray(value) ? value : [value]) {
+      if (single !== null && single !== undefined) pairs.push(`${name}=${encodeURIComponent(single)}`);
     }
   }
   return pairs.length ? `${route}?${pairs.join("&")}` : route;
@@ -21,17 +21,17 @@ export function serverSource() {
   };
 }
 
-const NOT_COMPARED = "This report compares each run with the first one only; the tab compares any two.";
+const NOT_COMPARED = "This report compares each run with the first one of its hardware only; the tab compares any two.";
 
 // A report holds one answer per route, run and sigma, of the newest evaluations: its target and step do not change.
 export function embeddedSource(answers) {
   const perRun = (route, { metric, sigma, run }) => {
-    const found = {};
-    for (const one of run) {
-      const answer = answers[route][metric]?.[one]?.[String(sigma)];
-      if (answer) found[one] = answer;
+    const byRun = {};
+    for (const name of run) {
+      const answer = answers[route][metric]?.[name]?.[String(sigma)];
+      if (answer) byRun[name] = answer;
     }
-    return found;
+    return byRun;
   };
   const embedded = {
     runs: () => answers.runs,

@@ -1,0 +1,39 @@
+"""Curves and runs for tests of what reads them, and JSON that a strict parser takes."""
+
+import json
+
+import numpy as np
+
+import limpet
+from limpet.tensorboard import CurveWriter
+
+SIGMAS = [0.0, 0.1, 0.2]
+NORMAL = np.random.default_rng(0).normal(size=(len(SIGMAS), 40))
+ANALOG = {"fingerprint": "a3c1f2d4e5b60718", "hardware": "gaussian, sigma 1 on dense/kernel (64x10)"}
+"""The hardware of most curves."""
+MEMRISTIVE = {
+    "fingerprint": "77c1f2d4e5b60718",
+    "hardware": "log-normal, sigma 1 on dense/kernel (64x10)",
+}
+"""Another."""
+
+
+def curve(slope, metric="accuracy", chips=40, hardware=ANALOG, **described):
+    """A metric that falls by `slope` over sigma, and by a little more or less on each chip."""
+    values = 1 - slope * np.array(SIGMAS)[:, None] * (1 + 0.3 * NORMAL[:, :chips])
+    return limpet.RobustnessCurve(metric, SIGMAS, values, **(hardware or {}), **described)
+
+
+def log(logdir, curves, target=None):
+    """A run that holds curves, pairs of a step and a curve."""
+    writer = CurveWriter(logdir)
+    for step, evaluation in curves:
+        writer.curve(evaluation, step, target)
+    writer.close()
+
+
+def strict(text):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
