@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pydantic import Field
 
 import limpet
 
@@ -156,6 +157,10 @@ def test_globs_need_no_quotation_marks_in_overrides(write, leaves):
         ("tensorboard: runs", "tensorboard = 'runs': a section is needed"),
         ("tensorboard: {logdir: ''}", "tensorboard.logdir = '': the path of a directory is needed"),
         ("tensorboard: {logdir: 3}", "tensorboard.logdir = 3: the path of a directory is needed"),
+        ("tensorboard: {logdir: ' '}", "tensorboard.logdir = ' ': the path of a directory is needed"),
+        ("tensorboard: {prefix: ' '}", "tensorboard.prefix = ' ': allowed is a text that can be read"),
+        ("training: {dynamic: {schedule: {kind: linear, steps: 5, begin: on}}}", "begin = true: a number is needed"),
+        ("training: {dynamic: {schedule: {kind: linear, steps: 5, end: 1e9}}}", "allowed is a number <= 1000"),
         ("tensorboard: {prefix: on}", "tensorboard.prefix = true: a text is needed"),
         ("5: 1", "the key 5 is no text: put it in quotation marks"),
         ("on: 1", "the key true is no text"),
@@ -227,7 +232,7 @@ def test_hints_at_earlier_keys_are_not_given_in_sections_of_ones_own(write):
         steps: int
 
     class Own(limpet.Config):
-        train: Train
+        train: Train = Field(...)
 
     with pytest.raises(limpet.ConfigError) as caught:
         limpet.load_config(write(f"{WEIGHTS}train: {{chunk: 3, stesp: 1}}"), model=Own)

@@ -124,6 +124,8 @@ def test_a_deviation_by_kind_by_parameters_and_as_a_chain(load, part, deviation)
         ("{leaves: [], sigma: 1}", "weights.leaves = []: allowed are path globs"),
         ("{leaves: [[a, maybe]], sigma: 1}", "weights.leaves = [['a', 'maybe']]: allowed are path globs"),
         ("{leaves: '', sigma: 1}", "weights.leaves = '': an empty path matches no leaf"),
+        ("{leaves: [[3, true]], sigma: 1}", "weights.leaves = [[3, True]]: 3 is no path glob"),
+        ("{leaves: [' '], sigma: 1}", "weights.leaves = [' ']: an empty path matches no leaf"),
         ("{leaves: {a: false}, sigma: 1}", "weights.leaves: all rules say false"),
         ("{leaves: dynapse, sigma: 1}", "did you mean dynapse-frozen or dynapse-weights?"),
         ("{leaves: dynapse-wieghts, sigma: 1}", "did you mean dynapse-weights"),

@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "chips",
         help="rebuild virtual chips by number, as .npz",
-        description="Rebuild virtual chips by their numbers, and write the deviated values by leaf path.",
+        description="Rebuild virtual chips by their numbers; write their values by leaf path.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainValidator,
@@ -146,9 +147,15 @@ class RobustnessSection(Section):
 
 
 def _checked_logdir(logdir: Any) -> Any:
-    if not isinstance(logdir, str | Path) or not str(logdir):
+    if not isinstance(logdir, str | Path) or not str(logdir).strip() or "\0" in str(logdir):
         raise ValueError("the path of a directory is needed, such as runs/experiment")
     return logdir
+
+
+def _checked_prefix(prefix: str) -> str:
+    if prefix and not (prefix.isprintable() and prefix.strip()):
+        raise ValueError("allowed is a text that can be read, such as limpet/")
+    return prefix
 
 
 class TensorboardSection(Section):
@@ -156,7 +163,7 @@ class TensorboardSection(Section):
 
     logdir: Annotated[Path, BeforeValidator(_checked_logdir)] = Path("runs/limpet")
     flush_steps: Count = 100
-    prefix: str = ""
+    prefix: Annotated[str, AfterValidator(_checked_prefix)] = ""
 
 
 class Config(Section):

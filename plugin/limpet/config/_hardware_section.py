@@ -43,7 +43,9 @@ def _parsed_leaves(leaves: Any) -> Any:
         raise ValueError(str(error).removeprefix(f"leaves = {leaves!r}: ")) from None
     rules = checked if isinstance(checked, tuple) else ()
     for glob, _ in rules:
-        if glob == "":
+        if not isinstance(glob, str) and not isinstance(glob, type) and not callable(glob):
+            raise ValueError(f"{shown(glob)} is no path glob; allowed are texts such as '*/kernel'")
+        if not str(glob).strip():
             raise ValueError("an empty path matches no leaf; allowed are path globs such as '*/kernel'")
         # One word that looks like a selection's name is a slip far more often than the path of a leaf.
         close = difflib.get_close_matches(str(glob), NAMED_SELECTIONS)
