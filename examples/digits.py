@@ -53,4 +53,4 @@ class Digits:
 
 
 NETWORKS: dict[str, tuple[str, ...]] = {"standard": ("training={}",), "mismatch": ()}
-"""The networks that are compared, by the overrides that make their configurations: `training: {}` is without mismatch."""
+"""The networks compared, by the overrides that make their configurations; `training: {}` is without mismatch."""

@@ -104,7 +104,8 @@ def test_errors_are_shown_under_their_public_names():
     ("use", "absent"),
     [
         ("limpet", "jax rockpool flax tensorboard matplotlib pydantic scipy tensorflow torch"),
-        ("limpet.Mismatch, limpet.prototype, limpet.freeze", "rockpool flax tensorboard matplotlib pydantic"),
+        ("limpet.Mismatch, limpet.prototype, limpet.Hardware", "rockpool flax tensorboard matplotlib pydantic"),
+        ("limpet.freeze, limpet.robustness_curve, limpet.with_mismatch", "rockpool flax tensorboard matplotlib"),
         ("limpet.MismatchCallback, limpet.load_config", "rockpool flax matplotlib tensorflow torch scipy.stats"),
         ("limpet.RobustnessCurve('a', [0.1], [[1.0]], higher_is_better=True).mean()", "jax rockpool"),
         ("import limpet.tensorboard", "jax rockpool flax tensorflow torch matplotlib plotly scipy.stats"),

@@ -23,8 +23,8 @@ from rockpool.nn.modules import LinearJax  # noqa: E402
 from rockpool.transform.mismatch import mismatch_generator as rockpool_generator  # noqa: E402
 
 import limpet  # noqa: E402
-from limpet.measure._monte_carlo import MonteCarlo, ahead  # noqa: E402
-from limpet.measure._robustness_curve import chip_metrics  # noqa: E402
+from limpet.measure._monte_carlo import ahead  # noqa: E402
+from limpet.measure._robustness_curve import curve_measurement  # noqa: E402
 
 ROUNDS, REPEATS = 15, 5  # an evaluation of the smallest network takes 10 ms: several in a row are measured
 
@@ -52,8 +52,7 @@ def dynapse(neurons: int = 4, timesteps: int = 500, chips: int = 1000) -> None:
     def spikes(tree: Any, x: jax.Array) -> jax.Array:
         return net.set_attributes(tree).reset_state()(x)[0].sum()
 
-    chip_fn = chip_metrics(spikes, mismatch, 0, lambda tree: tree)
-    engine = MonteCarlo(chip_fn, jnp.ones(1), chips=chips)
+    measurement = curve_measurement(spikes, mismatch, 0)
     single = jax.jit(lambda chip, tree, x: spikes(mismatch(limpet.virtual_chip(0, chip), tree), x))
     evaluate = jax.jit(spikes)
     regenerate = rockpool_generator(rockpool_prototype(net), 0.30, 3.0)
@@ -63,7 +62,7 @@ def dynapse(neurons: int = 4, timesteps: int = 500, chips: int = 1000) -> None:
         return deviated.reset_state()(x)[0].sum()
 
     def whole() -> Any:
-        return list(ahead(engine.rounds((tree, x), 0, chips)))
+        return list(ahead(measurement.rounds(tree, x, jnp.ones(1), 0, chips)))
 
     whole()
     float(single(np.uint32(0), tree, x))
@@ -101,7 +100,7 @@ def digits(chips: int = 1000) -> None:
         x, y = batch
         return ((jax.nn.relu(x @ tree["hidden"]) @ tree["out"]).argmax(axis=-1) == y).mean()
 
-    engine = MonteCarlo(chip_metrics(accuracy, mismatch, 0, lambda tree: tree), scales, chips=chips)
+    measurement = curve_measurement(accuracy, mismatch, 0)
 
     @jax.jit
     def products(tree: Any, batch: Any) -> Any:
@@ -112,7 +111,7 @@ def digits(chips: int = 1000) -> None:
         return jax.lax.scan(once, batch[0], None, length=len(scales) * chips)[0]
 
     def whole() -> Any:
-        return list(ahead(engine.rounds((tree, batch), 0, chips)))
+        return list(ahead(measurement.rounds(tree, batch, scales, 0, chips)))
 
     whole()
     jax.block_until_ready(products(tree, batch))

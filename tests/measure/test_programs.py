@@ -126,6 +126,7 @@ def test_what_a_metric_captures_anew_is_not_served_from_before(monkeypatch):
 
     one = shifted(jnp.float32(1.0))
     np.testing.assert_allclose(curve(one).values, before.values + 1, rtol=1e-5)
+    assert one.__closure__
     one.__closure__[0].cell_contents = jnp.float32(2.0)
     np.testing.assert_allclose(curve(one).values, before.values + 2, rtol=1e-5)
 

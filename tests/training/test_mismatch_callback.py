@@ -505,13 +505,14 @@ def test_a_run_without_any_evaluation_is_told(tmp_path):
     ) as (callback):
         train(callback, 3)
         saved = callback.checkpoint(2)
+    callback = limpet.MismatchCallback(
+        PARAMS, configured(tmp_path, robustness=robustness), metric_fn=loss_fn, eval_batch=X, resume=saved
+    )
+    update = updater(callback)
+    for step in (3, 4):
+        callback(step, PARAMS, {"loss": update(PARAMS, jnp.int32(step), X)[1]})
     with pytest.warns(UserWarning, match="no evaluation was made: 2 calls .* robustness.every_steps = 500"):
-        with limpet.MismatchCallback(
-            PARAMS, configured(tmp_path, robustness=robustness), metric_fn=loss_fn, eval_batch=X, resume=saved
-        ) as callback:
-            update = updater(callback)
-            for step in (3, 4):
-                callback(step, PARAMS, {"loss": update(PARAMS, jnp.int32(step), X)[1]})
+        callback.close()
 
 
 @pytest.mark.parametrize("step", [1.5, -1, [3, 2], [], "3", jnp.ones((2, 2), int)])

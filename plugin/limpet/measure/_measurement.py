@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh
 
 from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError
@@ -189,9 +190,9 @@ def checked_recipe(mismatch: Any, tree: Any) -> Recipe:
     missing = [path for path in mismatch.paths if path not in leaves]
     if missing:
         raise PrototypeError(
-            f"the tree lacks {listing(missing)}, which deviate on this hardware: measured without them they would count "
-            f"as perfect. Hand over the whole tree; with Rockpool, limpet.attributes(net.set_attributes(params)). To "
-            f"measure some parts of the hardware alone, use mismatch.only(...)"
+            f"the tree lacks {listing(missing)}, which deviate on this hardware: measured without them they would "
+            f"count as perfect. Hand over the whole tree; with Rockpool, "
+            f"limpet.attributes(net.set_attributes(params)). To measure some parts of the hardware alone, use mismatch.only(...)"
         )
     return mismatch
 
@@ -251,7 +252,7 @@ def _divided(tree: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any], Has
 def _constant(leaf: Any) -> Hashable:
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    if isinstance(leaf, jax.Array | np.ndarray | np.generic) and not isinstance(leaf, jax.core.Tracer):
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic) and not isinstance(leaf, Tracer):
         values = np.asarray(leaf)
         return values.shape, str(values.dtype), values.tobytes()
     return SameObject(leaf)

@@ -55,8 +55,8 @@ def named_scalars(metric_fn: MetricFn, tree: Any, batch: Any) -> dict[str, jax.A
         label = f"metric '{name or function_name(metric_fn)}'"
         if isinstance(value, tuple | list):
             raise MetricError(
-                f"{label} gave a {type(value).__name__} of {len(value)}: it gives one number for one chip; give several "
-                f"as a dict, such as {{'loss': ..., 'accuracy': ...}}"
+                f"{label} gave a {type(value).__name__} of {len(value)}: it gives one number for one chip; give "
+                f"several as a dict, such as {{'loss': ..., 'accuracy': ...}}"
             )
         if not isinstance(value, jax.Array | np.ndarray | np.generic | float | int) or np.shape(value):
             shape = np.shape(value) if hasattr(value, "shape") else type(value).__name__

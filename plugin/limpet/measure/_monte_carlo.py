@@ -27,7 +27,7 @@ ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the metrics of one chip in one case, scalars by name."""
 
 WIDEST = {"cpu": 64, "accelerator": 1024}
-"""Chips in a tile at most. Wider ones gain little; on a CPU they leave cores idle where a hundred chips are asked for."""
+"""Chips in a tile at most. Wider ones gain little; on a CPU they leave cores idle where few chips are asked for."""
 CPU_TILE_BYTES = 8 * 2**20
 """About what a core's caches hold: beyond it a CPU gets slower."""
 ACCELERATOR_SHARE = 0.25

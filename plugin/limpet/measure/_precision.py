@@ -12,7 +12,7 @@ from ._measurement import check_count
 
 @dataclass(frozen=True)
 class Precision:
-    """Draw chips until an interval is narrow enough: what `robustness_curve(..., chips=...)` takes in place of a number.
+    """Draw chips until an interval is narrow enough: what `robustness_curve` takes in place of a number of chips.
 
     The interval is looked at after 64 chips, then each time that their number has doubled.
 

@@ -67,8 +67,8 @@ class Strengths:
             # 1.5 * 0.1 is 0.15, not 0.15000000000000002.
             return cls(recipe, checked, tuple(float(f"{scale * sigma:.12g}") for scale in checked))
         raise MetricError(
-            "give either sigmas (relative standard deviations, the same for every leaf) or scales (multiples of what the "
-            "hardware says): the strengths of the curve"
+            "give either sigmas (relative standard deviations, the same for every leaf) or scales (multiples of what "
+            "the hardware says): the strengths of the curve"
         )
 
     @property
@@ -181,8 +181,8 @@ def robustness_curve(
         far, with a warning (not with `batches`, where no chip is complete before the last of them).
 
     Raises:
-        MetricError: no strength, no chip, an empty batch, a metric that gives no scalar or cannot be traced, a direction
-            that is missing, or options that contradict.
+        MetricError: no strength, no chip, an empty batch, a metric that gives no scalar or cannot be traced, a missing
+            direction, or options that contradict.
         StrengthError: a strength that is negative, NaN or infinite.
         PrototypeError: recipe and tree do not fit, or the tree lacks leaves that deviate.
         MismatchNotApplied: the metric does not depend on the draw.

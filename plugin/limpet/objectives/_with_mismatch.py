@@ -94,8 +94,8 @@ def _drawer(mismatch: Any, scale: ArrayLike, several: bool) -> Callable[[Any, An
     """A function of nominal parameters, what names the draw, and its number, to deviated parameters."""
     if isinstance(mismatch, Hardware) or not (isinstance(mismatch, Recipe) or hasattr(mismatch, "inject")):
         raise LimpetError(
-            f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); or a "
-            f"MismatchCallback or an Injection, which draw by step"
+            f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); or "
+            f"a MismatchCallback or an Injection, which draw by step"
         )
 
     if not isinstance(mismatch, Recipe) and scale != 1.0:

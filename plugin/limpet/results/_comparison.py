@@ -111,6 +111,6 @@ def require_same_hardware(first: RobustnessCurve, second: RobustnessCurve) -> No
     """
     if first.fingerprint and second.fingerprint and first.fingerprint != second.fingerprint:
         raise MetricError(
-            f"the curves differ in hardware, so their chips are not the same: {first.hardware or first.fingerprint} and "
-            f"{second.hardware or second.fingerprint}; measure both networks on one hardware"
+            f"the curves differ in hardware, so their chips are not the same: {first.hardware or first.fingerprint} "
+            f"and {second.hardware or second.fingerprint}; measure both networks on one hardware"
         )

@@ -43,8 +43,8 @@ def checked_direction(metric: str, higher_is_better: bool | None) -> bool:
     words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", metric)}
     if telling := words & LOWER_IS_BETTER:
         raise MetricError(
-            f"metric '{metric}' says '{', '.join(sorted(telling))}', so less of it may be better, which decides what the "
-            f"worst chip and the yield are: give higher_is_better=False, or True if more is better"
+            f"metric '{metric}' says '{', '.join(sorted(telling))}', so less of it may be better, which decides what "
+            f"the worst chip and the yield are: give higher_is_better=False, or True if more is better"
         )
     return True
 
@@ -73,7 +73,8 @@ class RobustnessCurve:
         excluded_chips: numbers of chips that were not measured, because the network was trained on them.
 
     Raises:
-        MetricError: the shapes do not fit, there is no chip, half a pair of antithetic ones, or the direction is missing.
+        MetricError: the shapes do not fit, there is no chip, or half a pair of antithetic ones, or the direction is
+            missing.
 
     Example:
         >>> curve = RobustnessCurve("accuracy", [0.0, 0.1], [[0.9, 0.9, 0.9, 0.9], [0.9, 0.8, 0.7, 0.6]])
@@ -108,6 +109,8 @@ class RobustnessCurve:
             )
         if self.antithetic and values.shape[1] % 2:
             raise MetricError(f"curve of '{self.metric}': antithetic chips come in pairs, got {values.shape[1]}")
+        if self.antithetic and len(self.excluded_chips):
+            raise MetricError(f"curve of '{self.metric}': antithetic chips cannot be left out, a pair would be parted")
         object.__setattr__(self, "sigmas", sigmas)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "higher_is_better", checked_direction(self.metric, self.higher_is_better))

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from .._errors import LimpetError
 from ..config._config import Config
@@ -111,7 +112,7 @@ def _remember(chip: Any, model: Any, recipe: Recipe) -> None:
     values, nominal = adapter_of(chip).leaves(chip), adapter_of(model).leaves(model)
     for path in recipe.paths:
         leaf = values.get(path)
-        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf is not nominal.get(path):
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf is not nominal.get(path):
             place = id(leaf)
             _MADE[place] = weakref.ref(leaf, lambda _, place=place: _MADE.pop(place, None))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.core import Tracer
 from jax.typing import ArrayLike
@@ -214,8 +215,8 @@ class Injection:
 
 
 def _checked_index(number: Any, name: str) -> Any:
-    number = unboxed(number)
-    whole = not isinstance(number, bool | str | None) and jnp.issubdtype(jnp.result_type(number), jnp.integer)
-    if not whole or (not isinstance(number, Tracer) and int(number) < 0):
-        raise LimpetError(f"{name} = {number!r}: allowed is an integer >= 0, it names the draw")
-    return number
+    index = unboxed(number)
+    whole = not isinstance(index, bool | str | None) and jnp.issubdtype(jnp.result_type(index), jnp.integer)
+    if not whole or (not isinstance(index, Tracer) and int(np.asarray(index)) < 0):
+        raise LimpetError(f"{name} = {index!r}: allowed is an integer >= 0, it names the draw")
+    return index

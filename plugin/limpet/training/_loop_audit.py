@@ -1,4 +1,4 @@
-"""The audit of a running training loop: does what `inject` draws reach what is differentiated, and a new draw each step?"""
+"""The audit of a running loop: does what `inject` draws reach what is differentiated, and is it new at each step?"""
 
 import warnings
 from typing import Any
@@ -69,9 +69,9 @@ class LoopAudit:
         if traced and not differentiated:
             raise MismatchNotApplied(
                 "callback.inject was traced, but no gradient was taken through what it gave: call it inside the loss "
-                "that is differentiated, jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), batch))(params). "
-                "If this loop trains without gradients, or takes them at the deviated values, build the callback with "
-                "audit=False"
+                "that is differentiated, jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), batch))"
+                "(params). If this loop trains without gradients, or takes them at the deviated values, build the "
+                "callback with audit=False"
             )
         if not traced:
             warnings.warn(
@@ -86,8 +86,9 @@ class LoopAudit:
         traced = [(notes, number) for notes, number in self._traces if notes.planted]
         constants = {number for _, number in traced}
         if traced and None not in constants and step not in constants:
+            first = min(number for number in constants if number is not None)
             raise MismatchNotApplied(
-                f"callback.inject was traced with step = {min(number for number in constants if number is not None)}, a "
+                f"callback.inject was traced with step = {first}, a "
                 f"constant of the compiled update, so every step meets the same draw: pass the step to the jitted "
                 f"function as an argument, update(params, step, batch), as jnp.int32(step)"
             )

@@ -153,7 +153,7 @@ class MismatchCallback:
         return self._audit.inject(params, step, draw)
 
     def __call__(self, step: Any, params: Any, metrics: Mapping[str, Any] | None = None) -> None:
-        """Log one training step or several, and evaluate on virtual chips when it is due; to be called after the update.
+        """Log one training step or several, and evaluate on virtual chips when due; to be called after the update.
 
         Nothing here waits for the device: numbers are fetched in batches, evaluations when they are done. An evaluation
         is due when a multiple of `robustness.every_steps` was reached or passed since the last call, so that a loop may
@@ -227,7 +227,7 @@ class MismatchCallback:
 
     def __enter__(self) -> Self:
         self._refuse_closed()
-        _ = self._log.writer  # opens the event file: a directory that cannot be written is known before training
+        self._log.open()  # a directory that cannot be written is known before training
         return self
 
     def __exit__(
@@ -282,8 +282,8 @@ def _checked_config(config: Any, sections: Mapping[str, Any]) -> Config:
             )
         if config.training is None:
             raise ConfigError(
-                "training: is missing, so that nothing says what training redraws; give training: {dynamic: {}} to draw "
-                "all parts at every step, or training: {} to train without mismatch"
+                "training: is missing, so that nothing says what training redraws; give training: {dynamic: {}} to "
+                "draw all parts at every step, or training: {} to train without mismatch"
             )
         return config
     if not isinstance(config, Hardware | Recipe):

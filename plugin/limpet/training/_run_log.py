@@ -36,7 +36,8 @@ class _Evaluation(NamedTuple):
 class RunLog:
     """Buffers what a run logs, and writes it without making a training step wait.
 
-    Its event file is opened when something is written for the first time.
+    Its event file is opened when something is written for the first time. Of several processes that train together,
+    the first one writes; the others hold the same numbers and write nothing.
 
     Args:
         open_writer: opens the run's event file.
@@ -69,14 +70,13 @@ class RunLog:
         self._dead: dict[str, tuple[int, int]] = {}  # metric to (first step of NaN, steps since)
         self._warned = False
 
-    @property
-    def writer(self) -> CurveWriter:
-        """The writer of the run's event file, which is opened if need be.
+    def open(self) -> CurveWriter | None:
+        """The writer of the run's event file, which is opened if need be; None in all processes but the first.
 
         Raises:
             LogdirError: the log directory cannot be written.
         """
-        if self._open is None:
+        if self._open is None and jax.process_index() == 0:
             self._open = self._open_writer()
         return self._open
 
@@ -118,7 +118,8 @@ class RunLog:
         while self._evaluations and (wait or all(map(_is_ready, self._evaluations[0].rounds))):
             self._write_evaluation(self._evaluations[0])
             self._evaluations.popleft()
-        self.writer.flush()
+        if (writer := self.open()) is not None:
+            writer.flush()
 
     def close(self, succeeded: bool = True) -> None:
         """Wait for what is still running, write everything, end the event file.
@@ -137,13 +138,14 @@ class RunLog:
     def _write_steps(self, steps: _Steps, metrics: Mapping[str, Any]) -> None:
         values = {name: np.broadcast_to(value, steps.numbers.shape) for name, value in metrics.items()}
         strengths = {tag: strength(steps.numbers) for tag, strength in self._strengths.items()}
+        tagged = {name if "/" in name else f"train/{name}": series for name, series in values.items()} | strengths
+        writer = self.open()
         for index, number in enumerate(steps.numbers.tolist()):
             for name, series in values.items():
-                tag = name if "/" in name else f"train/{name}"
-                self.writer.scalar(tag, float(series[index]), number, steps.wall_time)
                 self._watch(name, float(series[index]), number)
-            for tag, series in strengths.items():
-                self.writer.scalar(tag, float(series[index]), number, steps.wall_time)
+            for tag, series in tagged.items():
+                if writer is not None:
+                    writer.scalar(tag, float(series[index]), number, steps.wall_time)
 
     def _write_evaluation(self, evaluation: _Evaluation) -> None:
         curves = self._to_curves(evaluation.rounds)
@@ -151,7 +153,8 @@ class RunLog:
         self.curves = curves
         for name, curve in self.curves.items():
             target = self._targets.get(name) if isinstance(self._targets, Mapping) else self._targets
-            self.writer.curve(curve, evaluation.step, target)
+            if (writer := self.open()) is not None:
+                writer.curve(curve, evaluation.step, target)
 
     def _watch(self, name: str, value: float, step: int) -> None:
         """Warn, once, when a metric stays NaN or infinite: one NaN is an unlucky chip, a row of them a dead network."""
