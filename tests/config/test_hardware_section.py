@@ -183,7 +183,7 @@ def test_a_deviation_by_kind_by_parameters_and_as_a_chain(load, part, deviation)
         ("{leaves: a, sigma: 1, deviation: {kind: gaussian, sigma: 1}}", "weights.deviation: a strength stands beside"),
         (
             "{leaves: a, sigma: 1, deviation: [{kind: gaussian, sigma: 1}]}",
-            "weights: each deviation of a chain has its",
+            "it has its own strength, inside of it",
         ),
         (
             "{leaves: a, deviation: [{kind: gaussian, sigma: 1}, {kind: gaussian}]}",
@@ -306,6 +306,9 @@ def test_hardware_from_python():
     assert config.hardware is hardware
     written = {"weights": {"leaves": "*/kernel", "sigma": 0.1}, "biases": hardware.parts["biases"]}
     assert limpet.Config.model_validate({"hardware": written}) == config
+    with pytest.raises(ValidationError, match="it has its own strength, inside of it"):
+        part = {"leaves": "*", "sigma": 0.2, "deviation": limpet.LogNormal(0.1)}
+        limpet.Config.model_validate({"hardware": {"weights": part}})
     with pytest.raises(ValidationError, match="there is no such part of the hardware"):
         limpet.Config.model_validate({"hardware": hardware, "training": {"dynamic": {"parts": ["x"]}}})
 

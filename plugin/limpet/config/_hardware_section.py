@@ -63,6 +63,8 @@ def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:
     name stays as it is, for the part to say what is missing.
     """
     if isinstance(value, Deviation | list):
+        if info.data.get("sigma") is not None or info.data.get("percent_deviation") is not None:
+            raise ValueError("it has its own strength, inside of it: take away the one that stands beside it")
         return _standing_alone(value)
     cls, parameters = _kind_and_parameters(value)
     refused = not {"sigma", "percent_deviation", "sigma_rule"} <= info.data.keys()  # which is said already
@@ -273,8 +275,6 @@ class PartSection(Section):
             raise ValueError("sigma_rule goes with percent_deviation, which is missing")
         if isinstance(self.deviation, str):
             raise ValueError("no strength: give sigma, or percent_deviation (with sigma_rule, 3 if left out)")
-        if isinstance(self.deviation, Chain) and (self.sigma is not None or self.percent_deviation is not None):
-            raise ValueError("each deviation of a chain has its own strength: give sigma inside of them")
         return self
 
     def part(self) -> Part:
