@@ -306,8 +306,8 @@ def test_hardware_from_python():
     assert config.hardware is hardware
     written = {"weights": {"leaves": "*/kernel", "sigma": 0.1}, "biases": hardware.parts["biases"]}
     assert limpet.Config.model_validate({"hardware": written}) == config
+    part = {"leaves": "*", "sigma": 0.2, "deviation": limpet.LogNormal(0.1)}
     with pytest.raises(ValidationError, match="it has its own strength, inside of it"):
-        part = {"leaves": "*", "sigma": 0.2, "deviation": limpet.LogNormal(0.1)}
         limpet.Config.model_validate({"hardware": {"weights": part}})
     with pytest.raises(ValidationError, match="there is no such part of the hardware"):
         limpet.Config.model_validate({"hardware": hardware, "training": {"dynamic": {"parts": ["x"]}}})
