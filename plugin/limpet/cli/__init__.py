@@ -16,13 +16,15 @@ from . import _check, _chips, _compare, _gate, _report
 
 EXAMPLES = """\
 examples:
-  limpet check configs/dynapse.yaml dynamic.sigma=0.2
+  limpet check configs/dynapse.yaml hardware.weights.sigma=0.2
   limpet compare runs/dynapse/standard runs/dynapse/mismatch
   limpet gate runs/dynapse/mismatch --sigma 0.1 --target 0.9 --yield 0.95
   limpet chips nets:build --config configs/dynapse.yaml --chip 17 -o chip.npz
   limpet report runs/dynapse -o report.html
 
-exit codes: 0 done; 1 the gate was not passed; 2 bad input, said in one line; 130 interrupted
+exit codes:
+  0 done; 1 the gate was not passed; 2 bad input, said in one line;
+  130 interrupted; 141 whoever read the output has stopped
 """
 
 
@@ -68,12 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(
         prog="limpet",
-        description="Device-mismatch robustness of neural networks, from the command line.",
+        description="Robustness of neural networks to the mismatch of the devices they run on.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in (_check, _compare, _gate, _chips, _report):
         command.add_parser(commands)
     # argparse gives up on positionals that follow an option; overrides may stand anywhere.

@@ -4,19 +4,19 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ._model import MODEL_HELP, TREE_HELP, load_model
+from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
 from ._output import show, table, write_json
 
 if TYPE_CHECKING:
     from ._leaves import LeafOverview
 
 EXAMPLES = """\
-Given a network, or its saved parameters, it also shows which leaves deviate, as parts of the hardware, and what training
-meets of them.
+Given a network, or its saved parameters, it also shows which leaves deviate,
+as parts of the hardware, and what training meets of them.
 
 examples:
   limpet check configs/dynapse.yaml
-  limpet check configs/dynapse.yaml hardware.weights.sigma=0.2 training.frozen=null
+  limpet check configs/dynapse.yaml hardware.weights.sigma=0.2 training={}
   limpet check configs/dynapse.yaml --model examples/dynapse_frozen_noise.py:network
   limpet check config.yaml --tree params.npz --json
 """
@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("config", metavar="CONFIG", help="a .yaml, .yml or .toml file")
     parser.add_argument(
-        "overrides", metavar="KEY=VALUE", nargs="*", help="overrides, such as hardware.weights.sigma=0.2"
+        "overrides", metavar="KEY=VALUE", nargs="*", default=[], help="overrides, such as hardware.weights.sigma=0.2"
     )
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--model", help=MODEL_HELP)
@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Check one configuration."""
     from ..config._load_config import load_config
 
-    config = load_config(arguments.config, *arguments.overrides)
+    with user_code():  # a deviation of the user's own is imported
+        config = load_config(arguments.config, *arguments.overrides)
     leaves = None
     name: str | None = arguments.tree if arguments.model is None else arguments.model
     if name is not None:
@@ -56,10 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
 
         leaves = leaf_overviews(config, load_model(name, config) if arguments.tree is None else read_npz(name))
     if arguments.json:
-        resolved = config.model_dump()
-        found = None if leaves is None else [asdict(leaf) for leaf in leaves]
         write_json(
-            {"config": arguments.config, "overrides": arguments.overrides, "resolved": resolved, "leaves": found}
+            {
+                "config": arguments.config,
+                "overrides": arguments.overrides,
+                "resolved": config.model_dump(),
+                "training": _redrawn(config),
+                "measured": _measured(config),
+                "leaves": None if leaves is None else [asdict(leaf) for leaf in leaves],
+            }
         )
         return 0
     _show_overview(arguments, config)
@@ -68,6 +74,31 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _show_leaves(name, leaves)
     return 0
+
+
+def _redrawn(config: Any) -> dict[str, Any]:
+    """Which parts training redraws, and of which chip."""
+    drawn = (*config.dynamic_parts, *config.frozen_parts)
+    return {
+        "dynamic": list(config.dynamic_parts),
+        "frozen": list(config.frozen_parts),
+        "nominal": [part for part in config.hardware.parts if part not in drawn],
+        "chip": "fresh" if config.fresh_chips else config.training_chip and config.training_chip[1],
+        "chip_seed": config.frozen_seed if config.frozen_parts else None,
+    }
+
+
+def _measured(config: Any) -> dict[str, Any]:
+    """Which virtual chips a network is measured on."""
+    from ._overview import left_out_chip
+
+    return {
+        "parts": list(config.hardware.parts),
+        "scales": list(config.robustness.scales),
+        "chips": config.robustness.chips,
+        "seed": config.chip_seed,
+        "left_out": left_out_chip(config),
+    }
 
 
 def _show_overview(arguments: argparse.Namespace, config: Any) -> None:
@@ -97,24 +128,17 @@ def _show_leaves(name: str, leaves: "list[LeafOverview]") -> None:
             "x".join(map(str, leaf.shape)) or "scalar" if leaf.shape is not None else "-",
             leaf.dtype,
             leaf.part,
-            leaf.deviation,
             Text(leaf.training, _STYLES.get(leaf.training, "")),
         ]
         for leaf in deviating
     ]
-    columns = {
-        "leaf": "left",
-        "shape": "right",
-        "dtype": "left",
-        "part": "left",
-        "deviation": "left",
-        "training": "left",
-    }
+    columns = {"leaf": "left", "shape": "right", "dtype": "left", "part": "left", "training": "left"}
     show("", Text(f"{len(deviating)} of {len(leaves)} leaves of {name} deviate", "bold"), table(columns, rows))
     if any(leaf.unread for leaf in deviating):
         show("* registered by the network, but its simulation never reads it")
     if rest:
-        show(f"{len(rest)} stay as they are: {listing(rest)}")
+        stay = "stays as it is" if len(rest) == 1 else "stay as they are"
+        show(f"{len(rest)} {stay}: {listing(rest)}")
 
 
 _STYLES = {"dynamic": "magenta", "fresh chip": "blue"}

@@ -9,25 +9,29 @@ from typing import Any
 import numpy as np
 
 from .._errors import LimpetError
-from ._model import MODEL_HELP, TREE_HELP, load_model
+from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
 from ._output import show, write_json
 
 EXAMPLES = """\
-A virtual chip is everything that deviates on the hardware, weights and frozen values, as robustness curves measure it:
-chip 17 at --scale 1.5 is the chip of that number in the curve. --sigma gives the strength as a relative standard
-deviation of every leaf. With --frozen only the parts of training.frozen deviate, at its scale, as limpet.freeze builds
-them.
+On a virtual chip all parts of the hardware deviate, as robustness curves
+measure it: chip 17 at --scale 1.5 is the chip of that number in the curve.
+--sigma gives the strength as a relative standard deviation of every leaf.
+With --frozen only the parts of training.frozen deviate, at its scale, as
+limpet.freeze builds them.
 
-The values are those of MODEL as it is built. Give trained ones by --params: an .npz by leaf path, or an Orbax
-checkpoint.
+The values are those of MODEL as it is built. Give trained ones by --params:
+an .npz by leaf path, or an Orbax checkpoint.
 
-Each chip is a file of its own, which `limpet check --tree` reads: one chip is written to OUT.npz, several to
-OUT_17.npz, OUT_18.npz and so on. Keys are leaf paths; bfloat16 is written as float32, which holds the same values. The
+Each chip is a file of its own, which `limpet check --tree` reads: one chip is
+written to OUT.npz, several to OUT_17.npz, OUT_18.npz and so on. Keys are leaf
+paths; bfloat16 is written as float32, which holds the same values. The
 archive's comment says which chip it is, of which hardware.
 
 examples:
-  limpet chips nets:build --config configs/dynapse.yaml --params trained.npz --chip 17 --sigma 0.15 -o worst.npz
-  limpet chips params.npz --config config.yaml hardware.weights.sigma=0.2 --chip 0 --chip 1 -o chip.npz
+  limpet chips nets:build --config configs/dynapse.yaml \\
+      --params trained.npz --chip 17 --sigma 0.15 -o worst.npz
+  limpet chips params.npz --config config.yaml hardware.weights.sigma=0.2 \\
+      --chip 0 --chip 1 -o chip.npz
 """
 
 
@@ -36,13 +40,13 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "chips",
         help="rebuild virtual chips by number, as .npz",
-        description="Rebuild virtual chips by their numbers, and write the deviated values by leaf path.",
+        description="Rebuild virtual chips by their numbers; write their values by leaf path.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("network", metavar="MODEL-or-TREE", help=f"{MODEL_HELP}; or {TREE_HELP}")
-    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="overrides of the configuration")
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help="overrides of the configuration")
     parser.add_argument("--config", required=True, help="a .yaml, .yml or .toml file")
     parser.add_argument("--params", help="trained parameters: an .npz by leaf path, or an Orbax checkpoint's directory")
     parser.add_argument("--chip", type=int, action="append", required=True, help="number of a chip; may be repeated")
@@ -51,7 +55,7 @@ def add_parser(commands: Any) -> None:
     strength.add_argument("--scale", type=float, help="factor on every deviation (default: 1, the hardware as it is)")
     strength.add_argument("--sigma", type=float, help="relative standard deviation of everything that deviates")
     parser.add_argument("--frozen", action="store_true", help="only the parts of training.frozen, at its scale")
-    parser.add_argument("-o", "--output", required=True, help="the .npz to write")
+    parser.add_argument("-o", "--output", metavar="OUT.npz", required=True, help="the .npz to write")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -63,27 +67,32 @@ def run(arguments: argparse.Namespace) -> int:
     from ..config._load_config import load_config
     from ..draws._generator import DRAWS_VERSION
     from ..draws._keys import checked_number, virtual_chip
-    from ..draws._strength import checked_strength
     from ..hardware._fingerprint import fingerprint
     from ..leaves._adapters import adapter_of
+    from ..leaves._paths import listing
     from ..measure._measurement import shapes_of
-    from ..training._load_parameters import load_parameters, read_npz
+    from ..training._load_parameters import read_npz, stored_parameters
 
     for chip in arguments.chip:
         checked_number(chip, "--chip")  # all of them, before the first is written
-    config = load_config(arguments.config, *arguments.overrides)
+    with user_code():  # a deviation of the user's own is imported
+        config = load_config(arguments.config, *arguments.overrides)
     outputs = _outputs(arguments.output, arguments.chip)
     name = arguments.network
     model = read_npz(name) if name.endswith(".npz") else load_model(name, config)
     _require_new(outputs.values(), name, arguments.params)
+    own = adapter_of(model).leaves(model)
+    trained = own.keys() if name.endswith(".npz") else {}
     if arguments.params is not None:
-        model = load_parameters(model, arguments.params)
-    untrained = arguments.params is None and not name.endswith(".npz")
+        trained = stored_parameters(model, arguments.params)
+        model = adapter_of(model).loaded(model, trained)
+    untrained = [path for path in own if path not in trained]
     leaves = adapter_of(model).leaves(model)
     _require_values(name, leaves)
     recipe, seed, scale = _recipe(arguments, config, model)
+    _require_finite(arguments.params or name, {path: leaves[path] for path in recipe.paths})
     seed = checked_number(seed, "--seed")
-    strength = jnp.asarray(checked_strength(scale, "--scale"), jnp.result_type(float))
+    strength = jnp.asarray(scale, jnp.result_type(float))
     mark = {"fingerprint": fingerprint(recipe, shapes_of(leaves)), "draws_version": DRAWS_VERSION}
     written = []
     for chip, path in outputs.items():
@@ -92,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         _write(path, values, {"chip": chip, "seed": seed, "generator": config.generator, "scale": scale} | mark)
         written.append({"chip": chip, "seed": seed, "output": str(path), "leaves": len(values), "left_out": left_out})
     if arguments.json:
+        mark |= {"generator": config.generator, "scale": scale}
         write_json({"deviating": list(recipe.paths), "untrained": untrained, "chips": written} | mark)
         return 0
     for chip in written:
@@ -100,8 +110,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"{chip['output']}: chip {chip['chip']} of seed {seed}, {chip['leaves']} leaves, "
             f"{len(recipe.paths)} deviating{note}"
         )
-    if untrained:
+    if untrained and arguments.params is None:
         show(f"values are untrained, as {name} builds them; give trained ones by --params")
+    elif untrained:
+        show(f"{arguments.params} holds {len(trained)} leaves; {name} gives the others: {listing(untrained, limit=10)}")
     return 0
 
 
@@ -133,10 +145,27 @@ def _recipe(arguments: argparse.Namespace, config: Any, model: Any) -> tuple[Any
             raise LimpetError(f"--frozen: {arguments.config} has no training.frozen")
         recipe, seed, scale = recipe.only(*config.frozen_parts), config.frozen_seed, config.training.frozen.scale
     if arguments.sigma is not None:
-        recipe, scale = recipe.with_sigma(arguments.sigma), 1.0
+        recipe, scale = recipe.with_sigma(_checked(arguments.sigma, "--sigma", 5)), 1.0
     if arguments.scale is not None:
-        scale = arguments.scale
+        scale = _checked(arguments.scale, "--scale", 1000)
     return recipe, seed if arguments.seed is None else arguments.seed, scale
+
+
+def _checked(strength: float, name: str, most: float) -> float:
+    from ..draws._strength import checked_strength
+
+    if checked_strength(strength, name) > most:
+        raise LimpetError(f"{name} = {strength:g}: allowed is a number from 0 to {most:g}")
+    return strength
+
+
+def _require_finite(name: str, leaves: dict[str, Any]) -> None:
+    """A chip of values that are not numbers is a mistake made earlier."""
+    import jax.numpy as jnp
+
+    for path, leaf in leaves.items():
+        if not bool(jnp.isfinite(jnp.asarray(leaf)).all()):
+            raise LimpetError(f"{name}: leaf '{path}' holds NaN or infinite values")
 
 
 def _require_values(name: str, leaves: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -37,12 +37,17 @@ def load_model(spec: str, config: Any) -> Any:
     if not colon or not module_name or not name:
         raise LimpetError(f"{spec}: expected MODULE:NAME, such as nets:build")
     folder = Path.cwd()
+    if not module_name.endswith(".py") and {"/", "\\"} & set(module_name):
+        raise LimpetError(f"{spec}: a script is named with its ending, such as {module_name}.py:{name}")
     if module_name.endswith(".py"):  # as `python path/script.py` does, which may import what lies beside it
         script = Path(module_name)
         if not script.is_file():
             raise LimpetError(f"{spec}: there is no file {module_name}")
         folder, module_name = script.resolve().parent, script.stem
-    with _importable(folder), _quiet():
+        imported = getattr(sys.modules.get(module_name), "__file__", str(script.resolve()))
+        if imported is None or Path(imported).resolve() != script.resolve():
+            raise LimpetError(f"{spec}: '{module_name}' is also the name of a module that is in use; rename the script")
+    with user_code(folder), _quiet():
         value = _named(spec, module_name, name)
         if inspect.isroutine(value) or isinstance(value, type | functools.partial):
             value = _called(spec, value, config)
@@ -58,7 +63,7 @@ def _named(spec: str, module_name: str, name: str) -> Any:
     try:
         return attrgetter(name)(module)
     except AttributeError:
-        names = [found for found in vars(module) if not found.startswith("_")]
+        names = [public for public in vars(module) if not public.startswith("_")]
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
         raise LimpetError(f"{spec}: '{module_name}' has no '{name}'{hint}") from None
@@ -83,7 +88,10 @@ def _require_tree(spec: str, value: Any) -> None:
     from ..leaves._adapters import adapter_of
     from ..leaves._paths import is_real
 
-    leaves = adapter_of(value).leaves(value)
+    try:
+        leaves = adapter_of(value).leaves(value)
+    except LimpetError as error:
+        raise LimpetError(f"{spec}: {error}") from None
     if "" in leaves or not any(is_real(leaf) for leaf in leaves.values()):  # "" is the path of what is no tree
         raise LimpetError(
             f"{spec}: is of type {type(value).__name__}; needed is a Rockpool module or a tree of arrays, such as "
@@ -92,14 +100,16 @@ def _require_tree(spec: str, value: Any) -> None:
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Lets modules of a folder be imported."""
-    here = str(folder)
-    sys.path.insert(0, here)
+def user_code(folder: Path | None = None) -> Iterator[None]:
+    """Lets modules of a folder be imported, of the current directory if None, and keeps what they print out of JSON."""
+    added = str(folder or Path.cwd())
+    sys.path.insert(0, added)
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
-        sys.path.remove(here)
+        if added in sys.path:
+            sys.path.remove(added)
 
 
 @contextmanager
@@ -121,4 +131,6 @@ def _brief(error: BaseException) -> str:
     own = [frame for frame in frames if not frame.filename.startswith("<frozen") and frame.filename != __file__]
     own = [frame for frame in own if "importlib" not in frame.filename]
     where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {error}{where}"
+    message = " ".join(str(error).split())
+    shortened = message if len(message) <= 300 else f"{message[:300]}..."
+    return f"{type(error).__name__}: {shortened}{where}"

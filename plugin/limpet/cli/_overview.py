@@ -15,6 +15,9 @@ Lines = list[tuple[str, str]]
 
 def overview(config: Config) -> dict[str, Lines]:
     """Label and text of each line, by section."""
+    written = f"every {config.tensorboard.flush_steps} steps"
+    if config.tensorboard.prefix:
+        written += f", tags begin with {config.tensorboard.prefix}"
     return {
         "seed": [("number", f"{config.seed}"), ("generator", f"{config.generator}, draws version {DRAWS_VERSION}")],
         "hardware": [
@@ -23,30 +26,35 @@ def overview(config: Config) -> dict[str, Lines]:
         ],
         "training": _training(config),
         "robustness": _robustness(config),
-        "tensorboard": [
-            ("logdir", str(config.tensorboard.logdir)),
-            ("written", f"every {config.tensorboard.flush_steps} steps"),
-        ],
+        "tensorboard": [("logdir", str(config.tensorboard.logdir)), ("written", written)],
         "train": [("keys", _train(config.train))],
     }
+
+
+def left_out_chip(config: Config) -> int | None:
+    """The number of the chip that training meets, where it would be among the measured ones; it is left out of them."""
+    if config.training_chip is None:
+        return None
+    seed, chip = config.training_chip
+    return chip if seed == config.chip_seed and chip < config.robustness.chips else None
 
 
 def _training(config: Config) -> Lines:
     training = config.training
     if training is None:
-        return [("redraws", "nothing is said; a callback needs training: {dynamic: {}}, or {} for none")]
+        return [("redraws", "not said; a callback needs training: {dynamic: {}}, or {} for training without mismatch")]
     lines: Lines = []
     if training.dynamic is not None:
-        lines += [("redraws", f"{', '.join(config.dynamic_parts)}: afresh at every step")]
+        lines += [("dynamic", f"{', '.join(config.dynamic_parts)}: afresh at every step")]
         lines += _redraw(config, training.dynamic, config.dynamic_parts)
     if training.frozen is not None:
         chip = config.training_chip
-        which = "a fresh chip at every step" if chip is None else f"chip {chip[1]} of seed {chip[0]}, always the same"
-        lines += [("redraws", f"{', '.join(config.frozen_parts)}: {which}")]
+        which = "a fresh chip at every step" if chip is None else f"always chip {chip[1]} of seed {chip[0]}"
+        lines += [("frozen", f"{', '.join(config.frozen_parts)}: {which}")]
         lines += _redraw(config, training.frozen, config.frozen_parts)
     nominal = [part for part in config.hardware.parts if part not in (*config.dynamic_parts, *config.frozen_parts)]
     if nominal:
-        lines += [("nominal", ", ".join(nominal))]
+        lines += [("nominal", f"{', '.join(nominal)}: no mismatch while training")]
     return lines
 
 
@@ -80,8 +88,8 @@ def _robustness(config: Config) -> Lines:
     sigmas = {sigma_of(part.deviation) for part in config.hardware.parts.values()}
     sigma = sigmas.pop() if len(sigmas) == 1 else None
     chips = f"{robustness.chips} of seed {config.chip_seed}, every {robustness.every_steps} steps"
-    if config.training_chip is not None and config.training_chip[0] == config.chip_seed:
-        chips += f"; chip {config.training_chip[1]}, which training meets, is left out"
+    if (chip := left_out_chip(config)) is not None:
+        chips += f"; chip {chip}, which training meets, is left out"
     lines = [
         ("chips", chips),
         ("parts", f"all: {', '.join(config.hardware.parts)}"),
@@ -89,11 +97,10 @@ def _robustness(config: Config) -> Lines:
     ]
     if sigma is not None:
         lines += [("sigma", ", ".join(f"{scale * sigma:.4g}" for scale in robustness.scales))]
-    by_name = "higher, unless the metric's name says loss or error, which is refused"
     return [
         *lines,
         ("yield at", "no target" if robustness.target is None else _by_metric(robustness.target)),
-        ("better is", by_name if better is None else _by_metric(better)),
+        ("better is", "higher (a loss needs higher_is_better: false)" if better is None else _by_metric(better)),
     ]
 
 
@@ -112,4 +119,8 @@ def _by_metric(value: Any) -> str:
 def _train(train: Any) -> str:
     if train is None:
         return "none"
-    return f"{', '.join(map(str, train)) if isinstance(train, dict) else train} (your own loop's)"
+    if isinstance(train, dict):
+        keys = ", ".join(map(str, train)) or "none"
+    else:
+        keys = ", ".join(type(train).model_fields) if hasattr(type(train), "model_fields") else str(train)
+    return f"{keys} (read by your own loop)"

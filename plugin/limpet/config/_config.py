@@ -1,9 +1,20 @@
 """The configuration: what a chip is, what training redraws, at which strengths to measure."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PlainValidator, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ..deviations._kinds import label
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
@@ -13,16 +24,34 @@ from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe
 from ._hardware_section import HardwareField
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Count, NonNegative, Section, Seed
+from ._section import Count, Number, Scale, Section, Seed, details_of, problem
+
+MAX_CHIPS = 1_000_000
+"""More chips than anyone waits for; a larger number is a slip."""
 
 
 class RedrawSection(Section):
     """Parts of the hardware that training draws, and how strongly."""
 
+    _moved: ClassVar[Mapping[str, str]] = {
+        "targets": "which leaves deviate now stands under 'hardware'; name parts of it by 'parts'",
+        "distribution": "it is now 'deviation', of each part of 'hardware'",
+        **dict.fromkeys(
+            ("sigma", "percent_deviation", "sigma_rule"), "the strength stands under 'hardware'; 'scale' multiplies it"
+        ),
+    }
+
     parts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    scale: NonNegative = 1.0
+    scale: Scale = 1.0
     schedule: Schedule = ConstantSchedule()
     gradient: Gradient = "through"
+
+    @field_validator("parts")
+    @classmethod
+    def _once_each(cls, parts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if parts is not None and len(set(parts)) < len(parts):
+            raise ValueError("each part may stand there once")
+        return parts
 
 
 class DynamicSection(RedrawSection):
@@ -32,7 +61,7 @@ class DynamicSection(RedrawSection):
 def _checked_chip(chip: Any) -> Any:
     if chip == "fresh" or (isinstance(chip, int) and not isinstance(chip, bool) and 0 <= chip <= MAX_SEED):
         return chip
-    raise ValueError("allowed are 'fresh' (a new chip at every step) and a chip number, an integer >= 0")
+    raise ValueError("allowed are fresh (a new chip at every step) and a chip number, an integer from 0 to 4294967295")
 
 
 class FrozenSection(RedrawSection):
@@ -44,8 +73,10 @@ class FrozenSection(RedrawSection):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.chip != "fresh" and "schedule" in self.model_fields_set:
-            raise ValueError(f"chip {self.chip} is one chip and stays as it is: a schedule has no effect")
+        if self.chip != "fresh" and self.schedule != ConstantSchedule():
+            raise ValueError(
+                f"chip {self.chip} is one chip and stays as it is: give its strength as scale, not a schedule"
+            )
         return self
 
 
@@ -56,15 +87,56 @@ class TrainingSection(Section):
     frozen: FrozenSection | None = None
 
 
+def _for_each_metric(kind: Any, example: str) -> Any:
+    """The validator of a value for all metrics, or of a mapping of values by the name of a metric.
+
+    Args:
+        kind: the type of a value.
+        example: a mapping as the file may write it.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def checked(value: Any) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            return adapter.validate_python(value)
+        problems, by_metric = [], {}
+        for metric, part in value.items():
+            try:
+                by_metric[metric] = adapter.validate_python(part)
+            except ValidationError as error:
+                problems += details_of(error, (metric,))
+        if not value or not all(isinstance(metric, str) and metric for metric in value):
+            problems.append(problem((), f"allowed are values by the name of a metric, such as {example}", value))
+        if problems:
+            raise ValidationError.from_exception_data("by metric", problems)
+        return by_metric
+
+    return PlainValidator(checked)
+
+
+_Target = Annotated[float, Number, Field(allow_inf_nan=False)]
+_Targets = Annotated[float | dict[str, float] | None, _for_each_metric(_Target, "{accuracy: 0.9, loss: 1.2}")]
+_Direction = Annotated[bool, Strict()]
+_Directions = Annotated[bool | dict[str, bool] | None, _for_each_metric(_Direction, "{accuracy: true, loss: false}")]
+
+
 class RobustnessSection(Section):
     """Evaluation on virtual chips during training; all parts of the hardware deviate on them."""
 
-    scales: Annotated[tuple[NonNegative, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0)
-    chips: Count = 100
+    _moved: ClassVar[Mapping[str, str]] = {
+        "sigmas": "strengths are now 'scales', multiples of what the hardware says",
+        "targets": "which leaves deviate now stands under 'hardware', as 'leaves' of each part",
+        "chunk": "it is no longer needed",
+    }
+
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0)
+    chips: Annotated[Count, Field(le=MAX_CHIPS)] = 100
     seed: Seed | None = None
     every_steps: Count = 500
-    target: float | dict[str, float] | None = None
-    higher_is_better: bool | dict[str, bool] | None = None
+    target: _Targets = None
+    higher_is_better: _Directions = None
 
     @field_validator("scales")
     @classmethod
@@ -74,12 +146,24 @@ class RobustnessSection(Section):
         return scales
 
 
+def _checked_logdir(logdir: Any) -> Any:
+    if not isinstance(logdir, str | Path) or not str(logdir).strip() or "\0" in str(logdir):
+        raise ValueError("the path of a directory is needed, such as runs/experiment")
+    return logdir
+
+
+def _checked_prefix(prefix: str) -> str:
+    if prefix and not (prefix.isprintable() and prefix.strip()):
+        raise ValueError("allowed is a text that can be read, such as limpet/")
+    return prefix
+
+
 class TensorboardSection(Section):
     """Where and how often to log; `prefix` stands before every tag, for a directory shared with another writer."""
 
-    logdir: Path = Path("runs/limpet")
+    logdir: Annotated[Path, BeforeValidator(_checked_logdir)] = Path("runs/limpet")
     flush_steps: Count = 100
-    prefix: str = ""
+    prefix: Annotated[str, AfterValidator(_checked_prefix)] = ""
 
 
 class Config(Section):
@@ -95,6 +179,11 @@ class Config(Section):
         train: whatever the user's own loop reads; Limpet does not. Narrow its type in a subclass to have it checked.
     """
 
+    _moved: ClassVar[Mapping[str, str]] = {
+        "dynamic": "what deviates now stands under 'hardware', what is redrawn under 'training.dynamic'",
+        "frozen": "what deviates now stands under 'hardware', what is redrawn under 'training.frozen'",
+    }
+
     seed: Seed = 0
     generator: Generator = DEFAULT_GENERATOR
     hardware: HardwareField
@@ -104,31 +193,41 @@ class Config(Section):
     train: Any = None
 
     @model_validator(mode="after")
-    def _resolve(self) -> Self:
+    def _check_parts(self) -> Self:
+        """Each part of the hardware is redrawn by one section of training at most, and each section redraws some."""
         training = self.training
         if training is None:
             return self
-        for name, section in (("dynamic", training.dynamic), ("frozen", training.frozen)):
-            unknown = [part for part in (section and section.parts) or () if part not in self.hardware.parts]
-            if unknown:
-                raise ValueError(
-                    f"training.{name}.parts: there is no part {', '.join(map(repr, unknown))}; the parts are "
-                    f"{', '.join(self.hardware.parts)}"
-                )
-        both = training.dynamic is not None and training.frozen is not None
-        if both and training.dynamic.parts is None and training.frozen.parts is None:  # pyright: ignore[reportOptionalMemberAccess]
-            raise ValueError(
-                f"training: dynamic and frozen would both redraw all parts: give one of them parts, some of "
-                f"{', '.join(self.hardware.parts)}"
+        sections = {
+            name: section
+            for name, section in (("dynamic", training.dynamic), ("frozen", training.frozen))
+            if section is not None
+        }
+        names = ", ".join(self.hardware.parts)
+        problems = [
+            problem(
+                ("training", name, "parts", index),
+                f"there is no such part of the hardware; allowed are {names}",
+                part,
             )
-        if both and (twice := set(self.dynamic_parts) & set(self.frozen_parts)):
-            raise ValueError(f"training: {', '.join(sorted(twice))} stands in the parts of dynamic and of frozen")
-        for name, section, parts in (
-            ("dynamic", training.dynamic, self.dynamic_parts),
-            ("frozen", training.frozen, self.frozen_parts),
-        ):
-            if section is not None and not parts:
-                raise ValueError(f"training.{name}: the other section names all parts, so that none is left for it")
+            for name, section in sections.items()
+            for index, part in enumerate(section.parts or ())
+            if part not in self.hardware.parts
+        ]
+        if len(sections) == 2 and not problems:
+            given = [set(section.parts) for section in sections.values() if section.parts is not None]
+            if not given:
+                message = f"dynamic and frozen would both redraw all parts: give one of them parts, some of {names}"
+                problems.append(problem(("training",), message, {"dynamic": {}}))
+            elif len(given) == 2 and given[0] & given[1]:
+                message = f"{', '.join(sorted(given[0] & given[1]))} stands in the parts of dynamic and of frozen"
+                problems.append(problem(("training",), message, {"dynamic": {}}))
+            elif given[0] == set(self.hardware.parts):
+                name = next(name for name, section in sections.items() if section.parts is None)
+                message = "the other section names all parts, so that none is left for this one"
+                problems.append(problem(("training", name), message, {"parts": None}))
+        if problems:
+            raise ValidationError.from_exception_data(type(self).__name__, problems)
         return self
 
     @property

@@ -3,19 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..deviations._kinds import described
+from ..hardware._hardware import leaves_label
 from ._config import Config, DynamicSection, FrozenSection
 
-_OPTIONAL = {"dynamic": DynamicSection(), "frozen": FrozenSection(chip=0)}
+_EXAMPLES = {"dynamic": DynamicSection(), "frozen": FrozenSection(chip=0)}
+"""Sections that may be missing; what they hold has columns all the same."""
 
 
 def hparams_of(config: Config) -> dict[str, bool | int | float | str | None]:
     """The configuration by dotted key; None where it says nothing, so that all runs have the same columns."""
-    flat = flattened(config.model_dump(exclude={"tensorboard"}))
-    for name, example in _OPTIONAL.items():
-        if getattr(config.training, name, None) is None:
-            flat.pop(f"training.{name}", None)
-            flat |= dict.fromkeys(flattened(example.model_dump(), f"training.{name}."))
-    flat.pop("training", None)
+    flat = flattened(config.model_dump(exclude={"tensorboard", "hardware", "training"}))
+    for name, part in config.hardware.parts.items():
+        flat[f"hardware.{name}.leaves"] = leaves_label(part.leaves)
+        flat |= flattened({"deviation": described(part.deviation)}, f"hardware.{name}.")
+    for name, example in _EXAMPLES.items():
+        section = getattr(config.training, name, None)
+        values = flattened((section or example).model_dump(), f"training.{name}.")
+        flat |= values if section is not None else dict.fromkeys(values)
+    flat["training.dynamic.parts"] = ", ".join(config.dynamic_parts) or None
+    flat["training.frozen.parts"] = ", ".join(config.frozen_parts) or None
     return flat
 
 

@@ -5,14 +5,14 @@ from typing import Annotated, Literal, Self
 import optax
 from pydantic import Field, model_validator
 
-from ._section import Count, NonNegative, Section
+from ._section import MAX_COUNT, Count, Number, Scale, Section
 
 
 class ConstantSchedule(Section):
     """The same factor at every step."""
 
     kind: Literal["constant"] = "constant"
-    factor: NonNegative = 1.0
+    factor: Scale = 1.0
 
     def to_optax(self) -> optax.Schedule:
         """The optax schedule: step to factor."""
@@ -23,10 +23,10 @@ class LinearSchedule(Section):
     """A straight line from `start` to `end` over `steps`, beginning at step `begin`; constant before and after."""
 
     kind: Literal["linear"]
-    start: NonNegative = 0.0
-    end: NonNegative = 1.0
+    start: Scale = 0.0
+    end: Scale = 1.0
     steps: Count
-    begin: Annotated[int, Field(ge=0)] = 0
+    begin: Annotated[int, Number, Field(ge=0, le=MAX_COUNT)] = 0
 
     def to_optax(self) -> optax.Schedule:
         """The optax schedule: step to factor."""
@@ -37,8 +37,8 @@ class CosineSchedule(Section):
     """Half a cosine from `start` to `end` over `steps`; constant afterwards."""
 
     kind: Literal["cosine"]
-    start: NonNegative = 0.0
-    end: NonNegative = 1.0
+    start: Scale = 0.0
+    end: Scale = 1.0
     steps: Count
 
     def to_optax(self) -> optax.Schedule:
@@ -52,7 +52,7 @@ class PiecewiseSchedule(Section):
 
     kind: Literal["piecewise"]
     boundaries: Annotated[tuple[Count, ...], Field(min_length=1)]
-    factors: Annotated[tuple[NonNegative, ...], Field(min_length=2)]
+    factors: Annotated[tuple[Scale, ...], Field(min_length=2)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,10 +1,11 @@
 """Trained parameters from a file, put into a model."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from .._errors import LimpetError
@@ -18,15 +19,17 @@ def load_parameters(model: Any, path: str | Path) -> Any:
     Args:
         model: a Rockpool JAX module, a Flax nnx module, or a tree of arrays.
         path: an .npz whose keys are leaf paths, as `numpy.savez(path, **{"0_LinearJax/weight": ...})` writes it; or the
-            directory of an Orbax checkpoint (of a step, of an item in it, or of a `CheckpointManager`, whose newest step
-            is taken). It may hold a part of the model's leaves, and more than the model has beside them: of a training
-            state, the part is taken whose paths are the model's.
+            directory of an Orbax checkpoint: of a step, of an item in it, or of a `CheckpointManager`, whose newest
+            step is taken. It may hold a part of the model's leaves, which are then all that is replaced; and more than
+            the model has beside them: of a training state, the part called `params` is taken, not the optimizer's
+            moments, which have the same names.
 
     Returns:
         A new model; the argument is not changed.
 
     Raises:
-        LimpetError: the file cannot be read, none of its leaves is the model's, or a shape differs.
+        LimpetError: the file cannot be read, none of its leaves is the model's, it holds them more than once, or a
+            leaf's shape or type differs.
 
     Example:
         >>> import tempfile
@@ -35,21 +38,16 @@ def load_parameters(model: Any, path: str | Path) -> Any:
         >>> load_parameters({"dense": {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}}, file)["dense"]["kernel"].sum()
         np.float64(4.0)
     """
-    adapter = adapter_of(model)
-    own = adapter.leaves(model)
+    return adapter_of(model).loaded(model, stored_parameters(model, path))
+
+
+def stored_parameters(model: Any, path: str | Path) -> dict[str, Any]:
+    """The values of a model's leaves that a file holds, by leaf path; arguments and errors as of `load_parameters`."""
+    own = adapter_of(model).leaves(model)
     stored = _orbax(Path(path)) if Path(path).is_dir() else read_npz(path)
-    values = _part_for(own.keys(), stored)
-    if not values:
-        raise LimpetError(
-            f"{path}: holds none of the model's leaves; it holds {listing(stored)}; the model has {listing(own)}"
-        )
-    for name, value in values.items():
-        if is_real(own[name]) and np.shape(value) != np.shape(own[name]):
-            raise LimpetError(
-                f"{path}: leaf '{name}' has shape {np.shape(value)}, where the model's has {np.shape(own[name])}: it is of "
-                f"another network"
-            )
-    return adapter.loaded(model, values)
+    prefix = _prefix(own.keys(), stored, path)
+    values = {name: stored[f"{prefix}{name}"] for name in own if f"{prefix}{name}" in stored}
+    return {name: _fitting(name, value, own[name], path) for name, value in values.items()}
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
@@ -67,40 +65,95 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
         raise LimpetError(f"{path}: is no .npz of arrays by leaf path ({error})") from None
     if not tree:
         raise LimpetError(f"{path}: holds no arrays")
+    if strays := [name for name, value in tree.items() if not isinstance(value, np.ndarray)]:
+        raise LimpetError(f"{path}: {listing(strays)}: no array; save arrays by numpy.savez")
     return tree
 
 
-def _part_for(paths: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored values under the prefix at which most of the paths are found."""
+def _prefix(paths: Iterable[str], stored: Mapping[str, Any], source: str | Path) -> str:
+    """What stands before the model's leaf paths in a file, such as `params/` in a training state.
+
+    Raises:
+        LimpetError: the file holds none of the leaves; or it holds them under several names, none of which is `params`.
+    """
+    paths = list(paths)
     prefixes = {""} | {name[: -len(path)] for name in stored for path in paths if name.endswith(f"/{path}")}
-    best = max(sorted(prefixes), key=lambda prefix: sum(f"{prefix}{path}" in stored for path in paths))
-    return {path: stored[f"{best}{path}"] for path in paths if f"{best}{path}" in stored}
+    held = {prefix: sum(f"{prefix}{path}" in stored for path in paths) for prefix in prefixes}
+    most = max(held.values())
+    if not most:
+        raise LimpetError(
+            f"{source}: holds none of the model's leaves; it holds {listing(stored, limit=10)}; the model has "
+            f"{listing(paths, limit=10)}"
+        )
+    candidates = [prefix for prefix in held if held[prefix] == most]
+    if len(candidates) > 1:  # the moments of an optimizer have the names of what it trains
+        named = [prefix for prefix in candidates if prefix in ("", "params/") or prefix.endswith("/params/")]
+        shallowest = min((prefix.count("/") for prefix in named), default=0)
+        candidates = [prefix for prefix in named if prefix.count("/") == shallowest] or candidates
+    if len(candidates) > 1:
+        raise LimpetError(
+            f"{source}: holds the model's leaves {len(candidates)} times, under {listing(sorted(candidates))}; save "
+            f"the trained ones alone, or under the name params"
+        )
+    return candidates[0]
+
+
+def _fitting(name: str, value: Any, own: Any, source: str | Path) -> Any:
+    """A stored value that can stand for a leaf: of its shape, of real numbers where it is, and no wider than it.
+
+    Raises:
+        LimpetError: it cannot.
+    """
+    if not is_real(own):
+        return value
+    if np.shape(value) != np.shape(own):
+        raise LimpetError(
+            f"{source}: leaf '{name}' has shape {np.shape(value)}, where the model's has {np.shape(own)}: it is of "
+            f"another network"
+        )
+    if not is_real(value):
+        kind = getattr(value, "dtype", type(value).__name__)
+        raise LimpetError(f"{source}: leaf '{name}' holds {kind}, where the model's holds real numbers")
+    width = jnp.dtype(getattr(own, "dtype", np.float64))
+    if jnp.dtype(getattr(value, "dtype", np.float64)).itemsize <= width.itemsize:
+        return value
+    return np.asarray(value).astype(width)
 
 
 def _orbax(directory: Path) -> dict[str, Any]:
+    """The arrays of an Orbax checkpoint by leaf path; those of several items stand under the items' names."""
     try:
         import orbax.checkpoint as ocp
     except ImportError:
         raise LimpetError(f"{directory}: to read an Orbax checkpoint, install orbax-checkpoint") from None
-    item = _item(directory.absolute())
-    try:
-        tree = ocp.PyTreeCheckpointer().restore(item)
-    except Exception as error:  # Orbax raises whatever its storage layers raise
-        raise LimpetError(f"{directory}: is no Orbax checkpoint ({type(error).__name__}: {error})") from None
-    return leaves_by_path(tree)[0]
+    items = _items(directory.absolute())
+    if not items:
+        raise LimpetError(
+            f"{directory}: is no Orbax checkpoint: name the directory of a step, of an item in it, or of a "
+            f"CheckpointManager"
+        )
+    leaves: dict[str, Any] = {}
+    for item in items:
+        try:
+            tree = ocp.PyTreeCheckpointer().restore(item)
+        except Exception as error:  # Orbax raises whatever its storage layers raise
+            reason = " ".join(str(error).split())[:200]
+            raise LimpetError(f"{item}: cannot be read by Orbax ({type(error).__name__}: {reason})") from None
+        prefix = "" if len(items) == 1 else f"{item.name}/"
+        # Orbax writes an nnx variable as a mapping of one entry, `value`.
+        leaves |= {f"{prefix}{path.removesuffix('/value')}": leaf for path, leaf in leaves_by_path(tree)[0].items()}
+    return leaves
 
 
-def _item(directory: Path) -> Path:
-    """The directory of the item that holds arrays, within a step, within a manager's newest step."""
+def _items(directory: Path) -> list[Path]:
+    """The directories of the items that hold arrays: itself, within a step, or within a manager's newest step."""
     steps = [child for child in directory.iterdir() if child.is_dir() and child.name.isdigit()]
     if steps:
-        return _item(max(steps, key=lambda step: int(step.name)))
-    if (directory / "_METADATA").exists() or (directory / "manifest.ocdbt").exists():
-        return directory
-    items = [child for child in directory.iterdir() if child.is_dir() and (child / "_METADATA").exists()]
-    if len(items) != 1:
-        raise LimpetError(
-            f"{directory}: holds {len(items) or 'no'} items of arrays"
-            f"{': ' + ', '.join(sorted(item.name for item in items)) if items else ''}; name the directory of one"
-        )
-    return items[0]
+        return _items(max(steps, key=lambda step: int(step.name)))
+    if _holds_arrays(directory):
+        return [directory]
+    return sorted(child for child in directory.iterdir() if child.is_dir() and _holds_arrays(child))
+
+
+def _holds_arrays(directory: Path) -> bool:
+    return (directory / "_METADATA").exists() or (directory / "manifest.ocdbt").exists()
