@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 from shared_work import LAYERS, MISMATCH, X, loss, measure
 
 import limpet
@@ -43,6 +44,15 @@ def test_devices_change_nothing(reference, shape):
 def test_a_default_mesh_will_do(reference):
     mesh = jax.make_mesh((2,), ("chip",), devices=jax.devices()[:2])
     assert np.array_equal(measure(mesh=mesh).values, reference.values)
+
+
+def test_networks_that_lie_on_the_mesh_may_be_measured_on_it(reference):
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:4])
+    spread = {name: jax.device_put(layer, NamedSharding(mesh, PartitionSpec())) for name, layer in LAYERS.items()}
+    curve = limpet.robustness_curve(
+        loss, spread, MISMATCH, sigmas=[0.1, 0.2], chips=40, batch=X, higher_is_better=False, mesh=mesh
+    )
+    assert np.array_equal(curve.values, reference.values)
 
 
 def test_the_number_of_chips_changes_nothing(reference):

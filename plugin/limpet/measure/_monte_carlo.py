@@ -89,9 +89,11 @@ def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | No
     """
     # Under JAX's default, explicit axes, even a slice of the result would need a sharding of its own.
     mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
-    case = jax.eval_shape(lambda cases: jax.tree.map(lambda leaf: leaf[0], cases), cases)
+    case = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), cases)
     number = jax.ShapeDtypeStruct((), jnp.uint32)
-    jaxpr, metrics = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, operands)
+    # Without shardings: on which devices operands lie is no business of one chip's function.
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), operands)
+    jaxpr, metrics = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, shapes)
     names = tuple(sorted(metrics))  # the order in which JAX flattens a dict
     flat_chip = jaxpr_as_fun(jaxpr)
     width = _width(jaxpr.jaxpr)
