@@ -28,6 +28,7 @@ from .leaves.rockpool import attributes as attributes
 from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prototype
 from .leaves.rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
 from .leaves.rockpool import mismatch_generator as mismatch_generator
+from .measure._precision import Precision as Precision
 from .measure._robustness_curve import robustness_curve as robustness_curve
 from .measure._sensitivity import sensitivity as sensitivity
 from .objectives._with_mismatch import with_mismatch as with_mismatch

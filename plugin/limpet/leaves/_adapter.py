@@ -62,6 +62,10 @@ class Adapter(Protocol):
         """The whole tree of nominal values, for parameters that may be a part of it."""
         ...
 
+    def require_tree(self, tree: Any) -> None:
+        """Refuse a model where its tree belongs."""
+        ...
+
     def require_like(self, model: Any, params: Any) -> None:
         """Refuse parameters that are no part of a model, such as a module where its parameters belong."""
         ...

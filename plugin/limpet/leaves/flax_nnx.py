@@ -55,6 +55,9 @@ class FlaxNnx(PlainTree):
     def completed(self, model: Any, params: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf, params)  # a module of this trace, whose state may be written in it
 
+    def require_tree(self, tree: Any) -> None:
+        pass  # a module is one
+
     def require_like(self, model: Any, params: Any) -> None:
         if not is_module(params):
             raise LimpetError(

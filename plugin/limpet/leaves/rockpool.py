@@ -165,6 +165,9 @@ class Rockpool(PlainTree):
         return nominal_attributes(model)
 
     def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
+        self.require_tree(tree)
+
+    def require_tree(self, tree: Any) -> None:
         raise PrototypeError(
             f"got the module {type(tree).__name__}: a recipe deviates trees; pass limpet.attributes(net), or make one "
             f"chip of the network with limpet.freeze(net, mismatch, chip=0)"

@@ -42,12 +42,15 @@ class PlainTree:
     def completed(self, model: Any, params: Any) -> Any:
         return params
 
-    def require_like(self, model: Any, params: Any) -> None:
-        if callable(params) and not isinstance(params, type) and "" in leaves_by_path(params)[0]:
+    def require_tree(self, tree: Any) -> None:
+        if "" in leaves_by_path(tree)[0]:  # "" is the path of what is no tree
             raise LimpetError(
-                f"got {type(params).__name__}, which is no tree of arrays: give the parameters, such as a Linen module's "
+                f"got {type(tree).__name__}, which is no tree of arrays: give the parameters, such as a Linen module's "
                 f"variables = model.init(key, example)"
             )
+
+    def require_like(self, model: Any, params: Any) -> None:
+        self.require_tree(params)
 
     def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
         return self.with_values(model, change)

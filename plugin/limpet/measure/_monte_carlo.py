@@ -1,146 +1,118 @@
-"""The Monte Carlo engine: one compiled function for all cases (strengths, masks, ...) of all virtual chips.
+"""The Monte Carlo engine: one compiled program for all cases (strengths, masks, ...) of all virtual chips.
 
-Chips are evaluated in tiles: a tile is vmapped, tiles follow one another in the compiled function, and cases are mapped
-inside a chip, so that a chip's draw is made once for all of them. A tile is as wide as the memory that the compiled
-function reports allows. Its width is settled before anything is evaluated and the same for every round and every
-device, because XLA orders sums by shape: that is why a chip's value depends neither on how many chips are handed over
-at a time nor on how many devices share them.
+Chips are evaluated in tiles: the chips of a tile are vmapped, and cases are mapped inside a chip, so that its draw is
+made once for all of them. A tile is one call of the program. Its width follows from the function and the shapes of its
+operands alone, never from how many chips are asked for or how many devices share them, because XLA orders sums by
+shape: that is why a chip's value depends on none of these, and why a program serves every number of chips.
 
 On a CPU, XLA runs small operations on one core. Computations that one thread hands over run one after another, those of
-several threads at the same time: rounds are therefore handed over by one thread for each core (a lane).
+several threads at the same time: tiles are therefore handed over by one thread for each core (a lane).
 """
 
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal, jaxpr_as_fun, jaxprs_in_params
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the metrics of one chip in one case, scalars by name."""
 
-FIRST_WIDTH = 32
-WIDEST = {"cpu": 256, "accelerator": 1024}  # chips in a tile; wider gains little and leaves several devices idle
-CPU_TILE_BYTES = 8 * 2**20  # about what the caches hold: beyond it a CPU gets slower
-ACCELERATOR_SHARE = 0.25  # of the device's memory
-ROUNDS = 16  # how often progress moves, unless the user says otherwise
+WIDEST = {"cpu": 64, "accelerator": 1024}
+"""Chips in a tile at most. Wider ones gain little; on a CPU they leave cores idle where a hundred chips are asked for."""
+CPU_TILE_BYTES = 8 * 2**20
+"""About what a core's caches hold: beyond it a CPU gets slower."""
+ACCELERATOR_SHARE = 0.25
+"""The share of a device's memory that a tile may take."""
 
 
-class MonteCarlo:
-    """An evaluation of many chips, compiled once for operands of one shape.
+@dataclass(frozen=True)
+class Program:
+    """A compiled evaluation of one tile. It holds neither the function that it was made of nor any network.
 
-    Args:
-        chip_fn: see `ChipFn`; jittable.
-        cases: a pytree of arrays whose leading axis counts the cases.
-        chips: how many chips will be asked for; sizes the rounds.
-        chunk: how many chips go to the device at a time, rounded up to whole tiles; None: a sixteenth of them. It sets
-            how often progress moves and an interrupt is heard, never a result.
-        mesh: devices that share the chips; None: the default device.
+    Attributes:
+        compiled: takes operands, cases and the chips' numbers.
+        width: how many chips each device evaluates at a time.
+        mesh: the devices that share a tile; None for the default device.
     """
 
-    def __init__(
-        self, chip_fn: ChipFn, cases: Any, *, chips: int, chunk: int | None = None, mesh: Mesh | None = None
-    ) -> None:
-        self._chip_fn = chip_fn
-        self._cases = cases
-        self._chunk = chunk or -(-chips // ROUNDS)
-        # Under JAX's default, explicit axes, even a slice of the result would need a sharding of its own.
-        self._mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
-        self._width: int | None = None
-        self._compiled: dict[Any, Any] = {}
+    compiled: Any
+    width: int
+    mesh: Mesh | None
 
-    def rounds(self, operands: Any, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
-        """Evaluate chips `first`, `first + 1`, ... round by round; nothing waits for the device.
+    def rounds(self, operands: Any, cases: Any, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
+        """Evaluate chips `first`, `first + 1`, ... tile by tile; nothing waits for the device.
 
-        A round is handed over when it is asked for: see `ahead`.
+        A tile is handed over when it is asked for: see `ahead`.
 
         Args:
-            operands: handed to `chip_fn`; a pytree of arrays.
+            operands: handed to the chip function; a pytree of arrays of the shapes compiled for.
+            cases: a pytree of arrays whose leading axis counts the cases.
             first: number of the first chip.
             chips: how many.
 
         Yields:
-            Metrics by name, each of shape (cases, chips of this round).
+            Metrics by name, each of shape (cases, chips of this tile).
         """
-        compiled = self._compile(operands)
-        if self._mesh is not None:
-            operands = jax.device_put(operands, NamedSharding(self._mesh, PartitionSpec()))
-        size = self._round_size(self._mesh)
+        if self.mesh is not None:
+            operands, cases = jax.device_put((operands, cases), NamedSharding(self.mesh, PartitionSpec()))
+        size = self.width * (1 if self.mesh is None else self.mesh.size)
         for turn, start in enumerate(range(first, first + chips, size)):
-            numbers = self._numbers(start, size, self._mesh)
-            if self._mesh is None and _platform() == "cpu":
-                values = _lanes()[turn % len(_lanes())].submit(compiled, operands, numbers).result()
+            numbers = _numbers(start, size, self.mesh)
+            if self.mesh is None and _platform() == "cpu":
+                lane = _lanes()[turn % len(_lanes())]
+                values = lane.submit(self.compiled, operands, cases, numbers).result()
             else:
-                values = compiled(operands, numbers)
+                values = self.compiled(operands, cases, numbers)
             wanted = min(size, first + chips - start)
-            yield values if wanted == size else {name: found[:, :wanted] for name, found in values.items()}
+            yield values if wanted == size else {name: metric[:, :wanted] for name, metric in values.items()}
 
-    def _compile(self, operands: Any) -> Any:
-        leaves, structure = jax.tree.flatten(operands)
-        shapes = (
-            structure,
-            tuple((np.shape(leaf), jnp.result_type(leaf), getattr(leaf, "sharding", None)) for leaf in leaves),
+
+def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | None = None) -> Program:
+    """Trace a chip function once, choose the width of a tile, and compile it once.
+
+    Args:
+        chip_fn: see `ChipFn`; jittable.
+        operands: a pytree of arrays.
+        cases: a pytree of arrays whose leading axis counts the cases.
+        mesh: devices that share the chips; None for the default device.
+    """
+    # Under JAX's default, explicit axes, even a slice of the result would need a sharding of its own.
+    mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
+    case = jax.eval_shape(lambda cases: jax.tree.map(lambda leaf: leaf[0], cases), cases)
+    number = jax.ShapeDtypeStruct((), jnp.uint32)
+    jaxpr, metrics = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, operands)
+    names = list(metrics)
+    flat_chip = jaxpr_as_fun(jaxpr)
+    width = _width(jaxpr.jaxpr)
+
+    def values(operands: Any, cases: Any, numbers: jax.Array) -> dict[str, jax.Array]:
+        def chip(number: jax.Array) -> list[jax.Array]:
+            return jax.lax.map(lambda case: flat_chip(*jax.tree.leaves((number, case, operands))), cases)
+
+        # The metrics were flattened in the order of their names.
+        return {name: metric.T for name, metric in zip(sorted(names), jax.vmap(chip)(numbers), strict=True)}
+
+    if mesh is not None:
+        axes = tuple(mesh.axis_names)
+        values = jax.shard_map(
+            values,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(axes)),
+            out_specs=PartitionSpec(None, axes),
+            check_vma=False,
         )
-        if shapes not in self._compiled:
-            program = self._settle_width(operands) if self._width is None else None
-            self._compiled[shapes] = program or self._lower(operands, self._mesh)
-        return self._compiled[shapes]
-
-    def _settle_width(self, operands: Any) -> Any:
-        """Choose the width of a tile, from what the program for one device reports; that program, if it is of use.
-
-        Neither the number of chips nor that of devices enters, so that no value depends on them.
-        """
-        self._width = FIRST_WIDTH
-        program = self._lower(operands, None)
-        fitting = 2 ** int(np.log2(max(FIRST_WIDTH * _tile_bytes() / max(_temporary_bytes(program), 1), 1)))
-        fitting = min(fitting, WIDEST["cpu" if _platform() == "cpu" else "accelerator"])
-        # A tile twice as wide is not worth compiling again.
-        if FIRST_WIDTH <= fitting <= 2 * FIRST_WIDTH:
-            return program if self._mesh is None else None
-        self._width = fitting
-        return None
-
-    def _lower(self, operands: Any, mesh: Mesh | None) -> Any:
-        width = self._width
-        assert width is not None
-
-        def values(operands: Any, numbers: jax.Array) -> dict[str, jax.Array]:
-            def chip(number: jax.Array) -> dict[str, jax.Array]:
-                return jax.lax.map(lambda case: self._chip_fn(number, case, operands), self._cases)
-
-            tiles = jax.lax.map(jax.vmap(chip), numbers.reshape(-1, width))
-            return {name: found.reshape(numbers.size, -1).T for name, found in tiles.items()}
-
-        if mesh is not None:
-            axes = tuple(mesh.axis_names)
-            values = jax.shard_map(
-                values,
-                mesh=mesh,
-                in_specs=(PartitionSpec(), PartitionSpec(axes)),
-                out_specs=PartitionSpec(None, axes),
-                check_vma=False,
-            )
-        return jax.jit(values).lower(operands, self._numbers(0, self._round_size(mesh), mesh)).compile()
-
-    def _round_size(self, mesh: Mesh | None) -> int:
-        assert self._width is not None
-        tiles = self._width * (1 if mesh is None else mesh.size)
-        return -(-self._chunk // tiles) * tiles
-
-    @staticmethod
-    def _numbers(start: int, size: int, mesh: Mesh | None) -> jax.Array:
-        numbers = np.arange(start, start + size, dtype=np.uint32)
-        if mesh is None:
-            return jnp.asarray(numbers)
-        sharding = NamedSharding(mesh, PartitionSpec(tuple(mesh.axis_names)))
-        return jax.make_array_from_callback((size,), sharding, lambda index: numbers[index])
+        operands, cases = jax.device_put((operands, cases), NamedSharding(mesh, PartitionSpec()))
+    numbers = _numbers(0, width * (1 if mesh is None else mesh.size), mesh)
+    return Program(jax.jit(values).lower(operands, cases, numbers).compile(), width, mesh)
 
 
 def ahead(rounds: Iterator[Any]) -> Iterator[Any]:
@@ -162,6 +134,53 @@ def fetch(values: dict[str, jax.Array]) -> dict[str, np.ndarray]:
     return jax.device_get(multihost_utils.process_allgather(values, tiled=True))
 
 
+def tile_bytes() -> float:
+    """The temporary memory that a tile may take."""
+    limit = None if _platform() == "cpu" else (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    return CPU_TILE_BYTES if limit is None else ACCELERATOR_SHARE * limit
+
+
+def _width(jaxpr: Any) -> int:
+    """The largest power of two of chips whose values fit into a tile's memory."""
+    fitting = max(tile_bytes() / max(_peak_bytes(jaxpr), 1), 1)
+    return min(2 ** int(np.log2(fitting)), WIDEST["cpu" if _platform() == "cpu" else "accelerator"])
+
+
+def _peak_bytes(jaxpr: Any) -> int:
+    """The most bytes that the intermediate values of a traced function take at one time, one chip alone.
+
+    It is counted operation by operation, a value from the operation that makes it to the last one that reads it. XLA
+    fuses some operations and needs less; asking XLA would mean to compile twice.
+    """
+    last_use = {}
+    for index, equation in enumerate(jaxpr.eqns):
+        for variable in equation.invars:
+            if not isinstance(variable, Literal):
+                last_use[variable] = index
+    last_use |= {variable: len(jaxpr.eqns) for variable in jaxpr.outvars if not isinstance(variable, Literal)}
+    live: dict[Any, int] = {}
+    peak = 0
+    for index, equation in enumerate(jaxpr.eqns):
+        live |= {variable: _bytes(variable.aval) for variable in equation.outvars}
+        inside = max((_peak_bytes(inner) for inner in jaxprs_in_params(equation.params)), default=0)
+        peak = max(peak, sum(live.values()) + inside)
+        live = {variable: size for variable, size in live.items() if last_use.get(variable, -1) > index}
+    return peak
+
+
+def _bytes(aval: Any) -> int:
+    itemsize = getattr(getattr(aval, "dtype", None), "itemsize", 0)
+    return int(np.prod(getattr(aval, "shape", ()))) * itemsize
+
+
+def _numbers(start: int, size: int, mesh: Mesh | None) -> jax.Array:
+    numbers = np.arange(start, start + size, dtype=np.uint32)
+    if mesh is None:
+        return jnp.asarray(numbers)
+    sharding = NamedSharding(mesh, PartitionSpec(tuple(mesh.axis_names)))
+    return jax.make_array_from_callback((size,), sharding, lambda index: numbers[index])
+
+
 @cache
 def _lanes() -> tuple[ThreadPoolExecutor, ...]:
     """One thread for each core this process may use."""
@@ -171,14 +190,3 @@ def _lanes() -> tuple[ThreadPoolExecutor, ...]:
 
 def _platform() -> str:
     return jax.local_devices()[0].platform
-
-
-def _tile_bytes() -> float:
-    """The temporary memory that a tile may take."""
-    limit = None if _platform() == "cpu" else (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-    return CPU_TILE_BYTES if limit is None else ACCELERATOR_SHARE * limit
-
-
-def _temporary_bytes(program: Any) -> int:
-    analysis = program.memory_analysis()
-    return CPU_TILE_BYTES if analysis is None else analysis.temp_size_in_bytes

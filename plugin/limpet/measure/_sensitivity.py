@@ -9,23 +9,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from numpy.typing import NDArray
 
 from .._errors import MetricError, PrototypeError
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
-from ..draws._keys import checked_number, chip_key
+from ..draws._keys import checked_number
+from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..leaves._paths import leaves_by_path, listing
+from ..leaves._adapters import adapter_of
+from ..leaves._paths import listing
+from ..results._robustness_curve import checked_direction
 from ..results._sensitivity import Sensitivity
-from ._monte_carlo import MonteCarlo, ahead, fetch
+from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered
+from ._metric import UNNAMED, MetricFn, ScalarMetric, function_name, named_scalars
+from ._monte_carlo import ahead
 from ._progress import progress_bar
-from ._robustness_curve import BARE, MetricFn, check_counts, checked_batch, named_scalars
 
 
 def sensitivity(
-    metric_fn: MetricFn,
+    metric_fn: ScalarMetric,
     tree: Any,
-    mismatch: Recipe,
+    mismatch: Recipe | Hardware,
     *,
     sigma: float | None = None,
     chips: int = 100,
@@ -35,9 +38,8 @@ def sensitivity(
     groups: Mapping[str, Sequence[str]] | None = None,
     gradient_of: MetricFn | None = None,
     mesh: Mesh | None = None,
-    chunk: int | None = None,
     progress: bool | None = None,
-    higher_is_better: bool = True,
+    higher_is_better: bool | None = None,
 ) -> Sensitivity:
     """Find which leaves cost the metric: one group deviating at a time, all but one, and to first order.
 
@@ -56,7 +58,6 @@ def sensitivity(
         gradient_of: a differentiable function of the same form for the first-order estimate, such as the loss where the
             metric counts; None: the metric itself.
         mesh: see `limpet.robustness_curve`, as are the following.
-        chunk: how many chips go to the device at a time.
         progress: show a bar; None: where standard error is a terminal.
         higher_is_better: True for an accuracy, False for a loss.
 
@@ -74,78 +75,71 @@ def sensitivity(
         >>> [group for group, *_ in found.ranking()]
         ['b', 'a']
     """
-    recipe = mismatch if sigma is None else mismatch.with_sigma(sigma)
-    check_counts(chips=chips, chunk=chunk)
-    generator = checked_generator(generator)
-    seed, batch = checked_number(seed, "seed"), jax.device_put(checked_batch(batch))
-    leaves, structure = leaves_by_path(tree)
-    selected = {path: jnp.asarray(leaves[path]) for path in recipe.paths if path in leaves}
-    group_of = _grouped(selected, groups)
+    check_count("chips", chips)
+    recipe = checked_recipe(mismatch, tree)
+    recipe = recipe if sigma is None else recipe.with_sigma(sigma)
+    better = checked_direction(function_name(metric_fn), higher_is_better)
+    seed, generator = checked_number(seed, "seed"), checked_generator(generator)
+    batch = jax.device_put(checked_batch(batch))
+    group_of = _grouped(recipe.paths, groups)
     names = tuple(dict.fromkeys(group_of.values()))
     index = {name: place for place, name in enumerate(names)}
 
-    def rebuild(operand: dict[str, jax.Array]) -> Any:
-        return structure.unflatten({**leaves, **operand}.values())
+    def masked(metric: Any, chip: Chip, tree: Any, mask: jax.Array) -> dict[str, jax.Array]:
+        nominal, deviated = adapter_of(tree).leaves(tree), adapter_of(tree).leaves(recipe(chip.key, tree))
+        chosen = {path: jnp.where(mask[index[name]], deviated[path], nominal[path]) for path, name in group_of.items()}
+        return _one_scalar(metric(adapter_of(tree).with_values(tree, lambda leaves: leaves | chosen)))
 
-    def drawn(number: jax.Array, operand: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        deviated, _ = leaves_by_path(recipe(chip_key(seed, number, generator), rebuild(operand)))
-        return {path: deviated[path] for path in operand}
-
-    def masked(number: jax.Array, mask: jax.Array, operands: tuple[Any, Any]) -> dict[str, jax.Array]:
-        operand, batch = operands
-        chip = {
-            path: jnp.where(mask[index[group_of[path]]], value, operand[path])
-            for path, value in drawn(number, operand).items()
-        }
-        return _one_scalar(metric_fn(rebuild(chip), batch))
-
-    def to_first_order(number: jax.Array, place: jax.Array, operands: tuple[Any, Any]) -> dict[str, jax.Array]:
-        (operand, slopes), _ = operands
+    def to_first_order(metric: Any, chip: Chip, tree: Any, case: tuple[jax.Array, Any]) -> dict[str, jax.Array]:
+        place, slopes = case
+        nominal, deviated = adapter_of(tree).leaves(tree), adapter_of(tree).leaves(recipe(chip.key, tree))
         changes = jnp.zeros(len(names), jnp.result_type(float))
-        for path, value in drawn(number, operand).items():
-            moved = (value - operand[path]).astype(changes.dtype) * slopes[path].astype(changes.dtype)
-            changes = changes.at[index[group_of[path]]].add(moved.sum())
-        return {BARE: changes[place]}
+        for path, name in group_of.items():
+            moved = (deviated[path] - nominal[path]).astype(changes.dtype) * slopes[path].astype(changes.dtype)
+            changes = changes.at[index[name]].add(moved.sum())
+        return {UNNAMED: changes[place]}
 
-    slopes = jax.jit(jax.grad(lambda operand: _one_scalar((gradient_of or metric_fn)(rebuild(operand), batch))[BARE]))(
-        selected
-    )
+    def slopes_at(values: dict[str, Any]) -> Any:
+        changed = adapter_of(tree).with_values(tree, lambda leaves: leaves | values)
+        return _one_scalar(named_scalars(gradient_of or metric_fn, changed, batch))[UNNAMED]
+
+    nominal = adapter_of(tree).leaves(tree)
+    slopes = jax.jit(jax.grad(slopes_at))({path: jnp.asarray(nominal[path]) for path in group_of})
     each = np.eye(len(names), dtype=bool)
     masks = np.concatenate([np.zeros((1, len(names)), bool), np.ones((1, len(names)), bool), each, ~each])
-    engine = MonteCarlo(masked, jnp.asarray(masks), chips=chips, chunk=chunk, mesh=mesh)
-    linear = MonteCarlo(to_first_order, jnp.arange(len(names)), chips=chips, chunk=chunk, mesh=mesh)
+    grouping = tuple(group_of.items())
+    cases = jnp.asarray(masks)
+    costs = Measurement(metric_fn, recipe, masked, ("alone", grouping), seed, generator, mesh=mesh)
+    linear = Measurement(
+        metric_fn, recipe, to_first_order, ("first order", grouping), seed, generator, mesh=mesh, extra=slopes
+    )
     with progress_bar("sensitivity", chips, progress) as advance:
-        rounds: list[NDArray[np.float64]] = []
-        try:
-            for found in ahead(engine.rounds((selected, batch), 0, chips)):
-                rounds.append(fetch(found)[BARE].astype(np.float64))
-                advance(rounds[-1].shape[1])
-        except KeyboardInterrupt:
-            if not rounds:
-                raise
-            chips = sum(found.shape[1] for found in rounds)
-            warnings.warn(f"interrupted: the sensitivity is that of {chips} chips", stacklevel=2)
-    changes = [fetch(found)[BARE] for found in ahead(linear.rounds(((selected, slopes), None), 0, chips))]
-    values = np.concatenate(rounds, axis=1)
+        values = gathered(ahead(costs.rounds(tree, batch, cases, 0, chips)), advance)
+        if not values:
+            raise KeyboardInterrupt
+        metrics = values[UNNAMED].astype(np.float64)
+        done = metrics.shape[1]
+        if done < chips:
+            warnings.warn(f"interrupted: the sensitivity is that of the {done} chips evaluated so far", stacklevel=2)
+        changes = gathered(ahead(linear.rounds(tree, batch, jnp.arange(len(names)), 0, done)), lambda count: None)
     return Sensitivity(
         groups=names,
-        nominal=float(values[0, 0]),
-        everything=values[1],
-        alone=values[2 : 2 + len(names)],
-        without=values[2 + len(names) :],
-        first_order=np.concatenate(changes, axis=1).astype(np.float64).std(axis=1),
-        higher_is_better=higher_is_better,
+        nominal=float(metrics[0, 0]),
+        everything=metrics[1],
+        alone=metrics[2 : 2 + len(names)],
+        without=metrics[2 + len(names) :],
+        first_order=changes[UNNAMED].astype(np.float64).std(axis=1),
+        higher_is_better=better,
     )
 
 
-def _one_scalar(result: Any) -> dict[str, jax.Array]:
-    named = named_scalars(result)
-    if set(named) != {BARE}:
+def _one_scalar(named: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    if set(named) != {UNNAMED}:
         raise MetricError(f"sensitivity is of one metric, the function gave a dict of {', '.join(named)}")
     return named
 
 
-def _grouped(selected: Mapping[str, Any], groups: Mapping[str, Sequence[str]] | None) -> dict[str, str]:
+def _grouped(selected: Sequence[str], groups: Mapping[str, Sequence[str]] | None) -> dict[str, str]:
     group_of: dict[str, str] = {}
     for name, globs in (groups or {}).items():
         for glob in [globs] if isinstance(globs, str) else globs:

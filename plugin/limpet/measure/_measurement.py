@@ -1,0 +1,269 @@
+"""A measurement: a metric of one network on many virtual chips. Curves, sensitivities and evaluations share it."""
+
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError
+from ..draws._generator import DEFAULT_GENERATOR, Generator
+from ..draws._keys import stream
+from ..hardware._hardware import Hardware
+from ..hardware._mismatch import Recipe
+from ..hardware._probe import ProbeNotes, plant
+from ..leaves._adapters import adapter_of, never_read
+from ..leaves._paths import is_real, leaves_by_path, listing
+from ._metric import MetricFn, function_name, named_scalars
+from ._monte_carlo import Program, compiled_program, fetch, tile_bytes
+from ._programs import Programs, SameObject
+
+PROGRAMS = Programs()
+"""The programs compiled in this process. The second measurement with one metric function compiles nothing."""
+
+
+class Chip(NamedTuple):
+    """One virtual chip: the key of its draw, and whether it is the mirror image of that draw."""
+
+    key: jax.Array
+    mirrored: Any
+
+
+OnChip = Callable[[Callable[[Any], dict[str, jax.Array]], Chip, Any, Any], dict[str, jax.Array]]
+"""`on_chip(metric, chip, tree, case)`: what is measured of one chip in one case, scalars by name. `metric` takes a
+deviated tree."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured, on which chips.
+
+    Attributes:
+        metric_fn: the user's metric.
+        recipe: who deviates, and how.
+        on_chip: see `OnChip`.
+        kind: names `on_chip`: two measurements of one kind, metric and recipe share their programs.
+        seed: of the chips.
+        generator: of the chips.
+        antithetic: numbers 2k and 2k + 1 are chip k and its mirror image.
+        mesh: devices that share the chips; None for the default device.
+    """
+
+    metric_fn: MetricFn
+    recipe: Recipe
+    on_chip: OnChip
+    kind: Hashable
+    seed: int = 0
+    generator: Generator = DEFAULT_GENERATOR
+    antithetic: bool = False
+    mesh: Mesh | None = None
+    extra: Any = field(default=None)
+
+    def rounds(self, tree: Any, batch: Any, cases: Any, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
+        """Evaluate chips `first`, `first + 1`, ... in some rounds; nothing waits for the device.
+
+        Args:
+            tree: the tree of nominal values.
+            batch: handed to the metric; a pytree of arrays.
+            cases: a pytree of arrays whose leading axis counts the cases.
+            first: number of the first chip.
+            chips: how many.
+
+        Yields:
+            Metrics by name, each of shape (cases, chips of this round).
+
+        Raises:
+            PrototypeError: recipe and tree do not fit.
+            MetricError: the metric gives no scalars, or cannot be traced.
+            MismatchNotApplied: the metric depends on no draw at all.
+        """
+        operand, rebuild, constants = _divided(tree)
+        operands = (operand, batch, stream(self.seed, "chip", self.generator), self.extra)
+        program = self._program(operands, cases, rebuild, constants)
+        return program.rounds(operands, cases, first, chips)
+
+    def _program(self, operands: Any, cases: Any, rebuild: Callable[[Any], Any], constants: Hashable) -> Program:
+        key = (
+            self.kind,
+            self.recipe,
+            constants,
+            _shapes((operands, cases)),
+            self.generator,
+            self.antithetic,
+            self.mesh,
+            tile_bytes(),
+            _settings(),
+        )
+        return PROGRAMS.get(self.metric_fn, key, lambda: self._compiled(operands, cases, rebuild))
+
+    def _compiled(self, operands: Any, cases: Any, rebuild: Callable[[Any], Any]) -> Program:
+        notes, written = ProbeNotes(), set[str]()
+
+        def chip_fn(number: jax.Array, case: Any, operands: Any) -> dict[str, jax.Array]:
+            operand, batch, chips, extra = operands
+
+            def metric(deviated: Any) -> dict[str, jax.Array]:
+                adapter, watched = adapter_of(deviated), plant(deviated, self.recipe.paths, notes)
+                result, paths = adapter.written_by(watched, lambda tree: named_scalars(self.metric_fn, tree, batch))
+                written.update(paths)
+                return result
+
+            mirrored = number % 2 == 1 if self.antithetic else False
+            key = jax.random.fold_in(chips, number // 2 if self.antithetic else number)
+            tree = rebuild(operand)
+            return self.on_chip(metric, Chip(key, mirrored), tree, case if extra is None else (case, extra))
+
+        program = compiled_program(chip_fn, operands, cases, self.mesh)
+        self._require_reached(notes)
+        if written:
+            warnings.warn(
+                f"metric_fn '{function_name(self.metric_fn)}' wrote {listing(sorted(written), limit=6)}: the module is "
+                f"in training mode, so dropout is on and batch statistics are those of the test batch. Call "
+                f"model.eval() at the beginning of the metric",
+                stacklevel=2,
+            )
+        return program
+
+    def _require_reached(self, notes: ProbeNotes) -> None:
+        lost = sorted(path for path in notes.planted - notes.reached if not never_read(path))
+        if not lost:
+            return
+        name = function_name(self.metric_fn)
+        if not notes.reached:
+            raise MismatchNotApplied(
+                f"metric_fn '{name}' does not depend on the draw of {listing(lost)}, so every chip would look perfect. "
+                f"Likely cause: it reads parameters from elsewhere than from the tree that it is given; with Rockpool, "
+                f"evaluate net.set_attributes(tree)"
+            )
+        warnings.warn(
+            f"metric_fn '{name}' does not depend on the draw of {listing(lost, limit=6)}: their mismatch costs it "
+            f"nothing, on a chip as here, if the network that is deployed does not use them either",
+            stacklevel=2,
+        )
+
+
+def gathered(rounds: Iterator[dict[str, jax.Array]], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
+    """The values of all rounds, shape (cases, chips) by name; after Ctrl-C those of the first rounds, or none."""
+    finished: list[dict[str, np.ndarray]] = []
+    try:
+        for values in rounds:
+            finished.append(fetch(values))
+            advance(next(iter(finished[-1].values())).shape[1])
+    except KeyboardInterrupt:
+        if not finished:
+            return {}
+    return {name: np.concatenate([values[name] for values in finished], axis=1) for name in finished[0]}
+
+
+def checked_recipe(mismatch: Any, tree: Any) -> Recipe:
+    """The recipe that the user means by `mismatch`, of which the tree lacks nothing.
+
+    Args:
+        mismatch: a recipe, or a hardware.
+        tree: the tree of nominal values.
+
+    Raises:
+        LimpetError: `mismatch` is neither.
+        PrototypeError: recipe and tree do not fit, or the tree lacks leaves that deviate.
+    """
+    if isinstance(mismatch, Hardware):
+        mismatch = mismatch.on(tree)
+    if not isinstance(mismatch, Recipe):
+        raise LimpetError(
+            f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, "
+            f"limpet.Gaussian(sigma=0.1)); a prototype alone says which leaves deviate, but not how"
+        )
+    adapter = adapter_of(tree)
+    adapter.require_tree(tree)
+    leaves = adapter.leaves(tree)
+    missing = [path for path in mismatch.paths if path not in leaves]
+    if missing:
+        raise PrototypeError(
+            f"the tree lacks {listing(missing)}, which deviate on this hardware: measured without them they would count "
+            f"as perfect. Hand over the whole tree; with Rockpool, limpet.attributes(net.set_attributes(params)). To "
+            f"measure some parts of the hardware alone, use mismatch.only(...)"
+        )
+    return mismatch
+
+
+def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each leaf by path."""
+    return {path: tuple(np.shape(leaf)) for path, leaf in adapter_of(tree).leaves(tree).items() if is_real(leaf)}
+
+
+def checked_batch(batch: Any) -> Any:
+    """A batch that holds something.
+
+    Raises:
+        MetricError: an array in it is empty.
+    """
+    for leaf in jax.tree.leaves(batch):
+        if 0 in np.shape(leaf):
+            raise MetricError(f"an empty batch (an array of shape {np.shape(leaf)}): there is nothing to measure")
+    return batch
+
+
+def check_count(name: str, value: Any) -> int:
+    """A number of chips.
+
+    Raises:
+        MetricError: it is no whole number from 1 on.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise MetricError(f"{name} = {value!r}: allowed is a whole number from 1 on")
+    if value < 1:
+        raise MetricError(f"{name}: at least 1 is needed, got {value}")
+    return int(value)
+
+
+def _divided(tree: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any], Hashable]:
+    """The arrays of real numbers in a tree, how to put them back, and what the rest of the tree is.
+
+    Arrays are operands, so that another network of the same shape compiles nothing; Python numbers, functions,
+    integers and keys are constants, on which a metric may depend in any way.
+    """
+    leaves, structure = leaves_by_path(tree)
+    operand = {
+        path: jnp.asarray(leaf)
+        for path, leaf in leaves.items()
+        if isinstance(leaf, jax.Array | np.ndarray) and is_real(leaf)
+    }
+    rest = {path: leaf for path, leaf in leaves.items() if path not in operand}
+    # Where this is called again and again, what `rest` holds would be made anew and so would seem to be other objects.
+    constants = tuple((path, _constant(leaf)) for path, leaf in rest.items())
+
+    def rebuild(operand: dict[str, jax.Array]) -> Any:
+        return structure.unflatten({path: operand.get(path, leaf) for path, leaf in leaves.items()}.values())
+
+    return operand, rebuild, (structure, constants)
+
+
+def _constant(leaf: Any) -> Hashable:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic) and not isinstance(leaf, jax.core.Tracer):
+        values = np.asarray(leaf)
+        return values.shape, str(values.dtype), values.tobytes()
+    return SameObject(leaf)
+
+
+def _shapes(tree: Any) -> Hashable:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple(
+        (np.shape(leaf), str(jnp.result_type(leaf)), getattr(leaf, "weak_type", False), _sharding(leaf))
+        for leaf in leaves
+    )
+
+
+def _sharding(leaf: Any) -> Hashable:
+    return getattr(leaf, "sharding", None)
+
+
+def _settings() -> Sequence[Any]:
+    """The settings of JAX that change what a traced function computes."""
+    names = ("enable_x64", "default_matmul_precision", "debug_nans", "debug_infs", "numpy_dtype_promotion")
+    return (*(getattr(jax.config, f"jax_{name}") for name in names), jax.config.jax_default_device)  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,71 @@
+"""The user's metric: what it may give, and what is said where it gives something else."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._errors import LimpetError, MetricError
+
+Scalar = jax.Array | np.ndarray | np.generic | float
+ScalarMetric = Callable[[Any, Any], Scalar]
+"""A metric that gives one number for one chip: `metric_fn(tree, batch)`."""
+NamedMetrics = Callable[[Any, Any], Mapping[str, Scalar]]
+"""A metric that gives several numbers by name."""
+MetricFn = ScalarMetric | NamedMetrics
+"""The user's own metric: `metric_fn(tree, batch)` gives a scalar, or a dict of named scalars."""
+
+UNNAMED = ""
+"""Stands for the name of a metric that came without one; a curve calls it by its function's name."""
+
+
+def function_name(metric_fn: Any) -> str:
+    """What a metric without a name of its own is called: as its function is."""
+    name = getattr(metric_fn, "__name__", None) or getattr(getattr(metric_fn, "func", None), "__name__", "metric")
+    return "metric" if name == "<lambda>" else name
+
+
+def named_scalars(metric_fn: MetricFn, tree: Any, batch: Any) -> dict[str, jax.Array]:
+    """Call the metric, and take what it gives as scalars by name.
+
+    Raises:
+        MetricError: it gives no scalar and no dict of scalars, cannot be traced, or fails because there is no batch.
+    """
+    try:
+        result = metric_fn(tree, batch)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise MetricError(
+            f"metric_fn '{function_name(metric_fn)}' asks for the value of a traced array, as float(x), x.item(), "
+            f"np.asarray(x) and `if x` do: it is compiled for many chips at once, so write it with jax.numpy "
+            f"({_first_line(error)})"
+        ) from None
+    except (TypeError, AttributeError, IndexError) as error:
+        if batch is not None or isinstance(error, LimpetError):
+            raise
+        raise MetricError(
+            f"metric_fn '{function_name(metric_fn)}' failed with batch = None ({_first_line(error)}): if it needs "
+            f"data, give batch=(inputs, labels)"
+        ) from error
+    named = dict(result) if isinstance(result, Mapping) else {UNNAMED: result}
+    if not named:
+        raise MetricError("the metric function gave an empty dict: it gives a scalar or a dict of scalars")
+    for name, value in named.items():
+        label = f"metric '{name or function_name(metric_fn)}'"
+        if isinstance(value, tuple | list):
+            raise MetricError(
+                f"{label} gave a {type(value).__name__} of {len(value)}: it gives one number for one chip; give several "
+                f"as a dict, such as {{'loss': ..., 'accuracy': ...}}"
+            )
+        if not isinstance(value, jax.Array | np.ndarray | np.generic | float | int) or np.shape(value):
+            shape = np.shape(value) if hasattr(value, "shape") else type(value).__name__
+            raise MetricError(
+                f"{label} has shape {shape}: a metric function gives one number for one chip, such as the mean over "
+                f"examples, or a dict of such"
+            )
+    return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in named.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,159 @@
+"""Compiled programs, kept as long as the function that they were made of is what it was."""
+
+import threading
+import types
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
+from typing import Any
+
+from ._monte_carlo import Program
+
+MOST_KEPT = 64
+"""Programs kept at most; beyond it, the one used longest ago goes."""
+MOST_CAPTURED = 200
+"""Captured objects that are looked at, at most."""
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+class SameObject:
+    """An object as a part of a key: equal to itself alone, without being kept alive. Plain values compare by value."""
+
+    def __init__(self, value: Any) -> None:
+        self._plain = isinstance(value, _PLAIN)
+        self._type = type(value)
+        self._id = value if self._plain else id(value)
+        try:
+            self._reference = None if self._plain else weakref.ref(value)
+        except TypeError:  # a list or a dict, say, of which the parts may tell
+            self._reference = None
+            parts = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
+            )
+            self._id = (id(value), tuple(map(id, parts)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SameObject) or (self._type, self._id) != (other._type, other._id):
+            return False
+        # The place of an object that is gone may be another's by now.
+        return self._reference is None or (other._reference is not None and self._reference() is other._reference())
+
+    def __hash__(self) -> int:
+        return hash((self._type, self._id))
+
+
+class Programs:
+    """Compiled programs by the user's function and a key.
+
+    A program goes when the function it was made of goes, so that a lambda made for one call leaves nothing behind. As
+    under `jax.jit`, a function's program holds the values that the function captured when it was traced. A function
+    that now captures other objects (a global variable or one of an enclosing function that was assigned anew) gets
+    another program; an array that was changed in place cannot be seen.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Any, tuple[Program, list[Any]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, function: Callable[..., Any], key: Hashable, build: Callable[[], Program]) -> Program:
+        """The program kept for a function and a key, or a new one.
+
+        Args:
+            function: the user's.
+            key: all else that the program depends on.
+            build: makes the program; it must not keep the function alive.
+        """
+        anchors = _anchors(function)
+        if not anchors:
+            return build()
+        whole = (*map(SameObject, anchors), tuple(map(SameObject, captured(function))), key)
+        with self._lock:
+            if whole in self._kept:
+                self._kept.move_to_end(whole)
+                return self._kept[whole][0]
+        program = build()
+        references = [weakref.ref(anchor, partial(self._drop, whole)) for anchor in anchors]
+        with self._lock:
+            self._kept[whole] = program, references
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return program
+
+    def clear(self) -> None:
+        """Forget all programs."""
+        with self._lock:
+            self._kept.clear()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _drop(self, key: Any, _: Any) -> None:
+        # It may run in the midst of anything, a thread that holds the lock included: the garbage collector calls it.
+        self._kept.pop(key, None)
+
+
+def captured(function: Any) -> list[Any]:
+    """The objects that a function reads from outside: in its closure and among its module's variables, those of
+    functions of the same module that it calls included."""
+    objects: list[Any] = []
+    seen: set[int] = set()
+    waiting = [function]
+    while waiting and len(objects) < MOST_CAPTURED:
+        current = waiting.pop(0)
+        for value in _read_by(current):
+            objects.append(value)
+            same_module = getattr(value, "__module__", "") == getattr(function, "__module__", None)
+            if (
+                id(value) not in seen
+                and same_module
+                and isinstance(value, types.FunctionType | types.MethodType | partial)
+            ):
+                seen.add(id(value))
+                waiting.append(value)
+    return objects
+
+
+def _read_by(function: Any) -> Iterator[Any]:
+    if isinstance(function, partial):
+        yield function.func
+        yield from (*function.args, *function.keywords.values())
+        yield from _read_by(function.func)
+    elif isinstance(function, types.MethodType):
+        yield function.__self__
+        yield from _read_by(function.__func__)
+    elif isinstance(function, types.FunctionType):
+        for cell in function.__closure__ or ():
+            try:
+                yield cell.cell_contents
+            except ValueError:  # not assigned yet
+                continue
+        yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        for name in _names(function.__code__):
+            if name in function.__globals__:
+                yield function.__globals__[name]
+    elif hasattr(function, "__wrapped__"):  # jax.jit's, among others
+        yield function.__wrapped__
+        yield from _read_by(function.__wrapped__)
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _anchors(function: Any) -> list[Any]:
+    """The objects whose end is the function's end; none where that cannot be seen."""
+    if isinstance(function, types.MethodType):  # made anew whenever it is looked up
+        anchors = [function.__self__, function.__func__]
+    else:
+        anchors = [function]
+    try:
+        for anchor in anchors:
+            weakref.ref(anchor)
+    except TypeError:
+        return []
+    return anchors
