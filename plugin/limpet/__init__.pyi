@@ -38,9 +38,12 @@ from .results._robustness_curve import RobustnessCurve as RobustnessCurve
 from .results._sensitivity import Sensitivity as Sensitivity
 from .results._yield import Yield as Yield
 from .training._audit import AuditReport as AuditReport
+from .training._audit import LeafAudit as LeafAudit
 from .training._audit import audit as audit
 from .training._freeze import freeze as freeze
+from .training._injection import Injection as Injection
 from .training._mismatch_callback import MismatchCallback as MismatchCallback
+from .training._track_mismatch import MismatchState as MismatchState
 from .training._track_mismatch import mismatch_key as mismatch_key
 from .training._track_mismatch import track_mismatch as track_mismatch
 

@@ -17,17 +17,17 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util import tensor_util
 
 import limpet
-from limpet.config._hparams import flattened, hparams_of
 from limpet.tensorboard import CurveWriter, logged_runs
 
 SIGMAS = [0.2, 0.0, 0.1]
 
 
-def curve(seed=0, metric="accuracy", failed=True):
+def curve(seed=0, metric="accuracy", failed=True, **described):
     values = np.random.default_rng(seed).random((3, 10))
     if failed:
         values[0, :2] = np.nan, np.inf
-    return limpet.RobustnessCurve(metric, SIGMAS, values, seed=seed)
+    better = metric != "loss"
+    return limpet.RobustnessCurve(metric, SIGMAS, values, seed=seed, higher_is_better=better, **described)
 
 
 def sensitivity(chips=7):
@@ -217,44 +217,6 @@ def test_a_run_without_hyperparameters_is_no_session(tmp_path):
     writer.curve(curve(), 1)
     writer.close()
     assert not [tag for tag in accumulated(tmp_path).Tags()["tensors"] if tag.startswith("_hparams_")]
-
-
-def test_training_that_is_broken_off_is_a_failed_session(tmp_path):
-    config = limpet.Config.model_validate(
-        {"dynamic": {"sigma": 0.1, "targets": ["*"]}, "tensorboard": {"logdir": tmp_path}}
-    )
-    with pytest.raises(KeyboardInterrupt), limpet.MismatchCallback({"w": np.ones(3)}, config):
-        raise KeyboardInterrupt
-    end = plugin_data(accumulated(tmp_path), hparams_metadata.SESSION_END_INFO_TAG)
-    assert hparams_metadata.parse_session_end_info_plugin_data(end).status == api_pb2.STATUS_FAILURE
-
-
-def test_a_configuration_is_one_flat_row():
-    standard = limpet.Config.model_validate(
-        {"robustness": {"targets": ["*"]}, "train": {"rate": 1e-3, "sizes": [4, 2]}}
-    )
-    mismatch = limpet.Config.model_validate(
-        {"dynamic": {"sigma": 0.2, "targets": ["*/kernel"], "schedule": {"kind": "linear", "steps": 5}}, "seed": 3}
-    )
-    rows = [hparams_of(config) for config in (standard, mismatch)]
-    assert rows[0]["train.rate"] == 1e-3
-    assert rows[0]["train.sizes"] == "[4, 2]"
-    assert rows[0]["dynamic.sigma"] is None
-    assert rows[1]["dynamic.sigma"] == 0.2
-    assert rows[1]["dynamic.schedule.kind"] == "linear"
-    assert rows[1]["seed"] == 3
-    assert not [name for name in rows[1] if name.startswith("tensorboard")]
-    # so that whichever run's columns TensorBoard takes, the others' strengths are among them
-    assert {"dynamic.sigma", "frozen.sigma", "frozen.chip"} <= rows[0].keys() & rows[1].keys()
-
-
-def test_nested_values_are_flattened_to_what_tensorboard_takes():
-    assert flattened({"a": {"b": 1, "c": {}}, "d": None, 2: (1, 2)}) == {
-        "a.b": 1,
-        "a.c": "{}",
-        "d": None,
-        "2": "(1, 2)",
-    }
 
 
 def test_the_picture_is_there(tmp_path):

@@ -1,115 +1,32 @@
-"""The configuration: strength, distribution, schedule, targets, as pydantic models that turn into recipes."""
+"""The configuration: what a chip is, what training redraws, at which strengths to measure."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
-import jax
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
-from .._errors import PrototypeError
-from ..deviations._deviation import DEVIATIONS, Gaussian
+from ..deviations._kinds import label
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ..draws._keys import MAX_SEED
+from ..hardware._hardware import leaves_label
 from ..hardware._leaf_draw import Gradient
-from ..hardware._mismatch import Mismatch, Recipe
-from ..leaves import rockpool as _rockpool
-from ..leaves._prototype import prototype, selection
+from ..hardware._mismatch import Recipe
+from ._hardware_section import HardwareField
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Count, NonNegative, Number, Section, Seed
+from ._section import Count, NonNegative, Section, Seed
 
 
-def _as_rules(targets: Any) -> Any:
-    """Accept rules as a mapping of glob to bool, a list of globs, or a list of [glob, bool] pairs."""
-    if isinstance(targets, str):
-        if targets != "dynapse":
-            raise ValueError("allowed are 'dynapse' and a list of path globs, such as ['*/kernel']")
-        return targets
-    if isinstance(targets, dict):
-        targets = list(targets.items())
-    if not isinstance(targets, list | tuple) or not targets:
-        raise ValueError("allowed are 'dynapse', a list of path globs, and a mapping of glob to true or false")
-    rules = tuple(
-        (rule, True) if isinstance(rule, str) else tuple(rule) if isinstance(rule, list | tuple) else (rule,)
-        for rule in targets
-    )
-    for rule in rules:
-        match rule:
-            case (str(), bool()):
-                continue
-        raise ValueError(f"rule {list(rule)!r} is no pair of a path glob and true or false")
-    return rules
+class RedrawSection(Section):
+    """Parts of the hardware that training draws, and how strongly."""
 
-
-Targets = Annotated[Literal["dynapse"] | tuple[tuple[str, bool], ...], PlainValidator(_as_rules)]
-"""`dynapse` (what Rockpool's prototypes select) or path rules, the last match of which wins."""
-
-
-class MismatchConfig(Section):
-    """One kind of mismatch: its strength, its distribution and what it falls on.
-
-    Strength is given either as `sigma`, or as `percent_deviation` with `sigma_rule`, as Rockpool has it; after
-    validation `sigma` holds what was resolved.
-    """
-
-    sigma: NonNegative = cast(float, None)
-    percent_deviation: NonNegative | None = None
-    sigma_rule: Annotated[float, Number, Field(gt=0)] | None = None
-    distribution: str = "gaussian"
-    gradient: Gradient = "through"
+    parts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    scale: NonNegative = 1.0
     schedule: Schedule = ConstantSchedule()
-    targets: Targets = "dynapse"
-
-    @field_validator("percent_deviation")
-    @classmethod
-    def _fraction(cls, percent: float | None) -> float | None:
-        if percent is not None and percent > 5:
-            raise ValueError("it is a fraction, 0.30 means 30%")
-        return percent
-
-    @field_validator("distribution")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in DEVIATIONS:
-            raise ValueError(f"allowed are {', '.join(map(repr, DEVIATIONS))}")
-        return name
-
-    @model_validator(mode="after")
-    def _resolve(self) -> Self:
-        if self.sigma is not None and (self.percent_deviation is not None or self.sigma_rule is not None):
-            raise ValueError("give sigma, or percent_deviation with sigma_rule, not both (null takes one back)")
-        if self.sigma is None and self.percent_deviation is None:
-            raise ValueError("no strength: give sigma, or percent_deviation (with sigma_rule, 3 if left out)")
-        if self.percent_deviation is not None:
-            deviation = DEVIATIONS[self.distribution].from_percent(self.percent_deviation, self.sigma_rule or 3.0)
-            object.__setattr__(self, "sigma", deviation.sigma)
-        return self
-
-    def describe(self) -> str:
-        """What was resolved, in one line."""
-        strength = f"sigma = {self.sigma:.4g}"
-        if self.percent_deviation is not None:
-            strength += f" (percent_deviation {self.percent_deviation:g} / sigma_rule {self.sigma_rule or 3:g})"
-        targets = self.targets if isinstance(self.targets, str) else describe_rules(self.targets)
-        schedule = self.schedule.model_dump()
-        kind = schedule.pop("kind")
-        details = ", ".join(f"{name} {value}" for name, value in schedule.items())
-        return f"{self.distribution}, {strength}; schedule {kind} ({details}); gradient {self.gradient}; on {targets}"
-
-    def _recipe(self, key: str, model: Any, dynapse: Any) -> Mismatch:
-        deviation = DEVIATIONS[self.distribution](self.sigma)
-        return Mismatch(resolve_targets(key, self.targets, model, dynapse), deviation, self.gradient)
+    gradient: Gradient = "through"
 
 
-class DynamicConfig(MismatchConfig):
-    """Mismatch drawn afresh at every training step, on trainable weights."""
-
-    def recipe(self, model: Any) -> Mismatch:
-        """The recipe for a network or a tree.
-
-        Raises:
-            PrototypeError: the targets select nothing there, or match no leaf.
-        """
-        return self._recipe("dynamic.targets", model, _rockpool.dynamic_mismatch_prototype)
+class DynamicSection(RedrawSection):
+    """Parts that are drawn afresh at every training step. Without `parts`: all that `frozen` does not name."""
 
 
 def _checked_chip(chip: Any) -> Any:
@@ -118,55 +35,51 @@ def _checked_chip(chip: Any) -> Any:
     raise ValueError("allowed are 'fresh' (a new chip at every step) and a chip number, an integer >= 0")
 
 
-class FrozenConfig(MismatchConfig):
-    """Mismatch of everything that is fixed once per chip: one chip, or a fresh one at every step."""
+class FrozenSection(RedrawSection):
+    """Parts that are fixed on a chip: training meets one chip, or a fresh one at every step. Without `parts`: all that
+    `dynamic` does not name."""
 
     chip: Annotated[int | Literal["fresh"], PlainValidator(_checked_chip)]
     seed: Seed | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        idle = {"schedule", "gradient"} & self.model_fields_set
-        if self.chip != "fresh" and idle:
-            raise ValueError(
-                f"chip {self.chip} is drawn once, before training: {', '.join(sorted(idle))} has no effect"
-            )
+        if self.chip != "fresh" and "schedule" in self.model_fields_set:
+            raise ValueError(f"chip {self.chip} is one chip and stays as it is: a schedule has no effect")
         return self
 
-    def recipe(self, model: Any) -> Mismatch:
-        """The recipe for a network or a tree.
 
-        Raises:
-            PrototypeError: the targets select nothing there, or match no leaf.
-        """
-        return self._recipe("frozen.targets", model, _rockpool.frozen_mismatch_prototype)
+class TrainingSection(Section):
+    """What training redraws. Empty, `training: {}`, it is training without mismatch, on nominal values."""
+
+    dynamic: DynamicSection | None = None
+    frozen: FrozenSection | None = None
 
 
-class RobustnessConfig(Section):
-    """Evaluation on virtual chips during training."""
+class RobustnessSection(Section):
+    """Evaluation on virtual chips during training; all parts of the hardware deviate on them."""
 
-    sigmas: Annotated[tuple[NonNegative, ...], Field(min_length=1)] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
+    scales: Annotated[tuple[NonNegative, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0)
     chips: Count = 100
     seed: Seed | None = None
     every_steps: Count = 500
     target: float | dict[str, float] | None = None
-    higher_is_better: bool | dict[str, bool] = True
-    chunk: Count | None = None
-    targets: Targets | None = None
+    higher_is_better: bool | dict[str, bool] | None = None
 
-    @field_validator("sigmas")
+    @field_validator("scales")
     @classmethod
-    def _distinct(cls, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(sigmas)) < len(sigmas):
-            raise ValueError("each sigma may stand there once")
-        return sigmas
+    def _distinct(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(scales)) < len(scales):
+            raise ValueError("each scale may stand there once")
+        return scales
 
 
-class TensorboardConfig(Section):
-    """Where and how often to log."""
+class TensorboardSection(Section):
+    """Where and how often to log; `prefix` stands before every tag, for a directory shared with another writer."""
 
     logdir: Path = Path("runs/limpet")
     flush_steps: Count = 100
+    prefix: str = ""
 
 
 class Config(Section):
@@ -175,8 +88,8 @@ class Config(Section):
     Attributes:
         seed: of every draw, an integer from 0 to 2**32 - 1.
         generator: of every draw, "fast" or "threefry2x32".
-        dynamic: mismatch drawn at every step on weights; None for none.
-        frozen: mismatch fixed per chip; None for none.
+        hardware: what a chip is, a `limpet.Hardware`; given as one, as a recipe, or as named parts.
+        training: what training redraws; None where nothing was said, which a `MismatchCallback` does not accept.
         robustness: evaluation on virtual chips.
         tensorboard: logging.
         train: whatever the user's own loop reads; Limpet does not. Narrow its type in a subclass to have it checked.
@@ -184,92 +97,115 @@ class Config(Section):
 
     seed: Seed = 0
     generator: Generator = DEFAULT_GENERATOR
-    dynamic: DynamicConfig | None = None
-    frozen: FrozenConfig | None = None
-    robustness: RobustnessConfig = RobustnessConfig()
-    tensorboard: TensorboardConfig = TensorboardConfig()
+    hardware: HardwareField
+    training: TrainingSection | None = None
+    robustness: RobustnessSection = RobustnessSection()
+    tensorboard: TensorboardSection = TensorboardSection()
     train: Any = None
 
     @model_validator(mode="after")
     def _resolve(self) -> Self:
-        if self.dynamic is None and self.frozen is None and self.robustness.targets is None:
-            raise ValueError("nothing deviates: give dynamic, frozen, or robustness.targets to measure only")
-        if self.frozen is not None and self.frozen.seed is None:
-            object.__setattr__(self, "frozen", self.frozen.model_copy(update={"seed": self.seed}))
+        training = self.training
+        if training is None:
+            return self
+        for name, section in (("dynamic", training.dynamic), ("frozen", training.frozen)):
+            unknown = [part for part in (section and section.parts) or () if part not in self.hardware.parts]
+            if unknown:
+                raise ValueError(
+                    f"training.{name}.parts: there is no part {', '.join(map(repr, unknown))}; the parts are "
+                    f"{', '.join(self.hardware.parts)}"
+                )
+        both = training.dynamic is not None and training.frozen is not None
+        if both and training.dynamic.parts is None and training.frozen.parts is None:  # pyright: ignore[reportOptionalMemberAccess]
+            raise ValueError(
+                f"training: dynamic and frozen would both redraw all parts: give one of them parts, some of "
+                f"{', '.join(self.hardware.parts)}"
+            )
+        if both and (twice := set(self.dynamic_parts) & set(self.frozen_parts)):
+            raise ValueError(f"training: {', '.join(sorted(twice))} stands in the parts of dynamic and of frozen")
+        for name, section, parts in (
+            ("dynamic", training.dynamic, self.dynamic_parts),
+            ("frozen", training.frozen, self.frozen_parts),
+        ):
+            if section is not None and not parts:
+                raise ValueError(f"training.{name}: the other section names all parts, so that none is left for it")
         return self
 
     @property
+    def dynamic_parts(self) -> tuple[str, ...]:
+        """The parts that are drawn afresh at every training step."""
+        training = self.training
+        if training is None or training.dynamic is None:
+            return ()
+        return training.dynamic.parts or self._parts_beside(training.frozen)
+
+    @property
+    def frozen_parts(self) -> tuple[str, ...]:
+        """The parts that are fixed on the chip that training meets."""
+        training = self.training
+        if training is None or training.frozen is None:
+            return ()
+        return training.frozen.parts or self._parts_beside(training.dynamic)
+
+    @property
     def fresh_chips(self) -> bool:
-        """Whether frozen mismatch is redrawn at every step."""
-        return self.frozen is not None and self.frozen.chip == "fresh"
+        """Whether training meets a fresh chip at every step."""
+        return self.training is not None and self.training.frozen is not None and self.training.frozen.chip == "fresh"
 
-    def chip_recipe(self, model: Any) -> Recipe:
-        """Everything that deviates on a virtual chip, on which networks are evaluated: weights and frozen values.
+    @property
+    def training_chip(self) -> tuple[int, int] | None:
+        """Seed and number of the one chip that training meets; None where it meets none, or fresh ones."""
+        frozen = self.training and self.training.frozen
+        return None if not frozen or frozen.chip == "fresh" else (self.frozen_seed, frozen.chip)
 
-        That is what `robustness.targets` says, else what dynamic and frozen mismatch fall on. A plain tree cannot tell
-        the nominal values of a chip that was frozen into it, so there a fixed chip stays as it is.
+    @property
+    def frozen_seed(self) -> int:
+        """The seed of the chips that training meets."""
+        frozen = self.training and self.training.frozen
+        return self.seed if not frozen or frozen.seed is None else frozen.seed
+
+    @property
+    def chip_seed(self) -> int:
+        """The seed of the virtual chips that are measured."""
+        return self.seed if self.robustness.seed is None else self.robustness.seed
+
+    def recipe(self, model: Any) -> Recipe:
+        """Everything that deviates on a virtual chip of the hardware, on which networks are measured.
 
         Raises:
-            PrototypeError: the targets do not fit the model.
+            PrototypeError: a part's leaves do not fit the model.
         """
-        if self.robustness.targets is not None:
-            return Mismatch(
-                resolve_targets("robustness.targets", self.robustness.targets, model, _chip_prototype),
-                Gaussian(1.0),
-            )
-        redrawn = self.frozen if self.fresh_chips or _rockpool.is_module(model) else None
-        parts = [section.recipe(model) for section in (self.dynamic, redrawn) if section is not None]
-        if not parts:
-            raise PrototypeError("a fixed chip of a plain tree leaves nothing to vary: give robustness.targets")
-        return parts[0] if len(parts) == 1 else parts[0] | parts[1]
+        return self.hardware.on(model)
 
     def describe(self) -> str:
         """What was resolved, a line for each section."""
-        robustness = self.robustness
-        strengths = ", ".join(f"{sigma:g}" for sigma in robustness.sigmas)
-        frozen = "none"
-        if self.frozen is not None:
-            one_chip = f"chip {self.frozen.chip} of seed {self.frozen.seed}"
-            frozen = f"{'a fresh chip at every step' if self.fresh_chips else one_chip}; {self.frozen.describe()}"
-        lines = {
-            "seed": f"{self.seed} (generator {self.generator}, draws version {DRAWS_VERSION})",
-            "dynamic": "none" if self.dynamic is None else self.dynamic.describe(),
-            "frozen": frozen,
-            "robustness": f"{robustness.chips} chips at sigma {strengths}, every {robustness.every_steps} steps",
-            "tensorboard": str(self.tensorboard.logdir),
-        }
+        robustness, training = self.robustness, self.training
+        scales = ", ".join(f"{scale:g}" for scale in robustness.scales)
+        lines = {"seed": f"{self.seed} (generator {self.generator}, draws version {DRAWS_VERSION})"}
+        for name, part in self.hardware.parts.items():
+            lines[f"hardware.{name}"] = f"{label(part.deviation)}; on {leaves_label(part.leaves)}"
+        lines["training"] = "not said" if training is None else "without mismatch"
+        if training is not None and training.dynamic is not None:
+            del lines["training"]
+            lines["training.dynamic"] = f"{', '.join(self.dynamic_parts)} at every step; {_redraw(training.dynamic)}"
+        if training is not None and training.frozen is not None:
+            lines.pop("training", None)
+            chip = self.training_chip
+            which = "a fresh chip at every step" if chip is None else f"chip {chip[1]} of seed {chip[0]}"
+            lines["training.frozen"] = f"{', '.join(self.frozen_parts)} of {which}; {_redraw(training.frozen)}"
+        lines["robustness"] = (
+            f"{robustness.chips} chips of seed {self.chip_seed} at scale {scales}, every {robustness.every_steps} steps"
+        )
+        lines["tensorboard"] = str(self.tensorboard.logdir)
         return "\n".join(f"{name}: {line}" for name, line in lines.items())
 
-
-def resolve_targets(key: str, targets: Any, model: Any, dynapse: Any) -> Any:
-    """The prototype that a `targets` entry stands for.
-
-    Args:
-        key: the configuration key, for error messages.
-        targets: "dynapse" or path rules.
-        model: a Rockpool module or a tree.
-        dynapse: which prototype "dynapse" stands for, a function of the module.
-    """
-    try:
-        if targets != "dynapse":
-            return prototype(model, *targets)
-        if not _rockpool.is_module(model):
-            raise PrototypeError(f"'dynapse' needs a Rockpool network, got {type(model).__name__}; give path globs")
-        chosen = dynapse(model)
-        selection(chosen)
-        return chosen
-    except PrototypeError as error:
-        raise PrototypeError(f"{key}: {error}") from error
+    def _parts_beside(self, other: RedrawSection | None) -> tuple[str, ...]:
+        taken = (other and other.parts) or ()
+        return tuple(part for part in self.hardware.parts if part not in taken)
 
 
-def describe_rules(rules: tuple[tuple[str, bool], ...]) -> str:
-    """Path rules in one line; a leading `not` marks those that leave leaves out."""
-    return ", ".join(glob if chosen else f"not {glob}" for glob, chosen in rules)
-
-
-def _chip_prototype(net: Any) -> Any:
-    return jax.tree.map(
-        lambda dynamic, frozen: dynamic or frozen,
-        _rockpool.dynamic_mismatch_prototype(net),
-        _rockpool.frozen_mismatch_prototype(net),
-    )
+def _redraw(section: RedrawSection) -> str:
+    schedule = section.schedule.model_dump()
+    kind = schedule.pop("kind")
+    details = ", ".join(f"{name} {value}" for name, value in schedule.items())
+    return f"scale {section.scale:g}; schedule {kind} ({details}); gradient {section.gradient}"

@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ._config import Config, DynamicConfig, FrozenConfig
+from ._config import Config, DynamicSection, FrozenSection
 
-_OPTIONAL = {"dynamic": DynamicConfig(sigma=0), "frozen": FrozenConfig(sigma=0, chip=0)}
+_OPTIONAL = {"dynamic": DynamicSection(), "frozen": FrozenSection(chip=0)}
 
 
 def hparams_of(config: Config) -> dict[str, bool | int | float | str | None]:
     """The configuration by dotted key; None where it says nothing, so that all runs have the same columns."""
     flat = flattened(config.model_dump(exclude={"tensorboard"}))
     for name, example in _OPTIONAL.items():
-        if getattr(config, name) is None:
-            del flat[name]
-            flat |= dict.fromkeys(flattened(example.model_dump(), f"{name}."))
+        if getattr(config.training, name, None) is None:
+            flat.pop(f"training.{name}", None)
+            flat |= dict.fromkeys(flattened(example.model_dump(), f"training.{name}."))
+    flat.pop("training", None)
     return flat
 
 

@@ -14,7 +14,7 @@ class ConstantSchedule(Section):
     kind: Literal["constant"] = "constant"
     factor: NonNegative = 1.0
 
-    def compile(self) -> optax.Schedule:
+    def to_optax(self) -> optax.Schedule:
         """The optax schedule: step to factor."""
         return optax.constant_schedule(self.factor)
 
@@ -28,7 +28,7 @@ class LinearSchedule(Section):
     steps: Count
     begin: Annotated[int, Field(ge=0)] = 0
 
-    def compile(self) -> optax.Schedule:
+    def to_optax(self) -> optax.Schedule:
         """The optax schedule: step to factor."""
         return optax.linear_schedule(self.start, self.end, self.steps, self.begin)
 
@@ -41,7 +41,7 @@ class CosineSchedule(Section):
     end: NonNegative = 1.0
     steps: Count
 
-    def compile(self) -> optax.Schedule:
+    def to_optax(self) -> optax.Schedule:
         """The optax schedule: step to factor."""
         remaining = optax.cosine_decay_schedule(1.0, self.steps)
         return lambda step: self.end + (self.start - self.end) * remaining(step)
@@ -64,7 +64,7 @@ class PiecewiseSchedule(Section):
             raise ValueError(f"boundaries {list(self.boundaries)} must increase")
         return self
 
-    def compile(self) -> optax.Schedule:
+    def to_optax(self) -> optax.Schedule:
         """The optax schedule: step to factor."""
         return optax.join_schedules([optax.constant_schedule(factor) for factor in self.factors], list(self.boundaries))
 

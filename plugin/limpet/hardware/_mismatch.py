@@ -140,7 +140,7 @@ class Recipe(ABC):
         scale, sign = _checked_scale(scale), _sign(mirrored)
         adapter = adapter_of(tree)
         adapter.require_selected(tree, self.paths)
-        return adapter.with_values(tree, lambda leaves: self._deviated(key, leaves, scale, sign))
+        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, scale, sign))
 
     def __or__(self, other: "Recipe") -> "JoinedMismatch":
         """Both recipes at once, over disjoint leaves.
@@ -155,7 +155,15 @@ class Recipe(ABC):
             return JoinedMismatch((*self.parts.values(), *other.parts.values()), names)
         return JoinedMismatch((self, other))
 
-    def _deviated(self, key: jax.Array, leaves: Leaves, scale: jax.Array, sign: jax.Array | None) -> Leaves:
+    def on_leaves(self, key: jax.Array, leaves: Leaves, scale: jax.Array, sign: jax.Array | None = None) -> Leaves:
+        """One draw of values by leaf path, for those who hold a tree's leaves; see `__call__`.
+
+        Args:
+            key: a random key, shape ().
+            leaves: values by leaf path.
+            scale: factor on every deviation, a scalar.
+            sign: see `Draw.sign`.
+        """
         self.require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
         hashes = path_hashes(list(rules), key)

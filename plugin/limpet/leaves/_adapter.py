@@ -17,6 +17,9 @@ class Adapter(Protocol):
     name: str
     """What messages call such a model: "a Rockpool module"."""
 
+    stateful: bool
+    """Whether a forward pass writes state in such a model, so that a copy of it cannot stand for it."""
+
     selections: Mapping[str, Callable[[Any], Any]]
     """Selections of leaves that have a name, such as "dynapse-weights": functions from a model to its prototype."""
 

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-import jax
-
 from .._errors import LimpetError, PrototypeError
 from ._adapter import Leaves
 from ._paths import is_real, listing
@@ -19,6 +17,7 @@ class FlaxNnx(PlainTree):
     """Flax nnx modules; see `Adapter`."""
 
     name = "a Flax nnx module"
+    stateful = True
 
     def recognises(self, model: Any) -> bool:
         return is_module(model)
@@ -51,9 +50,6 @@ class FlaxNnx(PlainTree):
                 f"the module has no {listing(missing)}, which was selected: its structure has changed since the "
                 f"prototype was built; build the recipe or the callback again"
             )
-
-    def completed(self, model: Any, params: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf, params)  # a module of this trace, whose state may be written in it
 
     def require_tree(self, tree: Any) -> None:
         pass  # a module is one

@@ -12,6 +12,7 @@ class PlainTree:
     """Any pytree; see `Adapter`, of which this is the simplest. The others derive from it."""
 
     name = "a tree of arrays"
+    stateful = False
     selections: Mapping[str, Callable[[Any], Any]] = {}
 
     def recognises(self, model: Any) -> bool:
@@ -34,7 +35,8 @@ class PlainTree:
 
     def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
         leaves, structure = leaves_by_path(tree)
-        return structure.unflatten(change(leaves).values())
+        changed = change(leaves)
+        return structure.unflatten(changed[path] for path in leaves)
 
     def require_selected(self, tree: Any, paths: Iterable[str]) -> None:
         pass  # a part of a tree may be drawn

@@ -9,14 +9,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
+from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
+from ..leaves._adapters import adapter_of
 
 Draws = int | Literal["per_example", "per_replica"]
 """How many chips a batch meets: so many, all of them with the whole batch; or one for each example or replica."""
 
 
 class Injector(Protocol):
-    """What draws by step: a `MismatchCallback`."""
+    """What draws by step: a `MismatchCallback`, or an `Injection`."""
 
     def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None) -> Any: ...
 
@@ -63,7 +65,7 @@ def with_mismatch(
         (True, (3,))
     """
     groups = _checked_draws(draws, mesh, axis)
-    drawn = _drawer(mismatch)
+    drawn = _drawer(mismatch, several=draws != 1)
 
     def once(params: Any, name: Any, *args: Any) -> Any:
         return loss_fn(drawn(params, name, None), *args)
@@ -86,18 +88,30 @@ def with_mismatch(
     return several if isinstance(draws, int) else divided
 
 
-def _drawer(mismatch: Any) -> Callable[[Any, Any, Any], Any]:
-    if not isinstance(mismatch, Recipe):
-        return mismatch.inject
+def _drawer(mismatch: Any, several: bool) -> Callable[[Any, Any, Any], Any]:
+    """A function of nominal parameters, what names the draw, and its number, to deviated parameters."""
+    if isinstance(mismatch, Hardware) or not (isinstance(mismatch, Recipe) or hasattr(mismatch, "inject")):
+        raise LimpetError(
+            f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); or a "
+            f"MismatchCallback or an Injection, which draw by step"
+        )
 
-    def drawn(params: Any, key: jax.Array, draw: ArrayLike | None) -> Any:
-        return mismatch(key if draw is None else jax.random.fold_in(key, draw), params)
+    def drawn(params: Any, name: Any, draw: ArrayLike | None) -> Any:
+        adapter = adapter_of(params)
+        if several and adapter.stateful:
+            raise LimpetError(
+                f"several draws of {adapter.name}: each would write the state of the one module. Use draws=1, or split "
+                f"the module, graph, state = nnx.split(model), and hand over state with a loss that merges it"
+            )
+        if not isinstance(mismatch, Recipe):
+            return mismatch.inject(params, name, draw)
+        return mismatch(name if draw is None else jax.random.fold_in(name, draw), params)
 
     return drawn
 
 
 def _checked_draws(draws: Any, mesh: Mesh | None, axis: str | None) -> int | None:
-    """Into how many parts the batch is divided; None: that is for the batch to say, or it is not."""
+    """The number of groups into which the batch is divided; None if it is not divided, or into single examples."""
     if draws == "per_replica":
         if mesh is None:
             raise LimpetError("draws = 'per_replica' needs the mesh over which the batch is sharded")

@@ -2,6 +2,7 @@
 
 from ._logged_runs import LoggedRun, logged_runs
 from ._report import write_report
+from ._run_directory import start_run
 from ._writer import CurveWriter
 
-__all__ = ["CurveWriter", "LoggedRun", "logged_runs", "write_report"]
+__all__ = ["CurveWriter", "LoggedRun", "logged_runs", "start_run", "write_report"]

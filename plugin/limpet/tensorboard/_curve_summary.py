@@ -1,9 +1,11 @@
 """How a robustness curve lies in an event file: one tensor summary, so that the data lives there and not a picture.
 
 The tensor is the values, shape (strengths, chips), in double precision; all else stands in the summary's metadata, as
-JSON. TensorBoard keeps the metadata of a tag's first event only, so a tag holds curves that differ in values alone.
+JSON. TensorBoard keeps the metadata of a tag's first event only. So the tag names the metadata by their hash, and the
+curves under one tag differ in values alone. Readers go by the metadata, never by the tag, which may have a prefix.
 """
 
+import hashlib
 import json
 from typing import Any
 
@@ -21,37 +23,36 @@ FORMAT = 1
 """Of the metadata; readers leave newer ones alone."""
 
 
-def curve_tag(metric: str) -> str:
-    """The tag of a metric's curves."""
-    return f"limpet/curve/{metric}"
-
-
-def curve_summary(curve: RobustnessCurve, target: float | None = None) -> Summary:
+def curve_summary(curve: RobustnessCurve, target: float | None = None, prefix: str = "") -> Summary:
     """The curve as a summary.
 
     Args:
         curve: the curve.
         target: at which its yield is shown, unless the viewer chooses another.
+        prefix: what the tag begins with.
     """
-    described = {name: value for name, value in curve.to_dict().items() if name != "values"}
-    content = json.dumps({"format": FORMAT, "kind": "curve", "target": target, "curve": described})
+    description = {name: value for name, value in curve.to_dict().items() if name != "values"}
+    content = json.dumps({"format": FORMAT, "kind": "curve", "target": target, "curve": description}).encode()
     metadata = SummaryMetadata(
-        plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=content.encode()),
+        plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=content),
         display_name=curve.metric,
         summary_description=f"{curve.metric} of {curve.chips} virtual chips at {len(curve.sigmas)} strengths",
         data_class="DATA_CLASS_TENSOR",
     )
     tensor = make_tensor_proto(curve.values, dtype=DT_DOUBLE)
-    return Summary(value=[Summary.Value(tag=curve_tag(curve.metric), metadata=metadata, tensor=tensor)])
+    tag = f"{prefix}limpet/curve/{curve.metric}/{hashlib.sha256(content).hexdigest()[:8]}"
+    return Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
 
 
 def described(content: bytes, kind: str = "curve") -> dict[str, Any] | None:
     """What a summary's metadata say; None where they are not of this kind, or of a newer format."""
     try:
-        found = json.loads(content)
+        description = json.loads(content)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and found.get("kind") == kind and found.get("format") == FORMAT else None
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        return None
+    return description if description.get("kind") == kind else None
 
 
 def curve_of(content: bytes, values: NDArray[Any]) -> RobustnessCurve:
@@ -60,15 +61,17 @@ def curve_of(content: bytes, values: NDArray[Any]) -> RobustnessCurve:
     Raises:
         MetricError: the metadata are of another format, or do not fit the values.
     """
-    found = described(content)
-    if found is None:
+    description = described(content)
+    if description is None:
         raise MetricError(f"metadata of a robustness curve of format {FORMAT} are needed, got {content[:80]!r}")
     try:
-        curve = RobustnessCurve(values=values, **found["curve"])
+        curve = RobustnessCurve(values=values, **description["curve"])
     except (KeyError, TypeError, ValueError) as error:
         raise MetricError(f"metadata and values that make no robustness curve: {error}") from None
     if not isinstance(curve.metric, str) or not np.isfinite(curve.sigmas).all():
         raise MetricError(
             f"metadata that name no metric or no finite sigmas: {curve.metric!r}, {curve.sigmas.tolist()}"
         )
+    if not isinstance(curve.fingerprint, str) or not isinstance(curve.hardware, str):
+        raise MetricError(f"metadata whose hardware is no text: {curve.fingerprint!r}, {curve.hardware!r}")
     return curve

@@ -1,16 +1,12 @@
 """Reading back what was logged: the curves and sensitivities of every run under a log directory."""
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboard.compat.tensorflow_stub.errors import DataLossError, OpError, OutOfRangeError
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+from tensorboard.compat.proto.event_pb2 import SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.util.tensor_util import make_ndarray
 
@@ -18,7 +14,11 @@ from .._errors import LimpetError, LogdirError
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ._curve_summary import PLUGIN_NAME, curve_of, described
+from ._event_files import PATTERN, begun, events_of
 from ._sensitivity_summary import sensitivity_of
+
+CONFIG_TAG = "limpet/config"
+"""The tag of the text that holds a run's configuration; a prefix may stand before it."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class LoggedRun:
         curves: by metric, the curves by training step, in the order of steps.
         sensitivities: by metric, the sensitivities by training step.
         targets: by metric, the target of the yield, where one was logged.
-        texts: texts by tag, the newest of each (the configuration is "limpet/config").
+        texts: texts by tag, the newest of each.
     """
 
     name: str
@@ -43,6 +43,11 @@ class LoggedRun:
         """Step and curve of the newest evaluation."""
         step = max(self.curves[metric])
         return step, self.curves[metric][step]
+
+    @property
+    def configuration(self) -> str | None:
+        """The text of the configuration, under whatever prefix it was logged; None where there is none."""
+        return next((text for tag, text in self.texts.items() if tag.endswith(CONFIG_TAG)), None)
 
 
 def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
@@ -58,7 +63,7 @@ def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
     if not root.is_dir():
         raise LogdirError(f"{logdir}: there is no such directory; name one that holds TensorBoard event files")
     runs: dict[str, LoggedRun] = {}
-    for path in sorted(root.rglob("*tfevents*")):
+    for path in sorted(root.rglob(PATTERN), key=begun):
         name = path.parent.relative_to(root).as_posix()
         _read(path, runs.setdefault(name, LoggedRun(name)))
     for run in runs.values():
@@ -67,13 +72,11 @@ def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
 
 
 def _read(path: Path, run: LoggedRun) -> None:
-    contents: dict[str, bytes] = {}  # of each tag's first summary; later ones come without
-    for record in _records(path):
-        try:
-            event = Event.FromString(record)
-        except DecodeError as error:
-            warnings.warn(f"{path}: a record that is no event is left out ({error})", stacklevel=3)
-            continue
+    def warn(problem: str) -> None:
+        warnings.warn(problem, stacklevel=5)
+
+    contents: dict[str, bytes] = {}  # the metadata of each tag, which writers may give with its first summary alone
+    for event in events_of(path, warn):
         if event.session_log.status == SessionLog.START:
             _drop_from(run, event.step)
         for value in event.summary.value:
@@ -81,7 +84,7 @@ def _read(path: Path, run: LoggedRun) -> None:
             if plugin.plugin_name == text_metadata.PLUGIN_NAME and value.tensor.string_val:
                 run.texts[value.tag] = value.tensor.string_val[0].decode(errors="replace")
             if plugin.plugin_name == PLUGIN_NAME:
-                contents.setdefault(value.tag, plugin.content)
+                contents[value.tag] = plugin.content
             if value.tag not in contents:
                 continue
             try:
@@ -98,29 +101,11 @@ def _drop_from(run: LoggedRun, first: int) -> None:
 
 
 def _take(run: LoggedRun, content: bytes, values: NDArray[Any], step: int) -> None:
-    if (found := described(content, "sensitivity")) is not None:
+    if (description := described(content, "sensitivity")) is not None:
         sensitivity = sensitivity_of(content, values)
-        run.sensitivities.setdefault(found["metric"], {})[step] = sensitivity
+        run.sensitivities.setdefault(description["metric"], {})[step] = sensitivity
         return
     curve = curve_of(content, values)
     run.curves.setdefault(curve.metric, {})[step] = curve
     if (target := (described(content) or {}).get("target")) is not None:
         run.targets[curve.metric] = target
-
-
-def _records(path: Path) -> Iterator[bytes]:
-    """The records of an event file, up to where it is damaged."""
-    try:
-        reader = PyRecordReader_New(str(path))
-    except (OSError, OpError) as error:
-        warnings.warn(f"{path}: cannot be read ({error})", stacklevel=4)
-        return
-    while True:
-        try:
-            reader.GetNext()
-        except OutOfRangeError:
-            return
-        except (DataLossError, OpError) as error:
-            warnings.warn(f"{path}: is read up to where it is damaged or cut short ({error})", stacklevel=4)
-            return
-        yield reader.record()  # pyright: ignore[reportReturnType]

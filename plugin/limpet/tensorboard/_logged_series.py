@@ -1,9 +1,14 @@
-"""What was logged, through TensorBoard's data provider: read once per run and tag, again when there is more."""
+"""What was logged, through TensorBoard's data provider: read once per run and metric, again when there is more.
+
+What a tag holds is read from its metadata: tags may have any prefix, and a run that was logged with other metadata (on
+other hardware, at other strengths) has several tags of one metric, whose evaluations are one series here.
+"""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,8 +18,8 @@ from tensorboard.data.provider import DataProvider, RunTagFilter
 from .._errors import LimpetError
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
-from ._curve_summary import PLUGIN_NAME, curve_of, curve_tag, described
-from ._sensitivity_summary import sensitivity_of, sensitivity_tag
+from ._curve_summary import PLUGIN_NAME, curve_of, described
+from ._sensitivity_summary import sensitivity_of
 
 SERIES_KEPT = 128
 """How many runs' series stay in memory, a megabyte each at 200 evaluations of 100 chips."""
@@ -43,7 +48,7 @@ class LoggedSeries:
 
     def __init__(self, provider: DataProvider) -> None:
         self._provider: Any = provider  # whose annotations say that it returns None
-        self._kept: OrderedDict[tuple[str, str, str], tuple[Any, dict[int, Any]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str, str], tuple[Any, dict[int, Any]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def announced(self, ctx: RequestContext, experiment: str, kind: str) -> dict[str, dict[str, Announced]]:
@@ -55,86 +60,98 @@ class LoggedSeries:
             kind: "curve" or "sensitivity".
         """
         listed = self._provider.list_tensors(ctx, experiment_id=experiment, plugin_name=PLUGIN_NAME)
-        found: dict[str, dict[str, Announced]] = {}
+        runs: dict[str, dict[str, Announced]] = {}
         for run, tags in sorted(listed.items()):
-            for series in tags.values():
-                content = described(series.plugin_content, kind)
-                if content is not None and (metric := _metric_of(series.plugin_content, content)) is not None:
-                    found.setdefault(run, {})[metric] = Announced(series.max_step, content)
-        return found
+            # The newest evaluation speaks for all: it is the one that tables and charts show first.
+            for series in sorted(tags.values(), key=lambda series: (series.max_step, series.max_wall_time)):
+                if (metric := _metric_of(series.plugin_content, kind)) is not None:
+                    content = described(series.plugin_content, kind) or {}
+                    runs.setdefault(run, {})[metric] = Announced(series.max_step, content)
+        return runs
 
     def curves(
         self, ctx: RequestContext, experiment: str, runs: Collection[str], metric: str
     ) -> dict[str, dict[int, RobustnessCurve]]:
         """The curves of a metric by run and step; runs that hold none are left out."""
-        return self._series(ctx, experiment, runs, curve_tag(metric), curve_of)
+        return self._series(ctx, experiment, runs, "curve", metric, curve_of)
 
     def sensitivities(
         self, ctx: RequestContext, experiment: str, runs: Collection[str], metric: str
     ) -> dict[str, dict[int, Sensitivity]]:
         """The sensitivities of a metric by run and step; runs that hold none are left out."""
-        return self._series(ctx, experiment, runs, sensitivity_tag(metric), sensitivity_of)
+        return self._series(ctx, experiment, runs, "sensitivity", metric, sensitivity_of)
 
     def _series(
         self,
         ctx: RequestContext,
         experiment: str,
         runs: Collection[str],
-        tag: str,
+        kind: str,
+        metric: str,
         parse: Callable[[bytes, Any], Any],
     ) -> dict[str, dict[int, Any]]:
         where = {"experiment_id": experiment, "plugin_name": PLUGIN_NAME}
-        listed = self._provider.list_tensors(ctx, run_tag_filter=RunTagFilter(runs=runs, tags=[tag]), **where)
-        found, outdated = {}, {}
+        listed = self._provider.list_tensors(ctx, run_tag_filter=RunTagFilter(runs=runs), **where)
+        by_run, outdated = {}, {}
         for run, tags in listed.items():
-            if (series := tags.get(tag)) is None:
-                continue
-            version = (series.max_step, series.max_wall_time, series.plugin_content)
-            kept = self._kept_of((experiment, run, tag), version)
-            if kept is None:
-                outdated[run] = version
-            else:
-                found[run] = kept
+            contents = {
+                tag: series.plugin_content
+                for tag, series in tags.items()
+                if _metric_of(series.plugin_content, kind) == metric
+            }
+            version = {tag: (tags[tag].max_step, tags[tag].max_wall_time, contents[tag]) for tag in contents}
+            kept = self._kept_of((experiment, run, kind, metric), version)
+            if kept is not None:
+                by_run[run] = kept
+            elif contents:
+                outdated[run] = contents, version
         if outdated:
-            filter_ = RunTagFilter(runs=list(outdated), tags=[tag])
+            tags = {tag for contents, _ in outdated.values() for tag in contents}
+            filter_ = RunTagFilter(runs=list(outdated), tags=list(tags))
             read = self._provider.read_tensors(ctx, downsample=ALL, run_tag_filter=filter_, **where)
-            for run, version in outdated.items():
-                values = {datum.step: datum.numpy for datum in read.get(run, {}).get(tag, [])}
-                found[run] = _parsed(values, version[-1], parse)
-                self._keep((experiment, run, tag), version, found[run])
-        return {run: series for run, series in found.items() if series}
+            for run, (contents, version) in outdated.items():
+                by_run[run] = _merged(read.get(run, {}), contents, parse)
+                self._keep((experiment, run, kind, metric), version, by_run[run])
+        return {run: series for run, series in by_run.items() if series}
 
-    def _kept_of(self, key: tuple[str, str, str], version: Any) -> dict[int, Any] | None:
+    def _kept_of(self, key: tuple[str, str, str, str], version: Any) -> dict[int, Any] | None:
         with self._lock:
             if key not in self._kept or self._kept[key][0] != version:
                 return None
             self._kept.move_to_end(key)
             return self._kept[key][1]
 
-    def _keep(self, key: tuple[str, str, str], version: Any, series: dict[int, Any]) -> None:
+    def _keep(self, key: tuple[str, str, str, str], version: Any, series: dict[int, Any]) -> None:
         with self._lock:
             self._kept[key] = version, series
             while len(self._kept) > SERIES_KEPT:
                 self._kept.popitem(last=False)
 
 
-def _parsed(values: Mapping[int, Any], content: bytes, parse: Callable[[bytes, Any], Any]) -> dict[int, Any]:
+def _merged(
+    logged: Mapping[str, Any], contents: Mapping[str, bytes], parse: Callable[[bytes, Any], Any]
+) -> dict[int, Any]:
+    """The evaluations under several tags as one series by step; of two at one step, that which was logged last."""
+    data = [(datum.wall_time, tag, datum) for tag in contents for datum in logged.get(tag, [])]
     series = {}
-    for step, value in sorted(values.items()):
+    for _, tag, datum in sorted(data, key=lambda entry: entry[0]):
         try:
-            series[step] = parse(content, value)
+            series[datum.step] = parse(contents[tag], datum.numpy)
         except LimpetError:
             continue  # a foreign summary under this tag is no evaluation
-    return series
+    return dict(sorted(series.items()))
 
 
-def _metric_of(raw: bytes, content: Mapping[str, Any]) -> str | None:
-    """The metric that metadata speak of; None where they are not whole."""
-    if content["kind"] == "sensitivity":
-        metric = content.get("metric")
+@lru_cache(maxsize=1024)  # the page asks again and again, and metadata do not change
+def _metric_of(content: bytes, kind: str) -> str | None:
+    """The metric of which metadata speak; None where they are of another kind, or not whole."""
+    description = described(content, kind)
+    if description is None:
+        return None
+    if kind == "sensitivity":
+        metric = description.get("metric")
         return metric if isinstance(metric, str) else None
     try:
-        curve = curve_of(raw, np.zeros((len(content["curve"]["sigmas"]), 2)))
+        return curve_of(content, np.zeros((len(description["curve"]["sigmas"]), 2))).metric
     except (LimpetError, KeyError, TypeError):
         return None
-    return curve.metric

@@ -4,7 +4,6 @@ Numbers that are not finite (a chip that failed, no chip left) become None.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._errors import MetricError
 from ..results._comparison import compare
+from ..results._provenance import are_same_chips, common_chips, excluded_words, hardware_names
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ..results._yield import Yield
@@ -22,9 +22,9 @@ TARGETS = 300
 
 def plain(values: NDArray[Any] | float) -> Any:
     """A number or an array as Python values, None for what is not finite."""
-    found = np.asarray(values, np.float64)
-    objects = found.astype(object)
-    objects[~np.isfinite(found)] = None
+    numbers = np.asarray(values, np.float64)
+    objects = numbers.astype(object)
+    objects[~np.isfinite(numbers)] = None
     return objects.tolist()
 
 
@@ -37,16 +37,32 @@ def overview(last_step: int, content: Mapping[str, Any]) -> dict[str, Any]:
         "axis": curve.get("axis", "sigma"),
         "higher_is_better": curve.get("higher_is_better", True),
         "target": content.get("target"),
+        "fingerprint": curve.get("fingerprint", ""),
+        "hardware": curve.get("hardware", ""),
+        "excluded": excluded_words(curve.get("excluded_chips", ())),
     }
+
+
+def names_of_hardware(runs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """A short name for each hardware that runs were measured on, by fingerprint.
+
+    Args:
+        runs: what `overview` gave, by run and metric.
+    """
+    overviews = [found for metrics in runs.values() for found in metrics.values()]
+    return hardware_names({found["fingerprint"]: found["hardware"] for found in overviews})
 
 
 def evaluations(curves: Mapping[int, RobustnessCurve]) -> dict[str, Any]:
     """A run's curves over training, each statistic of shape (evaluations, strengths), strengths in rising order.
 
+    Evaluations at other strengths than those of the newest one are left out, because a chart has one axis.
+
     Args:
         curves: by training step, not empty.
     """
     newest = curves[max(curves)]
+    curves = {step: curve for step, curve in curves.items() if np.array_equal(curve.sigmas, newest.sigmas)}
     order = np.argsort(newest.sigmas, kind="stable")
     steps = sorted(curves)
 
@@ -58,6 +74,7 @@ def evaluations(curves: Mapping[int, RobustnessCurve]) -> dict[str, Any]:
         "sigmas": newest.sigmas[order].tolist(),
         "axis": newest.axis,
         "chips": newest.chips,
+        "same_chips": all(_draws_of(curve) == _draws_of(newest) for curve in curves.values()),
         "higher_is_better": newest.higher_is_better,
         "mean": over_steps(RobustnessCurve.mean),
         "p5": over_steps(lambda curve: curve.quantile(0.05)),
@@ -83,76 +100,81 @@ def table_row(curve: RobustnessCurve, sigma: float, target: float | None) -> dic
         target: of the yield; None for no yield.
     """
     row: dict[str, Any] = {"chips": curve.chips, "nominal": None, "mean": None}
-    (unperturbed,) = np.nonzero(curve.sigmas == 0)
-    if unperturbed.size:
-        row["nominal"] = plain(curve.mean()[unperturbed[0]])
-    here = at_sigma(curve, sigma)
-    if here is None:
+    if (unperturbed := measured_at(curve, 0.0)) is not None:
+        row["nominal"] = plain(unperturbed.mean()[0])
+    if (curve_at_sigma := measured_at(curve, sigma)) is None:
         return row
     row |= {
-        "mean": plain(here.mean()[0]),
-        "p5": plain(here.quantile(0.05)[0]),
-        "worst": plain(here.worst()[0]),
-        "failed": int(here.failed[0]),
+        "mean": plain(curve_at_sigma.mean()[0]),
+        "p5": plain(curve_at_sigma.quantile(0.05)[0]),
+        "worst": plain(curve_at_sigma.worst()[0]),
+        "failed": int(curve_at_sigma.failed[0]),
     }
     if target is not None:
-        row["yield"] = _yield(here.yield_at(target)[0])
+        row["yield"] = _yield(curve_at_sigma.yield_at(target)[0])
     return row
 
 
 def yield_over_target(curve: RobustnessCurve, sigma: float, low: float, high: float) -> dict[str, Any] | None:
     """The yield at one sigma over a range of targets; None where the curve has no such sigma."""
-    here = at_sigma(curve, sigma)
-    if here is None:
+    if (curve_at_sigma := measured_at(curve, sigma)) is None:
         return None
     # The yield changes where a chip lies; with more chips than points, an even grid is as good.
-    steps = np.unique(here.values[np.isfinite(here.values) & (low < here.values) & (here.values < high)])
+    values = curve_at_sigma.values
+    steps = np.unique(values[np.isfinite(values) & (low < values) & (values < high)])
     inner = steps if len(steps) <= TARGETS else np.linspace(low, high, TARGETS)[1:-1]
     targets = np.concatenate([[low], inner, [high]])
-    found = [here.yield_at(target)[0] for target in targets]
+    yields = [curve_at_sigma.yield_at(target)[0] for target in targets]
     return {
         "targets": targets.tolist(),
-        "fraction": [one.fraction for one in found],
-        "low": [one.low for one in found],
-        "high": [one.high for one in found],
+        "fraction": [found.fraction for found in yields],
+        "low": [found.low for found in yields],
+        "high": [found.high for found in yields],
     }
 
 
 def difference(first: RobustnessCurve, second: RobustnessCurve) -> dict[str, Any]:
     """The paired difference of two runs, second minus first, or why there is none."""
     try:
-        found = compare(first, second)
+        comparison = compare(first, second)
     except MetricError as error:
         return {"error": str(error)}
-    order = np.argsort(found.sigmas, kind="stable")
+    order = np.argsort(comparison.sigmas, kind="stable")
     return {
-        "sigmas": found.sigmas[order].tolist(),
-        "difference": plain(found.difference[order]),
-        "low": plain(found.low[order]),
-        "high": plain(found.high[order]),
-        "worse": [_yield(found.worse[place]) for place in order],
-        "chips": min(first.chips, second.chips),
-        "confidence": found.confidence,
+        "sigmas": comparison.sigmas[order].tolist(),
+        "difference": plain(comparison.difference[order]),
+        "low": plain(comparison.low[order]),
+        "high": plain(comparison.high[order]),
+        "worse": [_yield(comparison.worse[place]) for place in order],
+        "chips": len(common_chips(first, second)),
+        "same_chips": are_same_chips(first, second),
+        "confidence": comparison.confidence,
         "higher_is_better": first.higher_is_better,
     }
 
 
-def leaf_costs(found: Sensitivity) -> dict[str, Any]:
+def leaf_costs(costs: Sensitivity) -> dict[str, Any]:
     """What each group of leaves costs, the costliest first."""
-    failed = dict(zip(found.groups, found.failed.tolist(), strict=True))
+    failed = dict(zip(costs.groups, costs.failed.tolist(), strict=True))
     rows = [
         {"group": group, "cost": plain(cost), "saved": plain(saved), "failed": failed[group]}
-        for group, cost, saved, _ in found.ranking()
+        for group, cost, saved, _ in costs.ranking()
     ]
-    return {"rows": rows, "nominal": plain(found.nominal), "chips": len(found.everything)}
+    return {"rows": rows, "nominal": plain(costs.nominal), "chips": len(costs.everything)}
 
 
-def at_sigma(curve: RobustnessCurve, sigma: float) -> RobustnessCurve | None:
-    """The curve at one of its strengths alone; None where it has no such strength."""
-    (rows,) = np.nonzero(np.isclose(curve.sigmas, sigma, rtol=1e-6, atol=1e-12))
-    if not rows.size:
+def measured_at(curve: RobustnessCurve, sigma: float) -> RobustnessCurve | None:
+    """The curve at one of its strengths alone; None where that was not measured, which a table shows as a gap."""
+    try:
+        return curve.at(sigma)
+    except MetricError:
         return None
-    return replace(curve, sigmas=curve.sigmas[rows[:1]], values=curve.values[rows[:1]])
+
+
+def _draws_of(curve: RobustnessCurve) -> tuple[Any, ...]:
+    """What names the virtual chips of a curve."""
+    drawn = (curve.seed, curve.antithetic, curve.generator, curve.draws_version)
+    return (curve.fingerprint, curve.chips, curve.excluded_chips, *drawn)
 
 
 def _yield(found: Yield) -> dict[str, float]:

@@ -83,9 +83,9 @@ class RobustnessTab(TBPlugin):
         sensitivities = self._logged.announced(ctx, experiment, "sensitivity")
         runs: dict[str, dict[str, Any]] = {}
         for run, metrics in self._logged.announced(ctx, experiment, "curve").items():
-            runs[run] = {metric: _numbers.overview(found.last_step, found.content) for metric, found in metrics.items()}
+            runs[run] = {metric: _numbers.overview(known.last_step, known.content) for metric, known in metrics.items()}
         with_costs = {run: sorted(metrics) for run, metrics in sensitivities.items()}
-        return {"runs": runs, "sensitivities": with_costs}
+        return {"runs": runs, "sensitivities": with_costs, "hardware_names": _numbers.names_of_hardware(runs)}
 
     def _evaluations(self, ctx: Any, experiment: str, query: Query) -> Any:
         run = query.text("run")
@@ -97,20 +97,20 @@ class RobustnessTab(TBPlugin):
 
     def _table(self, ctx: Any, experiment: str, query: Query) -> Any:
         sigma, target = query.number("sigma"), query.optional_number("target")
-        found = self._newest(ctx, experiment, query, query.texts("run"))
-        return {run: {"step": step} | _numbers.table_row(curve, sigma, target) for run, (step, curve) in found.items()}
+        newest = self._newest(ctx, experiment, query, query.texts("run"))
+        return {run: {"step": step} | _numbers.table_row(curve, sigma, target) for run, (step, curve) in newest.items()}
 
     def _yields(self, ctx: Any, experiment: str, query: Query) -> Any:
         sigma, low, high = query.number("sigma"), query.number("low"), query.number("high")
         if low >= high:
             raise QueryError(f"low = {low:g}: allowed is a number below high = {high:g}")
-        found = self._newest(ctx, experiment, query, query.texts("run"))
-        return {run: _numbers.yield_over_target(curve, sigma, low, high) for run, (_, curve) in found.items()}
+        newest = self._newest(ctx, experiment, query, query.texts("run"))
+        return {run: _numbers.yield_over_target(curve, sigma, low, high) for run, (_, curve) in newest.items()}
 
     def _difference(self, ctx: Any, experiment: str, query: Query) -> Any:
         first, second = query.text("first"), query.text("second")
-        found = self._newest(ctx, experiment, query, [first, second])
-        return _numbers.difference(found[first][1], found[second][1])
+        newest = self._newest(ctx, experiment, query, [first, second])
+        return _numbers.difference(newest[first][1], newest[second][1])
 
     def _sensitivity(self, ctx: Any, experiment: str, query: Query) -> Any:
         run, metric = query.text("run"), query.text("metric")
@@ -122,20 +122,20 @@ class RobustnessTab(TBPlugin):
     def _curves(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, dict[int, Any]]:
         """The curves of some runs by step, none of them empty."""
         metric = query.text("metric")
-        found = self._logged.curves(ctx, experiment, runs, metric)
+        curves = self._logged.curves(ctx, experiment, runs, metric)
         for run in runs:
-            if run not in found:
+            if run not in curves:
                 raise QueryError(f"run {run[:80]!r} holds no curve of {metric[:80]!r}")
-        return found
+        return curves
 
     def _newest(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
         """Step and curve of some runs: the newest, or the newest no later than the step asked for, else the first."""
-        asked = query.optional_step()
-        found = {}
+        latest = query.optional_step()
+        newest = {}
         for run, series in self._curves(ctx, experiment, query, runs).items():
-            step = max((one for one in series if asked is None or one <= asked), default=min(series))
-            found[run] = step, series[step]
-        return found
+            step = max((step for step in series if latest is None or step <= latest), default=min(series))
+            newest[run] = step, series[step]
+        return newest
 
 
 def _numbers_route(answer: Answer, allowed: tuple[str, ...]) -> Any:
@@ -146,10 +146,10 @@ def _numbers_route(answer: Answer, allowed: tuple[str, ...]) -> Any:
         try:
             ctx = plugin_util.context(request.environ)
             experiment = plugin_util.experiment_id(request.environ)
-            found = answer(ctx, experiment, Query(request.args, *allowed))
+            numbers = answer(ctx, experiment, Query(request.args, *allowed))
         except QueryError as error:
             return Respond(request, str(error), "text/plain", code=400)
-        return Respond(request, json.dumps(found, allow_nan=False), "application/json")
+        return Respond(request, json.dumps(numbers, allow_nan=False), "application/json")
 
     return route
 

@@ -50,11 +50,13 @@ def report_html(runs: Mapping[str, LoggedRun]) -> str:
     from plotly.offline import get_plotlyjs
 
     template = Template(page_files()["report.html"])
-    metrics = metrics_of(runs)
-    sentences = [
-        line for metric in metrics for line in statement(newest(runs, metric), target_of(runs, metric), metric)
-    ]
-    rows = [f"<tr><td>{html.escape(name)}</td><td>{html.escape(found)}</td></tr>" for name, found in _versions()]
+    # What is said of the hardware is the same for every metric, and said once.
+    sentences = dict.fromkeys(
+        sentence
+        for metric in metrics_of(runs)
+        for sentence in statement(newest(runs, metric), target_of(runs, metric), metric)
+    )
+    rows = [f"<tr><td>{html.escape(name)}</td><td>{html.escape(number)}</td></tr>" for name, number in _versions()]
     return template.substitute(
         style=page_files()["style.css"],
         plotly=_in_script(get_plotlyjs()),
@@ -70,7 +72,7 @@ def report_html(runs: Mapping[str, LoggedRun]) -> str:
 def _configurations(runs: Mapping[str, LoggedRun]) -> Iterator[str]:
     unfolded = " open" if len(runs) <= MOST_UNFOLDED else ""
     for name, run in runs.items():
-        text = run.texts.get("limpet/config", "No configuration was logged.").replace("  \n", "\n")
+        text = (run.configuration or "No configuration was logged.").replace("  \n", "\n")
         yield f"<details{unfolded}><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
 
 
@@ -79,13 +81,13 @@ def _versions() -> Iterator[tuple[str, str]]:
     yield "platform", f"{platform.system()} {platform.machine()}"
     yield "limpet", version("limpet")
     for requirement in requires("limpet") or ():
-        found = re.match(r"[\w.-]+", requirement)
-        if found is None or "extra ==" in requirement:
+        package = re.match(r"[\w.-]+", requirement)
+        if package is None or "extra ==" in requirement:
             continue
         try:
-            yield found[0], version(found[0])
+            yield package[0], version(package[0])
         except PackageNotFoundError:
-            yield found[0], "not installed"
+            yield package[0], "not installed"
 
 
 def _in_script(script: str) -> str:

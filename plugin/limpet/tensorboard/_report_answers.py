@@ -56,26 +56,27 @@ def report_answers(runs: Mapping[str, LoggedRun]) -> dict[str, Any]:
         answers["difference"][metric] = _differences(curves)
     answers["sensitivity"] = {
         metric: {
-            name: _numbers.leaf_costs(found[metric][max(found[metric])])
+            name: _numbers.leaf_costs(run.sensitivities[metric][max(run.sensitivities[metric])])
             for name, run in runs.items()
-            if metric in (found := run.sensitivities)
+            if metric in run.sensitivities
         }
         for metric in metrics
     }
+    overviews = {
+        name: {metric: _overview(run, metric) for metric in sorted(run.curves)} for name, run in sorted(runs.items())
+    }
     answers["runs"] = {
-        "runs": {
-            name: {
-                metric: _numbers.overview(
-                    run.final(metric)[0], {"curve": run.final(metric)[1].to_dict(), "target": run.targets.get(metric)}
-                )
-                for metric in sorted(run.curves)
-            }
-            for name, run in sorted(runs.items())
-        },
+        "runs": overviews,
+        "hardware_names": _numbers.names_of_hardware(overviews),
         "start_at": {metric: telling_sigma(newest(runs, metric), target_of(runs, metric)) for metric in metrics},
         "sensitivities": {name: sorted(run.sensitivities) for name, run in runs.items() if run.sensitivities},
     }
     return answers
+
+
+def _overview(run: LoggedRun, metric: str) -> dict[str, Any]:
+    step, curve = run.final(metric)
+    return _numbers.overview(step, {"curve": curve.to_dict(), "target": run.targets.get(metric)})
 
 
 def _sigmas(curves: Mapping[str, RobustnessCurve]) -> list[float]:
@@ -96,8 +97,8 @@ def _range(evaluations: Any, target: float | None) -> tuple[float, float]:
 def _differences(curves: Mapping[str, RobustnessCurve]) -> dict[str, dict[str, Any]]:
     names = list(curves)
     pairs = list(combinations(names, 2)) if len(names) <= MAX_COMPARED else [(names[0], name) for name in names[1:]]
-    found: dict[str, dict[str, Any]] = {name: {} for name in names}
+    differences: dict[str, dict[str, Any]] = {name: {} for name in names}
     for first, second in pairs:
-        found[first][second] = _numbers.difference(curves[first], curves[second])
-        found[second][first] = _numbers.difference(curves[second], curves[first])
-    return found
+        differences[first][second] = _numbers.difference(curves[first], curves[second])
+        differences[second][first] = _numbers.difference(curves[second], curves[first])
+    return differences

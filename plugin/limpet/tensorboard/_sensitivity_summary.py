@@ -2,9 +2,10 @@
 
 The tensor is one row: the nominal metric, the first-order estimate of each group, then the metric of each chip with
 everything deviating, with each group alone, and with all but each group. The groups' names stand in the metadata, as
-JSON, which TensorBoard keeps of a tag's first event only.
+JSON, which TensorBoard keeps of a tag's first event only; so the tag names the metadata by their hash.
 """
 
+import hashlib
 import json
 from typing import Any
 
@@ -19,31 +20,34 @@ from ..results._sensitivity import Sensitivity
 from ._curve_summary import FORMAT, PLUGIN_NAME, described
 
 
-def sensitivity_tag(metric: str) -> str:
-    """The tag of a metric's sensitivities."""
-    return f"limpet/sensitivity/{metric}"
+def sensitivity_summary(costs: Sensitivity, metric: str, prefix: str = "") -> Summary:
+    """The sensitivity of a metric as a summary.
 
-
-def sensitivity_summary(found: Sensitivity, metric: str) -> Summary:
-    """The sensitivity of a metric as a summary."""
-    chips = len(found.everything)
-    content = {
+    Args:
+        costs: what `limpet.sensitivity` gave.
+        metric: name of the metric.
+        prefix: what the tag begins with.
+    """
+    chips = len(costs.everything)
+    description = {
         "format": FORMAT,
         "kind": "sensitivity",
         "metric": metric,
-        "groups": list(found.groups),
-        "higher_is_better": found.higher_is_better,
+        "groups": list(costs.groups),
+        "higher_is_better": costs.higher_is_better,
     }
+    content = json.dumps(description).encode()
     metadata = SummaryMetadata(
-        plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=json.dumps(content).encode()),
+        plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=content),
         display_name=metric,
-        summary_description=f"what {len(found.groups)} groups of leaves cost {metric} on {chips} virtual chips",
+        summary_description=f"what {len(costs.groups)} groups of leaves cost {metric} on {chips} virtual chips",
         data_class="DATA_CLASS_TENSOR",
     )
-    parts = (found.nominal, found.first_order, found.everything, found.alone, found.without)
+    parts = (costs.nominal, costs.first_order, costs.everything, costs.alone, costs.without)
     row = np.concatenate([np.ravel(part) for part in parts])
     tensor = make_tensor_proto(row, dtype=DT_DOUBLE)
-    return Summary(value=[Summary.Value(tag=sensitivity_tag(metric), metadata=metadata, tensor=tensor)])
+    tag = f"{prefix}limpet/sensitivity/{metric}/{hashlib.sha256(content).hexdigest()[:8]}"
+    return Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
 
 
 def sensitivity_of(content: bytes, row: NDArray[Any]) -> Sensitivity:
@@ -52,11 +56,15 @@ def sensitivity_of(content: bytes, row: NDArray[Any]) -> Sensitivity:
     Raises:
         MetricError: the metadata are of another format, or do not fit the values.
     """
-    found = described(content, "sensitivity")
-    if found is None:
+    description = described(content, "sensitivity")
+    if description is None:
         raise MetricError(f"metadata of a sensitivity of format {FORMAT} are needed, got {content[:80]!r}")
     try:
-        metric, groups, better = found["metric"], tuple(found["groups"]), bool(found["higher_is_better"])
+        metric, groups, better = (
+            description["metric"],
+            tuple(description["groups"]),
+            bool(description["higher_is_better"]),
+        )
     except (KeyError, TypeError) as error:
         raise MetricError(f"metadata that describe no sensitivity: {error}") from None
     if not all(isinstance(name, str) for name in (metric, *groups)):

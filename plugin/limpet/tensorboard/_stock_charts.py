@@ -17,16 +17,17 @@ def statistic_tag(statistic: str, metric: str, sigma: float) -> str:
     return f"{statistic}/{metric}/sigma={sigma:g}"
 
 
-def margin_layout(sigmas: Mapping[str, Iterable[float]]) -> Summary:
+def margin_layout(sigmas: Mapping[str, Iterable[float]], prefix: str = "") -> Summary:
     """The layout of the Custom Scalars tab: for each metric and sigma the mean over training, with its 5-95% margin.
 
     Args:
         sigmas: strengths by metric name.
+        prefix: what the tags of the scalars begin with.
     """
     categories = [
         layout_pb2.Category(  # pyright: ignore[reportAttributeAccessIssue]
             title=f"{metric}: mean over virtual chips, with 5th and 95th percentile",
-            chart=[_margin_chart(metric, sigma) for sigma in strengths],
+            chart=[_margin_chart(metric, sigma, prefix) for sigma in strengths],
         )
         for metric, strengths in sigmas.items()
     ]
@@ -36,18 +37,18 @@ def margin_layout(sigmas: Mapping[str, Iterable[float]]) -> Summary:
     return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(), tensor=tensor)])
 
 
-def chip_histograms(curve: RobustnessCurve) -> Iterator[Summary]:
-    """For each sigma a histogram of the metric over the chips that did not fail."""
+def chip_histograms(curve: RobustnessCurve, prefix: str = "") -> Iterator[Summary]:
+    """For each sigma a histogram of the metric over the chips that did not fail; tags begin with `prefix`."""
     for sigma, values in zip(curve.sigmas, curve.values, strict=True):
-        yield histogram_pb(statistic_tag("virtual_chips", curve.metric, sigma), _finite(values))
+        yield histogram_pb(prefix + statistic_tag("virtual_chips", curve.metric, sigma), _finite(values))
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[np.isfinite(values)]
 
 
-def _margin_chart(metric: str, sigma: float) -> layout_pb2.Chart:  # pyright: ignore[reportAttributeAccessIssue]
-    mean, low, high = (statistic_tag(f"robustness_{name}", metric, sigma) for name in ("mean", "p5", "p95"))
+def _margin_chart(metric: str, sigma: float, prefix: str) -> layout_pb2.Chart:  # pyright: ignore[reportAttributeAccessIssue]
+    mean, low, high = (prefix + statistic_tag(f"robustness_{name}", metric, sigma) for name in ("mean", "p5", "p95"))
     series = layout_pb2.MarginChartContent.Series(value=mean, lower=low, upper=high)  # pyright: ignore[reportAttributeAccessIssue]
     margin = layout_pb2.MarginChartContent(series=[series])  # pyright: ignore[reportAttributeAccessIssue]
     return layout_pb2.Chart(title=f"{metric} at sigma = {sigma:g}", margin=margin)  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,64 +1,57 @@
 """Frozen mismatch: one virtual chip, drawn before compilation."""
 
-from typing import Any, Protocol
+import weakref
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 from .._errors import LimpetError
+from ..config._config import Config
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key
+from ..draws._strength import checked_strength
+from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..leaves import flax_nnx as _nnx
-from ..leaves import rockpool as _rockpool
+from ..leaves._adapters import adapter_of
+from ..leaves._paths import listing
 
-
-class FrozenConfig(Protocol):
-    """What a configuration says of frozen mismatch (`config.frozen`)."""
-
-    @property
-    def seed(self) -> int | None: ...
-
-    @property
-    def chip(self) -> Any: ...
-
-    def recipe(self, model: Any) -> Recipe: ...
-
-
-class ChipConfig(Protocol):
-    """A whole configuration."""
-
-    @property
-    def generator(self) -> Generator: ...
-
-    @property
-    def frozen(self) -> FrozenConfig | None: ...
+_MADE: dict[int, weakref.ref[Any]] = {}
+"""Arrays that `freeze` made, by their place, for as long as they live: training must start from nominal values."""
 
 
 def freeze(
     model: Any,
-    mismatch: Recipe | FrozenConfig | ChipConfig | None,
+    mismatch: Recipe | Hardware | Config,
     seed: int | None = None,
     chip: int | None = None,
     generator: Generator | None = None,
+    *,
+    scale: float | None = None,
 ) -> Any:
-    """Build one virtual chip: the model with that chip's frozen values, which `jit` then holds as constants.
+    """Build one virtual chip: the model with that chip's values, which `jit` then holds as constants.
 
     The chip follows from (seed, chip) and the leaf paths alone, and is the one that a robustness curve of that seed
-    shows under that number. Draws start from nominal values: freezing a Rockpool network that is frozen already gives
-    the other chip, not one chip on top of another. (A plain tree cannot tell; keep its nominal values.)
+    shows under that number, at that scale. Draws start from nominal values: freezing a Rockpool network that is frozen
+    already gives the other chip, not one chip on top of another. (A plain tree cannot tell; keep its nominal values.)
+
+    A `MismatchCallback` needs no frozen model: it draws the chip that its configuration names.
 
     Args:
         model: a Rockpool JAX module, a Flax nnx module, or any pytree that the recipe describes.
-        mismatch: a recipe; or a configuration, or its `frozen` section, which then also names seed and chip. Where
-            that asks for fresh chips, or for no frozen mismatch (None), the model is returned as it is: fresh chips
-            are drawn by `MismatchCallback.inject` at every step.
+        mismatch: a recipe or the hardware, of which all parts are frozen; or a whole configuration, of which the parts
+            of `training.frozen` are, with its seed, chip, scale and generator.
         seed: overrides the configuration's; default 0.
         chip: overrides the configuration's; default 0.
         generator: overrides the configuration's; default "fast".
+        scale: overrides the configuration's; default 1.
 
     Returns:
         A new network, or a new tree; the argument is not changed.
 
     Raises:
-        LimpetError: seed or chip is no integer from 0 to 2**32 - 1, or there is no such generator.
+        LimpetError: seed or chip is no integer from 0 to 2**32 - 1, there is no such generator, `mismatch` is none of
+            these, or the configuration names no chip.
         PrototypeError: recipe and model do not fit.
 
     Example:
@@ -69,25 +62,59 @@ def freeze(
         >>> chip["kernel"] is params["kernel"], bool((chip["bias"] == params["bias"]).any())
         (True, False)
     """
-    section: Any = getattr(mismatch, "frozen", mismatch)
-    if section is None:
-        return model
-    if isinstance(section, Recipe):
-        recipe, default_seed, default_chip = section, 0, 0
-    elif hasattr(section, "recipe") and hasattr(section, "chip"):
-        if section.chip == "fresh" and chip is None:
-            return model
-        recipe, default_seed, default_chip = section.recipe(model), section.seed or 0, section.chip
+    if isinstance(mismatch, Config):
+        frozen = mismatch.training and mismatch.training.frozen
+        if not frozen:
+            raise LimpetError("training.frozen: the configuration has none, so there is no chip to freeze")
+        if frozen.chip == "fresh" and chip is None:
+            raise LimpetError(
+                "training.frozen.chip = 'fresh': the callback draws a fresh chip at every step, so there is none to "
+                "freeze; name one by chip="
+            )
+        recipe = mismatch.hardware.on(model, only=mismatch.frozen_parts)
+        defaults = mismatch.frozen_seed, frozen.chip, mismatch.generator, frozen.scale
     else:
+        recipe, defaults = mismatch.on(model) if isinstance(mismatch, Hardware) else mismatch, (0, 0, None, 1.0)
+    if not isinstance(recipe, Recipe):
         raise LimpetError(
             f"mismatch = {mismatch!r}: allowed are a recipe, such as limpet.Mismatch(prototype, limpet.Gaussian(0.1)), "
-            f"a configuration, its `frozen` section, and None"
+            f"the hardware, and a whole configuration"
         )
-    key = chip_key(
-        checked_number(default_seed if seed is None else seed, "seed"),
-        checked_number(default_chip if chip is None else chip, "chip"),
-        checked_generator(generator or getattr(mismatch, "generator", DEFAULT_GENERATOR)),
-    )
-    if _rockpool.is_module(model):
-        return _rockpool.frozen_copy(model, lambda nominal: recipe(key, nominal))
-    return recipe(key, _nnx.copy(model) if _nnx.is_module(model) else model)
+    seed = checked_number(defaults[0] if seed is None else seed, "seed")
+    chip = checked_number(defaults[1] if chip is None else chip, "chip")
+    generator = checked_generator(generator or defaults[2] or DEFAULT_GENERATOR)
+    strength = jnp.asarray(checked_strength(defaults[3] if scale is None else scale, "scale"), jnp.result_type(float))
+    key, adapter = chip_key(seed, chip, generator), adapter_of(model)
+    adapter.require_selected(model, recipe.paths)
+    frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, strength))
+    _remember(frozen_model, recipe)
+    return frozen_model
+
+
+def require_nominal(model: Any, recipe: Recipe) -> None:
+    """Refuse a model whose values are a chip's already, where it cannot be looked through: draws would compound.
+
+    Raises:
+        LimpetError: names the leaves.
+    """
+    leaves = adapter_of(model).leaves(model)
+    made = [path for path in recipe.paths if path in leaves and _was_made(leaves[path])]
+    if made:
+        raise LimpetError(
+            f"{listing(made)}: these values are a virtual chip's already, made by limpet.freeze, and would deviate a "
+            f"second time: hand over the nominal model; the callback draws the chip that training.frozen names"
+        )
+
+
+def _remember(model: Any, recipe: Recipe) -> None:
+    leaves = adapter_of(model).leaves(model)
+    for path in recipe.paths:
+        leaf = leaves.get(path)
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+            place = id(leaf)
+            _MADE[place] = weakref.ref(leaf, lambda _, place=place: _MADE.pop(place, None))
+
+
+def _was_made(leaf: Any) -> bool:
+    reference = _MADE.get(id(leaf))
+    return reference is not None and reference() is leaf

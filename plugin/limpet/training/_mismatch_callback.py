@@ -1,77 +1,83 @@
 """What a training loop holds on to: draws inside the jitted step, logs and evaluations outside it."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
+from pydantic import ValidationError
 
-from .._errors import ConfigError, LimpetError, MismatchNotApplied, PrototypeError
-from ..config._config import Config, FrozenConfig, MismatchConfig
+from .._errors import ConfigError, LimpetError
+from ..config._config import Config
 from ..config._hparams import hparams_of
-from ..draws._keys import step_key
+from ..config._load_config import problems_of
+from ..hardware._fingerprint import fingerprint
+from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..leaves import flax_nnx as _nnx
-from ..leaves import rockpool as _rockpool
-from ..leaves._paths import leaves_by_path, listing
-from ..measure._monte_carlo import MonteCarlo
-from ..measure._robustness_curve import MetricFn, Strengths, chip_metrics, curves_of
+from ..leaves._adapters import adapter_of, unboxed
+from ..measure._measurement import shapes_of
+from ..measure._metric import MetricFn
 from ..results._robustness_curve import RobustnessCurve
-from ..tensorboard import CurveWriter
-from ._audit import ProbeNotes, plant, require_reached
+from ..tensorboard import CurveWriter, start_run
+from ._evaluator import Evaluator, Rounds
+from ._injection import Injection, StepDraw
+from ._loop_audit import LoopAudit
 from ._resume import resumed_step, run_checkpoint
 from ._run_log import RunLog
 
 
-class _Injected(NamedTuple):
-    """What is drawn at every step."""
-
-    section: MismatchConfig
-    recipe: Recipe
-    seed: int
-
-
 class MismatchCallback:
-    """Mismatch for a training loop, by configuration.
+    """Mismatch for a training loop, by configuration: draws, log and evaluations.
 
-    Parameters stay nominal everywhere outside the loss: the optimizer, checkpoints and evaluation need no special
-    case. Draws follow from (seed, step, leaf path), so a resumed run repeats them.
+    It composes three things, each of which can be used alone: the `limpet.Injection` that the jitted step closes over,
+    an evaluation on virtual chips, and the run's log. Parameters stay nominal everywhere outside the loss: the
+    optimizer, checkpoints and evaluation need no special case. Draws follow from (seed, step, leaf path), so a resumed
+    run repeats them. The log's file is opened when the callback is entered, or when something is first written.
 
     Args:
-        model: a Rockpool JAX module (frozen already, where the configuration names one chip), a Flax nnx module, or the
-            parameter tree.
-        config: from `limpet.load_config`.
+        model: a Rockpool JAX module, a Flax nnx module, or the parameter tree; nominal, also where the configuration
+            names one chip, which is drawn here.
+        config: from `limpet.load_config`; or, for those who want no file, a `limpet.Hardware` or a recipe.
         metric_fn: `metric_fn(tree, batch)`, jittable, gives a scalar or a dict of scalars, for the robustness curve;
             for a Rockpool module `tree` holds parameters and simulation parameters, for an nnx module it is a module.
             None: no evaluation.
         eval_batch: handed to `metric_fn`; a pytree of arrays.
-        resume: what `checkpoint` returned, to go on with a run that ended; None: a new run.
+        resume: what `checkpoint` returned, to go on with a run that ended; None: a new run. (A run that was logged in
+            the same directory before is then set aside, into a directory beside it.)
+        audit: whether the first steps are audited. False for a loop that trains without gradients, or takes them at the
+            deviated values.
+        **sections: with a hardware or a recipe, what the configuration's sections of these names would hold: `seed`,
+            `generator`, `training`, `robustness`, `tensorboard`. Without `training`, every part is drawn afresh at
+            every step.
 
     Attributes:
         logdir: the TensorBoard log directory of this run.
         first_step: the first step to do: 0, or the one after the checkpoint's.
+        injection: what `inject` is made of: pure, and free of the log.
 
     Raises:
-        PrototypeError: the configuration's targets do not fit the model, or dynamic and frozen targets overlap.
-        LogdirError: the log directory cannot be written.
-        ConfigError: evaluations are configured, but there is no `metric_fn`; or `resume` is of another configuration.
+        PrototypeError: hardware and model do not fit.
+        ConfigError: the configuration does not say what training redraws; evaluations are configured, but there is no
+            `metric_fn`; or `resume` is of another configuration.
 
     Example:
         >>> import jax, jax.numpy as jnp, limpet, tempfile
-        >>> config = limpet.Config.model_validate({
-        ...     "dynamic": {"sigma": 0.1, "targets": ["w"]},
-        ...     "robustness": {"sigmas": [0.0, 0.1], "chips": 20, "every_steps": 5},
-        ...     "tensorboard": {"logdir": tempfile.mkdtemp()},
-        ... })
+        >>> hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)))
         >>> params, x = {"w": jnp.ones(8)}, jnp.arange(8.0)
         >>> def loss_fn(params, x):
         ...     return ((params["w"] * x - x) ** 2).mean()
-        >>> callback = limpet.MismatchCallback(params, config, metric_fn=loss_fn, eval_batch=x)
+        >>> callback = limpet.MismatchCallback(
+        ...     params,
+        ...     hardware,
+        ...     metric_fn=loss_fn,
+        ...     eval_batch=x,
+        ...     robustness={"scales": [0, 1], "chips": 20, "every_steps": 5, "higher_is_better": False},
+        ...     tensorboard={"logdir": tempfile.mkdtemp()},
+        ... )
         >>> @jax.jit
         ... def update(params, step, x):
         ...     loss, grads = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), x))(params)
@@ -87,63 +93,49 @@ class MismatchCallback:
     def __init__(
         self,
         model: Any,
-        config: Config,
+        config: Config | Hardware | Recipe,
         *,
         metric_fn: MetricFn | None = None,
         eval_batch: Any = None,
         resume: Mapping[str, Any] | None = None,
+        audit: bool = True,
+        **sections: Any,
     ) -> None:
-        if not isinstance(config, Config):
-            raise ConfigError(f"config = {config!r}: give what limpet.load_config returns")
+        config = _checked_config(config, sections)
         if metric_fn is None and "robustness" in config.model_fields_set:
             raise ConfigError("robustness: evaluations are configured, but the callback was given no metric_fn")
         self._config = config
-        self.first_step = 0 if resume is None else resumed_step(config, resume)
-        # With fresh chips the loss needs the deviated simulation parameters too, which no optimizer holds.
-        self._nominal = _rockpool.nominal_attributes(model) if _rockpool.is_module(model) else None
-        self._injected: list[_Injected] = []
-        self._fixed: tuple[FrozenConfig, frozenset[str]] | None = None
-        if config.dynamic is not None:
-            self._injected.append(_Injected(config.dynamic, config.dynamic.recipe(model), config.seed))
-        if config.frozen is not None:
-            recipe = config.frozen.recipe(model)
-            if config.fresh_chips:
-                self._injected.append(_Injected(config.frozen, recipe, config.frozen.seed or 0))
-            else:
-                self._fixed = config.frozen, frozenset(recipe.paths)
-        if len(self._injected) == 2:
-            _ = self._injected[0].recipe | self._injected[1].recipe  # refuses leaves that are selected twice
-        self._engine = None
-        self._chip_seed = config.seed if config.robustness.seed is None else config.robustness.seed
-        self._metric_notes = ProbeNotes()
-        strengths = None
+        recipe = config.recipe(model)
+        self.injection = Injection.of(config, model)
+        self._fingerprint = fingerprint(recipe, shapes_of(adapter_of(model).nominal(model)))
+        self.first_step = 0 if resume is None else resumed_step(config, resume, self._fingerprint)
+        self._resumed = resume is not None
+        self._evaluator = None
         if metric_fn is not None:
-            recipe = config.chip_recipe(model)
-            strengths = Strengths.at_sigmas(recipe, config.robustness.sigmas)
-            self._engine = self._build_engine(metric_fn, recipe, strengths)
-        self._eval_batch = jax.device_put(eval_batch)  # once, not at every evaluation
-        self._loss_notes: list[ProbeNotes] = []  # of each time that `inject` was called
-        self._calls = 0
-        self._audited = self._closed = False
-
-        def to_curves(values: dict[str, np.ndarray]) -> dict[str, RobustnessCurve]:
-            assert metric_fn is not None
-            assert strengths is not None
-            better = config.robustness.higher_is_better
-            return curves_of(metric_fn, values, strengths, self._chip_seed, better, config.generator)
-
-        self.logdir = config.tensorboard.logdir
-        writer = CurveWriter(self.logdir)
-        if resume is None:
-            writer.text("limpet/config", config.describe().replace("\n", "  \n"))
-        else:
-            writer.resume(self.first_step)
-        writer.hparams(hparams_of(config))
-        tags = {
-            f"mismatch/sigma_{'frozen' if section is config.frozen else 'dynamic'}": (section.schedule, section.sigma)
-            for section, _, _ in self._injected
-        }
-        self._log = RunLog(writer, tags, to_curves, config.robustness.target, config.tensorboard.flush_steps)
+            self._evaluator = Evaluator(
+                model,
+                metric_fn,
+                eval_batch,
+                recipe,
+                config.robustness.scales,
+                chips=config.robustness.chips,
+                seed=config.chip_seed,
+                generator=config.generator,
+                higher_is_better=config.robustness.higher_is_better,
+                trained_on=_trained_on(config),
+            )
+        self._audit = LoopAudit(self.injection) if audit else None
+        self._last_step = self.first_step - 1
+        self._calls = self._evaluations = 0
+        self._closed = False
+        self.logdir: Path = config.tensorboard.logdir
+        self._log = RunLog(
+            self._open_log,
+            _strength_tags(self.injection.draws),
+            self._curves_of,
+            config.robustness.target,
+            config.tensorboard.flush_steps,
+        )
 
     @property
     def curves(self) -> dict[str, RobustnessCurve]:
@@ -153,57 +145,45 @@ class MismatchCallback:
     def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
-        Args:
-            params: nominal parameters, as the optimizer holds them; or the Flax nnx module.
-            step: number of the step, an integer >= 0; may be traced.
-            draw: number of the draw within the step, an integer >= 0 which may be traced: one for each micro-batch of
-                an accumulated gradient, say. None: the step's only draw.
-
-        Returns:
-            Parameters with this step's dynamic mismatch. With fresh chips of a Rockpool network, parameters and
-            deviated simulation parameters together. `net.set_attributes` takes either. For an nnx module, a module
-            whose selected parameters deviate and which shares all other state with the one given.
-
-        Raises:
-            LimpetError: `step` or `draw` is no integer, or negative; an nnx module with state was captured by the
-                traced function.
-            PrototypeError: `params` holds leaves that the network does not have, or leaves that a fixed chip deviates;
-                an nnx module's structure has changed.
+        Arguments, result and errors are those of `limpet.Injection.inject`. The first two steps are audited: a draw
+        that does not reach the loss, or that is the same at every step, is an error when the step is logged.
         """
-        _require_number(step, "step")
-        if draw is not None:
-            _require_number(draw, "draw")
-        self._refuse_fixed(params)
-        if not _nnx.is_module(params):
-            return self._deviated(params, step, draw)
-        _nnx.require_selected(params, [path for _, recipe, _ in self._injected for path in recipe.paths])
-        return _nnx.with_values(
-            params, lambda leaves: leaves_by_path(self._deviated(_nnx.nested(leaves), step, draw))[0]
-        )
+        if self._audit is None:
+            return self.injection.inject(params, step, draw)
+        return self._audit.inject(params, step, draw)
 
-    def __call__(self, step: int, params: Any, metrics: Mapping[str, Any] | None = None) -> None:
-        """Log a training step, and evaluate on virtual chips when it is due; to be called after the update.
+    def __call__(self, step: Any, params: Any, metrics: Mapping[str, Any] | None = None) -> None:
+        """Log one training step or several, and evaluate on virtual chips when it is due; to be called after the update.
 
-        Nothing here waits for the device: numbers are fetched in batches, evaluations when they are done.
+        Nothing here waits for the device: numbers are fetched in batches, evaluations when they are done. An evaluation
+        is due when a multiple of `robustness.every_steps` was reached or passed since the last call, so that a loop may
+        call once an epoch.
 
         Args:
-            step: the number that `inject` got.
+            step: the number that `inject` got; of a compiled loop of steps (`lax.scan`), the numbers of its steps, an
+                array of shape (steps,).
             params: nominal parameters after the update, or the nnx module.
-            metrics: scalars by name (Python numbers or device arrays), logged under `train/`.
+            metrics: by name (Python numbers or device arrays), logged under `train/`: one number each, or for several
+                steps an array of shape (steps,).
 
         Raises:
-            MismatchNotApplied: at the first step: `inject` was never called, or a draw does not reach the loss, or
-                the metric.
-            MetricError: a metric is no scalar.
-            LimpetError: the callback is closed.
+            MismatchNotApplied: at the first steps: `inject` was never called, a draw does not reach the loss or the
+                metric, or every step met the same draw.
+            MetricError: a metric has another shape.
+            LimpetError: the callback is closed, or steps are no rising integers.
         """
         self._refuse_closed()
-        step = int(step)
+        steps = _checked_steps(step)
+        last = int(steps[-1])
         self._calls += 1
-        self._log.add_step(step, metrics or {})
-        self._audit_loss(trained=bool(metrics) or self._calls > 1)
-        if self._engine is not None and step % self._config.robustness.every_steps == 0:
-            self._start_evaluation(step, params)
+        self._log.add_steps(steps, metrics or {})
+        if self._audit is not None:
+            self._audit.check(last, trained=bool(metrics) or self._calls > 1)
+        every = self._config.robustness.every_steps
+        due = last // every > self._last_step // every
+        self._last_step = max(last, self._last_step)
+        if self._evaluator is not None and due:
+            self._evaluate(last, params)
 
     def evaluate(self, step: int, params: Any) -> dict[str, RobustnessCurve]:
         """Evaluate on the virtual chips now, log the curves, and wait for them.
@@ -216,12 +196,12 @@ class MismatchCallback:
             A `RobustnessCurve` by metric name.
 
         Raises:
-            MismatchNotApplied: a draw does not reach the metric.
+            MismatchNotApplied: no draw reaches the metric.
             ConfigError: the callback has no `metric_fn`.
             LimpetError: the callback is closed.
         """
         self._refuse_closed()
-        self._start_evaluation(int(step), params)
+        self._evaluate(int(step), params)
         self._log.write(wait=True)
         return self.curves
 
@@ -239,7 +219,7 @@ class MismatchCallback:
         """
         self._refuse_closed()
         self._log.write(wait=True)
-        return run_checkpoint(self._config, int(step))
+        return run_checkpoint(self._config, int(step), self._fingerprint)
 
     def close(self) -> None:
         """Wait for what is still running, write everything and end the event file."""
@@ -247,6 +227,7 @@ class MismatchCallback:
 
     def __enter__(self) -> Self:
         self._refuse_closed()
+        _ = self._log.writer  # opens the event file: a directory that cannot be written is known before training
         return self
 
     def __exit__(
@@ -255,94 +236,96 @@ class MismatchCallback:
         self._close(succeeded=kind is None)
 
     def _close(self, succeeded: bool) -> None:
-        if not self._closed:
-            self._closed = True
-            self._log.close(succeeded)
-
-    def _deviated(self, params: Any, step: ArrayLike, draw: ArrayLike | None) -> Any:
-        notes = ProbeNotes()
-        if not self._audited:
-            self._loss_notes.append(notes)
-        tree = self._whole(params) if self._config.fresh_chips else params
-        for section, recipe, seed in self._injected:
-            key = step_key(seed, step, self._config.generator)
-            if draw is not None:
-                key = jax.random.fold_in(key, draw)
-            # signed, because schedules subtract from it
-            scale = section.schedule.compile()(jnp.asarray(step).astype(jnp.int32))
-            tree = plant(recipe(key, tree, scale), recipe.paths, notes)
-        return tree
-
-    def _whole(self, params: Any) -> Any:
-        if _nnx.is_module(params):
-            return jax.tree.map(lambda leaf: leaf, params)  # a module of this trace, whose state may be written in it
-        return params if self._nominal is None else _overlaid(self._nominal, params)
-
-    def _build_engine(self, metric_fn: MetricFn, recipe: Recipe, strengths: Strengths) -> MonteCarlo:
-        robustness = self._config.robustness
-
-        def probed_metric(tree: Any, batch: Any) -> Any:
-            return metric_fn(plant(tree, recipe.paths, self._metric_notes), batch)
-
-        chip_fn = chip_metrics(probed_metric, strengths.recipe, self._chip_seed, self._whole, self._config.generator)
-        return MonteCarlo(chip_fn, jnp.asarray(strengths.scales), chips=robustness.chips, chunk=robustness.chunk)
-
-    def _start_evaluation(self, step: int, params: Any) -> None:
-        if self._engine is None:
-            raise ConfigError("nothing to evaluate: the callback was given no metric_fn")
-        if self._nominal is not None:
-            self._refuse_fixed(params)
-        operands = (jax.tree.map(jnp.asarray, params), self._eval_batch)
-        rounds = list(self._engine.rounds(operands, 0, self._config.robustness.chips))
-        require_reached([self._metric_notes])
-        self._log.add_evaluation(step, rounds)
-
-    def _audit_loss(self, trained: bool) -> None:
-        if self._audited or not self._injected or not (trained or self._loss_notes):
+        if self._closed:
             return
-        self._audited = True
-        if not self._loss_notes:
-            raise MismatchNotApplied(
-                "a training step was logged, but callback.inject was never called, so nothing deviated: "
-                "call loss_fn(callback.inject(params, step), batch) inside the jitted update"
-            )
-        if not any(notes.planted for notes in self._loss_notes):
+        self._closed = True
+        self._log.close(succeeded)
+        if succeeded and self._evaluator is not None and self._calls and not self._evaluations:
             warnings.warn(
-                "callback.inject was called outside jax.jit, where nothing tells whether its draws reach the loss: "
-                "jit the update, or check it once with limpet.audit",
-                RuntimeWarning,
+                f"no evaluation was made: the {self._calls} calls of the callback passed no multiple of "
+                f"robustness.every_steps = {self._config.robustness.every_steps}; lower it, or call "
+                f"callback.evaluate(step, params) at the end",
                 stacklevel=3,
             )
-        require_reached(self._loss_notes)
 
-    def _refuse_fixed(self, params: Any) -> None:
-        """A fixed chip's deviation of a value that is trained would be trained away, or drawn on top of itself."""
-        if self._fixed is None:
-            return
-        section, paths = self._fixed
-        trained = [path for path in leaves_by_path(params)[0] if path in paths]
-        if trained:
-            raise PrototypeError(
-                f"frozen.chip = {section.chip} deviates {listing(trained)}, which params hold as well, so training "
-                f"would undo it: train other leaves (net.parameters('weights')), or let dynamic mismatch or fresh "
-                f"chips fall on these"
-            )
+    def _open_log(self) -> CurveWriter:
+        config = self._config
+        writer = start_run(
+            self.logdir, prefix=config.tensorboard.prefix, resume=self.first_step if self._resumed else None
+        )
+        if not self._resumed:
+            writer.text("limpet/config", f"{config.describe()}\nfingerprint: {self._fingerprint}".replace("\n", "  \n"))
+        writer.hparams(hparams_of(config))
+        return writer
+
+    def _evaluate(self, step: int, params: Any) -> None:
+        if self._evaluator is None:
+            raise ConfigError("nothing to evaluate: the callback was given no metric_fn")
+        self._evaluations += 1
+        self._log.add_evaluation(step, self._evaluator.start(params))
+
+    def _curves_of(self, rounds: Rounds) -> dict[str, RobustnessCurve]:
+        assert self._evaluator is not None
+        return self._evaluator.curves(rounds)
 
     def _refuse_closed(self) -> None:
         if self._closed:
             raise LimpetError("this callback is closed, its event file has ended: build another for another run")
 
 
-def _require_number(number: Any, name: str) -> None:
-    whole = jnp.issubdtype(jnp.result_type(number), jnp.integer)
-    if not whole or (not isinstance(number, Tracer) and int(number) < 0):
-        raise LimpetError(f"{name} = {number!r}: allowed is an integer >= 0, it names the draw")
+def _checked_config(config: Any, sections: Mapping[str, Any]) -> Config:
+    if isinstance(config, Config):
+        if sections:
+            raise ConfigError(
+                f"{', '.join(sections)}: stands in the configuration already; override it there, "
+                f"limpet.load_config(path, 'seed=1')"
+            )
+        if config.training is None:
+            raise ConfigError(
+                "training: is missing, so that nothing says what training redraws; give training: {dynamic: {}} to draw "
+                "all parts at every step, or training: {} to train without mismatch"
+            )
+        return config
+    if not isinstance(config, Hardware | Recipe):
+        raise ConfigError(
+            f"config = {config!r}: give what limpet.load_config returns, or a limpet.Hardware or a recipe, with "
+            f"training=, robustness= and tensorboard= beside it"
+        )
+    try:
+        return Config.model_validate({"hardware": config, "training": {"dynamic": {}}, **sections})
+    except ValidationError as error:
+        raise ConfigError(problems_of("MismatchCallback", dict(sections), error)) from None
 
 
-def _overlaid(base: dict[str, Any], top: Any) -> dict[str, Any]:
-    """A nested dict with the entries of another laid over it; entries that only `top` has stay, to be refused."""
-    merged = dict(base)
-    for name, value in top.items():
-        nested = isinstance(value, dict) and isinstance(base.get(name), dict)
-        merged[name] = _overlaid(base[name], value) if nested else value
-    return merged
+def _checked_steps(step: Any) -> np.ndarray:
+    """Numbers of steps as an array of shape (steps,)."""
+    steps = np.atleast_1d(np.asarray(jax.device_get(unboxed(step))))
+    if (
+        steps.ndim != 1
+        or not steps.size
+        or steps.dtype.kind not in "iu"
+        or (steps < 0).any()
+        or (np.diff(steps) <= 0).any()
+    ):
+        raise LimpetError(f"step = {step!r}: allowed is an integer >= 0, or the rising numbers of several steps")
+    return steps.astype(np.int64)
+
+
+def _trained_on(config: Config) -> int | None:
+    """The number of the measured chip that training meets, so that it is not among those called unseen."""
+    if config.training_chip is None:
+        return None
+    seed, chip = config.training_chip
+    return chip if seed == config.chip_seed else None
+
+
+def _strength_tags(draws: tuple[StepDraw, ...]) -> dict[str, Callable[[jax.Array], jax.Array]]:
+    """How strong draws are, as a function of the step, by the tag under which that is logged."""
+    tags: dict[str, Callable[[jax.Array], jax.Array]] = {}
+    for draw in draws:
+        if draw.chip is not None:
+            continue
+        sigma = draw.recipe.shared_sigma
+        what, factor = ("scale", 1.0) if sigma is None else ("sigma", sigma)
+        tags[f"mismatch/{what}_{draw.name}"] = lambda step, draw=draw, factor=factor: factor * draw.strength(step)
+    return tags

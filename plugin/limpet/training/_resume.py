@@ -12,18 +12,19 @@ FREE = {"tensorboard", "train"}
 """Sections that may differ: where logs go, and what is the user's own."""
 
 
-def run_checkpoint(config: Config, step: int) -> dict[str, Any]:
+def run_checkpoint(config: Config, step: int, fingerprint: str) -> dict[str, Any]:
     """What a checkpoint keeps beside parameters and optimizer state: plain JSON.
 
     Args:
         config: of the run.
         step: the last one that the parameters hold.
+        fingerprint: of the hardware on the model that is trained.
     """
     sections = json.loads(json.dumps(config.model_dump(exclude=FREE)))  # tuples become lists, as in a file
-    return {"step": step, "draws_version": DRAWS_VERSION, "config": sections}
+    return {"step": step, "draws_version": DRAWS_VERSION, "fingerprint": fingerprint, "config": sections}
 
 
-def resumed_step(config: Config, checkpoint: Mapping[str, Any]) -> int:
+def resumed_step(config: Config, checkpoint: Mapping[str, Any], fingerprint: str) -> int:
     """The first step that is still to do.
 
     Raises:
@@ -33,7 +34,7 @@ def resumed_step(config: Config, checkpoint: Mapping[str, Any]) -> int:
         before, step = dict(_flat({**checkpoint, "step": 0})), int(checkpoint["step"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"resume = {checkpoint!r}: give what callback.checkpoint returned ({error!r})") from None
-    now = dict(_flat(run_checkpoint(config, 0)))
+    now = dict(_flat(run_checkpoint(config, 0, fingerprint)))
     different = [
         f"{key.removeprefix('config.')} was {_shown(before, key)} and is {_shown(now, key)}"
         for key in sorted(before.keys() | now.keys())

@@ -12,33 +12,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import MetricError
-from ..config._schedule import Schedule
-from ..measure._monte_carlo import fetch
 from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter
+from ._evaluator import Rounds, require_targets
 
 DEAD_AFTER = 10
 """Steps in a row with a NaN metric after which a warning is due."""
 
 
-class _Step(NamedTuple):
-    number: int
+class _Steps(NamedTuple):
+    """Steps in a row, logged in one call: numbers of shape (steps,), metrics by name, each of that shape."""
+
+    numbers: np.ndarray
     wall_time: float
     metrics: dict[str, Any]
 
 
 class _Evaluation(NamedTuple):
     step: int
-    rounds: list[dict[str, jax.Array]]
+    rounds: Rounds
 
 
 class RunLog:
     """Buffers what a run logs, and writes it without making a training step wait.
 
+    Its event file is opened when something is written for the first time.
+
     Args:
-        writer: of the run's event file.
-        strengths: schedule and sigma by the tag under which the strength in force is logged.
-        to_curves: makes curves by metric name from an evaluation's values.
+        open_writer: opens the run's event file.
+        strengths: a function from the number of a step to the strength in force, by the tag under which it is logged.
+        to_curves: makes curves by metric name from an evaluation.
         targets: the target of the yield by metric name; one number for all; None.
         flush_steps: after how many steps to write.
 
@@ -48,40 +51,58 @@ class RunLog:
 
     def __init__(
         self,
-        writer: CurveWriter,
-        strengths: Mapping[str, tuple[Schedule, float]],
-        to_curves: Callable[[dict[str, np.ndarray]], dict[str, RobustnessCurve]],
+        open_writer: Callable[[], CurveWriter],
+        strengths: Mapping[str, Callable[[jax.Array], jax.Array]],
+        to_curves: Callable[[Rounds], dict[str, RobustnessCurve]],
         targets: float | Mapping[str, float] | None,
         flush_steps: int,
     ) -> None:
         self.curves: dict[str, RobustnessCurve] = {}
-        self._writer = writer
-        self._strengths = {tag: _sigmas(schedule, sigma) for tag, (schedule, sigma) in strengths.items()}
+        self._open_writer = open_writer
+        self._open: CurveWriter | None = None
+        self._strengths = {tag: _over_steps(strength) for tag, strength in strengths.items()}
         self._to_curves = to_curves
         self._targets = targets
         self._flush_steps = flush_steps
-        self._steps: deque[_Step] = deque()
+        self._steps: deque[_Steps] = deque()
         self._evaluations: deque[_Evaluation] = deque()
         self._dead: dict[str, tuple[int, int]] = {}  # metric to (first step of NaN, steps since)
         self._warned = False
 
-    def add_step(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Take a step's metrics, scalars by name.
+    @property
+    def writer(self) -> CurveWriter:
+        """The writer of the run's event file, which is opened if need be.
 
         Raises:
-            MetricError: one is no scalar.
+            LogdirError: the log directory cannot be written.
+        """
+        if self._open is None:
+            self._open = self._open_writer()
+        return self._open
+
+    def add_steps(self, numbers: np.ndarray, metrics: Mapping[str, Any]) -> None:
+        """Take the metrics of steps in a row.
+
+        Args:
+            numbers: of the steps, shape (steps,).
+            metrics: by name, each one number, or an array of shape (steps,).
+
+        Raises:
+            MetricError: one has another shape.
         """
         for name, value in metrics.items():
-            if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.shape(value):
-                raise MetricError(f"metrics['{name}'] = {value!r}: allowed is one number")
+            number = isinstance(value, int | float | np.number | np.ndarray | jax.Array)
+            if not number or np.shape(value) not in ((), numbers.shape):
+                shape = "one number" if len(numbers) == 1 else f"one number, or an array of shape {numbers.shape}"
+                raise MetricError(f"metrics['{name}'] = {value!r}: allowed is {shape}")
         # A copy, because a number that belongs to a donated state is gone with the next step.
         kept = {name: jnp.copy(value) if isinstance(value, jax.Array) else value for name, value in metrics.items()}
-        self._steps.append(_Step(step, time.time(), kept))
-        if len(self._steps) >= self._flush_steps:
+        self._steps.append(_Steps(numbers, time.time(), kept))
+        if sum(len(steps.numbers) for steps in self._steps) >= self._flush_steps:
             self.write()
 
-    def add_evaluation(self, step: int, rounds: list[dict[str, jax.Array]]) -> None:
-        """Take an evaluation that may still be running: its rounds, each metrics by name."""
+    def add_evaluation(self, step: int, rounds: Rounds) -> None:
+        """Take an evaluation that may still be running."""
         self._evaluations.append(_Evaluation(step, rounds))
         self.write()
 
@@ -90,16 +111,14 @@ class RunLog:
         ready = 0
         while ready < len(self._steps) and (wait or _is_ready(self._steps[ready].metrics)):
             ready += 1
-        steps = [self._steps[index] for index in range(ready)]
-        fetched = jax.device_get([step.metrics for step in steps])
-        strengths = {tag: sigmas([step.number for step in steps]) for tag, sigmas in self._strengths.items()}
-        for index, metrics in enumerate(fetched):
-            self._write_step(self._steps[0], metrics, {tag: values[index] for tag, values in strengths.items()})
+        fetched = jax.device_get([self._steps[index].metrics for index in range(ready)])
+        for metrics in fetched:
+            self._write_steps(self._steps[0], metrics)
             self._steps.popleft()
         while self._evaluations and (wait or all(map(_is_ready, self._evaluations[0].rounds))):
             self._write_evaluation(self._evaluations[0])
             self._evaluations.popleft()
-        self._writer.flush()
+        self.writer.flush()
 
     def close(self, succeeded: bool = True) -> None:
         """Wait for what is still running, write everything, end the event file.
@@ -112,24 +131,27 @@ class RunLog:
             self.write(wait=True)
             written = True
         finally:
-            self._writer.close(succeeded and written)
+            if self._open is not None:
+                self._open.close(succeeded and written)
 
-    def _write_step(self, step: _Step, metrics: Mapping[str, Any], strengths: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            tag = name if "/" in name else f"train/{name}"
-            self._writer.scalar(tag, float(value), step.number, step.wall_time)
-            self._watch(name, float(value), step.number)
-        for tag, value in strengths.items():
-            self._writer.scalar(tag, float(value), step.number, step.wall_time)
+    def _write_steps(self, steps: _Steps, metrics: Mapping[str, Any]) -> None:
+        values = {name: np.broadcast_to(value, steps.numbers.shape) for name, value in metrics.items()}
+        strengths = {tag: strength(steps.numbers) for tag, strength in self._strengths.items()}
+        for index, number in enumerate(steps.numbers.tolist()):
+            for name, series in values.items():
+                tag = name if "/" in name else f"train/{name}"
+                self.writer.scalar(tag, float(series[index]), number, steps.wall_time)
+                self._watch(name, float(series[index]), number)
+            for tag, series in strengths.items():
+                self.writer.scalar(tag, float(series[index]), number, steps.wall_time)
 
     def _write_evaluation(self, evaluation: _Evaluation) -> None:
-        rounds = [fetch(found) for found in evaluation.rounds]
-        self.curves = self._to_curves(
-            {name: np.concatenate([found[name] for found in rounds], axis=1) for name in rounds[0]}
-        )
+        curves = self._to_curves(evaluation.rounds)
+        require_targets(self._targets, curves)
+        self.curves = curves
         for name, curve in self.curves.items():
             target = self._targets.get(name) if isinstance(self._targets, Mapping) else self._targets
-            self._writer.curve(curve, evaluation.step, target)
+            self.writer.curve(curve, evaluation.step, target)
 
     def _watch(self, name: str, value: float, step: int) -> None:
         """Warn, once, when a metric stays NaN or infinite: one NaN is an unlucky chip, a row of them a dead network."""
@@ -145,18 +167,18 @@ class RunLog:
             )
 
 
-def _sigmas(schedule: Schedule, sigma: float) -> Callable[[list[int]], np.ndarray]:
-    """A function from steps to the sigmas in force at them, evaluated in blocks of one shape (one compilation)."""
-    factor, block = jax.jit(schedule.compile()), 256
+def _over_steps(strength: Callable[[jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
+    """The strengths in force at some steps, evaluated in blocks of one shape (one compilation)."""
+    compiled, block = jax.jit(jax.vmap(strength)), 256
 
-    def sigmas(steps: list[int]) -> np.ndarray:
+    def strengths(steps: np.ndarray) -> np.ndarray:
         padded = np.zeros(-(-len(steps) // block) * block, np.int32)
         padded[: len(steps)] = steps
         with _host():
-            found = [np.broadcast_to(factor(part), block) for part in padded.reshape(-1, block)]
-        return sigma * np.concatenate([*found, np.zeros(0)])[: len(steps)]
+            blocks = [np.asarray(compiled(part)) for part in padded.reshape(-1, block)]
+        return np.concatenate([*blocks, np.zeros(0)])[: len(steps)]
 
-    return sigmas
+    return strengths
 
 
 def _host() -> AbstractContextManager[Any]:

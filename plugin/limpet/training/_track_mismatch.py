@@ -9,6 +9,7 @@ import optax
 from .._errors import LimpetError
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, stream, typed_key
+from ..leaves._adapters import unboxed
 
 
 class MismatchState(NamedTuple):
@@ -89,18 +90,21 @@ def mismatch_key(state: Any) -> jax.Array:
     Raises:
         LimpetError: the state holds no `track_mismatch`, or several, or was cast to another dtype.
     """
-    found = [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_tracker) if _is_tracker(leaf)]
-    if len(found) != 1:
+    states = [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_tracker) if _is_tracker(leaf)]
+    if len(states) != 1:
         raise LimpetError(
-            f"the optimizer state holds {len(found) or 'no'} limpet.track_mismatch: "
+            f"the optimizer state holds {len(states) or 'no'} limpet.track_mismatch: "
             f"chain exactly one, optax.chain(limpet.track_mismatch(seed), ...)"
         )
-    if found[0].mismatch_key.dtype != jnp.uint32:
+    (tracker,) = states
+    # An nnx.Optimizer keeps each array of its state in a box.
+    data, step = unboxed(tracker.mismatch_key), unboxed(tracker.mismatch_step)
+    if data.dtype != jnp.uint32:
         raise LimpetError(
-            f"the state of limpet.track_mismatch was cast to {found[0].mismatch_key.dtype}, so its key is lost: "
-            f"cast floating-point leaves only"
+            f"the state of limpet.track_mismatch was cast to {data.dtype}, so its key is lost: cast floating-point "
+            f"leaves only"
         )
-    return jax.random.fold_in(typed_key(found[0].mismatch_key, found[0].generator), found[0].mismatch_step)
+    return jax.random.fold_in(typed_key(data, tracker.generator), step)
 
 
 def _is_tracker(node: Any) -> bool:

@@ -1,0 +1,95 @@
+"""The directory of a run: starting one in it, or going on, such that TensorBoard and every reader see one run there."""
+
+import os
+import shutil
+import warnings
+from itertools import count
+from pathlib import Path
+
+from .._errors import LogdirError
+from ._event_files import own_and_foreign
+from ._writer import CurveWriter
+
+
+def start_run(logdir: str | Path, *, prefix: str = "", resume: int | None = None) -> CurveWriter:
+    """Start a run in a directory, or go on with the one that lies there.
+
+    TensorBoard shows all event files of one directory as one run. So a new run sets the files of an earlier one aside:
+    they move to a directory beside this one, `<logdir>.1` or the first number that is free, and a warning says so.
+    Nothing that was logged is lost. Event files that Limpet did not write stay where they are, with a warning.
+
+    Args:
+        logdir: the run's directory; made if need be.
+        prefix: what every tag begins with, such as "limpet/", where event files of others lie in the same directory.
+        resume: the first step that will be logged, where an earlier run goes on; readers drop what was logged of that
+            step and later ones. None for a new run.
+
+    Returns:
+        The writer of the run's event file.
+
+    Raises:
+        LogdirError: the directory cannot be made or written, or an earlier run in it cannot be set aside.
+    """
+    directory = Path(logdir)
+    try:
+        own, foreign = own_and_foreign(directory)
+    except OSError as error:
+        raise LogdirError(
+            f"tensorboard.logdir = {str(logdir)!r}: cannot be read ({error.strerror or error}); "
+            f"name a directory that you may read and write"
+        ) from None
+    if resume is None and own:
+        aside = _set_aside(directory, own)
+        warnings.warn(
+            f"tensorboard.logdir = {str(logdir)!r}: held an earlier run, which is now in '{aside}'; to go on with a "
+            f"run, resume from its checkpoint",
+            stacklevel=2,
+        )
+    if foreign:
+        warnings.warn(
+            f"tensorboard.logdir = {str(logdir)!r}: holds event files that Limpet did not write, such as "
+            f"'{foreign[0].name}', and TensorBoard shows all files of one directory as one run; to keep them apart, "
+            f"name another directory, such as '{directory / 'limpet'}', or give a prefix for the tags",
+            stacklevel=2,
+        )
+    writer = CurveWriter(directory, prefix)
+    if resume is not None:
+        # Of a session's start, TensorBoard's slow loader takes the first that it sees for the run's beginning and only
+        # the second for a restart that drops data. The earlier part of this run may have written none (see below, and
+        # runs of the first version). Its fast loader needs none, EventAccumulator drops at each: two do for all.
+        writer.start_session(resume)
+        writer.start_session(resume)
+    elif not foreign:
+        # EventAccumulator drops all data of this directory, whoever wrote them, whose step is that of a session's start
+        # or later: a start at step 0 would drop everything that foreign files hold. So there it is left out.
+        writer.start_session(0)
+    return writer
+
+
+def _set_aside(directory: Path, files: list[Path]) -> Path:
+    """Move the event files of an earlier run to a new directory beside this one, and say which."""
+    try:
+        aside = _new_directory_beside(directory)
+        for file in files:
+            # Another process that starts in this directory, too, may have moved it before.
+            if file.exists():
+                shutil.move(file, aside / file.name)
+    except OSError as error:
+        raise LogdirError(
+            f"tensorboard.logdir = {str(directory)!r}: holds an earlier run, which cannot be set aside in a directory "
+            f"beside it ({error.strerror or error}); name another directory"
+        ) from None
+    return aside if directory.is_absolute() else Path(os.path.relpath(aside))
+
+
+def _new_directory_beside(directory: Path) -> Path:
+    """The directory's name with the first number that is free; made here, so that no other process takes it."""
+    beside = Path(os.path.abspath(directory))  # "." has no name to put a number after
+    for number in count(1):
+        aside = beside.with_name(f"{beside.name}.{number}")
+        try:
+            aside.mkdir()
+        except FileExistsError:
+            continue
+        return aside
+    raise AssertionError("numbers do not end")

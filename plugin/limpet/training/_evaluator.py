@@ -1,0 +1,97 @@
+"""Evaluation on the hardware's virtual chips during training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._errors import MetricError
+from ..draws._generator import Generator
+from ..hardware._mismatch import Recipe
+from ..leaves._adapters import adapter_of
+from ..measure._measurement import checked_batch, checked_recipe, shapes_of
+from ..measure._metric import MetricFn
+from ..measure._monte_carlo import ahead, fetch
+from ..measure._robustness_curve import Description, Direction, Strengths, curve_measurement
+from ..results._robustness_curve import RobustnessCurve
+
+Rounds = list[dict[str, jax.Array]]
+"""An evaluation that may still be running: metrics by name, round by round."""
+
+
+class Evaluator:
+    """Measures a network on virtual chips, again and again, without making training wait.
+
+    Args:
+        model: the Rockpool module, the nnx module or the tree that is trained.
+        metric_fn: `metric_fn(tree, batch)`.
+        eval_batch: handed to the metric; a pytree of arrays.
+        recipe: everything that deviates on a chip.
+        scales: strengths, as multiples of what the hardware says.
+        chips: how many chips.
+        seed: of the chips.
+        generator: of the chips.
+        higher_is_better: True, False, by metric name, or None; see `limpet.robustness_curve`.
+        trained_on: the number of a chip of this seed that training meets, which is left out; None if there is none.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        metric_fn: MetricFn,
+        eval_batch: Any,
+        recipe: Recipe,
+        scales: tuple[float, ...],
+        *,
+        chips: int,
+        seed: int,
+        generator: Generator,
+        higher_is_better: Direction,
+        trained_on: int | None = None,
+    ) -> None:
+        self._model = model
+        self._batch = jax.device_put(checked_batch(eval_batch))  # once, not at every evaluation
+        self._strengths = Strengths.of(recipe, None, scales)
+        self._measurement = curve_measurement(metric_fn, self._strengths.recipe, seed, generator)
+        self._chips = chips
+        self._excluded = () if trained_on is None or trained_on >= chips + 1 else (trained_on,)
+        nominal = adapter_of(model).nominal(model)
+        self._describe = Description(
+            metric_fn, self._strengths, shapes_of(nominal), seed, generator, False, higher_is_better, self._excluded
+        )
+
+    def start(self, params: Any) -> Rounds:
+        """Begin an evaluation; nothing waits for the device.
+
+        Args:
+            params: nominal parameters, as the optimizer holds them; or the nnx module.
+
+        Raises:
+            PrototypeError: they lack leaves that deviate.
+            MetricError: the metric gives no scalar.
+            MismatchNotApplied: the metric does not depend on the draw.
+        """
+        adapter = adapter_of(self._model)
+        adapter.require_like(self._model, params)
+        tree = adapter.completed(self._model, params)
+        checked_recipe(self._measurement.recipe, tree)
+        count = self._chips + len(self._excluded)
+        return list(ahead(self._measurement.rounds(tree, self._batch, self._strengths.cases, 0, count)))
+
+    def curves(self, rounds: Rounds) -> dict[str, RobustnessCurve]:
+        """The curves of an evaluation, by metric name; waits for the device."""
+        finished = [fetch(values) for values in rounds]
+        values = {name: np.concatenate([part[name] for part in finished], axis=1) for name in finished[0]}
+        return self._describe.curves({name: np.delete(array, self._excluded, axis=1) for name, array in values.items()})
+
+
+def require_targets(targets: float | Mapping[str, float] | None, curves: Mapping[str, RobustnessCurve]) -> None:
+    """Refuse a target of a metric that there is not.
+
+    Raises:
+        MetricError: names it, and the metrics there are.
+    """
+    unknown = targets.keys() - curves.keys() if isinstance(targets, Mapping) else ()
+    if unknown:
+        raise MetricError(f"robustness.target names {', '.join(sorted(unknown))}; the metrics are {', '.join(curves)}")
