@@ -12,7 +12,9 @@ from jaxtyping import Array, Float
 COEFFICIENTS = (0.6931469775965468, 0.24022242083516313, 0.05550733747028157, 0.00967151272492282, 0.001326472605966196)
 
 ROUNDING = np.float32(1.5 * 2**23)
-"""Added to a float32 of less than 2^22 it leaves the nearest integer in the lowest bits of the sum."""
+"""Added to a float32 of less than 2^22, it leaves the nearest integer in the lowest bits of the sum."""
+
+ROUNDING_BITS = ROUNDING.view(np.int32)
 
 
 @jax.custom_jvp
@@ -28,14 +30,15 @@ def power_of_two(exponent: Float[Array, "..."]) -> Float[Array, "..."]:
     """
     if exponent.dtype == jnp.float64:
         return jnp.exp2(exponent)
-    shifted = exponent + ROUNDING
-    remainder = exponent - (shifted - ROUNDING)
+    shifted = jax.lax.bitcast_convert_type(exponent + ROUNDING, jnp.int32)
+    # The integer is taken from the bits: XLA would simplify (exponent + ROUNDING) - ROUNDING to the exponent itself.
+    remainder = exponent - (shifted - ROUNDING_BITS).astype(jnp.float32)
     polynomial = jnp.full_like(remainder, COEFFICIENTS[-1])
     for coefficient in (*COEFFICIENTS[-2::-1], 1.0):
         polynomial = polynomial * remainder + coefficient
     # Bits 23 to 30 of a float32 hold the power of two by which it is multiplied: adding an integer there multiplies.
-    integer = jax.lax.bitcast_convert_type(shifted, jnp.int32) << 23
-    return jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(polynomial, jnp.int32) + integer, jnp.float32)
+    multiplied = jax.lax.bitcast_convert_type(polynomial, jnp.int32) + (shifted << 23)
+    return jax.lax.bitcast_convert_type(multiplied, jnp.float32)
 
 
 @power_of_two.defjvp
