@@ -174,7 +174,9 @@ def bits(request) -> dict[str, list[dict[str, np.ndarray]]]:
         gradients = jax.jit(jax.grad(loss, has_aux=True))
         scales = jax.vmap(jax.vmap(ALL, (0, None, None)), (None, None, 0))
         ways |= {
-            "vmap over scales": each({name: leaf[1] for name, leaf in scales(keys, tree, jnp.array([0.5, 1.5])).items()}),
+            "vmap over scales": each(
+                {name: leaf[1] for name, leaf in scales(keys, tree, jnp.array([0.5, 1.5])).items()}
+            ),
             "scan": each(jax.lax.scan(scanned, 0, keys)[1]),
             "inside grad": [gradients(tree, key)[1] for key in keys],
         }
@@ -337,7 +339,9 @@ def test_what_is_no_strength_is_refused_under_its_name(kind, value):
     deviation = MEMBERS[kind]
     names = [f.name for f in fields(deviation) if isinstance(getattr(deviation, f.name), float)]  # pyright: ignore
     for name in names:
-        with pytest.raises(limpet.StrengthError, match=rf"^{type(deviation).__name__}\.{name} = .*allowed is") as refused:
+        with pytest.raises(
+            limpet.StrengthError, match=rf"^{type(deviation).__name__}\.{name} = .*allowed is"
+        ) as refused:
             dataclasses.replace(deviation, **{name: value})
         assert repr(value) in str(refused.value)
 
