@@ -1,6 +1,7 @@
 """A training step of a dense network with dynamic mismatch on every weight, against the plain step.
 
-python tests/benchmarks/dense_step.py [--own] [--deviations gaussian log-normal ...] [--allocator=system] [--vectors=512]
+python tests/benchmarks/dense_step.py [--own] [--allocator=system] [--vectors=512]
+python tests/benchmarks/dense_step.py --deviations gaussian log-normal ... [--gradient through] [as above]
 
 `--own` leaves out the other generators. `--deviations` measures the named deviations instead, at a relative standard
 deviation of 0.1, all of them in turn with the plain step in one run: each with the straight-through gradient, and the

@@ -26,8 +26,15 @@ def exponential_of(normal, sigma):
 
 @pytest.mark.parametrize(
     ("millivolts", "logarithm", "variation"),
-    [(2, 0.056, 0.056), (3.9, 0.110, 0.110), (5.05, 0.142, 0.143), (7.02, 0.198, 0.200), (10, 0.282, 0.288)]
-    + [(15, 0.423, 0.443), (25, 0.705, 0.802)],
+    [
+        (2, 0.056, 0.056),
+        (3.9, 0.110, 0.110),
+        (5.05, 0.142, 0.143),
+        (7.02, 0.198, 0.200),
+        (10, 0.282, 0.288),
+        (15, 0.423, 0.443),
+        (25, 0.705, 0.802),
+    ],
 )
 def test_sigma_follows_from_a_transistor_s_threshold(millivolts, logarithm, variation):
     """s = kappa sigma_Vth / U_T and sigma = sqrt(exp(s^2) - 1), for kappa = 0.705 and U_T = 25 mV."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
+from inspect import get_annotations
 from typing import Any, Self
 
 import jax
@@ -45,8 +46,8 @@ class Deviation(ABC):
         # the class anew, and what is seen here then is its own.)
         if "__eq__" in cls.__dict__ and "__dataclass_fields__" not in cls.__dict__:
             raise LimpetError(
-                f"{cls.__name__}.__eq__: deviations are equal when all their parameters are, so that no compiled function "
-                f"is used for other ones; leave the comparison to @dataclass(frozen=True)"
+                f"{cls.__name__}.__eq__: deviations are equal when all their parameters are, so that no compiled "
+                f"function is used for other ones; leave the comparison to @dataclass(frozen=True)"
             )
 
     @abstractmethod
@@ -95,7 +96,7 @@ def checked_deviation(deviation: Any, name: str = "deviation") -> Deviation:
         raise LimpetError(f"{name}: {kind.__name__} is no frozen dataclass: decorate it with @dataclass(frozen=True)")
     parameters = {field.name for field in fields(deviation)}
     for base in _own_bases(kind):
-        added = base.__dict__.get("__annotations__", {}).keys() - parameters
+        added = get_annotations(base).keys() - parameters
         if added and "__dataclass_params__" not in base.__dict__:
             raise LimpetError(
                 f"{name}: {base.__name__} adds {', '.join(sorted(added))} to its base, but is not decorated itself: "
@@ -109,8 +110,8 @@ def checked_deviation(deviation: Any, name: str = "deviation") -> Deviation:
     uncompared = {field.name for field in fields(deviation) if not field.compare}
     if elsewhere or uncompared:
         raise LimpetError(
-            f"{name}: {kind.__name__} keeps {', '.join(sorted(elsewhere | uncompared))} where equality does not see it, "
-            f"so a function compiled for another value would be used: make it a field of the dataclass"
+            f"{name}: {kind.__name__} keeps {', '.join(sorted(elsewhere | uncompared))} where equality does not see "
+            f"it, so a function compiled for another value would be used: make it a field of the dataclass"
         )
     try:
         hash(deviation)
@@ -135,15 +136,15 @@ def _own_bases(kind: type) -> list[type]:
 def _require_no_class_parameters(kind: type) -> None:
     """Refuse numbers and the like that a class holds outside its fields: changing them would change no equality.
 
-    Methods, properties and other descriptors, nested classes, and what is annotated (a field, an InitVar, or a ClassVar,
-    by which the author says that it never changes) are no such parameters.
+    Methods, properties and other descriptors, nested classes, and what is annotated (a field, an InitVar, or a
+    ClassVar, by which the author says that it never changes) are no such parameters.
     """
     for base in _own_bases(kind):
-        annotated = base.__dict__.get("__annotations__", {})
+        annotated = get_annotations(base)
         for name, value in base.__dict__.items():
             if name.startswith(("__", "_abc_")) or name in annotated or callable(value) or hasattr(value, "__get__"):
                 continue
             raise LimpetError(
-                f"{base.__name__}.{name} = {value!r}: a parameter of a deviation is a field of a frozen dataclass; write "
-                f"`{name}: {type(value).__name__} = {value!r}`, or annotate it as ClassVar where it never changes"
+                f"{base.__name__}.{name} = {value!r}: a parameter of a deviation is a field of a frozen dataclass; "
+                f"write `{name}: {type(value).__name__} = {value!r}`, or annotate it as ClassVar where it never changes"
             )

@@ -45,7 +45,7 @@ def deviation_class(kind: str) -> type[Deviation]:
             f"{kind!r} is no deviation: allowed are {', '.join(DEVIATIONS)}, and a class of your own as module:Class"
         )
     try:
-        imported = reduce(getattr, name.split("."), import_module(module))
+        imported: Any = reduce(getattr, name.split("."), import_module(module))
     except Exception as error:
         raise LimpetError(f"{kind!r}: cannot be imported ({type(error).__name__}: {error})") from None
     if not (isinstance(imported, type) and issubclass(imported, Deviation)) or inspect.isabstract(imported):

@@ -96,8 +96,8 @@ class LogNormal(Deviation):
         logarithm = strength if key != "sigma" else math.sqrt(math.log1p(min(strength, 1e100) ** 2))
         if logarithm > LARGEST_SIGMA_LN:
             raise StrengthError(
-                f"{name}.{key} = {given[key]}: the logarithm would be off by {logarithm:.3g} (standard deviation), which "
-                f"is a factor beyond {math.exp(LARGEST_SIGMA_LN):.0f}; allowed is {LARGEST_SIGMA_LN:g} at most. Are "
+                f"{name}.{key} = {given[key]}: the logarithm would be off by {logarithm:.3g} (standard deviation), "
+                f"a factor beyond {math.exp(LARGEST_SIGMA_LN):.0f}; allowed is {LARGEST_SIGMA_LN:g} at most. Are "
                 f"sigma_vth and thermal_voltage both in volts?"
             )
         if key != "sigma":

@@ -22,8 +22,8 @@ class TruncatedGaussian(Deviation):
 
     Attributes:
         sigma: relative standard deviation of the deviated value, a finite number >= 0.
-        bound: the largest deviation as a multiple of sigma, above sqrt(3) = 1.7321 (a uniform distribution, beyond which
-            cutting cannot go) and at most 8. 3 is what Rockpool's `sigma_rule` means.
+        bound: the largest deviation as a multiple of sigma, above sqrt(3) = 1.7321 (a uniform distribution, beyond
+            which cutting cannot go) and at most 8. 3 is what Rockpool's `sigma_rule` means.
 
     Raises:
         StrengthError: sigma or bound is not such a number.
