@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ def run_example(
     description: str | None,
     default_config: str,
     model: type[limpet.Config],
-    parts: Mapping[str, dict[str, Any]],
+    networks: Mapping[str, Sequence[str]],
     prepare: Callable[[Any, argparse.Namespace], Train],
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> int:
@@ -31,7 +31,7 @@ def run_example(
         description: of the command line.
         default_config: path of the configuration file.
         model: of the configuration.
-        parts: by name of a network, what its configuration has in place of the file's (`{"dynamic": None}`).
+        networks: by name of a network, the overrides that make its configuration out of the file's.
         prepare: from configuration and arguments to the function that trains one network.
         add_arguments: to the parser.
 
@@ -45,7 +45,7 @@ def run_example(
     add_arguments(parser)
     arguments = parser.parse_args()
     try:
-        _run(limpet.load_config(arguments.config, *arguments.set, model=model), arguments, parts, prepare)
+        _run(arguments, model, networks, prepare)
     except limpet.LimpetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,8 +55,9 @@ def run_example(
     return 0
 
 
-def _run(config: Any, arguments: argparse.Namespace, parts: Mapping[str, dict[str, Any]], prepare: Any) -> None:
+def _run(arguments: argparse.Namespace, model: Any, networks: Mapping[str, Sequence[str]], prepare: Any) -> None:
     console = Console()
+    config = limpet.load_config(arguments.config, *arguments.set, model=model)
     targets = config.robustness.target
     target = targets.get("accuracy") if isinstance(targets, dict) else targets
     target = 0.9 if target is None else target
@@ -65,7 +66,7 @@ def _run(config: Any, arguments: argparse.Namespace, parts: Mapping[str, dict[st
     curves: dict[str, limpet.RobustnessCurve] = {}
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description:>9}"), *columns, console=console) as progress:
-        for name, variant in variants(config, parts).items():
+        for name, variant in variants(arguments, config, networks).items():
             task = progress.add_task(name, total=config.train.steps)
             curves[name] = train(variant, lambda task=task: progress.advance(task))
     rows = [row for name, curve in curves.items() for row in rows_of(name, curve, target)]
@@ -80,24 +81,22 @@ def _run(config: Any, arguments: argparse.Namespace, parts: Mapping[str, dict[st
             raise limpet.LimpetError(f"--json {arguments.json}: cannot be written ({error.strerror})") from None
 
 
-def variants(config: Any, parts: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The networks' configurations: each logs to its own run, all are measured on the same virtual chips.
+def variants(
+    arguments: argparse.Namespace, config: limpet.Config, networks: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """The networks' configurations: they differ in training alone, so that all are measured on the same virtual chips.
 
-    What deviates on a chip is what the whole configuration says, also for a network trained without mismatch.
+    Each network logs to a run of its own.
     """
-    targets = config.robustness.targets or next(
-        section.targets for section in (config.frozen, config.dynamic) if section is not None
-    )
-    robustness = config.robustness.model_copy(update={"targets": targets})
     return {
-        name: config.model_copy(
-            update=changes
-            | {
-                "robustness": robustness,
-                "tensorboard": config.tensorboard.model_copy(update={"logdir": config.tensorboard.logdir / name}),
-            }
+        name: limpet.load_config(
+            arguments.config,
+            *arguments.set,
+            *overrides,
+            f"tensorboard.logdir={json.dumps(str(config.tensorboard.logdir / name))}",
+            model=type(config),
         )
-        for name, changes in parts.items()
+        for name, overrides in networks.items()
     }
 
 

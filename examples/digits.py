@@ -1,7 +1,7 @@
 """scikit-learn's 8x8 digits, and the settings that the three digits examples share."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -52,4 +52,5 @@ class Digits:
             yield jnp.asarray(self._images[chosen]), jnp.asarray(self._labels[chosen])
 
 
-PARTS: dict[str, dict[str, Any]] = {"standard": {"dynamic": None}, "mismatch": {}}
+NETWORKS: dict[str, tuple[str, ...]] = {"standard": ("training={}",), "mismatch": ()}
+"""The networks that are compared, by the overrides that make their configurations: `training: {}` is without mismatch."""

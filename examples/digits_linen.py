@@ -16,7 +16,7 @@ from flax.training.train_state import TrainState
 
 import limpet
 from comparison import Train, run_example
-from digits import CLASSES, PARTS, PIXELS, Batch, Digits, DigitsConfig
+from digits import CLASSES, NETWORKS, PIXELS, Batch, Digits, DigitsConfig
 
 
 class Classifier(nn.Module):
@@ -50,7 +50,7 @@ def train(config: DigitsConfig, data: Digits, tick: Callable[[], None]) -> limpe
         images, labels = batch
         return (model.apply(variables, images, train=False).argmax(axis=-1) == labels).mean()  # pyright: ignore[reportAttributeAccessIssue]
 
-    # Limpet, line 1 of 3: who deviates, how, and what is measured.
+    # Limpet, line 1 of 3: what deviates on a chip, what training redraws, what is measured.
     callback = limpet.MismatchCallback(variables, config, metric_fn=accuracy, eval_batch=data.test_set)
 
     @jax.jit
@@ -83,4 +83,4 @@ def prepare(config: DigitsConfig, arguments: argparse.Namespace) -> Train:
 
 
 if __name__ == "__main__":
-    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, PARTS, prepare))
+    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, NETWORKS, prepare))

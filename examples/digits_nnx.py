@@ -14,7 +14,7 @@ from flax import nnx
 
 import limpet
 from comparison import Train, run_example
-from digits import CLASSES, PARTS, PIXELS, Batch, Digits, DigitsConfig
+from digits import CLASSES, NETWORKS, PIXELS, Batch, Digits, DigitsConfig
 
 
 class Classifier(nnx.Module):
@@ -44,7 +44,7 @@ def train(config: DigitsConfig, data: Digits, tick: Callable[[], None]) -> limpe
     model = Classifier(settings.hidden, nnx.Rngs(config.seed))
     optimizer = nnx.Optimizer(model, optax.adam(settings.learning_rate), wrt=nnx.Param)
 
-    # Limpet, line 1 of 3: who deviates, how, and what is measured.
+    # Limpet, line 1 of 3: what deviates on a chip, what training redraws, what is measured.
     callback = limpet.MismatchCallback(model, config, metric_fn=accuracy, eval_batch=data.test_set)
 
     @nnx.jit
@@ -69,4 +69,4 @@ def prepare(config: DigitsConfig, arguments: argparse.Namespace) -> Train:
 
 
 if __name__ == "__main__":
-    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, PARTS, prepare))
+    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, NETWORKS, prepare))

@@ -14,7 +14,7 @@ import optax
 
 import limpet
 from comparison import Train, run_example
-from digits import CLASSES, PARTS, PIXELS, Batch, Digits, DigitsConfig
+from digits import CLASSES, NETWORKS, PIXELS, Batch, Digits, DigitsConfig
 
 
 def initialised(seed: int, hidden: int) -> dict[str, Any]:
@@ -47,7 +47,9 @@ def train(config: DigitsConfig, data: Digits, tick: Callable[[], None]) -> limpe
     settings = config.train
     params = initialised(config.seed, settings.hidden)
     # Limpet, line 1 of 3: the loss on a drawn chip, a function of (params, key, batch).
-    noisy_loss = limpet.with_mismatch(loss_fn, config.dynamic.recipe(params)) if config.dynamic else plain_loss
+    noisy_loss, mismatch = plain_loss, config.hardware.on(params)
+    if config.training and config.training.dynamic:
+        noisy_loss = limpet.with_mismatch(loss_fn, mismatch, scale=config.training.dynamic.scale)
     # Line 2 of 3: the optimizer's state counts the steps and holds the key.
     optimizer = optax.chain(limpet.track_mismatch(config.seed), optax.adam(settings.learning_rate))
     state = optimizer.init(params)
@@ -65,10 +67,10 @@ def train(config: DigitsConfig, data: Digits, tick: Callable[[], None]) -> limpe
     return limpet.robustness_curve(
         accuracy,
         params,
-        config.chip_recipe(params),
-        sigmas=config.robustness.sigmas,
+        mismatch,
+        scales=config.robustness.scales,
         chips=config.robustness.chips,
-        seed=config.seed,
+        seed=config.chip_seed,
         batch=data.test_set,
         progress=False,
     )
@@ -80,4 +82,4 @@ def prepare(config: DigitsConfig, arguments: argparse.Namespace) -> Train:
 
 
 if __name__ == "__main__":
-    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, PARTS, prepare))
+    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, NETWORKS, prepare))

@@ -130,10 +130,8 @@ def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[],
     """The user's own loop, with Limpet's three lines; returns the trained network's robustness curve."""
     settings = config.train
 
-    # Limpet, line 1 of 3: one chip, where the configuration names one.
-    net = limpet.freeze(net, config.frozen)
     loss_fn, accuracy = loss_and_accuracy(net, settings.classes)
-    # Line 2 of 3: who deviates, how, and what is measured.
+    # Limpet, line 1 of 3: what deviates on a chip, what training redraws, what is measured.
     callback = limpet.MismatchCallback(net, config, metric_fn=accuracy, eval_batch=data.test_set(config.seed))
 
     optimizer = build_optimizer(settings.learning_rate, settings.steps)
@@ -142,7 +140,7 @@ def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[],
 
     @jax.jit
     def update(params: Any, opt_state: Any, step: jax.Array, batch: Any) -> tuple[Any, Any, jax.Array]:
-        # Line 3 of 3: the loss sees deviated values, the optimizer keeps nominal ones.
+        # Line 2 of 3: the loss sees deviated values, the optimizer keeps nominal ones.
         loss, grads = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), batch))(params)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return optax.apply_updates(params, updates), opt_state, loss
@@ -150,7 +148,7 @@ def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[],
     with callback:
         for step, batch in zip(range(settings.steps), data.batches(config.seed), strict=False):
             params, opt_state, loss = update(params, opt_state, jnp.int32(step), batch)
-            callback(step, params, {"loss": loss})
+            callback(step, params, {"loss": loss})  # line 3 of 3: logs, and evaluates when it is due
             tick()
         return callback.evaluate(settings.steps, params)["accuracy"]
 
@@ -162,11 +160,11 @@ def prepare(config: ExampleConfig, arguments: argparse.Namespace) -> Train:
     return lambda variant, tick: train(net, variant, data, tick)
 
 
-PARTS: dict[str, dict[str, Any]] = {
-    "standard": {"dynamic": None, "frozen": None},
-    "dynamic": {"frozen": None},
-    "mismatch": {},
+NETWORKS: dict[str, tuple[str, ...]] = {
+    "standard": ("training={}",),
+    "dynamic": ("training.frozen=null",),
+    "mismatch": (),
 }
 
 if __name__ == "__main__":
-    sys.exit(run_example(__doc__, "configs/dynapse.yaml", ExampleConfig, PARTS, prepare))
+    sys.exit(run_example(__doc__, "configs/dynapse.yaml", ExampleConfig, NETWORKS, prepare))

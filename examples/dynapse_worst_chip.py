@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     params = jax.tree.map(jnp.float32, net.parameters())
     params = descend(loss_fn, params, batches, settings.learning_rate, settings.steps)
 
-    mismatch = config.chip_recipe(net).with_sigma(arguments.sigma)
+    mismatch = config.hardware.on(net).with_sigma(arguments.sigma)
     trained = limpet.attributes(net.set_attributes(params))
     chips = config.robustness.chips
     curve = limpet.robustness_curve(
@@ -55,10 +55,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     console.print(f"chip {worst} of seed {seed} does worst: {curve.worst()[0]:.3f}")
 
     # The chip follows from its name. Its deviations stay what they are while the weights they multiply are trained.
-    chip = limpet.virtual_chip(seed, worst)
-
-    def on_chip(params: Any) -> Any:
-        return mismatch(chip, limpet.attributes(net.set_attributes(params)))
+    on_chip = limpet.Injection(net, mismatch, seed=seed, chip=worst)
 
     sensitive = limpet.sensitivity(
         accuracy, trained, mismatch, chips=min(chips, 10), seed=seed, batch=test_set, gradient_of=loss_fn
@@ -67,9 +64,13 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     console.print("\n".join(str(sensitive).splitlines()[:6]), highlight=False, markup=False)
 
     tuned = descend(
-        lambda params, batch: loss_fn(on_chip(params), batch), params, batches, arguments.learning_rate, arguments.steps
+        lambda params, batch: loss_fn(on_chip.inject(params, step=0), batch),
+        params,
+        batches,
+        arguments.learning_rate,
+        arguments.steps,
     )
-    before, after = (float(jax.jit(accuracy)(on_chip(found), test_set)) for found in (params, tuned))
+    before, after = (float(jax.jit(accuracy)(on_chip.inject(weights, step=0), test_set)) for weights in (params, tuned))
     console.print(
         f"\naccuracy on chip {worst} before and after {arguments.steps} steps on it: {before:.3f}, {after:.3f}"
     )

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import limpet
 from comparison import Train, run_example
-from digits import PARTS, Batch, Digits, DigitsConfig
+from digits import NETWORKS, Batch, Digits, DigitsConfig
 from digits_optax import accuracy, initialised, loss_fn, plain_loss
 
 
@@ -32,10 +32,10 @@ def train(config: DigitsConfig, data: Digits, mesh: Mesh, tick: Callable[[], Non
 
     params = jax.tree.map(placed, params)
     # Limpet, line 1 of 3: the loss, each device's part of the batch on a chip of its own.
-    noisy_loss = plain_loss
-    if config.dynamic is not None:
-        recipe = config.dynamic.recipe(params)
-        noisy_loss = limpet.with_mismatch(loss_fn, recipe, draws="per_replica", mesh=mesh, axis="data")
+    noisy_loss, mismatch = plain_loss, config.hardware.on(params)
+    if config.training and config.training.dynamic:
+        scale = config.training.dynamic.scale
+        noisy_loss = limpet.with_mismatch(loss_fn, mismatch, scale=scale, draws="per_replica", mesh=mesh, axis="data")
     # Line 2 of 3: the optimizer's state counts the steps and holds the key.
     optimizer = optax.chain(limpet.track_mismatch(config.seed), optax.adam(settings.learning_rate))
     state = optimizer.init(params)
@@ -54,10 +54,10 @@ def train(config: DigitsConfig, data: Digits, mesh: Mesh, tick: Callable[[], Non
     return limpet.robustness_curve(
         accuracy,
         jax.device_put(params, NamedSharding(mesh, PartitionSpec())),
-        config.chip_recipe(params),
-        sigmas=config.robustness.sigmas,
+        mismatch,
+        scales=config.robustness.scales,
         chips=config.robustness.chips,
-        seed=config.seed,
+        seed=config.chip_seed,
         batch=data.test_set,
         mesh=mesh,  # the virtual chips are shared out too
         progress=False,
@@ -81,4 +81,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, PARTS, prepare, add_arguments))
+    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, NETWORKS, prepare, add_arguments))

@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 
 import limpet
 from comparison import Train, run_example
-from digits import PARTS, Batch, Digits, DigitsConfig
+from digits import NETWORKS, Batch, Digits, DigitsConfig
 from digits_optax import accuracy, initialised, loss_fn
 
 EVERY = 200  # steps between checkpoints
@@ -37,7 +37,7 @@ def train(config: DigitsConfig, data: Digits, checkpoints: Path, tick: Callable[
             kinds = ocp.args.Composite(state=ocp.args.StandardRestore(state), run=ocp.args.JsonRestore())
             restored = manager.restore(latest, args=kinds)
             state, run = restored["state"], restored["run"]
-        # Limpet, line 1 of 3: who deviates, how, what is measured, and where the run was.
+        # Limpet, line 1 of 3: what deviates on a chip, what training redraws, what is measured, where the run was.
         callback = limpet.MismatchCallback(params, config, metric_fn=accuracy, eval_batch=data.test_set, resume=run)
 
         @jax.jit
@@ -71,4 +71,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, PARTS, prepare, add_arguments))
+    sys.exit(run_example(__doc__, "configs/digits.yaml", DigitsConfig, NETWORKS, prepare, add_arguments))

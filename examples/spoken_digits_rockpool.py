@@ -83,10 +83,8 @@ def batches(examples: Examples, seed: int, size: int) -> Iterator[Batch]:
 def train(net: Any, config: SpokenConfig, data: tuple[Examples, Examples], tick: Any) -> limpet.RobustnessCurve:
     settings = config.train
     examples, test = data
-    # Limpet, line 1 of 3: one chip, where the configuration names one.
-    net = limpet.freeze(net, config.frozen)
     loss_fn, accuracy = loss_and_accuracy(net)
-    # Line 2 of 3: who deviates, how, and what is measured.
+    # Limpet, line 1 of 3: what deviates on a chip, what training redraws, what is measured.
     callback = limpet.MismatchCallback(net, config, metric_fn=accuracy, eval_batch=(test[0], test[1]))
 
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps, alpha=0.1)
@@ -96,7 +94,7 @@ def train(net: Any, config: SpokenConfig, data: tuple[Examples, Examples], tick:
 
     @jax.jit
     def update(params: Any, state: Any, step: jax.Array, batch: Batch) -> tuple[Any, Any, jax.Array]:
-        # Line 3 of 3: the loss sees deviated values, the optimizer keeps nominal ones.
+        # Line 2 of 3: the loss sees deviated values, the optimizer keeps nominal ones.
         loss, grads = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), batch))(params)
         updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state, loss
@@ -105,7 +103,7 @@ def train(net: Any, config: SpokenConfig, data: tuple[Examples, Examples], tick:
         stream = batches(examples, config.seed, settings.batch_size)
         for step, batch in zip(range(settings.steps), stream, strict=False):
             params, state, loss = update(params, state, jnp.int32(step), batch)
-            callback(step, params, {"loss": loss})
+            callback(step, params, {"loss": loss})  # line 3 of 3: logs, and evaluates when it is due
             tick()
         return callback.evaluate(settings.steps, params)["accuracy"]
 
@@ -120,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help=HOW_TO_GET_IT)
 
 
-PARTS: dict[str, dict[str, Any]] = {"standard": {"dynamic": None, "frozen": None}, "mismatch": {}}
+NETWORKS: dict[str, tuple[str, ...]] = {"standard": ("training={}",), "mismatch": ()}
 
 if __name__ == "__main__":
-    sys.exit(run_example(__doc__, "configs/spoken_digits.yaml", SpokenConfig, PARTS, prepare, add_arguments))
+    sys.exit(run_example(__doc__, "configs/spoken_digits.yaml", SpokenConfig, NETWORKS, prepare, add_arguments))

@@ -42,6 +42,7 @@ from .training._audit import LeafAudit as LeafAudit
 from .training._audit import audit as audit
 from .training._freeze import freeze as freeze
 from .training._injection import Injection as Injection
+from .training._load_parameters import load_parameters as load_parameters
 from .training._mismatch_callback import MismatchCallback as MismatchCallback
 from .training._track_mismatch import MismatchState as MismatchState
 from .training._track_mismatch import mismatch_key as mismatch_key

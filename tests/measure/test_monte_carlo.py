@@ -1,4 +1,4 @@
-"""The engine: results depend neither on chunks nor on devices; intervals, pairs, batches, budgets, interrupts."""
+"""The engine: results do not depend on devices or threads; pairs, batches, budgets, interrupts."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,24 +17,19 @@ def reference():
     return measure()
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 40, 1000])
-def test_chunks_change_nothing(reference, chunk):
-    assert np.array_equal(measure(chunk=chunk).values, reference.values)
-
-
 @pytest.mark.parametrize("cores", [1, 3])
-def test_rounds_handed_over_by_several_threads_change_nothing(reference, cores, monkeypatch):
+def test_tiles_handed_over_by_several_threads_change_nothing(reference, cores, monkeypatch):
     lanes = tuple(ThreadPoolExecutor(1) for _ in range(cores))
     monkeypatch.setattr(engine, "_lanes", lambda: lanes)
-    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # a tile for each chip: forty rounds
+    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # a tile for each chip: forty of them
     handed_over_by = set()
     for lane in lanes:
         submit = lane.submit
         monkeypatch.setattr(lane, "submit", lambda *args, own=submit: handed_over_by.add(own) or own(*args))
-    curve = measure(chunk=1)
+    curve = measure()
     np.testing.assert_allclose(curve.values, reference.values, rtol=1e-5)  # another width of tile, another last bit
     assert len(handed_over_by) == cores
-    assert np.array_equal(measure(chips=2, chunk=1).values, curve.values[:, :2])
+    assert np.array_equal(measure(chips=2).values, curve.values[:, :2])
 
 
 @pytest.mark.parametrize("shape", [(8,), (2, 4), (3,)])
@@ -55,20 +50,16 @@ def test_the_number_of_chips_changes_nothing(reference):
 
 
 def test_tiles_are_as_wide_as_memory_allows(monkeypatch):
-    widths = []
-    rounds = engine.MonteCarlo.rounds
+    chip_fn, operands = (lambda number, case, x: {"": jnp.tanh(x * number * case).sum()}), jnp.ones(2**10)
 
-    def spy(self, *args):
-        yield from rounds(self, *args)
-        widths.append(self._width)
+    def width():
+        return engine.compiled_program(chip_fn, operands, jnp.ones(1)).width
 
-    monkeypatch.setattr(engine.MonteCarlo, "rounds", spy)
-    measure(chips=256)
-    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 2**15)
-    measure(chips=256)
+    assert width() == engine.WIDEST["cpu"]
+    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 2**16)
+    assert 1 < width() < engine.WIDEST["cpu"]
     monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)
-    measure(chips=256)
-    assert widths[0] > widths[1] >= widths[2] == 1
+    assert width() == 1
 
 
 def test_strengths_by_scale():
@@ -78,7 +69,7 @@ def test_strengths_by_scale():
     uneven = limpet.Mismatch({"dense_0": True}, limpet.Gaussian(0.1)) | limpet.Mismatch(
         {"dense_1": True, "dense_2": False}, limpet.Gaussian(0.3)
     )
-    curve = limpet.robustness_curve(loss, LAYERS, uneven, scales=[0, 1], chips=2, batch=X)
+    curve = limpet.robustness_curve(loss, LAYERS, uneven, scales=[0, 1], chips=2, batch=X, higher_is_better=False)
     assert (curve.axis, curve.sigmas.tolist()) == ("scale", [0, 1])
 
 
@@ -95,8 +86,8 @@ def test_batches_of_one_size_compile_once():
         traces.append(x)
         return loss(tree, x)
 
-    limpet.robustness_curve(counted, LAYERS, MISMATCH, sigmas=[0.1], chips=16, batches=[X[:8]] * 5, chunk=4)
-    assert len(traces) <= 2  # once, and once more if the tile's width was changed by what the first one reported
+    limpet.robustness_curve(counted, LAYERS, MISMATCH, sigmas=[0.1], chips=16, batches=[X[:8]] * 5)
+    assert len(traces) == 1
 
 
 def test_antithetic_chips_cancel_what_is_linear():
@@ -124,33 +115,34 @@ def test_auto_draws_until_the_interval_is_narrow_enough():
         return tree["w"].mean()
 
     params, mismatch = {"w": jnp.ones(1)}, limpet.Mismatch({"w": True}, limpet.Gaussian(0.1))
-    settings = {"sigmas": [0.1], "chips": "auto"}
-    loose = limpet.robustness_curve(noisy, params, mismatch, **settings, precision=0.02)
-    tight = limpet.robustness_curve(noisy, params, mismatch, **settings, precision=0.005)
+
+    def measured(**precision):
+        return limpet.robustness_curve(noisy, params, mismatch, sigmas=[0.1], chips=limpet.Precision(**precision))
+
+    loose, tight = measured(half_width=0.02), measured(half_width=0.005)
     low, high = tight.interval()
     assert (high - low)[0] / 2 <= 0.005
     assert loose.chips < tight.chips <= 4096  # (2 * 0.1 / 0.005)^2 = 1,600, doubled until reached
     assert np.array_equal(tight.values[:, : loose.chips], loose.values)
-    capped = limpet.robustness_curve(noisy, params, mismatch, **settings, precision=1e-6, max_chips=100)
-    assert capped.chips == 100
-    for estimate, extra in (("yield", {"target": 1.0}), (0.5, {})):
-        found = limpet.robustness_curve(noisy, params, mismatch, **settings, precision=0.05, estimate=estimate, **extra)
-        low, high = found.interval(estimate, **extra)
+    assert measured(half_width=1e-6, at_most=100).chips == 100
+    for of, target in (("yield", 1.0), (0.5, None)):
+        curve = measured(half_width=0.05, of=of, target=target)
+        low, high = curve.interval(of, target=target)
         assert (high - low)[0] / 2 <= 0.05
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sigmas": None}, "give either sigmas or scales"),
-        ({"scales": [1.0]}, "give either sigmas or scales"),
+        ({"sigmas": None}, "give either sigmas .* or scales"),
+        ({"scales": [1.0]}, "give either sigmas .* or scales"),
         ({"batches": [X]}, "give either batch or batches"),
         ({"batch": None, "batches": []}, "batches: there is none"),
         ({"batch": X[:0]}, r"an empty batch \(an array of shape \(0, 24\)\)"),
         ({"batch": None, "batches": [X, X[:0]]}, "an empty batch"),
-        ({"chips": "auto", "estimate": "yield"}, "needs a target"),
-        ({"chips": "auto", "batch": None, "batches": iter([X])}, "give a list or another re-iterable"),
-        ({"chips": "auto", "max_chips": 0}, "chips: at least 1"),
+        ({"chips": limpet.Precision(0.1), "batch": None, "batches": iter([X])}, "give a list or the like"),
+        ({"chips": "auto"}, "chips = 'auto': allowed is a whole number"),
+        ({"chips": True}, "chips = True: allowed is a whole number"),
         ({"chips": 10.0}, "chips = 10.0: allowed is a whole number"),
         ({"chips": "100"}, "chips = '100': allowed is a whole number"),
         ({"sigmas": 0.1}, "sigmas = 0.1: allowed is a list of numbers"),
@@ -159,6 +151,22 @@ def test_auto_draws_until_the_interval_is_narrow_enough():
 def test_options_that_contradict(changes, message):
     with pytest.raises(limpet.MetricError, match=message):
         measure(**changes)
+
+
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [
+        ({"half_width": 0}, r"Precision.half_width = 0: allowed is a finite number > 0"),
+        ({"half_width": float("nan")}, "Precision.half_width = nan"),
+        ({"half_width": 0.1, "of": "yield"}, "of='yield' needs a target"),
+        ({"half_width": 0.1, "target": 0.9}, "a target goes with of='yield'"),
+        ({"half_width": 0.1, "of": 1.5}, "Precision.of = 1.5: allowed are 'mean', 'yield' and a quantile"),
+        ({"half_width": 0.1, "at_most": 0}, "Precision.at_most: at least 1"),
+    ],
+)
+def test_precisions_that_cannot_be_meant(precision, message):
+    with pytest.raises(limpet.MetricError, match=message):
+        limpet.Precision(**precision)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
@@ -188,22 +196,22 @@ def interrupt_after(monkeypatch):
             fetched.append(values)
             return jax.device_get(values)
 
-        monkeypatch.setattr("limpet.measure._robustness_curve.fetch", fetch)
+        monkeypatch.setattr("limpet.measure._measurement.fetch", fetch)
 
     return patch
 
 
 def test_an_interrupt_leaves_the_chips_evaluated_so_far(reference, interrupt_after):
     interrupt_after(2)
-    with pytest.warns(UserWarning, match="interrupted: the curve holds the 512 chips evaluated so far"):
-        curve = measure(chips=600, chunk=16)  # in rounds of one tile, 256
+    with pytest.warns(UserWarning, match="interrupted: the curve holds the 128 chips evaluated so far"):
+        curve = measure(chips=600)  # in tiles of 64
     assert np.array_equal(curve.values[:, :40], reference.values)
 
 
 def test_an_interrupt_of_auto_keeps_finished_chips(interrupt_after):
     interrupt_after(1)
     with pytest.warns(UserWarning, match="interrupted: the curve holds the 64 chips evaluated so far"):
-        assert measure(chips="auto", precision=1e-9).chips == 64
+        assert measure(chips=limpet.Precision(1e-9)).chips == 64
     with pytest.raises(KeyboardInterrupt):
         measure()
 
@@ -212,7 +220,7 @@ def test_an_interrupt_parts_no_antithetic_pair(interrupt_after, monkeypatch):
     monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # tiles of one chip
     interrupt_after(3)
     with pytest.warns(UserWarning, match="interrupted: the curve holds the 2 chips"):
-        curve = measure(antithetic=True, chunk=1)
+        curve = measure(antithetic=True)
     assert np.isfinite(curve.mean()).all()
     assert len(curve.interval()[0]) == 2
 
@@ -225,8 +233,8 @@ def test_progress_is_silent_off_a_terminal_and_shown_on_request(capfd):
 
 
 def test_the_worst_chip_can_be_rebuilt(reference):
-    number = limpet.robustness_curve(loss, LAYERS, MISMATCH, sigmas=[0.2], chips=40, batch=X).worst_chip(0.2)
-    assert number == int(np.argmin(reference.values[1]))
+    number = measure(sigmas=[0.2]).worst_chip(0.2)
+    assert number == int(np.argmax(reference.values[1]))
     chip = limpet.freeze(LAYERS, MISMATCH.with_sigma(0.2), chip=number)
     np.testing.assert_allclose(loss(chip, X), reference.values[1, number], rtol=1e-6)
     again = MISMATCH.with_sigma(0.2)(limpet.virtual_chip(0, number), LAYERS)

@@ -46,14 +46,9 @@ def test_chips_are_the_same_at_every_strength_and_in_every_call():
     assert not np.array_equal(measure(seed=1).values[1], curve.values[1])
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 20, 64])
-def test_the_result_does_not_depend_on_the_chunk(chunk):
-    assert np.array_equal(measure(chunk=chunk).values, measure(chunk=10).values)
-
-
 def test_the_spread_is_the_known_one():
     # Standard deviation of a sum of independent deviations; 2,000 chips, 5 standard errors (false alarm 6e-7).
-    curve = measure(sigmas=[0.1], chips=2000, chunk=500)
+    curve = measure(sigmas=[0.1], chips=2000)
     expected = 0.1 * np.sqrt(np.sum(np.asarray(PARAMS["w"] * BATCH, np.float64) ** 2))
     assert abs(curve.std()[0] / expected - 1) < 5 / np.sqrt(2 * 2000)
 
@@ -89,8 +84,8 @@ def test_rounds_and_strengths_do_not_retrace():
         traces.append(batch)
         return projection(tree, batch)
 
-    limpet.robustness_curve(metric, PARAMS, MISMATCH, sigmas=[0.0, 0.1, 0.2], chips=500, batch=BATCH, chunk=10)
-    assert len(traces) <= 2  # the second time with the width of tile that the first program's memory allows
+    limpet.robustness_curve(metric, PARAMS, MISMATCH, sigmas=[0.0, 0.1, 0.2], chips=500, batch=BATCH)
+    assert len(traces) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,7 +93,6 @@ def test_rounds_and_strengths_do_not_retrace():
     [
         ({"sigmas": []}, "sigmas: at least 1 is needed, got 0"),
         ({"chips": 0}, "chips: at least 1 is needed, got 0"),
-        ({"chunk": 0}, "chunk: at least 1"),
         ({"sigmas": [0.1, -0.2]}, r"sigmas\[1\] = -0.2: allowed is a finite number >= 0"),
         ({"sigmas": [float("nan")]}, r"sigmas\[0\] = nan"),
     ],
@@ -111,7 +105,7 @@ def test_bad_numbers(changes, message):
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        (lambda tree, _: tree["w"], r"metric '' has shape \(50,\): a metric function gives one number"),
+        (lambda tree, _: tree["w"], r"metric 'metric' has shape \(50,\): a metric function gives one number"),
         (lambda tree, _: {"a": tree["w"]}, r"metric 'a' has shape \(50,\)"),
         (lambda tree, _: {}, "gave an empty dict"),
         (lambda tree, _: "good", "has shape str"),
@@ -126,3 +120,130 @@ def test_integer_and_boolean_metrics_count():
     curve = limpet.robustness_curve(lambda tree, _: tree["w"][0] > 0.5, PARAMS, MISMATCH, sigmas=[0.1], chips=50)
     assert set(np.unique(curve.values)) == {0.0, 1.0}
     assert jax.numpy.isclose(curve.mean()[0], 0.5, atol=0.3)
+
+
+def test_print_is_a_short_table():
+    lines = str(measure()).splitlines()
+    assert len(lines) == 5
+    assert lines[0] == "projection on 20 virtual chips of seed 0 (higher is better)"
+    assert len(repr(measure())) < 120
+
+
+@pytest.mark.parametrize("name", ["loss", "test_error", "crossEntropy", "mse", "val_nll"])
+def test_the_direction_of_a_loss_must_be_said(name):
+    def metric(tree, _):
+        return tree["w"].sum()
+
+    metric.__name__ = name
+    with pytest.raises(limpet.MetricError, match=f"metric '{name}' says .* give higher_is_better=False"):
+        limpet.robustness_curve(metric, PARAMS, MISMATCH, sigmas=[0.1], chips=2)
+    given = limpet.robustness_curve(metric, PARAMS, MISMATCH, sigmas=[0.1], chips=9, higher_is_better=False)
+    assert given.worst()[0] == given.values.max()
+    named = limpet.robustness_curve(
+        lambda tree, _: {name: tree["w"].sum(), "good": tree["w"].sum()}, PARAMS, MISMATCH, sigmas=[0.1], chips=2,
+        higher_is_better={name: False},
+    )  # fmt: skip
+    assert (named[name].higher_is_better, named["good"].higher_is_better) == (False, True)
+    with pytest.raises(limpet.MetricError, match=f"metric '{name}' says"):
+        limpet.RobustnessCurve(name, [0.1], [[1.0]])
+
+
+def test_a_part_of_the_tree_is_refused_by_naming_what_it_lacks():
+    mismatch = limpet.Mismatch({"w": True, "v": True}, limpet.Gaussian(0.1))
+    with pytest.raises(limpet.PrototypeError, match="the tree lacks v, which deviate.*count as perfect"):
+        limpet.robustness_curve(lambda tree, _: tree["w"].sum(), {"w": jnp.ones(3)}, mismatch, sigmas=[0.1], chips=2)
+
+
+def test_a_metric_that_ignores_the_draw_is_refused_and_one_that_ignores_a_part_is_told():
+    both = limpet.Mismatch({"w": True, "v": True}, limpet.Gaussian(0.1))
+    params = {"w": jnp.ones(3), "v": jnp.ones(3)}
+
+    def stale(tree, _):
+        return params["w"].sum()
+
+    with pytest.raises(limpet.MismatchNotApplied, match="'stale' does not depend on the draw of v, w"):
+        limpet.robustness_curve(stale, params, both, sigmas=[0.1], chips=2)
+    with pytest.warns(UserWarning, match="does not depend on the draw of v"):
+        limpet.robustness_curve(lambda tree, _: tree["w"].sum(), params, both, sigmas=[0.1], chips=2)
+
+
+@pytest.mark.parametrize(
+    ("mismatch", "message"),
+    [
+        ({"w": True, "activation": False}, "a prototype alone says which leaves deviate, but not how"),
+        (limpet.Gaussian(0.1), "give a recipe"),
+        (0.1, "give a recipe"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(mismatch, message):
+    with pytest.raises(limpet.LimpetError, match=message):
+        limpet.robustness_curve(projection, PARAMS, mismatch, sigmas=[0.1], chips=2, batch=BATCH)
+
+
+def test_hardware_is_laid_over_the_tree():
+    hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(0.3)))
+    curve = limpet.robustness_curve(projection, PARAMS, hardware, scales=[1.0], chips=20, batch=BATCH)
+    assert curve.sigmas.tolist() == [0.3]
+    np.testing.assert_allclose(curve.values[0], measure(sigmas=[0.3]).values[0], rtol=1e-5)
+    assert curve.fingerprint == measure().fingerprint
+    assert "w (50)" in curve.hardware
+
+
+def test_metrics_that_cannot_be_compiled_or_lack_a_batch_are_told_so():
+    def to_python(tree, _):
+        return float(tree["w"].sum())
+
+    with pytest.raises(limpet.MetricError, match="'to_python' asks for the value of a traced array, as float"):
+        limpet.robustness_curve(to_python, PARAMS, MISMATCH, sigmas=[0.1], chips=2)
+
+    def branching(tree, _):
+        return tree["w"].sum() if tree["w"].sum() > 0 else 0.0
+
+    with pytest.raises(limpet.MetricError, match="asks for the value of a traced array"):
+        limpet.robustness_curve(branching, PARAMS, MISMATCH, sigmas=[0.1], chips=2)
+
+    def needs_batch(tree, batch):
+        inputs, _ = batch
+        return (tree["w"] * inputs).sum()
+
+    with pytest.raises(limpet.MetricError, match=r"failed with batch = None .*give batch=\(inputs, labels\)"):
+        limpet.robustness_curve(needs_batch, PARAMS, MISMATCH, sigmas=[0.1], chips=2)
+    with pytest.raises(limpet.MetricError, match="gave a tuple of 2: it gives one number"):
+        limpet.robustness_curve(lambda tree, _: (tree["w"].sum(), 1.0), PARAMS, MISMATCH, sigmas=[0.1], chips=2)
+
+
+def test_models_where_trees_belong(dynapse_net):
+    from flax import linen
+
+    frozen = limpet.Mismatch(limpet.frozen_mismatch_prototype(dynapse_net), limpet.Gaussian(0.1))
+    with pytest.raises(limpet.LimpetError, match=r"got the module \w+: .*limpet.attributes\(net\)"):
+        limpet.robustness_curve(lambda tree, _: 0.0, dynapse_net, frozen, sigmas=[0.1], chips=2)
+    with pytest.raises(limpet.LimpetError, match="got Dense, which is no tree of arrays: .*model.init"):
+        limpet.robustness_curve(lambda tree, _: 0.0, linen.Dense(3), MISMATCH, sigmas=[0.1], chips=2)
+
+
+def test_a_module_in_training_mode_is_told_what_the_metric_wrote():
+    from flax import nnx
+
+    class Net(nnx.Module):
+        def __init__(self):
+            self.linear = nnx.Linear(3, 4, rngs=nnx.Rngs(0))
+            self.norm = nnx.BatchNorm(4, rngs=nnx.Rngs(0))
+            self.dropout = nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            return self.dropout(self.norm(self.linear(x)))
+
+    model, x = Net(), jax.random.normal(jax.random.key(0), (8, 3))
+    mismatch = limpet.Mismatch(limpet.prototype(model, ("linear/kernel", True)), limpet.Gaussian(0.1))
+
+    def mean(model, x):
+        return model(x).mean()
+
+    def evaluated(model, x):
+        model.eval()
+        return model(x).mean()
+
+    with pytest.warns(UserWarning, match=r"'mean' wrote .*norm/mean, norm/var: the module is in training mode"):
+        limpet.robustness_curve(mean, model, mismatch, sigmas=[0.1], chips=2, batch=x)
+    limpet.robustness_curve(evaluated, model, mismatch, sigmas=[0.1], chips=2, batch=x)  # warnings are errors

@@ -17,9 +17,7 @@ def error(tree, scale):
 
 @pytest.fixture(scope="module")
 def found():
-    return limpet.sensitivity(
-        error, PARAMS, MISMATCH, chips=2000, batch=jnp.float32(1.0), higher_is_better=False, chunk=700
-    )
+    return limpet.sensitivity(error, PARAMS, MISMATCH, chips=2000, batch=jnp.float32(1.0), higher_is_better=False)
 
 
 def test_cost_and_saving_are_the_known_ones(found):
@@ -71,6 +69,7 @@ def test_a_counting_metric_takes_its_gradient_from_a_loss():
         chips=20,
         batch=1.0,
         gradient_of=error,
+        higher_is_better=True,
     )
     assert counted.first_order[counted.groups.index("strong")] > 0.5
 
@@ -121,6 +120,6 @@ def test_failing_chips_come_first_and_spoil_no_other_row():
 )
 def test_bad_input(changes, kind, message):
     with pytest.raises(kind, match=message):
-        limpet.sensitivity(error, PARAMS, MISMATCH, **({"chips": 2, "batch": 1.0} | changes))
+        limpet.sensitivity(error, PARAMS, MISMATCH, **({"chips": 2, "batch": 1.0, "higher_is_better": False} | changes))
     with pytest.raises(limpet.MetricError, match="of one metric"):
         limpet.sensitivity(lambda tree, _: {"a": 0.0, "b": 1.0}, PARAMS, MISMATCH, chips=2)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
+from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from shared_work import BATCH as X
 from shared_work import KERNEL_MISMATCH as MISMATCH
@@ -236,11 +237,86 @@ def test_a_batch_that_cannot_be_divided_is_named():
 
 def test_with_a_callback_it_goes_by_step(tmp_path):
     config = limpet.Config.model_validate(
-        {"dynamic": {"sigma": 0.1, "targets": ["kernel"]}, "tensorboard": {"logdir": tmp_path}}
+        {
+            "hardware": {"weights": {"leaves": "kernel", "sigma": 0.1}},
+            "training": {"dynamic": {}},
+            "tensorboard": {"logdir": tmp_path},
+        }
     )
     callback = limpet.MismatchCallback(PARAMS, config)
-    noisy = jax.jit(limpet.with_mismatch(loss, callback, draws=2))
+    noisy = jax.jit(jax.value_and_grad(limpet.with_mismatch(loss, callback, draws=2)))
     keys = [jax.random.fold_in(step_key(0, 5), draw) for draw in range(2)]
     expected = np.mean([loss(MISMATCH(key, PARAMS), X) for key in keys])
-    np.testing.assert_allclose(noisy(PARAMS, 5, X), expected, rtol=1e-6)
+    np.testing.assert_allclose(noisy(PARAMS, 5, X)[0], expected, rtol=1e-6)
     callback(5, PARAMS, {"loss": 0.0})  # the audit has seen the draws reach the loss
+
+
+def test_an_injection_goes_by_step_and_opens_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hardware = limpet.Hardware(weights=limpet.Part("kernel", limpet.Gaussian(0.1)))
+    injection = limpet.Injection(PARAMS, hardware, scale=0.5, schedule=optax.linear_schedule(0.0, 1.0, 10))
+    noisy = jax.jit(limpet.with_mismatch(loss, injection))
+    np.testing.assert_allclose(noisy(PARAMS, 5, X), loss(MISMATCH(step_key(0, 5), PARAMS, 0.25), X), rtol=1e-6)
+    np.testing.assert_allclose(noisy(PARAMS, 0, X), loss(PARAMS, X), rtol=1e-6)
+    assert noisy._cache_size() == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_scales_move_the_strength():
+    noisy = limpet.with_mismatch(loss, MISMATCH, scale=2.0)
+    np.testing.assert_allclose(noisy(PARAMS, KEY, X), loss(MISMATCH(KEY, PARAMS, 2.0), X), rtol=1e-6)
+    with pytest.raises(limpet.LimpetError, match="a callback injects has the scale of its configuration"):
+        limpet.with_mismatch(loss, limpet.Injection(PARAMS, MISMATCH), scale=2.0)
+
+
+@pytest.mark.parametrize("mismatch", [{"kernel": True}, limpet.Hardware(w=limpet.Part("kernel", limpet.Gaussian(0.1)))])
+def test_what_cannot_draw_is_refused_at_once(mismatch):
+    with pytest.raises(limpet.LimpetError, match=r"give a recipe, hardware.on\(model\)"):
+        limpet.with_mismatch(loss, mismatch)
+
+
+class TestNnx:
+    """An nnx module and its optimizer."""
+
+    @pytest.fixture
+    def model(self):
+        return nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+
+    @staticmethod
+    def recipe(model):
+        return limpet.Mismatch(limpet.prototype(model, ("kernel", True)), limpet.Gaussian(0.1))
+
+    def test_the_optimizer_of_a_module_names_the_draw(self, model):
+        optimizer = nnx.Optimizer(model, optax.chain(limpet.track_mismatch(0), optax.sgd(0.1)), wrt=nnx.Param)
+        noisy = limpet.with_mismatch(lambda model, x: (model(x) ** 2).mean(), self.recipe(model))
+
+        @nnx.jit
+        def update(model, optimizer, x):
+            key = limpet.mismatch_key(optimizer.opt_state)
+            loss, grads = nnx.value_and_grad(lambda model: noisy(model, key, x))(model)
+            optimizer.update(model, grads)
+            return loss
+
+        nominal = nnx.clone(model)
+        first = update(model, optimizer, X)
+        expected = (self.recipe(nominal)(step_key(0, 0), nominal)(X) ** 2).mean()
+        np.testing.assert_allclose(first, expected, rtol=1e-5)
+        key = jax.random.key_data(limpet.mismatch_key(optimizer.opt_state))
+        assert np.array_equal(key, jax.random.key_data(step_key(0, 1)))
+
+    def test_the_step_of_an_optimizer_is_a_step(self, model):
+        optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)
+        injection = limpet.Injection(model, self.recipe(model))
+        kernel = injection.inject(model, optimizer.step).kernel.get_value()
+        assert np.array_equal(kernel, injection.inject(model, 0).kernel.get_value())
+
+    @pytest.mark.parametrize("draws", [8, "per_example"])
+    def test_several_draws_of_a_module_say_what_to_do(self, model, draws):
+        noisy = limpet.with_mismatch(lambda model, x: model(x).mean(), self.recipe(model), draws=draws)
+        with pytest.raises(limpet.LimpetError, match=r"several draws of a Flax nnx module.*nnx.split"):
+            noisy(model, KEY, X)
+
+    def test_a_state_where_the_module_belongs_is_refused(self, model):
+        injection = limpet.Injection(model, self.recipe(model))
+        with pytest.raises(limpet.LimpetError, match=r"an nnx module is needed.*not nnx.state\(model\)"):
+            injection.inject(nnx.state(model), 0)

@@ -29,8 +29,9 @@ def batches():
 def main(folder: Path, steps: int, pause: float) -> None:
     config = limpet.Config.model_validate(
         {
-            "dynamic": {"sigma": 0.1, "targets": ["w"]},
-            "robustness": {"sigmas": [0.0, 0.1], "chips": 4, "every_steps": 5},
+            "hardware": {"weights": {"leaves": "w", "sigma": 0.1}},
+            "training": {"dynamic": {}},
+            "robustness": {"scales": [0.0, 1.0], "chips": 4, "every_steps": 5, "higher_is_better": False},
             "tensorboard": {"logdir": folder / "log", "flush_steps": 3},
         }
     )

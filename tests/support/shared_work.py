@@ -25,9 +25,8 @@ def loss(tree, x):
 
 
 def measure(**changes):
-    return limpet.robustness_curve(
-        loss, LAYERS, MISMATCH, **({"sigmas": [0.1, 0.2], "chips": 40, "batch": X} | changes)
-    )
+    settings = {"sigmas": [0.1, 0.2], "chips": 40, "batch": X, "higher_is_better": False}
+    return limpet.robustness_curve(loss, LAYERS, MISMATCH, **(settings | changes))
 
 
 def regression(params, x):

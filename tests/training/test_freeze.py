@@ -79,18 +79,42 @@ def test_plain_trees_freeze_too():
     assert not np.array_equal(chip["b"], tree["b"])
 
 
+def configured(chip, **changes):
+    sections = {
+        "seed": 3,
+        "hardware": {
+            "weights": {"leaves": "dynapse-weights", "sigma": 0.2},
+            "currents": {"leaves": "dynapse-frozen", "sigma": 0.1},
+        },
+        "training": {"frozen": {"parts": ["currents"], "chip": chip}},
+    }
+    return limpet.Config.model_validate(sections | changes)
+
+
 def test_configurations_name_the_chip(dynapse_net, frozen):
-    config = limpet.Config.model_validate({"seed": 3, "frozen": {"sigma": 0.1, "chip": 17}})
+    config = configured(17)
     chip = limpet.freeze(dynapse_net, frozen, seed=3, chip=17)
-    assert same(limpet.freeze(dynapse_net, config.frozen), chip)
     assert same(limpet.freeze(dynapse_net, config), chip)
     assert same(limpet.freeze(dynapse_net, config, chip=5, seed=1), limpet.freeze(dynapse_net, frozen, seed=1, chip=5))
+    doubled = limpet.freeze(dynapse_net, frozen.with_sigma(0.2), seed=3, chip=17)
+    assert same(limpet.freeze(dynapse_net, config, scale=2.0), doubled)
+    generated = configured(17, generator="threefry2x32")
+    threefry = limpet.freeze(dynapse_net, frozen, seed=3, chip=17, generator="threefry2x32")
+    assert same(limpet.freeze(dynapse_net, generated), threefry)
+    assert not same(threefry, chip)
 
 
-def test_fresh_or_no_chips_leave_the_network_nominal(dynapse_net):
-    fresh = limpet.Config.model_validate({"frozen": {"sigma": 0.1, "chip": "fresh"}})
-    assert limpet.freeze(dynapse_net, fresh.frozen) is dynapse_net
-    assert limpet.freeze(dynapse_net, None) is dynapse_net
+def test_hardware_freezes_all_its_parts(dynapse_net, frozen):
+    weights = limpet.Mismatch(limpet.dynamic_mismatch_prototype(dynapse_net), limpet.Gaussian(0.2))
+    assert same(limpet.freeze(dynapse_net, configured(1).hardware), limpet.freeze(dynapse_net, frozen | weights))
+
+
+def test_a_configuration_without_a_chip_freezes_nothing_silently(dynapse_net):
+    with pytest.raises(limpet.LimpetError, match=r"training.frozen.chip = 'fresh': the callback draws a fresh chip"):
+        limpet.freeze(dynapse_net, configured("fresh"))
+    with pytest.raises(limpet.LimpetError, match="training.frozen: the configuration has none"):
+        limpet.freeze(dynapse_net, configured(1, training={}))
+    assert not same(limpet.freeze(dynapse_net, configured("fresh"), chip=2), dynapse_net)
 
 
 @pytest.mark.parametrize("wrong", [{"sigma": 0.1}, 0.1, "fresh"])

@@ -22,11 +22,21 @@ def loss_fn(params, x):
 
 def configured(logdir, **changes):
     sections = {
-        "dynamic": {"sigma": 0.1, "targets": ["w"], "schedule": {"kind": "linear", "steps": 4}},
-        "robustness": {"sigmas": [0.0, 0.2], "chips": 10, "every_steps": 4, "target": 0.5, "higher_is_better": False},
+        "hardware": {"weights": {"leaves": "w", "sigma": 0.1}},
+        "training": {"dynamic": {"schedule": {"kind": "linear", "steps": 4}}},
+        "robustness": {"scales": [0.0, 2.0], "chips": 10, "every_steps": 4, "target": 0.5, "higher_is_better": False},
         "tensorboard": {"logdir": logdir, "flush_steps": 3},
     }
     return limpet.Config.model_validate(sections | changes)
+
+
+STEADY = {"dynamic": {}}
+BOTH = {"weights": {"leaves": "w", "sigma": 0.1}, "biases": {"leaves": "b", "sigma": 0.1}}
+
+
+def frozen(**section):
+    """Weights at every step, and biases as a section says."""
+    return {"dynamic": {"parts": ["weights"]}, "frozen": {"parts": ["biases"], **section}}
 
 
 def updater(callback, loss=loss_fn):
@@ -67,7 +77,9 @@ def test_an_evaluation_is_the_robustness_curve_of_nominal_parameters(tmp_path):
     with callback:
         curve = callback.evaluate(3, PARAMS)["loss_fn"]
     recipe = limpet.Mismatch({"w": True, "b": False}, limpet.Gaussian(1))
-    expected = limpet.robustness_curve(loss_fn, PARAMS, recipe, sigmas=[0.0, 0.2], chips=10, seed=5, batch=X)
+    expected = limpet.robustness_curve(
+        loss_fn, PARAMS, recipe, sigmas=[0.0, 0.2], chips=10, seed=5, batch=X, higher_is_better=False
+    )
     np.testing.assert_allclose(curve.values, expected.values, rtol=1e-6)
     logged = scalars(tmp_path)
     np.testing.assert_allclose(logged["robustness_mean/loss_fn/sigma=0.2"][3], curve.mean()[1], rtol=1e-6)
@@ -79,18 +91,17 @@ def test_an_evaluation_is_the_robustness_curve_of_nominal_parameters(tmp_path):
 
 
 def test_draws_follow_from_seed_and_step_alone(tmp_path):
-    config = configured(tmp_path, dynamic={"sigma": 0.1, "targets": ["w"]})
+    config = configured(tmp_path, training=STEADY)
     one, two = (limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X) for _ in range(2))
     eager = one.inject(PARAMS, 7)["w"]
     assert np.array_equal(eager, jax.jit(two.inject)(PARAMS, jnp.int32(7))["w"])
     assert not np.array_equal(eager, one.inject(PARAMS, 8)["w"])
-    other = limpet.MismatchCallback(PARAMS, configured(tmp_path, seed=1), metric_fn=loss_fn, eval_batch=X)
+    other = limpet.MismatchCallback(PARAMS, configured(tmp_path, seed=1, training=STEADY), metric_fn=loss_fn)
     assert not np.array_equal(eager, other.inject(PARAMS, 7)["w"])
     # a training step never sees one of the chips that the network is measured on
     chip = limpet.freeze(PARAMS, limpet.Mismatch({"w": True, "b": False}, limpet.Gaussian(0.1)), chip=7)
     assert not np.array_equal(eager, chip["w"])
-    for callback in (one, two, other):
-        callback.close()
+    assert not list(tmp_path.iterdir())  # nothing was entered or logged, so no file was opened
 
 
 def test_nothing_retraces_or_recompiles_while_the_strength_moves(tmp_path, caplog):
@@ -134,7 +145,7 @@ def test_a_loop_that_forgets_inject_is_told(tmp_path):
 
 def test_a_metric_that_ignores_the_chip_is_an_error(tmp_path):
     with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=erased, eval_batch=X) as callback:
-        with pytest.raises(limpet.MismatchNotApplied, match="the draw of w"):
+        with pytest.raises(limpet.MismatchNotApplied, match="'erased' does not depend on the draw of w"):
             callback.evaluate(0, PARAMS)
 
 
@@ -171,8 +182,9 @@ def test_what_was_logged_survives_an_interrupt(tmp_path):
 
 def test_directories_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(limpet.LogdirError, match=r"tensorboard.logdir = .*file/run'?: cannot be written"):
-        limpet.MismatchCallback(PARAMS, configured(tmp_path / "file/run"), metric_fn=loss_fn)
+    callback = limpet.MismatchCallback(PARAMS, configured(tmp_path / "file/run"), metric_fn=loss_fn)
+    with pytest.raises(limpet.LogdirError, match=r"tensorboard.logdir = .*file/run'?: cannot be"):
+        callback.__enter__()
 
 
 def test_evaluations_need_a_metric(tmp_path):
@@ -198,16 +210,16 @@ def test_the_audit_needs_no_metrics(tmp_path):
         updater(callback, erased)(PARAMS, jnp.int32(0), X)
         with pytest.raises(limpet.MismatchNotApplied, match="the draw of w"):
             callback(0, PARAMS)
-    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path / "other"), metric_fn=loss_fn, eval_batch=X) as callback:
         callback(0, PARAMS)
         with pytest.raises(limpet.MismatchNotApplied, match="never called"):
             callback(1, PARAMS)
 
 
 def test_one_good_function_does_not_speak_for_another(tmp_path):
-    config = configured(tmp_path, dynamic={"sigma": 0.1, "targets": ["*"]})
+    config = configured(tmp_path, hardware={"all": {"leaves": "*", "sigma": 0.1}}, training=STEADY)
     with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X) as callback:
-        jax.jit(lambda p: loss_fn(callback.inject(p, 0), X))(PARAMS)
+        jax.jit(jax.grad(lambda p: loss_fn(callback.inject(p, 0), X)))(PARAMS)
         jax.eval_shape(lambda p: loss_fn(callback.inject(p, 0), X), PARAMS)  # compiled never, so no fault
         updater(callback, erased)(PARAMS, jnp.int32(0), X)
         with pytest.raises(limpet.MismatchNotApplied, match="the draw of w does not"):
@@ -216,29 +228,62 @@ def test_one_good_function_does_not_speak_for_another(tmp_path):
 
 def test_unsigned_and_negative_steps(tmp_path):
     schedule = {"kind": "linear", "begin": 100, "steps": 100}
-    config = configured(tmp_path, dynamic={"sigma": 0.1, "targets": ["w"], "schedule": schedule})
+    config = configured(tmp_path, training={"dynamic": {"schedule": schedule}})
     with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn) as callback:
         assert np.array_equal(callback.inject(PARAMS, jnp.uint32(0))["w"], PARAMS["w"])
         with pytest.raises(limpet.LimpetError, match=r"step = -1: allowed is an integer >= 0"):
             callback.inject(PARAMS, -1)
 
 
-def test_a_fixed_chip_cannot_fall_on_what_is_trained(tmp_path):
-    config = configured(tmp_path, frozen={"sigma": 0.1, "chip": 3, "targets": ["b"]})
+def test_one_chip_is_a_constant_factor_on_what_is_trained(tmp_path):
+    """The chip that a configuration names is drawn by the callback: nothing has to be frozen before."""
+    params = {"w": jnp.ones(8), "b": jnp.ones(8)}
+    config = configured(tmp_path, hardware=BOTH, training=frozen(chip=3, scale=2.0), seed=4)
+    with limpet.MismatchCallback(params, config, metric_fn=loss_fn, eval_batch=X) as callback:
+        first, second = callback.inject(params, 0), callback.inject(params, 1)
+        chip = limpet.freeze(params, config)
+        assert np.array_equal(first["b"], second["b"])
+        assert np.array_equal(first["b"], chip["b"])
+        assert not np.array_equal(first["b"], params["b"])
+        assert not np.array_equal(first["w"], second["w"])
+        doubled = callback.inject({**params, "b": 2 * params["b"]}, 0)
+        np.testing.assert_allclose(doubled["b"], 2 * chip["b"], rtol=1e-6)
+        gradient = jax.grad(lambda p: callback.inject(p, 0)["b"].sum())(params)["b"]
+        np.testing.assert_allclose(gradient, chip["b"], rtol=1e-6)
+    with pytest.raises(
+        limpet.LimpetError, match=r"b: these values are a virtual chip's already, made by limpet.freeze"
+    ):
+        limpet.MismatchCallback(chip, config, metric_fn=loss_fn, eval_batch=X)
+
+
+def test_the_chip_that_training_meets_is_not_among_the_unseen_ones(tmp_path):
+    config = configured(tmp_path, hardware=BOTH, training=frozen(chip=3))
     with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X) as callback:
-        with pytest.raises(limpet.PrototypeError, match=r"frozen.chip = 3 deviates b, which params hold as well"):
-            callback.inject(PARAMS, 0)
-        callback.inject({"w": PARAMS["w"]}, 0)
+        curve = callback.evaluate(0, PARAMS)["loss_fn"]
+    everything = limpet.robustness_curve(
+        loss_fn, PARAMS, config.hardware, scales=[0.0, 2.0], chips=11, batch=X, higher_is_better=False
+    )
+    assert curve.excluded_chips == (3,)
+    assert curve.chip_numbers.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert np.array_equal(curve.values, np.delete(everything.values, 3, axis=1))
+    assert curve.worst_chip(0.2) == curve.chip_numbers[curve.values[1].argmax()]
+    assert "without 3" in str(curve)
+    for changes in (
+        {"training": frozen(chip=40)},
+        {"training": frozen(chip=3, seed=9)},
+        {"training": frozen(chip="fresh")},
+    ):
+        config = configured(tmp_path / "other", hardware=BOTH, **changes)
+        callback = limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X)
+        assert callback._evaluator._excluded == ()
 
 
 def test_fresh_chips_have_a_seed_of_their_own(tmp_path):
-    frozen = {"sigma": 0.1, "chip": "fresh", "targets": ["b"]}
     params = {"w": jnp.ones(8), "b": jnp.ones(8)}
     trees = []
     for seed in (0, 1):
-        config = configured(tmp_path, frozen=frozen | {"seed": seed})
-        with limpet.MismatchCallback(params, config, metric_fn=loss_fn) as callback:
-            trees.append(callback.inject(params, 5))
+        config = configured(tmp_path, hardware=BOTH, training=frozen(chip="fresh", seed=seed))
+        trees.append(limpet.MismatchCallback(params, config, metric_fn=loss_fn).inject(params, 5))
     assert np.array_equal(trees[0]["w"], trees[1]["w"])
     assert not np.array_equal(trees[0]["b"], trees[1]["b"])
 
@@ -288,7 +333,7 @@ def test_an_interrupt_while_writing_loses_no_evaluation(tmp_path, monkeypatch):
 
 def test_several_metrics_each_with_its_direction_and_target(tmp_path):
     robustness = {
-        "sigmas": [0.2],
+        "scales": [2.0],
         "chips": 10,
         "target": {"score": -0.5},
         "higher_is_better": {"loss": False},
@@ -312,6 +357,16 @@ def test_several_metrics_each_with_its_direction_and_target(tmp_path):
         )  # fmt: skip
 
 
+def test_a_target_of_a_metric_that_there_is_not_is_refused(tmp_path):
+    robustness = {"scales": [1.0], "chips": 2, "target": {"acuracy": 0.9}, "higher_is_better": False}
+    with limpet.MismatchCallback(
+        PARAMS, configured(tmp_path, robustness=robustness), metric_fn=loss_fn, eval_batch=X
+    ) as (callback):
+        with pytest.raises(limpet.MetricError, match="robustness.target names acuracy; the metrics are loss_fn"):
+            callback.evaluate(0, PARAMS)
+        callback._log._evaluations.clear()  # so that it is not written again when the callback closes
+
+
 def test_a_closed_callback_says_so(tmp_path):
     with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
         pass
@@ -326,6 +381,190 @@ def test_a_configuration_must_be_loaded_first():
         limpet.MismatchCallback(PARAMS, "x.yaml")
 
 
+def test_hardware_and_plain_arguments_need_no_file(tmp_path):
+    hardware = limpet.Hardware(weights=limpet.Part("w", limpet.LogNormal(0.1)))
+    recipe = hardware.on(PARAMS)
+    for index, given in enumerate((hardware, recipe, limpet.Mismatch({"w": True, "b": False}, limpet.LogNormal(0.1)))):
+        callback = limpet.MismatchCallback(
+            PARAMS,
+            given,
+            seed=3,
+            metric_fn=loss_fn,
+            eval_batch=X,
+            robustness={"scales": [1.0], "chips": 3, "higher_is_better": False, "every_steps": 2},
+            tensorboard={"logdir": tmp_path / str(index)},
+        )
+        with callback:
+            train(callback, 3)
+            assert np.array_equal(
+                callback.inject(PARAMS, 5)["w"], limpet.Injection(PARAMS, hardware, seed=3).inject(PARAMS, 5)["w"]
+            )
+        assert callback.curves["loss_fn"].sigmas.tolist() == [0.1]
+    with pytest.raises(limpet.ConfigError, match=r"robustness.chps: unknown key; did you mean 'chips'\?"):
+        limpet.MismatchCallback(PARAMS, hardware, robustness={"chps": 3}, metric_fn=loss_fn)
+    with pytest.raises(limpet.ConfigError, match="seed: stands in the configuration already"):
+        limpet.MismatchCallback(PARAMS, configured(tmp_path), seed=3, metric_fn=loss_fn)
+
+
+def test_a_configuration_that_does_not_say_what_is_redrawn_is_refused(tmp_path):
+    config = limpet.Config.model_validate({"hardware": {"weights": {"leaves": "w", "sigma": 0.1}}})
+    with pytest.raises(limpet.ConfigError, match=r"training: is missing.*training: \{\} to train without mismatch"):
+        limpet.MismatchCallback(PARAMS, config)
+
+
+def test_a_step_captured_by_closure_is_an_error_at_the_next_step(tmp_path):
+    config = configured(tmp_path, training=STEADY)
+    with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X) as callback:
+        step = 0
+
+        @jax.jit
+        def update(params, x):
+            return jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), x))(params)
+
+        value, _ = update(PARAMS, X)
+        callback(0, PARAMS, {"loss": value})
+        step = 1
+        value, _ = update(PARAMS, X)
+        with pytest.raises(limpet.MismatchNotApplied, match=r"traced with step = 0, a constant.*pass the step"):
+            callback(1, PARAMS, {"loss": value})
+
+
+def test_static_step_numbers_retrace_and_are_no_error(tmp_path):
+    with limpet.MismatchCallback(
+        PARAMS, configured(tmp_path, training=STEADY), metric_fn=loss_fn, eval_batch=X
+    ) as callback:
+
+        def loss(params, step):
+            return loss_fn(callback.inject(params, step), X)
+
+        update = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+        for step in range(3):
+            callback(step, PARAMS, {"loss": update(PARAMS, step)[0]})
+
+
+def test_a_jitted_look_at_a_draw_does_not_stand_for_training(tmp_path):
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn) as callback:
+        jax.jit(callback.inject)(PARAMS, jnp.int32(0))
+        jax.jit(lambda p: loss_fn(callback.inject(p, 0), X))(PARAMS)
+        with pytest.raises(limpet.MismatchNotApplied, match="no gradient was taken through what it gave"):
+            callback(0, PARAMS, {"loss": loss_fn(PARAMS, X)})
+    free = configured(tmp_path / "free")
+    with limpet.MismatchCallback(PARAMS, free, metric_fn=loss_fn, eval_batch=X, audit=False) as callback:
+        callback(0, PARAMS, {"loss": loss_fn(PARAMS, X)})
+
+
+def test_after_the_audit_no_probe_is_left(tmp_path):
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+        train(callback, 2)
+        jaxpr = jax.make_jaxpr(callback.inject)(PARAMS, jnp.int32(5))
+        assert "limpet_probe" not in str(jaxpr)
+        assert "limpet_probe" in str(jax.make_jaxpr(limpet.MismatchCallback(
+            PARAMS, configured(tmp_path), metric_fn=loss_fn).inject)(PARAMS, jnp.int32(5)))  # fmt: skip
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_loop_that_is_one_scan_an_epoch(tmp_path, named):
+    """Metrics at their steps, and an evaluation whenever a multiple was passed."""
+    config = configured(tmp_path, robustness={"scales": [1.0], "chips": 3, "every_steps": 7, "higher_is_better": False})
+    with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X) as callback:
+
+        @jax.jit
+        def epoch(params, steps):
+            def update(params, step):
+                loss, grads = jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), X))(params)
+                return jax.tree.map(lambda p, g: p - 1e-3 * g, params, grads), loss
+
+            return jax.lax.scan(update, params, steps)
+
+        params = PARAMS
+        for start in range(0, 20, 5):
+            steps = jnp.arange(start, start + 5)
+            params, losses = epoch(params, steps)
+            callback(steps if named else list(range(start, start + 5)), params, {"loss": losses, "epoch": start // 5})
+    logged = scalars(tmp_path)
+    assert list(logged["train/loss"]) == list(range(20))
+    assert logged["train/epoch"][7] == 1.0
+    assert list(logged["robustness_mean/loss_fn/sigma=0.1"]) == [4, 9, 14]
+    np.testing.assert_allclose(list(logged["mismatch/sigma_dynamic"].values())[:5], [0, 0.025, 0.05, 0.075, 0.1])
+
+
+def test_calls_once_an_epoch_are_evaluated_when_a_multiple_was_passed(tmp_path):
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+        update = updater(callback)
+        update(PARAMS, jnp.int32(0), X)
+        for step in (2, 5, 7, 9):  # multiples of 4 are passed on the way to 2 (0), 5 and 9
+            callback(step, PARAMS)
+    assert list(scalars(tmp_path)["robustness_mean/loss_fn/sigma=0"]) == [2, 5, 9]
+
+
+def test_a_run_without_any_evaluation_is_told(tmp_path):
+    robustness = {"scales": [1.0], "chips": 2, "every_steps": 500, "higher_is_better": False}
+    saved = {}
+    with limpet.MismatchCallback(
+        PARAMS, configured(tmp_path, robustness=robustness), metric_fn=loss_fn, eval_batch=X
+    ) as (callback):
+        train(callback, 3)
+        saved = callback.checkpoint(2)
+    with pytest.warns(UserWarning, match="no evaluation was made: 2 calls .* robustness.every_steps = 500"):
+        with limpet.MismatchCallback(
+            PARAMS, configured(tmp_path, robustness=robustness), metric_fn=loss_fn, eval_batch=X, resume=saved
+        ) as callback:
+            update = updater(callback)
+            for step in (3, 4):
+                callback(step, PARAMS, {"loss": update(PARAMS, jnp.int32(step), X)[1]})
+
+
+@pytest.mark.parametrize("step", [1.5, -1, [3, 2], [], "3", jnp.ones((2, 2), int)])
+def test_step_numbers_that_cannot_be_logged(tmp_path, step):
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn) as callback:
+        with pytest.raises(limpet.LimpetError, match=r"(?s)step = .*allowed is an integer >= 0, or the rising numbers"):
+            callback(step, PARAMS)
+
+
+def test_metrics_of_several_steps_have_their_number(tmp_path):
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn) as callback:
+        with pytest.raises(limpet.MetricError, match=r"metrics\['loss'\] = .*one number, or an array of shape \(3,\)"):
+            callback([0, 1, 2], PARAMS, {"loss": jnp.ones(2)})
+
+
+def test_a_directory_that_holds_a_run_is_set_aside(tmp_path):
+    for _ in range(2):
+        callback = limpet.MismatchCallback(PARAMS, configured(tmp_path / "run"), metric_fn=loss_fn, eval_batch=X)
+        if (tmp_path / "run").exists():
+            with pytest.warns(UserWarning, match=r"held an earlier run, which is now in .*run\.1"):
+                callback.__enter__()
+        with callback:
+            train(callback, 2)
+    assert list(scalars(tmp_path / "run")["train/loss"]) == [0, 1]
+    assert list(scalars(tmp_path / "run.1")["train/loss"]) == [0, 1]
+
+
+def test_own_deviations_reach_draws_audit_and_curves(tmp_path):
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True)
+    class Offset(limpet.Deviation):
+        volts: float
+
+        def deviate(self, draw, value, strength):
+            return value + self.volts * strength * draw.normal(value.shape, strength * 0 + 1)
+
+    hardware = limpet.Hardware(biases=limpet.Part("b", Offset(0.5)))
+    report = limpet.audit(loss_fn, PARAMS, hardware, X)
+    assert report.leaves[0].sigma_asked is None
+    assert "  -  " in str(report)
+    callback = limpet.MismatchCallback(
+        PARAMS, hardware, metric_fn=loss_fn, eval_batch=X, tensorboard={"logdir": tmp_path},
+        robustness={"scales": [0.0, 1.0], "chips": 3, "higher_is_better": False, "every_steps": 2},
+    )  # fmt: skip
+    with callback:
+        train(callback, 3)
+    curve = callback.curves["loss_fn"]
+    assert (curve.axis, curve.sigmas.tolist()) == ("scale", [0.0, 1.0])
+    assert "Offset" in curve.hardware
+    assert "mismatch/scale_dynamic" in scalars(tmp_path)
+
+
 class TestRockpool:
     """A DynapSim network with fresh chips, and with one."""
 
@@ -337,9 +576,12 @@ class TestRockpool:
     def configured(self, logdir, chip, **changes):
         return limpet.Config.model_validate(
             {
-                "dynamic": {"sigma": 0.1},
-                "frozen": {"sigma": 0.2, "chip": chip},
-                "robustness": {"sigmas": [0.0, 0.2], "chips": 3, "every_steps": 2},
+                "hardware": {
+                    "weights": {"leaves": "dynapse-weights", "sigma": 0.1},
+                    "currents": {"leaves": "dynapse-frozen", "sigma": 0.2},
+                },
+                "training": {"dynamic": {"parts": ["weights"]}, "frozen": {"chip": chip}},
+                "robustness": {"scales": [0.0, 1.0], "chips": 3, "every_steps": 2},
                 "tensorboard": {"logdir": logdir},
             }
             | changes
@@ -376,28 +618,67 @@ class TestRockpool:
         assert set(scalars(tmp_path)) >= {"mismatch/sigma_dynamic", "mismatch/sigma_frozen", "train/loss"}
         assert callback.curves["spikes"].values.shape == (2, 3)
 
-    def test_one_chip_stays_in_the_network_and_evaluation_starts_from_nominal_values(self, tmp_path, dynapse_net):
-        config = self.configured(tmp_path, 1)
-        net = limpet.freeze(dynapse_net, config.frozen)
+    def test_one_chip_however_asked_for(self, tmp_path, dynapse_net):
+        """The callback's, `freeze`'s by configuration, by recipe and by section's seed, and the curve's, under either
+        generator: the first version gave another chip where the generator was not the default."""
+        x = jnp.ones((1, 4, 3))
 
-        def threshold(tree, _):
-            return tree["1_DynapSim"]["Ispkthr"][0] * 1e9 + 0 * sum(leaf.sum() for leaf in jax.tree.leaves(tree))
+        def everything(tree, _):
+            leaves = jax.tree.leaves({name: tree[name] for name in ("0_LinearJax", "1_DynapSim")})
+            return tree["1_DynapSim"]["Ispkthr"][0] * 1e9 + 0 * sum(leaf.sum() for leaf in leaves)
 
-        with limpet.MismatchCallback(net, config, metric_fn=threshold, eval_batch=None) as callback:
-            params = net.parameters()
-            tree = callback.inject(params, 0)
-            assert jax.tree.structure(tree) == jax.tree.structure(params)
-            curve = callback.evaluate(0, params)["threshold"]
-        # at the frozen sigma, virtual chip 1 is the very chip that the network was frozen to
-        np.testing.assert_allclose(
-            curve.values[1, 1], limpet.attributes(net)["1_DynapSim"]["Ispkthr"][0] * 1e9, rtol=1e-6
-        )
-        np.testing.assert_allclose(
-            curve.values[0], limpet.attributes(dynapse_net)["1_DynapSim"]["Ispkthr"][0] * 1e9, rtol=1e-6
-        )
+        for generator in ("fast", "threefry2x32"):
+            config = self.configured(
+                tmp_path / generator, 1, generator=generator, robustness={"scales": [1.0], "seed": 7}
+            )
+            net = limpet.freeze(dynapse_net, config)
+            expected = limpet.attributes(net)["1_DynapSim"]
+            recipe = config.hardware.on(dynapse_net, only=["currents"])
+            again = limpet.freeze(dynapse_net, recipe, seed=0, chip=1, generator=generator)
+            drawn = recipe(limpet.virtual_chip(0, 1, generator), limpet.attributes(dynapse_net))["1_DynapSim"]
+            callbacks = [
+                limpet.MismatchCallback(model, config, metric_fn=everything, eval_batch=x)
+                for model in (dynapse_net, net)
+            ]
+            trees = [callback.inject(dynapse_net.parameters(), 0)["1_DynapSim"] for callback in callbacks]
+            curve = limpet.robustness_curve(
+                everything,
+                limpet.attributes(dynapse_net),
+                config.hardware.on(dynapse_net),
+                scales=[1.0],
+                chips=2,
+                generator=generator,
+                batch=x,
+            )
+            for name in ("Io", "Ispkthr", "Itau_mem"):
+                assert np.array_equal(limpet.attributes(again)["1_DynapSim"][name], expected[name])
+                assert np.array_equal(drawn[name], expected[name])
+                assert all(np.array_equal(tree[name], expected[name]) for tree in trees)
+            assert np.float32(curve.values[0, 1]) == np.float32(expected["Ispkthr"][0] * 1e9)
+
+    def test_a_standard_run_is_measured_on_the_same_chips_without_copying_anything(self, tmp_path, dynapse_net):
+        def currents(tree, _):
+            return (
+                sum(jnp.sum(leaf) for leaf in jax.tree.leaves(tree["1_DynapSim"])) + tree["0_LinearJax"]["weight"].sum()
+            )
+
+        curves = []
+        for name, training in (("mismatch", None), ("standard", {})):
+            changes = {} if training is None else {"training": training}
+            config = self.configured(tmp_path / name, "fresh", **changes)
+            with limpet.MismatchCallback(dynapse_net, config, metric_fn=currents) as callback:
+                params = dynapse_net.parameters()
+                if training == {}:
+                    assert callback.inject(params, 0) is params
+                curves.append(callback.evaluate(0, params)["currents"])
+        assert np.array_equal(curves[0].values, curves[1].values)
+        assert curves[0].fingerprint == curves[1].fingerprint
+        limpet.compare(*curves)
 
     def test_parameters_of_another_network_are_refused(self, tmp_path, dynapse_net):
         config = self.configured(tmp_path, "fresh")
-        with limpet.MismatchCallback(dynapse_net, config, metric_fn=lambda tree, _: 0.0) as callback:
-            with pytest.raises(limpet.PrototypeError, match="2_LIFJax/w_rec"):
-                callback.inject({"2_LIFJax": {"w_rec": jnp.ones(3)}}, 0)
+        callback = limpet.MismatchCallback(dynapse_net, config, metric_fn=lambda tree, _: 0.0)
+        with pytest.raises(limpet.PrototypeError, match="2_LIFJax/w_rec"):
+            callback.inject({"2_LIFJax": {"w_rec": jnp.ones(3)}}, 0)
+        with pytest.raises(limpet.LimpetError, match=r"but parameters are needed.*net.parameters\(\)"):
+            callback.inject(dynapse_net, 0)

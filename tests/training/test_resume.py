@@ -68,8 +68,9 @@ def test_twenty_kills_change_nothing(tmp_path):
 
 
 BASE = {
-    "dynamic": {"sigma": 0.1, "targets": ["w"]},
-    "robustness": {"sigmas": [0.0], "chips": 2},
+    "hardware": {"weights": {"leaves": "w", "sigma": 0.1}},
+    "training": {"dynamic": {}},
+    "robustness": {"scales": [0.0], "chips": 2},
 }
 
 
@@ -83,11 +84,16 @@ def test_a_checkpoint_of_another_configuration_names_what_differs(tmp_path):
     with callback_of(tmp_path / "first") as callback:
         saved = callback.checkpoint(7)
     assert callback_of(tmp_path / "same", saved, train={"steps": 5}).first_step == 8
-    with pytest.raises(limpet.ConfigError, match=r"dynamic.sigma was 0.1 and is 0.2; seed was 0 and is 1; resume"):
-        callback_of(tmp_path / "other", saved, seed=1, dynamic={"sigma": 0.2, "targets": ["w"]})
+    with pytest.raises(
+        limpet.ConfigError, match=r"hardware.weights.deviation.sigma was 0.1 and is 0.2; seed was 0 and is 1; resume"
+    ):
+        callback_of(tmp_path / "other", saved, seed=1, hardware={"weights": {"leaves": "w", "sigma": 0.2}})
     assert not (tmp_path / "other").exists()
-    with pytest.raises(limpet.ConfigError, match=r"dynamic.targets was \[\[.w., true\]\] and is \[\[.\*., true"):
-        callback_of(tmp_path / "other", saved, dynamic={"sigma": 0.1, "targets": ["*"]})
+    with pytest.raises(limpet.ConfigError, match=r"hardware.weights.leaves.\* was not there and is true"):
+        callback_of(tmp_path / "other", saved, hardware={"weights": {"leaves": "*", "sigma": 0.1}})
+    with pytest.raises(limpet.ConfigError, match=r"fingerprint was \"\w+\" and is \"\w+\""):
+        config = limpet.Config.model_validate(BASE | {"tensorboard": {"logdir": tmp_path / "other"}})
+        limpet.MismatchCallback({"w": jnp.ones(4)}, config, metric_fn=lambda tree, _: tree["w"].sum(), resume=saved)
     with pytest.raises(limpet.ConfigError, match="draws_version was 1 and is 3"):
         callback_of(tmp_path / "other", saved | {"draws_version": 1})
 

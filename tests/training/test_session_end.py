@@ -11,7 +11,11 @@ import limpet
 
 def test_training_that_is_broken_off_is_a_failed_session(tmp_path):
     config = limpet.Config.model_validate(
-        {"dynamic": {"sigma": 0.1, "targets": ["*"]}, "tensorboard": {"logdir": tmp_path}}
+        {
+            "hardware": {"all": {"leaves": "*", "sigma": 0.1}},
+            "training": {"dynamic": {}},
+            "tensorboard": {"logdir": tmp_path},
+        }
     )
     with pytest.raises(KeyboardInterrupt), limpet.MismatchCallback({"w": np.ones(3)}, config):
         raise KeyboardInterrupt

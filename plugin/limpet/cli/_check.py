@@ -1,20 +1,22 @@
 """`limpet check`: does a configuration hold, and what does it resolve to?"""
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ._model import MODEL_HELP, TREE_HELP, load_model, load_tree
+from ._model import MODEL_HELP, TREE_HELP, load_model
 from ._output import show, table, write_json
 
 if TYPE_CHECKING:
-    from ._leaves import LeafSelection
+    from ._leaves import LeafOverview
 
 EXAMPLES = """\
-Given a network, or its saved parameters, it also shows which leaves deviate, by which section and sigma.
+Given a network, or its saved parameters, it also shows which leaves deviate, as parts of the hardware, and what training
+meets of them.
 
 examples:
   limpet check configs/dynapse.yaml
-  limpet check configs/dynapse.yaml dynamic.sigma=0.2 frozen=null
+  limpet check configs/dynapse.yaml hardware.weights.sigma=0.2 training.frozen=null
   limpet check configs/dynapse.yaml --model examples/dynapse_frozen_noise.py:network
   limpet check config.yaml --tree params.npz --json
 """
@@ -31,7 +33,9 @@ def add_parser(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("config", metavar="CONFIG", help="a .yaml, .yml or .toml file")
-    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="overrides, such as dynamic.sigma=0.2")
+    parser.add_argument(
+        "overrides", metavar="KEY=VALUE", nargs="*", help="overrides, such as hardware.weights.sigma=0.2"
+    )
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--model", help=MODEL_HELP)
     network.add_argument("--tree", help=TREE_HELP)
@@ -47,12 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     leaves = None
     name: str | None = arguments.tree if arguments.model is None else arguments.model
     if name is not None:
-        from ._leaves import select_leaves
+        from ..training._load_parameters import read_npz
+        from ._leaves import leaf_overviews
 
-        leaves = select_leaves(config, load_model(name, config) if arguments.tree is None else load_tree(name))
+        leaves = leaf_overviews(config, load_model(name, config) if arguments.tree is None else read_npz(name))
     if arguments.json:
         resolved = config.model_dump()
-        found = None if leaves is None else [_as_dict(leaf) for leaf in leaves]
+        found = None if leaves is None else [asdict(leaf) for leaf in leaves]
         write_json(
             {"config": arguments.config, "overrides": arguments.overrides, "resolved": resolved, "leaves": found}
         )
@@ -63,17 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _show_leaves(name, leaves)
     return 0
-
-
-def _as_dict(leaf: "LeafSelection") -> dict[str, Any]:
-    return {
-        "path": leaf.path,
-        "shape": leaf.shape,
-        "dtype": leaf.dtype,
-        "sections": leaf.sections,
-        "measured": leaf.measured,
-        "unread": leaf.unread,
-    }
 
 
 def _show_overview(arguments: argparse.Namespace, config: Any) -> None:
@@ -90,21 +84,21 @@ def _show_overview(arguments: argparse.Namespace, config: Any) -> None:
     show(Text(f"{arguments.config}{with_overrides}: valid", "bold green"), "", grid)
 
 
-def _show_leaves(name: str, leaves: "list[LeafSelection]") -> None:
+def _show_leaves(name: str, leaves: "list[LeafOverview]") -> None:
     from rich.text import Text
 
     from ..leaves._paths import listing
 
-    deviating = [leaf for leaf in leaves if leaf.deviates]
-    rest = [leaf for leaf in leaves if not leaf.deviates]
+    deviating = [leaf for leaf in leaves if leaf.part is not None]
+    rest = [leaf.path for leaf in leaves if leaf.part is None]
     rows = [
         [
             f"{leaf.path}{' *' if leaf.unread else ''}",
             "x".join(map(str, leaf.shape)) or "scalar" if leaf.shape is not None else "-",
             leaf.dtype,
-            Text(" + ".join(leaf.sections) or "-", _style(leaf)),
-            " + ".join(f"{sigma:.4g}" for sigma in leaf.sections.values()) or "-",
-            "yes" if leaf.measured else "no",
+            leaf.part,
+            leaf.deviation,
+            Text(leaf.training, _STYLES.get(leaf.training, "")),
         ]
         for leaf in deviating
     ]
@@ -112,16 +106,15 @@ def _show_leaves(name: str, leaves: "list[LeafSelection]") -> None:
         "leaf": "left",
         "shape": "right",
         "dtype": "left",
+        "part": "left",
+        "deviation": "left",
         "training": "left",
-        "sigma": "right",
-        "robustness": "left",
     }
     show("", Text(f"{len(deviating)} of {len(leaves)} leaves of {name} deviate", "bold"), table(columns, rows))
     if any(leaf.unread for leaf in deviating):
-        show("* registered by Rockpool, but its simulation never reads it")
+        show("* registered by the network, but its simulation never reads it")
     if rest:
-        show(f"{len(rest)} stay as they are: {listing(leaf.path for leaf in rest)}")
+        show(f"{len(rest)} stay as they are: {listing(rest)}")
 
 
-def _style(leaf: "LeafSelection") -> str:
-    return {"dynamic": "magenta", "frozen": "blue"}.get("".join(leaf.sections), "")
+_STYLES = {"dynamic": "magenta", "fresh chip": "blue"}

@@ -1,6 +1,7 @@
 """`limpet chips`: rebuild virtual chips by their numbers."""
 
 import argparse
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,20 +9,25 @@ from typing import Any
 import numpy as np
 
 from .._errors import LimpetError
-from ._model import MODEL_HELP, TREE_HELP, load_model, load_tree
+from ._model import MODEL_HELP, TREE_HELP, load_model
 from ._output import show, write_json
 
 EXAMPLES = """\
-A virtual chip is everything that deviates, weights and frozen values, as robustness curves measure it: chip 17 at
---sigma 0.1 is the chip of that number in the curve. Without --sigma each leaf deviates at its own section's sigma.
-With --frozen only the values of the frozen section deviate, as limpet.freeze builds them before training.
+A virtual chip is everything that deviates on the hardware, weights and frozen values, as robustness curves measure it:
+chip 17 at --scale 1.5 is the chip of that number in the curve. --sigma gives the strength as a relative standard
+deviation of every leaf. With --frozen only the parts of training.frozen deviate, at its scale, as limpet.freeze builds
+them.
+
+The values are those of MODEL as it is built. Give trained ones by --params: an .npz by leaf path, or an Orbax
+checkpoint.
 
 Each chip is a file of its own, which `limpet check --tree` reads: one chip is written to OUT.npz, several to
-OUT_17.npz, OUT_18.npz and so on. Keys are leaf paths; bfloat16 is written as float32, which holds the same values.
+OUT_17.npz, OUT_18.npz and so on. Keys are leaf paths; bfloat16 is written as float32, which holds the same values. The
+archive's comment says which chip it is, of which hardware.
 
 examples:
-  limpet chips nets:build --config configs/dynapse.yaml --chip 17 --sigma 0.15 -o worst.npz
-  limpet chips params.npz --config config.yaml dynamic.sigma=0.2 --chip 0 --chip 1 -o chip.npz
+  limpet chips nets:build --config configs/dynapse.yaml --params trained.npz --chip 17 --sigma 0.15 -o worst.npz
+  limpet chips params.npz --config config.yaml hardware.weights.sigma=0.2 --chip 0 --chip 1 -o chip.npz
 """
 
 
@@ -38,10 +44,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("network", metavar="MODEL-or-TREE", help=f"{MODEL_HELP}; or {TREE_HELP}")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="overrides of the configuration")
     parser.add_argument("--config", required=True, help="a .yaml, .yml or .toml file")
+    parser.add_argument("--params", help="trained parameters: an .npz by leaf path, or an Orbax checkpoint's directory")
     parser.add_argument("--chip", type=int, action="append", required=True, help="number of a chip; may be repeated")
     parser.add_argument("--seed", type=int, help="of the chips; the configuration's if left out")
-    parser.add_argument("--sigma", type=float, help="relative standard deviation of everything that deviates")
-    parser.add_argument("--frozen", action="store_true", help="only what the frozen section selects")
+    strength = parser.add_mutually_exclusive_group()
+    strength.add_argument("--scale", type=float, help="factor on every deviation (default: 1, the hardware as it is)")
+    strength.add_argument("--sigma", type=float, help="relative standard deviation of everything that deviates")
+    parser.add_argument("--frozen", action="store_true", help="only the parts of training.frozen, at its scale")
     parser.add_argument("-o", "--output", required=True, help="the .npz to write")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -49,25 +58,41 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Rebuild chips."""
+    import jax.numpy as jnp
+
     from ..config._load_config import load_config
-    from ..draws._keys import checked_number
-    from ..training._freeze import freeze
+    from ..draws._generator import DRAWS_VERSION
+    from ..draws._keys import checked_number, virtual_chip
+    from ..draws._strength import checked_strength
+    from ..hardware._fingerprint import fingerprint
+    from ..leaves._adapters import adapter_of
+    from ..measure._measurement import shapes_of
+    from ..training._load_parameters import load_parameters, read_npz
 
     for chip in arguments.chip:
         checked_number(chip, "--chip")  # all of them, before the first is written
     config = load_config(arguments.config, *arguments.overrides)
     outputs = _outputs(arguments.output, arguments.chip)
     name = arguments.network
-    model = load_tree(name) if name.endswith(".npz") else load_model(name, config)
-    _require_values(name, model)
-    recipe, seed = _recipe(arguments, config, model)
+    model = read_npz(name) if name.endswith(".npz") else load_model(name, config)
+    _require_new(outputs.values(), name, arguments.params)
+    if arguments.params is not None:
+        model = load_parameters(model, arguments.params)
+    untrained = arguments.params is None and not name.endswith(".npz")
+    leaves = adapter_of(model).leaves(model)
+    _require_values(name, leaves)
+    recipe, seed, scale = _recipe(arguments, config, model)
+    seed = checked_number(seed, "--seed")
+    strength = jnp.asarray(checked_strength(scale, "--scale"), jnp.result_type(float))
+    mark = {"fingerprint": fingerprint(recipe, shapes_of(leaves)), "draws_version": DRAWS_VERSION}
     written = []
     for chip, path in outputs.items():
-        values, left_out = _values(freeze(model, recipe, seed=seed, chip=chip, generator=config.generator))
-        _write(path, values)
+        drawn = recipe.on_leaves(virtual_chip(seed, chip, config.generator), leaves, strength)
+        values, left_out = _values(drawn)
+        _write(path, values, {"chip": chip, "seed": seed, "generator": config.generator, "scale": scale} | mark)
         written.append({"chip": chip, "seed": seed, "output": str(path), "leaves": len(values), "left_out": left_out})
     if arguments.json:
-        write_json({"deviating": list(recipe.paths), "chips": written})
+        write_json({"deviating": list(recipe.paths), "untrained": untrained, "chips": written} | mark)
         return 0
     for chip in written:
         note = f", left out as no numbers: {', '.join(chip['left_out'])}" if chip["left_out"] else ""
@@ -75,6 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"{chip['output']}: chip {chip['chip']} of seed {seed}, {chip['leaves']} leaves, "
             f"{len(recipe.paths)} deviating{note}"
         )
+    if untrained:
+        show(f"values are untrained, as {name} builds them; give trained ones by --params")
     return 0
 
 
@@ -88,51 +115,52 @@ def _outputs(output: str, chips: list[int]) -> dict[int, Path]:
     return {chip: path.with_name(f"{path.stem}_{chip}.npz") for chip in chips}
 
 
-def _recipe(arguments: argparse.Namespace, config: Any, model: Any) -> tuple[Any, int]:
-    """Who deviates, and the seed of the chips."""
+def _require_new(outputs: Any, *inputs: str | None) -> None:
+    """Nominal values that a chip's are written over are lost."""
+    for path in outputs:
+        for name in inputs:
+            if name is not None and path.resolve() == Path(name).resolve():
+                raise LimpetError(
+                    f"-o {path}: would overwrite the nominal values that it is made of; name another file"
+                )
+
+
+def _recipe(arguments: argparse.Namespace, config: Any, model: Any) -> tuple[Any, int, float]:
+    """Who deviates, the seed of the chips, and the scale."""
+    recipe, seed, scale = config.recipe(model), config.chip_seed, 1.0
     if arguments.frozen:
-        if config.frozen is None:
-            raise LimpetError(f"--frozen: {arguments.config} has no frozen section")
-        recipe, seed = config.frozen.recipe(model), config.frozen.seed
-    else:
-        if config.robustness.targets is not None and arguments.sigma is None:
-            raise LimpetError("robustness.targets says what deviates, but not how much: give --sigma")
-        recipe = config.chip_recipe(model)
-        seed = config.seed if config.robustness.seed is None else config.robustness.seed
+        if not config.frozen_parts:
+            raise LimpetError(f"--frozen: {arguments.config} has no training.frozen")
+        recipe, seed, scale = recipe.only(*config.frozen_parts), config.frozen_seed, config.training.frozen.scale
     if arguments.sigma is not None:
-        recipe = recipe.with_sigma(arguments.sigma)
-    return recipe, seed if arguments.seed is None else arguments.seed
+        recipe, scale = recipe.with_sigma(arguments.sigma), 1.0
+    if arguments.scale is not None:
+        scale = arguments.scale
+    return recipe, seed if arguments.seed is None else arguments.seed, scale
 
 
-def _require_values(name: str, model: Any) -> None:
+def _require_values(name: str, leaves: dict[str, Any]) -> None:
     import jax
 
-    from ..leaves import rockpool as _rockpool
-    from ..leaves._paths import leaves_by_path
-
-    leaves = {} if _rockpool.is_module(model) else leaves_by_path(model)[0]
     for path, leaf in leaves.items():
         if isinstance(leaf, jax.ShapeDtypeStruct):
             raise LimpetError(f"{name}: leaf '{path}' is a shape without values; needed are arrays")
 
 
-def _write(path: Path, values: dict[str, np.ndarray]) -> None:
+def _write(path: Path, values: dict[str, np.ndarray], comment: dict[str, Any]) -> None:
     """What `numpy.savez` writes; that takes names as keywords, and so cannot write a leaf called `file`."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, value in values.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, value, allow_pickle=False)
+        archive.comment = json.dumps(comment).encode()
 
 
-def _values(chip: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+def _values(leaves: dict[str, Any]) -> tuple[dict[str, np.ndarray], list[str]]:
     """The numbers of a chip by leaf path, and the paths of what holds none (functions, random keys)."""
     import jax
     import jax.numpy as jnp
 
-    from ..leaves import rockpool as _rockpool
-    from ..leaves._paths import leaves_by_path
-
-    leaves, _ = leaves_by_path(_rockpool.attributes(chip) if _rockpool.is_module(chip) else chip)
     values, left_out = {}, []
     for path, leaf in leaves.items():
         dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype

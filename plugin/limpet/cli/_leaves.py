@@ -1,74 +1,69 @@
-"""Which leaves of a network a configuration selects, and at which strength."""
+"""Which leaves of a network are hardware, and what training does with them."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import PrototypeError
 from ..config._config import Config
-from ..hardware._mismatch import Recipe
-from ..leaves import rockpool as _rockpool
-from ..leaves._paths import leaves_by_path
+from ..deviations._deviation import sigma_of
+from ..deviations._kinds import label
+from ..leaves._adapters import adapter_of
 
 
 @dataclass(frozen=True)
-class LeafSelection:
-    """One leaf, and what the configuration does to it.
+class LeafOverview:
+    """One leaf, and what the configuration says of it.
 
     Attributes:
         path: canonical leaf path.
         shape: of the array; None for what is no array.
         dtype: of the array; the type's name for what is none.
-        sections: sigma by the section of the configuration that selects the leaf in training, dynamic or frozen.
-        measured: whether the leaf deviates on the virtual chips that `robustness` measures.
-        unread: whether Rockpool registers the leaf, but its simulation never reads it.
+        part: the part of the hardware that the leaf belongs to; None for a leaf that does not deviate.
+        deviation: the deviation in words; None likewise.
+        sigma: its relative standard deviation at scale 1; None likewise, or where it has none.
+        training: what training meets: "dynamic", "fresh chip", "chip 3", or "nominal".
+        unread: whether the framework registers the leaf, but never reads it.
     """
 
     path: str
     shape: tuple[int, ...] | None
     dtype: str
-    sections: dict[str, float]
-    measured: bool
+    part: str | None
+    deviation: str | None
+    sigma: float | None
+    training: str
     unread: bool
 
-    @property
-    def deviates(self) -> bool:
-        """Whether any section selects the leaf."""
-        return bool(self.sections) or self.measured
 
-
-def select_leaves(config: Config, model: Any) -> list[LeafSelection]:
+def leaf_overviews(config: Config, model: Any) -> list[LeafOverview]:
     """Every leaf of a model, in flattening order.
 
     Raises:
-        PrototypeError: the configuration's targets do not fit the model.
+        PrototypeError: the hardware does not fit the model.
     """
-    recipes: dict[str, Recipe] = {
-        name: section.recipe(model)
-        for name, section in (("dynamic", config.dynamic), ("frozen", config.frozen))
-        if section is not None
-    }
-    if config.fresh_chips and len(recipes) == 2:
-        _ = recipes["dynamic"] | recipes["frozen"]  # refuses leaves that are selected twice
-    measured = _measured(config, model)
-    is_module = _rockpool.is_module(model)
-    leaves, _ = leaves_by_path(_rockpool.attributes(model) if is_module else model)
-    return [
-        LeafSelection(
-            path,
-            tuple(leaf.shape) if hasattr(leaf, "shape") else None,
-            str(leaf.dtype) if hasattr(leaf, "dtype") else type(leaf).__name__,
-            {name: recipe.sigma(path) for name, recipe in recipes.items() if path in recipe.paths},
-            path in measured,
-            is_module and _rockpool.is_unread(path),
+    recipe, adapter = config.recipe(model), adapter_of(model)
+    part_of = {path: (name, part.rules[path]) for name, part in recipe.parts.items() for path in part.paths}
+    rows = []
+    for path, leaf in adapter.leaves(model).items():
+        name, rule = part_of.get(path, (None, None))
+        rows.append(
+            LeafOverview(
+                path,
+                tuple(leaf.shape) if hasattr(leaf, "shape") else None,
+                str(leaf.dtype) if hasattr(leaf, "dtype") else type(leaf).__name__,
+                name,
+                None if rule is None else label(rule.deviation),
+                None if rule is None else sigma_of(rule.deviation),
+                met_in_training(config, name),
+                adapter.never_read(path),
+            )
         )
-        for path, leaf in leaves.items()
-    ]
+    return rows
 
 
-def _measured(config: Config, model: Any) -> frozenset[str]:
-    try:
-        return frozenset(config.chip_recipe(model).paths)
-    except PrototypeError:
-        if "robustness" in config.model_fields_set:
-            raise
-        return frozenset()  # nothing asks for a measurement, so what cannot be measured is no mistake
+def met_in_training(config: Config, part: str | None) -> str:
+    """What training meets of a part: a few words."""
+    if part in config.dynamic_parts:
+        return "dynamic"
+    if part in config.frozen_parts:
+        return "fresh chip" if config.training_chip is None else f"chip {config.training_chip[1]}"
+    return "nominal"

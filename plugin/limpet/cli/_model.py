@@ -7,15 +7,12 @@ import logging
 import sys
 import traceback
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .._errors import LimpetError
 
@@ -24,24 +21,6 @@ MODEL_HELP = (
     "Flax nnx module, a tree of arrays, or a function that returns one (of no argument, or of the configuration)"
 )
 TREE_HELP = "parameters saved as .npz, whose keys are leaf paths such as dense/kernel"
-
-
-def load_tree(path: str) -> dict[str, np.ndarray]:
-    """A tree saved as .npz, flat: arrays by leaf path.
-
-    Raises:
-        LimpetError: the file is missing, no .npz, or holds anything but arrays.
-    """
-    if not zipfile.is_zipfile(path):
-        raise LimpetError(f"{path}: {'is no .npz file' if Path(path).exists() else 'there is no such file'}")
-    try:
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            tree = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise LimpetError(f"{path}: is no .npz of arrays by leaf path ({error})") from None
-    if not tree:
-        raise LimpetError(f"{path}: holds no arrays")
-    return tree
 
 
 def load_model(spec: str, config: Any) -> Any:
@@ -101,12 +80,10 @@ def _called(spec: str, function: Any, config: Any) -> Any:
 
 
 def _require_tree(spec: str, value: Any) -> None:
-    from ..leaves._paths import is_real, leaves_by_path
-    from ..leaves.rockpool import is_module
+    from ..leaves._adapters import adapter_of
+    from ..leaves._paths import is_real
 
-    if is_module(value):
-        return
-    leaves, _ = leaves_by_path(value)
+    leaves = adapter_of(value).leaves(value)
     if "" in leaves or not any(is_real(leaf) for leaf in leaves.values()):  # "" is the path of what is no tree
         raise LimpetError(
             f"{spec}: is of type {type(value).__name__}; needed is a Rockpool module or a tree of arrays, such as "

@@ -2,23 +2,26 @@
 
 from typing import Any
 
-from ..config._config import Config, FrozenConfig, MismatchConfig, describe_rules
-from ..config._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule, Schedule
+from ..config._config import Config, RedrawSection
+from ..config._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule
+from ..deviations._deviation import sigma_of
+from ..deviations._kinds import label
 from ..draws._generator import DRAWS_VERSION
+from ..hardware._hardware import leaves_label
 
-_DYNAPSE = {
-    "dynamic": "dynapse: the weights of a Rockpool network",
-    "frozen": "dynapse: bias currents, capacitances and transistor constants of a Rockpool network",
-    "robustness": "dynapse: weights, bias currents, capacitances and transistor constants of a Rockpool network",
-}
+Lines = list[tuple[str, str]]
+"""Label and text of each line of a section."""
 
 
-def overview(config: Config) -> dict[str, list[tuple[str, str]]]:
+def overview(config: Config) -> dict[str, Lines]:
     """Label and text of each line, by section."""
     return {
         "seed": [("number", f"{config.seed}"), ("generator", f"{config.generator}, draws version {DRAWS_VERSION}")],
-        "dynamic": _mismatch("dynamic", config.dynamic),
-        "frozen": _mismatch("frozen", config.frozen),
+        "hardware": [
+            (name, f"{label(part.deviation)}, on {leaves_label(part.leaves)}")
+            for name, part in config.hardware.parts.items()
+        ],
+        "training": _training(config),
         "robustness": _robustness(config),
         "tensorboard": [
             ("logdir", str(config.tensorboard.logdir)),
@@ -28,63 +31,82 @@ def overview(config: Config) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def _mismatch(name: str, section: MismatchConfig | None) -> list[tuple[str, str]]:
-    if section is None:
-        return [("drawn", "never")]
-    strength = f"{section.distribution}, sigma {section.sigma:.4g}"
-    if section.percent_deviation is not None:
-        strength += f" = percent_deviation {section.percent_deviation:g} / sigma_rule {section.sigma_rule or 3:g}"
-    lines = [("drawn", "afresh at every step"), ("strength", strength)]
-    fixed = isinstance(section, FrozenConfig) and section.chip != "fresh"
-    if isinstance(section, FrozenConfig):
-        chip = f"once: chip {section.chip} of seed {section.seed}" if fixed else "a fresh chip at every step"
-        lines[0] = ("drawn", chip)
-    if not fixed:
-        lines += [("schedule", _schedule(section.schedule, section.sigma)), ("gradient", section.gradient)]
-    return [*lines, ("falls on", _targets(name, section.targets))]
+def _training(config: Config) -> Lines:
+    training = config.training
+    if training is None:
+        return [("redraws", "nothing is said; a callback needs training: {dynamic: {}}, or {} for none")]
+    lines: Lines = []
+    if training.dynamic is not None:
+        lines += [("redraws", f"{', '.join(config.dynamic_parts)}: afresh at every step")]
+        lines += _redraw(config, training.dynamic, config.dynamic_parts)
+    if training.frozen is not None:
+        chip = config.training_chip
+        which = "a fresh chip at every step" if chip is None else f"chip {chip[1]} of seed {chip[0]}, always the same"
+        lines += [("redraws", f"{', '.join(config.frozen_parts)}: {which}")]
+        lines += _redraw(config, training.frozen, config.frozen_parts)
+    nominal = [part for part in config.hardware.parts if part not in (*config.dynamic_parts, *config.frozen_parts)]
+    if nominal:
+        lines += [("nominal", ", ".join(nominal))]
+    return lines
 
 
-def _schedule(schedule: Schedule, sigma: float) -> str:
-    match schedule:
+def _redraw(config: Config, section: RedrawSection, parts: tuple[str, ...]) -> Lines:
+    sigmas = {sigma_of(config.hardware.parts[part].deviation) for part in parts}
+    sigma = sigmas.pop() if len(sigmas) == 1 else None
+    return [("strength", _strength(section, sigma)), ("gradient", section.gradient)]
+
+
+def _strength(section: RedrawSection, sigma: float | None) -> str:
+    """The strength over training, as a sigma where the parts share one, else as a scale."""
+    what, full = ("scale", section.scale) if sigma is None else ("sigma", section.scale * sigma)
+    times = f" (scale {section.scale:g})" if sigma is not None and section.scale != 1 else ""
+    match section.schedule:
         case LinearSchedule(start=start, end=end, steps=steps, begin=begin):
             until = f"until step {begin}" if begin else "at step 0"
-            return f"linear: sigma {sigma * start:.4g} {until}, {sigma * end:.4g} from step {begin + steps}"
+            return f"linear: {what} {full * start:.4g} {until}, {full * end:.4g} from step {begin + steps}{times}"
         case CosineSchedule(start=start, end=end, steps=steps):
-            return f"cosine: sigma {sigma * start:.4g} at step 0, {sigma * end:.4g} from step {steps}"
+            return f"cosine: {what} {full * start:.4g} at step 0, {full * end:.4g} from step {steps}{times}"
         case PiecewiseSchedule(boundaries=boundaries, factors=factors):
-            parts = [
-                f"{sigma * factor:.4g} from step {step}" for step, factor in zip(boundaries, factors[1:], strict=True)
+            pieces = [
+                f"{full * factor:.4g} from step {step}" for step, factor in zip(boundaries, factors[1:], strict=True)
             ]
-            return f"piecewise: sigma {sigma * factors[0]:.4g} from step 0, {', '.join(parts)}"
-        case _:
-            return f"constant: sigma {sigma * schedule.factor:.4g} at every step"
+            return f"piecewise: {what} {full * factors[0]:.4g} from step 0, {', '.join(pieces)}{times}"
+        case schedule:
+            return f"constant: {what} {full * schedule.factor:.4g} at every step{times}"
 
 
-def _targets(name: str, targets: Any) -> str:
-    return _DYNAPSE[name] if isinstance(targets, str) else describe_rules(targets)
-
-
-def _robustness(config: Config) -> list[tuple[str, str]]:
-    robustness = config.robustness
-    seed = config.seed if robustness.seed is None else robustness.seed
-    better = robustness.higher_is_better
+def _robustness(config: Config) -> Lines:
+    robustness, better = config.robustness, config.robustness.higher_is_better
+    sigmas = {sigma_of(part.deviation) for part in config.hardware.parts.values()}
+    sigma = sigmas.pop() if len(sigmas) == 1 else None
+    chips = f"{robustness.chips} of seed {config.chip_seed}, every {robustness.every_steps} steps"
+    if config.training_chip is not None and config.training_chip[0] == config.chip_seed:
+        chips += f"; chip {config.training_chip[1]}, which training meets, is left out"
     lines = [
-        ("chips", f"{robustness.chips} of seed {seed}, every {robustness.every_steps} steps"),
-        ("sigma", ", ".join(f"{sigma:g}" for sigma in robustness.sigmas)),
-        ("yield at", "no target" if robustness.target is None else _by_metric(robustness.target)),
-        ("better is", _by_metric(better) if isinstance(better, dict) else "higher" if better else "lower"),
+        ("chips", chips),
+        ("parts", f"all: {', '.join(config.hardware.parts)}"),
+        ("scale", ", ".join(f"{scale:g}" for scale in robustness.scales)),
     ]
-    everything = "all that deviates in training"
-    falls_on = everything if robustness.targets is None else _targets("robustness", robustness.targets)
-    return [*lines, ("falls on", falls_on)]
+    if sigma is not None:
+        lines += [("sigma", ", ".join(f"{scale * sigma:.4g}" for scale in robustness.scales))]
+    by_name = "higher, unless the metric's name says loss or error, which is refused"
+    return [
+        *lines,
+        ("yield at", "no target" if robustness.target is None else _by_metric(robustness.target)),
+        ("better is", by_name if better is None else _by_metric(better)),
+    ]
 
 
 def _by_metric(value: Any) -> str:
-    """A number, or one for each metric."""
-    if not isinstance(value, dict):
-        return f"{value:g}"
+    """A number or a direction, or one for each metric."""
     words = {True: "higher", False: "lower"}
-    return ", ".join(f"{name} {words[v] if isinstance(v, bool) else f'{v:g}'}" for name, v in value.items())
+
+    def written(value: Any) -> str:
+        return words[value] if isinstance(value, bool) else f"{value:g}"
+
+    if not isinstance(value, dict):
+        return written(value)
+    return ", ".join(f"{name} {written(part)}" for name, part in value.items())
 
 
 def _train(train: Any) -> str:

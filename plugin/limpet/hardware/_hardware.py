@@ -10,7 +10,7 @@ import jax
 from .._errors import LimpetError, PrototypeError
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import described, label
-from ..leaves._adapters import NAMED_SELECTIONS, adapter_of
+from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import prototype, selection
 from ._leaf_draw import Gradient
@@ -58,9 +58,10 @@ class Part:
         if isinstance(self.leaves, str):
             adapter = adapter_of(model)
             if self.leaves not in adapter.selections:
+                (owner,) = (other.name for other in ADAPTERS if self.leaves in other.selections)
                 raise PrototypeError(
-                    f"'{self.leaves}' is a selection of other models than {adapter.name}; give path globs, such as "
-                    f"'*/kernel'. The paths are: {listing(adapter.globbed(model))}"
+                    f"'{self.leaves}' selects leaves of {owner}, got {adapter.name}: lay the hardware over the network "
+                    f"itself, hardware.on(net), or give path globs. The paths are: {listing(adapter.globbed(model))}"
                 )
             chosen = adapter.selections[self.leaves](model)
             selection(chosen)

@@ -77,6 +77,10 @@ class Adapter(Protocol):
         """A model with some values changed, which shares nothing that is written with the old one."""
         ...
 
+    def loaded(self, model: Any, values: Mapping[str, Any]) -> Any:
+        """A model with other nominal values, by path."""
+        ...
+
     def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
         """What a function of a tree gives, and the paths of the state that it writes in the tree."""
         ...

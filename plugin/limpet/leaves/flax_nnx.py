@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
 from .._errors import LimpetError, PrototypeError
 from ._adapter import Leaves
 from ._paths import is_real, listing
@@ -63,6 +65,9 @@ class FlaxNnx(PlainTree):
 
     def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
         return with_values(sys.modules["flax.nnx"].clone(model), change)
+
+    def loaded(self, model: Any, values: Mapping[str, Any]) -> Any:
+        return self.frozen(model, lambda leaves: leaves | {path: jnp.asarray(value) for path, value in values.items()})
 
     def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
         before = {path: variable.get_value() for path, variable in _named(tree)}

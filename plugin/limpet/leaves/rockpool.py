@@ -20,7 +20,7 @@ from .._errors import LimpetError, PrototypeError
 from ..draws._strength import sigma_of_percent
 from ._adapter import Leaves
 from ._paths import is_real, leaves_by_path, listing
-from .tree import PlainTree
+from .tree import PlainTree, nested
 
 _FROZEN: Mapping[str, frozenset[str]] = {
     "DynapSim": frozenset(
@@ -185,6 +185,9 @@ class Rockpool(PlainTree):
 
     def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
         return frozen_copy(model, lambda nominal: PlainTree().with_values(nominal, change))
+
+    def loaded(self, model: Any, values: Mapping[str, Any]) -> Any:
+        return model.set_attributes(nested({path: jnp.asarray(value) for path, value in values.items()}))
 
     def never_read(self, path: str) -> bool:
         return path.rpartition("/")[2] in _UNREAD

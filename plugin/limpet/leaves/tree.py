@@ -57,6 +57,9 @@ class PlainTree:
     def frozen(self, model: Any, change: Callable[[Leaves], Leaves]) -> Any:
         return self.with_values(model, change)
 
+    def loaded(self, model: Any, values: Mapping[str, Any]) -> Any:
+        return self.with_values(model, lambda leaves: leaves | dict(values))
+
     def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
         return function(tree), []
 

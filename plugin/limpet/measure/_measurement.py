@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError
 from ..draws._generator import DEFAULT_GENERATOR, Generator
-from ..draws._keys import stream
+from ..draws._keys import stream, typed_key
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..hardware._probe import ProbeNotes, plant
@@ -51,6 +51,8 @@ class Measurement:
         generator: of the chips.
         antithetic: numbers 2k and 2k + 1 are chip k and its mirror image.
         mesh: devices that share the chips; None for the default device.
+        extra: a pytree of arrays that `on_chip` is given beside each case, as `(case, extra)`; None for none.
+        audited: whether a metric that depends on no draw is refused.
     """
 
     metric_fn: MetricFn
@@ -61,7 +63,8 @@ class Measurement:
     generator: Generator = DEFAULT_GENERATOR
     antithetic: bool = False
     mesh: Mesh | None = None
-    extra: Any = field(default=None)
+    extra: Any = None
+    audited: bool = True
 
     def rounds(self, tree: Any, batch: Any, cases: Any, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
         """Evaluate chips `first`, `first + 1`, ... in some rounds; nothing waits for the device.
@@ -82,7 +85,9 @@ class Measurement:
             MismatchNotApplied: the metric depends on no draw at all.
         """
         operand, rebuild, constants = _divided(tree)
-        operands = (operand, batch, stream(self.seed, "chip", self.generator), self.extra)
+        # The data of the key, because a key itself cannot be put onto the devices of several processes.
+        chips_key = jax.random.key_data(stream(self.seed, "chip", self.generator))
+        operands = (operand, batch, chips_key, self.extra)
         program = self._program(operands, cases, rebuild, constants)
         return program.rounds(operands, cases, first, chips)
 
@@ -113,12 +118,13 @@ class Measurement:
                 return result
 
             mirrored = number % 2 == 1 if self.antithetic else False
-            key = jax.random.fold_in(chips, number // 2 if self.antithetic else number)
+            key = jax.random.fold_in(typed_key(chips, self.generator), number // 2 if self.antithetic else number)
             tree = rebuild(operand)
             return self.on_chip(metric, Chip(key, mirrored), tree, case if extra is None else (case, extra))
 
         program = compiled_program(chip_fn, operands, cases, self.mesh)
-        self._require_reached(notes)
+        if self.audited:
+            self._require_reached(notes)
         if written:
             warnings.warn(
                 f"metric_fn '{function_name(self.metric_fn)}' wrote {listing(sorted(written), limit=6)}: the module is "

@@ -19,26 +19,24 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 class SameObject:
-    """An object as a part of a key: equal to itself alone, without being kept alive. Plain values compare by value."""
+    """An object as a part of a key: equal to itself alone. Plain values compare by value.
+
+    It is not kept alive, where Python can tell when it is gone; a list or a dict is.
+    """
 
     def __init__(self, value: Any) -> None:
-        self._plain = isinstance(value, _PLAIN)
         self._type = type(value)
-        self._id = value if self._plain else id(value)
+        self._id = value if isinstance(value, _PLAIN) else id(value)
         try:
-            self._reference = None if self._plain else weakref.ref(value)
-        except TypeError:  # a list or a dict, say, of which the parts may tell
-            self._reference = None
-            parts = (
-                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
-            )
-            self._id = (id(value), tuple(map(id, parts)))
+            self._object = None if isinstance(value, _PLAIN) else weakref.ref(value)
+        except TypeError:
+            self._object = lambda: value
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SameObject) or (self._type, self._id) != (other._type, other._id):
             return False
         # The place of an object that is gone may be another's by now.
-        return self._reference is None or (other._reference is not None and self._reference() is other._reference())
+        return self._object is None or (other._object is not None and self._object() is other._object())
 
     def __hash__(self) -> int:
         return hash((self._type, self._id))
@@ -50,7 +48,7 @@ class Programs:
     A program goes when the function it was made of goes, so that a lambda made for one call leaves nothing behind. As
     under `jax.jit`, a function's program holds the values that the function captured when it was traced. A function
     that now captures other objects (a global variable or one of an enclosing function that was assigned anew) gets
-    another program; an array that was changed in place cannot be seen.
+    another program; an array or a list that was changed in place cannot be seen.
     """
 
     def __init__(self) -> None:
@@ -147,10 +145,8 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 def _anchors(function: Any) -> list[Any]:
     """The objects whose end is the function's end; none where that cannot be seen."""
-    if isinstance(function, types.MethodType):  # made anew whenever it is looked up
-        anchors = [function.__self__, function.__func__]
-    else:
-        anchors = [function]
+    is_method = isinstance(function, types.MethodType)  # made anew whenever it is looked up
+    anchors = [function.__self__, function.__func__] if is_method else [function]
     try:
         for anchor in anchors:
             weakref.ref(anchor)

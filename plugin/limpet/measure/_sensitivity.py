@@ -109,7 +109,8 @@ def sensitivity(
     masks = np.concatenate([np.zeros((1, len(names)), bool), np.ones((1, len(names)), bool), each, ~each])
     grouping = tuple(group_of.items())
     cases = jnp.asarray(masks)
-    costs = Measurement(metric_fn, recipe, masked, ("alone", grouping), seed, generator, mesh=mesh)
+    # A group that the metric does not depend on is no mistake here: that it costs nothing is the answer.
+    costs = Measurement(metric_fn, recipe, masked, ("alone", grouping), seed, generator, mesh=mesh, audited=False)
     linear = Measurement(
         metric_fn, recipe, to_first_order, ("first order", grouping), seed, generator, mesh=mesh, extra=slopes
     )

@@ -27,6 +27,7 @@ def with_mismatch(
     loss_fn: Callable[..., Any],
     mismatch: Recipe | Injector,
     *,
+    scale: ArrayLike = 1.0,
     draws: Draws = 1,
     mesh: Mesh | None = None,
     axis: str | None = None,
@@ -38,6 +39,7 @@ def with_mismatch(
             `draws` divides the batch, it is to be a mean over the leading axis of `args`.
         mismatch: a recipe; or a `MismatchCallback`, which then names draws by step. With one draw, `params` may be a
             Flax nnx module; with several, a tree: the state of one module cannot be written by several at a time.
+        scale: factor on every deviation of the recipe, a number >= 0. (What a callback injects has its own.)
         draws: a number K: the mean over K chips, each of which meets the whole batch (K times the work).
             "per_example": a chip for each example; the mean over examples (`loss_fn` sees batches of one).
             "per_replica": a chip for each device along `axis`, which meets that device's part of the batch: K chips a
@@ -65,7 +67,7 @@ def with_mismatch(
         (True, (3,))
     """
     groups = _checked_draws(draws, mesh, axis)
-    drawn = _drawer(mismatch, several=draws != 1)
+    drawn = _drawer(mismatch, scale, several=draws != 1)
 
     def once(params: Any, name: Any, *args: Any) -> Any:
         return loss_fn(drawn(params, name, None), *args)
@@ -88,13 +90,16 @@ def with_mismatch(
     return several if isinstance(draws, int) else divided
 
 
-def _drawer(mismatch: Any, several: bool) -> Callable[[Any, Any, Any], Any]:
+def _drawer(mismatch: Any, scale: ArrayLike, several: bool) -> Callable[[Any, Any, Any], Any]:
     """A function of nominal parameters, what names the draw, and its number, to deviated parameters."""
     if isinstance(mismatch, Hardware) or not (isinstance(mismatch, Recipe) or hasattr(mismatch, "inject")):
         raise LimpetError(
             f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); or a "
             f"MismatchCallback or an Injection, which draw by step"
         )
+
+    if not isinstance(mismatch, Recipe) and scale != 1.0:
+        raise LimpetError(f"scale = {scale!r}: what a callback injects has the scale of its configuration")
 
     def drawn(params: Any, name: Any, draw: ArrayLike | None) -> Any:
         adapter = adapter_of(params)
@@ -105,7 +110,7 @@ def _drawer(mismatch: Any, several: bool) -> Callable[[Any, Any, Any], Any]:
             )
         if not isinstance(mismatch, Recipe):
             return mismatch.inject(params, name, draw)
-        return mismatch(name if draw is None else jax.random.fold_in(name, draw), params)
+        return mismatch(name if draw is None else jax.random.fold_in(name, draw), params, scale)
 
     return drawn
 

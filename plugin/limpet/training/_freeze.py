@@ -87,7 +87,7 @@ def freeze(
     key, adapter = chip_key(seed, chip, generator), adapter_of(model)
     adapter.require_selected(model, recipe.paths)
     frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, strength))
-    _remember(frozen_model, recipe)
+    _remember(frozen_model, model, recipe)
     return frozen_model
 
 
@@ -106,11 +106,12 @@ def require_nominal(model: Any, recipe: Recipe) -> None:
         )
 
 
-def _remember(model: Any, recipe: Recipe) -> None:
-    leaves = adapter_of(model).leaves(model)
+def _remember(chip: Any, model: Any, recipe: Recipe) -> None:
+    """Note which arrays are a chip's. Of a Rockpool module there are none: it remembers its nominal values itself."""
+    values, nominal = adapter_of(chip).leaves(chip), adapter_of(model).leaves(model)
     for path in recipe.paths:
-        leaf = leaves.get(path)
-        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+        leaf = values.get(path)
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf is not nominal.get(path):
             place = id(leaf)
             _MADE[place] = weakref.ref(leaf, lambda _, place=place: _MADE.pop(place, None))
 

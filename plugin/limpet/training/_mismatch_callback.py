@@ -175,10 +175,10 @@ class MismatchCallback:
         self._refuse_closed()
         steps = _checked_steps(step)
         last = int(steps[-1])
-        self._calls += 1
         self._log.add_steps(steps, metrics or {})
         if self._audit is not None:
-            self._audit.check(last, trained=bool(metrics) or self._calls > 1)
+            self._audit.check(last, trained=bool(metrics) or self._calls > 0)
+        self._calls += 1
         every = self._config.robustness.every_steps
         due = last // every > self._last_step // every
         self._last_step = max(last, self._last_step)
@@ -242,7 +242,7 @@ class MismatchCallback:
         self._log.close(succeeded)
         if succeeded and self._evaluator is not None and self._calls and not self._evaluations:
             warnings.warn(
-                f"no evaluation was made: the {self._calls} calls of the callback passed no multiple of "
+                f"no evaluation was made: {self._calls} calls of the callback passed no multiple of "
                 f"robustness.every_steps = {self._config.robustness.every_steps}; lower it, or call "
                 f"callback.evaluate(step, params) at the end",
                 stacklevel=3,
