@@ -97,9 +97,7 @@ def test_named_selections_of_a_rockpool_network(dynapse_net):
 @pytest.mark.parametrize("model", [PARAMS, Net(nnx.Rngs(0))], ids=["tree", "nnx"])
 def test_named_selections_of_other_models_say_what_to_give(model):
     hardware = limpet.Hardware(weights=limpet.Part("dynapse-weights", GAUSSIAN))
-    message = (
-        r"hardware\.weights\.leaves: 'dynapse-weights' is a selection of other models than a .*give path globs.*/kernel"
-    )
+    message = r"hardware\.weights\.leaves: 'dynapse-weights' selects leaves of a Rockpool module, got .*globs.*/kernel"
     with pytest.raises(limpet.PrototypeError, match=message):
         hardware.on(model)
 

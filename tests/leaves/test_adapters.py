@@ -100,6 +100,16 @@ def test_a_frozen_model_is_a_model_of_its_own(model):
     assert np.array_equal(adapter.leaves(chip)[path], remembered)
 
 
+def test_a_loaded_model_has_other_nominal_values(model):
+    adapter = adapter_of(model)
+    path = next(iter(adapter.globbed(model)))
+    before = np.array(adapter.leaves(model)[path])
+    loaded = adapter.loaded(model, {path: before + 1})
+    assert isinstance(adapter_of(loaded), type(adapter))
+    np.testing.assert_allclose(adapter.leaves(loaded)[path], before + 1, rtol=1e-6)  # Rockpool's were float64
+    assert np.array_equal(adapter.leaves(model)[path], before)
+
+
 def test_a_frozen_nnx_module_shares_no_state(nnx_net):
     chip = FlaxNnx().frozen(nnx_net, lambda leaves: leaves)
     mean = np.array(nnx_net.norm.mean[...])
