@@ -101,15 +101,12 @@ def drawn_in_all_shapes():
 # Shapes, dtypes, strengths
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["", "mirrored"])
-def nothing_deviates(request):
-    return drawn_in_all_shapes()(0.0, request.param)
-
-
-@each_member
-def test_strength_0_gives_the_nominal_values(name, nothing_deviates):
-    for leaf, nominal in tree_of_all_shapes()[name].items():
-        assert np.array_equal(nothing_deviates[name][leaf], nominal), leaf
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_strength_0_gives_the_nominal_values(mirrored):
+    drawn = drawn_in_all_shapes()(0.0, mirrored)
+    for name, leaves in tree_of_all_shapes().items():
+        for leaf, nominal in leaves.items():
+            assert np.array_equal(drawn[name][leaf], nominal), (name, leaf)
 
 
 @settings(max_examples=20)
@@ -131,24 +128,22 @@ def test_every_shape_and_dtype_is_kept(shape, dtype):
     assert all((drawn[name].shape, drawn[name].dtype) == (shape, dtype) for name in MEMBERS)
 
 
-@each_member
-def test_narrow_leaves_are_drawn_in_float32_and_rounded(name):
-    nominal = tree_of_all_shapes()[name]
-    drawn = drawn_in_all_shapes()(1.0, False)[name]
-    for dtype in DTYPES:
-        path = f"{dtype} (3, 5)"
-        mismatch = limpet.Mismatch({name: {path: True}}, MEMBERS[name])
-        wide = mismatch(KEY, {name: {path: nominal[path].astype("float32")}})[name][path]
-        assert np.array_equal(drawn[path], wide.astype(dtype)), path
+def test_narrow_leaves_are_drawn_in_float32_and_rounded():
+    drawn = drawn_in_all_shapes()(1.0, False)
+    for name, member in MEMBERS.items():
+        for dtype in DTYPES:
+            path = f"{dtype} (3, 5)"
+            wide = tree_of_all_shapes()[name][path].astype("float32")
+            expected = limpet.Mismatch({name: {path: True}}, member)(KEY, {name: {path: wide}})[name][path]
+            assert np.array_equal(drawn[name][path], expected.astype(dtype)), (name, path)
 
 
 # Bits
 
 
-@pytest.fixture(scope="module", params=GENERATORS)
-def bits(request) -> dict[str, list[dict[str, np.ndarray]]]:
+def in_every_way(generator: str) -> dict[str, list[dict[str, np.ndarray]]]:
     """Two draws of every member, made in every way; each compiles all members at once."""
-    keys = jax.random.split(jax.random.key(7, impl=GENERATORS[request.param]), 2)
+    keys = jax.random.split(jax.random.key(7, impl=GENERATORS[generator]), 2)
     both = list(keys)
     tree = {name: values((5, 26)) for name in MEMBERS}
     scale = jnp.float32(1.5)
@@ -170,7 +165,7 @@ def bits(request) -> dict[str, list[dict[str, np.ndarray]]]:
         "vmap over keys": each(jax.jit(jax.vmap(ALL, in_axes=(0, None, None)))(keys, tree, scale)),
         "constant": jax.jit(lambda: [ALL(key, tree, 1.5) for key in both])(),
     }
-    if request.param == "fast":  # the other generator takes long to compile
+    if generator == "fast":  # the other generator takes long to compile
         gradients = jax.jit(jax.grad(loss, has_aux=True))
         scales = jax.vmap(jax.vmap(ALL, (0, None, None)), (None, None, 0))
         ways |= {
@@ -183,21 +178,23 @@ def bits(request) -> dict[str, list[dict[str, np.ndarray]]]:
     return jax.tree.map(np.asarray, ways)
 
 
-@each_member
-def test_a_draw_is_the_same_to_the_last_bit_however_it_is_made(name, bits):
-    for way, draws in bits.items():
-        for draw, eager in zip(draws, bits["eager"], strict=True):
-            assert np.array_equal(draw[name], eager[name]), way
-    first, second = bits["eager"]
-    assert not np.array_equal(first[name], second[name])
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_draw_is_the_same_to_the_last_bit_however_it_is_made(generator):
+    ways = in_every_way(generator)
+    for name in MEMBERS:
+        for way, draws in ways.items():
+            for draw, eager in zip(draws, ways["eager"], strict=True):
+                assert np.array_equal(draw[name], eager[name]), (name, way)
+        first, second = ways["eager"]
+        assert not np.array_equal(first[name], second[name]), name
 
 
-@each_member
-def test_a_draw_does_not_depend_on_other_leaves(name):
-    tree = {other: values((3, 5)) for other in MEMBERS}
+def test_a_draw_does_not_depend_on_other_leaves():
+    tree = {name: values((3, 5)) for name in MEMBERS}
     together = ALL(KEY, tree)
-    alone = limpet.Mismatch({name: True}, MEMBERS[name])(KEY, {name: tree[name]})
-    assert np.array_equal(together[name], alone[name])
+    for name, member in MEMBERS.items():
+        alone = limpet.Mismatch({name: True}, member)(KEY, {name: tree[name]})
+        assert np.array_equal(together[name], alone[name]), name
 
 
 # Statistics
@@ -264,7 +261,6 @@ def drawn_at(tree, scale):
     return ALL(KEY, tree, scale)
 
 
-@pytest.fixture(scope="module")
 def slopes() -> dict[str, dict[str, np.ndarray]]:
     """Derivatives by the values and by the scale; in float64, also the differences that approach them."""
     found = {}
@@ -297,20 +293,19 @@ def _slope(above, below):
     return jax.tree.map(lambda high, low: (high - low) / (2 * STEP), above, below)
 
 
-@each_member
-def test_gradients_through_are_those_of_the_formula(name, slopes):
-    for by in ("by value", "by scale"):
-        exact = slopes[f"float64, {by}"][name]
-        np.testing.assert_allclose(exact, slopes[f"differences, {by}"][name], rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(slopes[f"float32, {by}"][name], exact, rtol=2e-4, atol=1e-5)
-    np.testing.assert_allclose(slopes["reverse, by value"][name], slopes["float32, by value"][name], rtol=1e-6)
-    assert np.isfinite(slopes["float32, by scale at 0"][name]).all()
-
-
-@each_member
-def test_the_straight_through_gradient_is_1(name, slopes):
-    assert np.array_equal(slopes["straight through"][name], np.ones((4, 9)))
-    assert np.array_equal(slopes["straight-through draw"][name], slopes["draw"][name])
+def test_gradients():
+    """Through the draw, they are those of the formula; straight through, they are 1."""
+    found = slopes()
+    for name in MEMBERS:
+        for by in ("by value", "by scale"):
+            exact = found[f"float64, {by}"][name]
+            np.testing.assert_allclose(exact, found[f"differences, {by}"][name], rtol=1e-6, atol=1e-9, err_msg=name)
+            np.testing.assert_allclose(found[f"float32, {by}"][name], exact, rtol=2e-4, atol=1e-5, err_msg=name)
+        reverse, forward = found["reverse, by value"][name], found["float32, by value"][name]
+        np.testing.assert_allclose(reverse, forward, rtol=1e-6, err_msg=name)
+        assert np.isfinite(found["float32, by scale at 0"][name]).all(), name
+        assert np.array_equal(found["straight through"][name], np.ones((4, 9))), name
+        assert np.array_equal(found["straight-through draw"][name], found["draw"][name]), name
 
 
 # Parameters
