@@ -1,11 +1,15 @@
 """A training step of a dense network with dynamic mismatch on every weight, against the plain step.
 
 python tests/benchmarks/dense_step.py [--own] [--allocator=system] [--vectors=512]
+python tests/benchmarks/dense_step.py --deviations gaussian log-normal ... [--gradient through] [as above]
 
-`--own` leaves out the other generators.
+`--own` leaves out the other generators. `--deviations` measures the named deviations instead, at a relative standard
+deviation of 0.1, all of them in turn with the plain step in one run: each with the straight-through gradient, and the
+ones after the first also as the difference of their ratio from that of the first.
 """
 
-import sys
+import argparse
+import statistics
 from collections.abc import Callable
 from itertools import pairwise, product
 from typing import Any, Literal
@@ -16,6 +20,7 @@ import optax
 from side_by_side import interleaved, report, settle_environment
 
 import limpet
+from limpet.deviations._kinds import DEVIATIONS, deviation_class
 from limpet.hardware._leaf_draw import Gradient
 
 # Layer sizes, batch size, and how many steps to measure at once: about as long for each.
@@ -55,11 +60,12 @@ def copied(params: Any, number: jax.Array) -> Any:
     return jax.tree.map(lambda value: value * factor, params)
 
 
-def deviated(gradient: Gradient, generator: Any) -> Injection:
+def deviated(gradient: Gradient, generator: Any, kind: str = "gaussian") -> Injection:
     """Fresh mismatch on every weight."""
+    deviation = deviation_class(kind)(sigma=0.1)  # pyright: ignore[reportCallIssue]
 
     def inject(params: Any, number: jax.Array) -> Any:
-        mismatch = limpet.Mismatch(dict.fromkeys(params, True), limpet.Gaussian(0.1), gradient)
+        mismatch = limpet.Mismatch(dict.fromkeys(params, True), deviation, gradient)
         return mismatch(jax.random.fold_in(jax.random.key(0, impl=generator), number), params)
 
     return inject
@@ -108,19 +114,48 @@ VARIANTS = {"copied": copied} | {
 OWN = ("copied", "limpet.fast, straight_through", "limpet.fast, through")
 
 
-def main() -> None:
-    settle_environment()
+def measure_generators(own: bool) -> None:
+    """The Gaussian under each generator, and a copy; each against the plain step alone."""
     for network, (name, optimizer), (way, said) in product(NETWORKS, OPTIMIZERS.items(), WAYS.items()):
         sizes, batch, steps = network
         print(f"{'-'.join(map(str, sizes))}, batch {batch}, {name}; {steps} steps {said}")
         for variant, inject in VARIANTS.items():
-            if variant in OWN or (way == "dispatched" and "--own" not in sys.argv):
+            if variant in OWN or (way == "dispatched" and not own):
                 plain = training(network, optimizer, nominal, way)
                 other = training(network, optimizer, inject, way)
                 rounds = ROUNDS if variant in OWN else OTHERS_ROUNDS
                 report(interleaved({"plain": plain, variant: other}, rounds), "plain")
                 extra = (other.temporary - plain.temporary) / plain.parameters
                 print(f"{'':45}temporary memory: {extra:+.2f} times the parameters")
+
+
+def measure_deviations(kinds: list[str], gradient: Gradient) -> None:
+    """The named deviations and the plain step, all in turn."""
+    for network, (way, said) in product(NETWORKS[:2], WAYS.items()):
+        sizes, batch, steps = network
+        print(f"{'-'.join(map(str, sizes))}, batch {batch}, Adam, {gradient}; {steps} steps {said}")
+        injections = {"plain": nominal} | {kind: deviated(gradient, limpet.fast, kind) for kind in kinds}
+        runs = {kind: training(network, OPTIMIZERS["Adam"], inject, way) for kind, inject in injections.items()}
+        times = interleaved(runs, ROUNDS)
+        report(times, "plain")
+        first, *others = kinds
+        for kind in others:
+            rounds = zip(times[kind], times[first], times["plain"], strict=True)
+            low, median, high = statistics.quantiles([(other - base) / plain for other, base, plain in rounds], n=4)
+            print(f"  {kind} less {first:31} ratio {median:+6.3f} ({low:+.3f} to {high:+.3f})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--own", action="store_true")
+    parser.add_argument("--deviations", nargs="+", choices=list(DEVIATIONS))
+    parser.add_argument("--gradient", choices=GRADIENTS, default="straight_through")
+    options, _ = parser.parse_known_args()  # `settle_environment` reads the others
+    settle_environment()
+    if options.deviations:
+        measure_deviations(options.deviations, options.gradient)
+    else:
+        measure_generators(options.own)
 
 
 if __name__ == "__main__":

@@ -278,3 +278,29 @@ def test_leaves_whose_paths_have_one_hash_are_refused():
     # crc32("plumless") == crc32("buckeroo")
     with pytest.raises(limpet.PrototypeError, match="'buckeroo' and 'plumless' have the same hash"):
         limpet.Mismatch({"plumless": True, "buckeroo": True}, limpet.Gaussian(0.1))
+
+
+# What `Recipe.__call__` says of ensembles and mirror images
+
+
+def test_members_of_an_ensemble_meet_one_chip_under_one_key_and_several_under_several():
+    stacked = {"w": jnp.stack([jnp.full(4, float(member)) for member in (1, 2, 3)])}
+    mismatch = limpet.Mismatch({"w": True}, limpet.LogNormal(sigma=0.2))
+    together = jax.vmap(mismatch, in_axes=(None, 0))(KEY, stacked)["w"] / stacked["w"]
+    np.testing.assert_allclose(together, np.broadcast_to(together[0], together.shape), rtol=1e-6)
+    apart = jax.vmap(mismatch)(jax.random.split(KEY, 3), stacked)["w"] / stacked["w"]
+    assert len({tuple(row) for row in np.asarray(apart).round(5).tolist()}) == 3
+
+
+def test_a_mirror_image_may_be_asked_for_by_a_traced_flag():
+    plain, mirrored = MISMATCH(KEY, TREE), MISMATCH(KEY, TREE, mirrored=True)
+    np.testing.assert_allclose(plain["a"]["w"] + mirrored["a"]["w"], 2 * TREE["a"]["w"], rtol=1e-6)
+    mapped = jax.vmap(lambda flag: MISMATCH(KEY, TREE, mirrored=flag))(jnp.array([False, True]))["a"]["w"]
+    assert np.array_equal(mapped, [plain["a"]["w"], mirrored["a"]["w"]])
+    assert np.array_equal(MISMATCH(KEY, TREE, mirrored=np.bool_(False))["a"]["w"], plain["a"]["w"])
+
+
+@pytest.mark.parametrize("mirrored", [1, -1.0, None, "yes", jnp.array([True, False])])
+def test_whether_a_draw_is_mirrored_is_one_bool(mirrored):
+    with pytest.raises(limpet.LimpetError, match="mirrored = .*allowed is one bool"):
+        MISMATCH(KEY, TREE, mirrored=mirrored)

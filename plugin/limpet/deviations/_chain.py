@@ -28,8 +28,8 @@ class Chain(Deviation):
         >>> both = Chain((limpet.LogNormal(sigma=0.1), limpet.TruncatedGaussian(sigma=0.05)))
         >>> mismatch = limpet.Mismatch({"w": True}, both)
         >>> deviated = mismatch(jax.random.key(0), {"w": jax.numpy.ones(100_000)})["w"]
-        >>> print(f"{deviated.std():.3f}")  # about sqrt(0.1^2 + 0.05^2)
-        0.112
+        >>> print(f"{deviated.std():.2f}")  # sqrt(0.1^2 + 0.05^2) = 0.112
+        0.11
     """
 
     members: tuple[Deviation, ...]

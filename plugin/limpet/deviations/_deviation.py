@@ -1,25 +1,15 @@
 """The contract that every deviation keeps."""
 
-import types
 from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
+from inspect import get_annotations
 from typing import Any, Self
 
 import jax
 
 from .._errors import LimpetError, StrengthError
 from ._draw import Draw
-
-_NO_PARAMETERS = (
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    property,
-    cached_property,
-    classmethod,
-    staticmethod,
-    type,
-)
 
 
 class Deviation(ABC):
@@ -51,13 +41,13 @@ class Deviation(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        annotated = cls.__dict__.get("__annotations__", {})
-        for name, value in cls.__dict__.items():
-            if name.startswith(("__", "_abc_")) or name in annotated or isinstance(value, _NO_PARAMETERS):
-                continue
+        _require_no_class_parameters(cls)
+        # The decorator of a dataclass leaves an equality alone that the class defines itself. (With slots=True it makes
+        # the class anew, and what is seen here then is its own.)
+        if "__eq__" in cls.__dict__ and "__dataclass_fields__" not in cls.__dict__:
             raise LimpetError(
-                f"{cls.__name__}.{name} = {value!r}: a parameter of a deviation is a field of a frozen dataclass; write "
-                f"`{name}: {type(value).__name__} = {value!r}`, or annotate it as ClassVar where it never changes"
+                f"{cls.__name__}.__eq__: deviations are equal when all their parameters are, so that no compiled "
+                f"function is used for other ones; leave the comparison to @dataclass(frozen=True)"
             )
 
     @abstractmethod
@@ -104,13 +94,15 @@ def checked_deviation(deviation: Any, name: str = "deviation") -> Deviation:
         raise LimpetError(f"{name} = {deviation!r}: give a deviation such as limpet.Gaussian(sigma=0.1)")
     if not is_dataclass(deviation) or not kind.__dataclass_params__.frozen or not kind.__dataclass_params__.eq:  # pyright: ignore[reportAttributeAccessIssue]
         raise LimpetError(f"{name}: {kind.__name__} is no frozen dataclass: decorate it with @dataclass(frozen=True)")
-    undeclared = set(kind.__dict__.get("__annotations__", {})) - set(kind.__dataclass_fields__)
-    if undeclared and "__dataclass_params__" not in kind.__dict__:
-        raise LimpetError(
-            f"{name}: {kind.__name__} adds {', '.join(sorted(undeclared))} to its base, but is not decorated itself: "
-            f"decorate it with @dataclass(frozen=True)"
-        )
     parameters = {field.name for field in fields(deviation)}
+    for base in _own_bases(kind):
+        added = get_annotations(base).keys() - parameters
+        if added and "__dataclass_params__" not in base.__dict__:
+            raise LimpetError(
+                f"{name}: {base.__name__} adds {', '.join(sorted(added))} to its base, but is not decorated itself: "
+                f"decorate it with @dataclass(frozen=True)"
+            )
+    _require_no_class_parameters(kind)
     derived = {
         name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, cached_property)
     }
@@ -118,8 +110,8 @@ def checked_deviation(deviation: Any, name: str = "deviation") -> Deviation:
     uncompared = {field.name for field in fields(deviation) if not field.compare}
     if elsewhere or uncompared:
         raise LimpetError(
-            f"{name}: {kind.__name__} keeps {', '.join(sorted(elsewhere | uncompared))} where equality does not see it, "
-            f"so a function compiled for another value would be used: make it a field of the dataclass"
+            f"{name}: {kind.__name__} keeps {', '.join(sorted(elsewhere | uncompared))} where equality does not see "
+            f"it, so a function compiled for another value would be used: make it a field of the dataclass"
         )
     try:
         hash(deviation)
@@ -134,3 +126,25 @@ def checked_deviation(deviation: Any, name: str = "deviation") -> Deviation:
 def sigma_of(deviation: Deviation) -> float | None:
     """The relative standard deviation at strength 1, for a deviation where that has a meaning; else None."""
     return getattr(deviation, "sigma", None)
+
+
+def _own_bases(kind: type) -> list[type]:
+    """The classes that a deviation is made of, without `Deviation` itself and what Python brings."""
+    return [base for base in kind.__mro__ if base not in Deviation.__mro__ and base.__module__ != "typing"]
+
+
+def _require_no_class_parameters(kind: type) -> None:
+    """Refuse numbers and the like that a class holds outside its fields: changing them would change no equality.
+
+    Methods, properties and other descriptors, nested classes, and what is annotated (a field, an InitVar, or a
+    ClassVar, by which the author says that it never changes) are no such parameters.
+    """
+    for base in _own_bases(kind):
+        annotated = get_annotations(base)
+        for name, value in base.__dict__.items():
+            if name.startswith(("__", "_abc_")) or name in annotated or callable(value) or hasattr(value, "__get__"):
+                continue
+            raise LimpetError(
+                f"{base.__name__}.{name} = {value!r}: a parameter of a deviation is a field of a frozen dataclass; "
+                f"write `{name}: {type(value).__name__} = {value!r}`, or annotate it as ClassVar where it never changes"
+            )

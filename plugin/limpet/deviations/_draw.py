@@ -9,6 +9,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from ..draws._keys import path_hash
 from ..draws._normal import scaled_normal, times_normal
+from ..draws._truncated_normal import truncated_normal
 
 SHARED = "limpet: what the leaves of a chip have in common"
 """Stands where a leaf's path would, so that no leaf's own numbers are those that leaves share."""
@@ -50,8 +51,18 @@ class Draw:
             sigma: their standard deviation, a scalar of float32 or float64, which gives the result's dtype. Scaling
                 inside takes less time than a product with the result.
         """
-        sigma = jnp.asarray(sigma)
-        return scaled_normal(self.key, shape, sigma if self.sign is None else sigma * self.sign.astype(sigma.dtype))
+        return scaled_normal(self.key, shape, self._signed(jnp.asarray(sigma)))
+
+    def truncated_normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0, bound: float = 3.0) -> jax.Array:
+        """Independent normal numbers of mean 0 none of which is beyond `bound * sigma`.
+
+        Args:
+            shape: of the result.
+            sigma: the standard deviation of the result (not of the normal distribution that was cut), a scalar of
+                float32 or float64, which gives the result's dtype.
+            bound: the largest number as a multiple of sigma, above sqrt(3) and at most 8.
+        """
+        return truncated_normal(self.key, shape, self._signed(jnp.asarray(sigma)), bound)
 
     def times_normal(self, value: jax.Array, sigma: jax.Array) -> jax.Array:
         """`value * sigma * normal`, in one pass: the quickest way to a Gaussian deviation.
@@ -60,8 +71,7 @@ class Draw:
             value: float32 or float64, of any shape.
             sigma: a scalar of value's dtype.
         """
-        signed = sigma if self.sign is None else sigma * self.sign.astype(sigma.dtype)
-        return times_normal(self.key, value, signed)
+        return times_normal(self.key, value, self._signed(sigma))
 
     def uniform(self, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
         """Independent numbers, uniform between 0 and 1, neither of which is ever drawn.
@@ -98,3 +108,7 @@ class Draw:
         """
         common = jax.random.fold_in(self.chip_key, jnp.uint32(path_hash(SHARED)))
         return type(self)(jax.random.fold_in(common, jnp.uint32(path_hash(name))), self.chip_key, self.sign)
+
+    def _signed(self, sigma: jax.Array) -> jax.Array:
+        """A standard deviation, negative for the mirror image."""
+        return sigma if self.sign is None else sigma * self.sign.astype(sigma.dtype)

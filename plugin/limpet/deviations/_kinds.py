@@ -2,8 +2,11 @@
 
 import inspect
 from dataclasses import fields
+from functools import reduce
 from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 from .._errors import LimpetError
 from ._chain import Chain
@@ -42,17 +45,17 @@ def deviation_class(kind: str) -> type[Deviation]:
             f"{kind!r} is no deviation: allowed are {', '.join(DEVIATIONS)}, and a class of your own as module:Class"
         )
     try:
-        found = getattr(import_module(module), name)
+        imported: Any = reduce(getattr, name.split("."), import_module(module))
     except Exception as error:
         raise LimpetError(f"{kind!r}: cannot be imported ({type(error).__name__}: {error})") from None
-    if not (isinstance(found, type) and issubclass(found, Deviation)) or inspect.isabstract(found):
-        raise LimpetError(f"{kind!r}: is {found!r}, not a class derived from limpet.Deviation with a method deviate")
-    return found
+    if not (isinstance(imported, type) and issubclass(imported, Deviation)) or inspect.isabstract(imported):
+        raise LimpetError(f"{kind!r}: is {imported!r}, not a class derived from limpet.Deviation with a method deviate")
+    return imported
 
 
 def kind_of(deviation: Deviation) -> str:
     """The name by which `deviation_class` finds the class of a deviation."""
-    names = {found: name for name, found in DEVIATIONS.items()}
+    names = {member: name for name, member in DEVIATIONS.items()}
     cls = type(deviation)
     return names.get(cls, f"{cls.__module__}:{cls.__qualname__}")
 
@@ -90,4 +93,8 @@ def _plain(value: Any) -> Any:
         return described(value)
     if isinstance(value, tuple | list | frozenset):
         return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if inspect.isroutine(value) and "<" not in value.__qualname__:  # its repr would hold an address in memory
+        return f"{value.__module__}:{value.__qualname__}"
     return value if isinstance(value, bool | int | float | str | None) else repr(value)

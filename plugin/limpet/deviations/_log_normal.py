@@ -11,10 +11,17 @@ from .._errors import LimpetError, StrengthError
 from ..draws._strength import checked_strength
 from ._deviation import Deviation
 from ._draw import Draw
+from ._power_of_two import power_of_two
 
 Preserve = Literal["median", "mean"]
 KAPPA, THERMAL_VOLTAGE = 0.705, 25e-3
 """Gate coupling and kT/q in volts, as Rockpool's simulator of DYNAP-SE2 has them."""
+
+LARGEST_SIGMA_LN = 5.0
+"""Beyond it float32 would not hold the values; nothing on a chip comes near."""
+
+SMALLEST_SQUARE, LARGEST_AT_ANY_SCALE = 1e-12, 1e18
+"""Of sigma: below the first sqrt(ln(1 + sigma^2)) is sigma to the last bit; the second's square float32 still holds."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,8 @@ class LogNormal(Deviation):
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"current": True}, LogNormal(sigma=0.5))
         >>> deviated = mismatch(jax.random.key(0), {"current": jnp.full(100_000, 2.0)})["current"]
-        >>> print(f"{jnp.median(deviated):.2f} {deviated.std() / deviated.mean():.2f} {deviated.min() > 0}")
-        2.00 0.50 True
+        >>> print(f"{jnp.median(deviated):.1f} {deviated.std() / deviated.mean():.1f} {deviated.min() > 0}")
+        2.0 0.5 True
     """
 
     sigma: float = cast(float, None)
@@ -76,8 +83,9 @@ class LogNormal(Deviation):
         given = {"sigma": self.sigma, "sigma_ln": sigma_ln, "sigma_vth": sigma_vth}
         given = {key: checked_strength(value, f"{name}.{key}") for key, value in given.items() if value is not None}
         if len(given) != 1:
-            found = " and ".join(given) or "none"
-            raise StrengthError(f"{name}: give one of sigma, sigma_ln and sigma_vth, got {found}")
+            raise StrengthError(
+                f"{name}: give one of sigma, sigma_ln and sigma_vth, got {' and '.join(given) or 'none'}"
+            )
         if sigma_vth is None and (kappa is not None or thermal_voltage is not None):
             raise StrengthError(f"{name}: kappa and thermal_voltage go with sigma_vth")
         ((key, strength),) = given.items()
@@ -85,28 +93,35 @@ class LogNormal(Deviation):
             strength *= _positive(kappa, KAPPA, f"{name}.kappa") / _positive(
                 thermal_voltage, THERMAL_VOLTAGE, f"{name}.thermal_voltage"
             )
+        logarithm = strength if key != "sigma" else math.sqrt(math.log1p(min(strength, 1e100) ** 2))
+        if logarithm > LARGEST_SIGMA_LN:
+            raise StrengthError(
+                f"{name}.{key} = {given[key]}: the logarithm would be off by {logarithm:.3g} (standard deviation), "
+                f"a factor beyond {math.exp(LARGEST_SIGMA_LN):.0f}; allowed is {LARGEST_SIGMA_LN:g} at most. Are "
+                f"sigma_vth and thermal_voltage both in volts?"
+            )
         if key != "sigma":
-            if strength > 10:
-                raise StrengthError(
-                    f"{name}: a logarithm that is off by {strength:.3g} (standard deviation) is a factor beyond 20,000; "
-                    f"are sigma_vth and thermal_voltage both in volts?"
-                )
             strength = math.sqrt(math.expm1(strength**2))
         if self.preserve not in get_args(Preserve):
             raise LimpetError(f"{name}.preserve = {self.preserve!r}: allowed are 'median' and 'mean'")
         object.__setattr__(self, "sigma", strength)
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        s = _sigma_of_logarithm(self.sigma * strength)
-        exponent = draw.normal(value.shape, s)
-        return value * jnp.exp(exponent if self.preserve == "median" else exponent - s * s / 2)
+        s = sigma_of_logarithm(self.sigma * strength)
+        if self.preserve == "mean":
+            value = value * jnp.exp(-s * s / 2)
+        return value * power_of_two(draw.normal(value.shape, s / math.log(2)))
 
 
-def _sigma_of_logarithm(sigma: jax.Array) -> jax.Array:
-    """`sqrt(ln(1 + sigma^2))`, with a derivative at 0 too."""
-    square = sigma * sigma
-    positive = jnp.where(square == 0, 1, square)
-    return sigma * jnp.where(square == 0, 1, jnp.sqrt(jnp.log1p(positive) / positive))
+def sigma_of_logarithm(sigma: jax.Array) -> jax.Array:
+    """`sqrt(ln(1 + sigma^2))`, also where sigma^2 is too small or too large for its floating-point type.
+
+    Its derivative at 0 is 1, which that of the formula as it stands would not be (0 / 0).
+    """
+    square = jnp.square(jnp.minimum(sigma, LARGEST_AT_ANY_SCALE))
+    counts = square > SMALLEST_SQUARE
+    positive = jnp.where(counts, square, 1)
+    return jnp.where(counts, jnp.sqrt(jnp.log1p(positive)), sigma)
 
 
 def _positive(value: float | None, default: float, name: str) -> float:

@@ -2,10 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import jax
-import jax.numpy as jnp
 
 from .._errors import StrengthError
 from ..draws._strength import checked_strength
@@ -24,14 +22,14 @@ class TruncatedGaussian(Deviation):
 
     Attributes:
         sigma: relative standard deviation of the deviated value, a finite number >= 0.
-        bound: the largest deviation as a multiple of sigma, above sqrt(3) = 1.7321 (a uniform distribution, beyond which
-            cutting cannot go) and at most 8. 3 is what Rockpool's `sigma_rule` means.
+        bound: the largest deviation as a multiple of sigma, above sqrt(3) = 1.7321 (a uniform distribution, beyond
+            which cutting cannot go) and at most 8. 3 is what Rockpool's `sigma_rule` means.
 
     Raises:
         StrengthError: sigma or bound is not such a number.
 
     Example:
-        >>> import limpet
+        >>> import jax.numpy as jnp, limpet
         >>> mismatch = limpet.Mismatch({"w": True}, TruncatedGaussian(sigma=0.1, bound=2.0))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)})["w"]
         >>> print(f"{deviated.std():.3f} {deviated.min():.3f} {deviated.max():.3f}")
@@ -49,25 +47,4 @@ class TruncatedGaussian(Deviation):
             raise StrengthError(f"{name}.bound = {self.bound}: allowed is a number above sqrt(3) = 1.7321, up to 8")
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        cut, spread = _cut_and_spread(self.bound)
-        centred = draw.uniform(value.shape, value.dtype) * 2 - 1
-        normal = jax.lax.erf_inv(centred * math.erf(cut / math.sqrt(2))) * math.sqrt(2)
-        # Rounding may carry the outermost numbers a little beyond the cut.
-        normal = jnp.clip(normal, -cut, cut)
-        return value + value * normal * jax.lax.optimization_barrier(self.sigma / spread * strength)
-
-
-@lru_cache(maxsize=256)
-def _cut_and_spread(bound: float) -> tuple[float, float]:
-    """Where to cut a standard normal distribution so that it ends at `bound` standard deviations of what remains."""
-    from scipy.optimize import brentq
-
-    cut = brentq(lambda cut: cut / _spread(cut) - bound, 1e-3, 8.0)
-    return float(cut), _spread(cut)
-
-
-def _spread(cut: float) -> float:
-    """The standard deviation of a standard normal number given that it lies between -cut and cut."""
-    inside = math.erf(cut / math.sqrt(2))
-    density = math.exp(-(cut**2) / 2) / math.sqrt(2 * math.pi)
-    return math.sqrt(1 - 2 * cut * density / inside)
+        return value + value * draw.truncated_normal(value.shape, self.sigma * strength, self.bound)

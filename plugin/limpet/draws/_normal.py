@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ._fast import fast
 
-# The coefficients of t, t^3, t^5 and t^7, for t as `_bell` makes it. They minimise the largest of five errors, each as a
+# The coefficients of t, t^3, t^5 and t^7, for t as `bell` makes it. They minimise the largest of five errors, each as a
 # fraction of what is allowed: the distance to the normal distribution function is .0007 (of .002), the excess kurtosis
 # -.007 (of .02), and the mass beyond 3, 3.5 and 4 sigma is .5%, 3.8% and 7.3% off (of 5%, 10% and 20%); the variance is
 # 1. The largest number is 4.94: of 10^6 normal ones, one would lie beyond. `tests/benchmarks/fit_bend.py` finds them.
@@ -39,10 +40,10 @@ def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Arra
     # Whatever sigma is a product of must not be multiplied with the coefficients at compile time in one program and at
     # run time in another: the last bit of a chip would depend on where it is drawn.
     sigma = jax.lax.optimization_barrier(sigma)
-    if not _is_fast(key):
+    if not is_fast(key):
         return (sigma * jax.random.normal(key, value.shape, value.dtype)) * value
-    bell = _bell(key, value.shape, value.dtype)
-    return (value * bell) * _bend(bell, [sigma * coefficient for coefficient in BEND])
+    place = bell(key, value.shape, value.dtype)
+    return (value * place) * bend(place, [sigma * coefficient for coefficient in BEND])
 
 
 def scaled_normal(key: jax.Array, shape: tuple[int, ...], sigma: jax.Array) -> jax.Array:
@@ -54,13 +55,20 @@ def scaled_normal(key: jax.Array, shape: tuple[int, ...], sigma: jax.Array) -> j
         sigma: a scalar, float32 or float64, which gives the result's dtype.
     """
     sigma = jax.lax.optimization_barrier(sigma)
-    if not _is_fast(key):
+    if not is_fast(key):
         return sigma * jax.random.normal(key, shape, sigma.dtype)
-    bell = _bell(key, shape, sigma.dtype)
-    return bell * _bend(bell, [sigma * coefficient for coefficient in BEND])
+    place = bell(key, shape, sigma.dtype)
+    return place * bend(place, [sigma * coefficient for coefficient in BEND])
 
 
-def _bell(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+def bell(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Numbers between -1 and 1, distributed symmetrically about 0 as a sum of four uniform numbers is.
+
+    Args:
+        key: a key of `limpet.fast`, shape ().
+        shape: of the result.
+        dtype: float32 or float64.
+    """
     word = jax.random.bits(key, shape, jnp.uint32)
     # The upper half holds byte 3 less byte 2 of the word, times 2^16; the lower half holds byte 1 less byte 0.
     differences = ((word >> 8) & EVEN_BYTES) - (word & EVEN_BYTES)
@@ -68,8 +76,14 @@ def _bell(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array
     return weighted.astype(dtype) * 2.0**-31
 
 
-def _bend(bell: jax.Array, coefficients: Sequence[Any]) -> jax.Array:
-    square = bell * bell
+def bend(place: jax.Array, coefficients: Sequence[Any]) -> jax.Array:
+    """An odd polynomial divided by its argument t: `c1 + c3 t^2 + c5 t^4 + ...`.
+
+    Args:
+        place: t, what `bell` gives.
+        coefficients: c1, c3, ...; numbers or scalars.
+    """
+    square = place * place
     *lower, highest = coefficients
     bent = jnp.full_like(square, highest)
     for coefficient in reversed(lower):
@@ -77,5 +91,6 @@ def _bend(bell: jax.Array, coefficients: Sequence[Any]) -> jax.Array:
     return bent
 
 
-def _is_fast(key: jax.Array) -> bool:
+def is_fast(key: jax.Array) -> bool:
+    """Whether a key is one of `limpet.fast`."""
     return jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and jax.random.key_impl(key) == fast

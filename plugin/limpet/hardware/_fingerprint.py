@@ -1,4 +1,7 @@
-"""The fingerprint of hardware on a network: two curves were measured on the same virtual chips only if it is the same."""
+"""The fingerprint of hardware on a network.
+
+Two curves were measured on the same virtual chips only if they have the same fingerprint.
+"""
 
 import hashlib
 import json

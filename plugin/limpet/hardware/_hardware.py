@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from .._errors import LimpetError, PrototypeError
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import described, label
 from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
-from ..leaves._paths import leaves_by_path, listing
+from ..leaves._paths import listing
 from ..leaves._prototype import prototype, selection
 from ._leaf_draw import Gradient
 from ._mismatch import JoinedMismatch, Mismatch, Recipe
@@ -25,7 +26,8 @@ class Part:
             - a path glob, such as "*/kernel", or several in a list;
             - rules, a mapping of glob to bool, or pairs of them: the last one that matches a leaf decides;
             - a selection that has a name: "dynapse-weights" (`w_rec` of DynapSim and `weight` of LinearJax) and
-              "dynapse-frozen" (bias currents, capacitances and transistor constants of DynapSim), of a Rockpool network;
+              "dynapse-frozen" (bias currents, capacitances and transistor constants of DynapSim), of a Rockpool
+              network;
             - an nnx filter, where the model is an nnx module;
             - a prototype, a tree of bools with the model's structure.
         deviation: the distribution.
@@ -66,11 +68,16 @@ class Part:
             return chosen
         if isinstance(self.leaves, tuple):
             return prototype(model, *self.leaves)
-        chosen, paths = selection(self.leaves.tree), adapter_of(model).leaves(model)
-        if stray := [path for path in paths if path not in chosen]:
+        chosen, leaves = selection(self.leaves.tree), adapter_of(model).leaves(model)
+        if stray := [path for path in leaves if path not in chosen]:
             raise PrototypeError(
-                f"the model has leaves that the prototype does not describe: {listing(stray)}; the prototype describes: "
-                f"{listing(chosen)}"
+                f"the model has leaves that the prototype does not describe: {listing(stray)}; the prototype "
+                f"describes: {listing(chosen)}"
+            )
+        if missing := [path for path, selected in chosen.items() if selected and path not in leaves]:
+            raise PrototypeError(
+                f"the prototype selects leaves that the model has not: {listing(missing)}; the model has: "
+                f"{listing(leaves)}"
             )
         return self.leaves.tree
 
@@ -113,11 +120,17 @@ def checked_leaves(leaves: Any) -> Any:
         chosen = {}
     if not chosen or "" in chosen:  # "" is the path of what is no tree
         raise PrototypeError(
-            f"leaves = {leaves!r}: allowed are path globs such as '*/kernel', rules such as "
+            f"leaves = {_shortened(leaves)}: allowed are path globs such as '*/kernel', rules such as "
             f"{{'*/kernel': true, 'head/*': false}}, the names {', '.join(map(repr, NAMED_SELECTIONS))}, and a "
             f"prototype, a tree of bools"
         )
     return Prototype(leaves)
+
+
+def _shortened(leaves: Any) -> str:
+    """What was given, in a line: it may be a whole tree of arrays."""
+    shown = " ".join(repr(leaves).split())
+    return shown if len(shown) <= 80 else f"{shown[:80]}..."
 
 
 def _is_rule(rule: Any) -> bool:
@@ -188,8 +201,9 @@ class Hardware:
             PrototypeError: a part's leaves do not fit the model, or two parts select the same leaf.
             LimpetError: there is no such part.
         """
+        if only is not None:
+            self.require_parts(only, "only")
         names = tuple(self._parts) if only is None else tuple(only)
-        self.require_parts(names, "only")
         members = []
         for name in names:
             part = self._parts[name]
@@ -205,10 +219,10 @@ class Hardware:
         Raises:
             LimpetError: names them, and the parts there are.
         """
-        unknown = [repr(name) for name in names if name not in self._parts]
+        unknown = [] if isinstance(names, str) else [repr(name) for name in names if name not in self._parts]
         if unknown or not names or isinstance(names, str):
-            found = f"there is no part {listing(unknown)}" if unknown else "give a list of names of parts"
-            raise LimpetError(f"{key} = {names!r}: {found}; the parts are {', '.join(self._parts)}")
+            reason = f"there is no part {listing(unknown)}" if unknown else "give a list of names of parts"
+            raise LimpetError(f"{key} = {names!r}: {reason}; the parts are {', '.join(self._parts)}")
 
     def described(self) -> dict[str, Any]:
         """The parts as plain values, as a configuration writes them."""
@@ -244,16 +258,15 @@ def _described_leaves(leaves: Any) -> Any:
 
 
 def _parts_of(recipe: Recipe) -> dict[str, Part]:
-    if isinstance(recipe, JoinedMismatch) and not recipe.names:
-        found: dict[str, Part] = {}
-        for member in recipe.members:
-            for name, part in _parts_of(member).items():
-                found[name if name not in found else f"{name}_{len(found)}"] = part
-        return found
+    """The parts that a recipe is made of: under their names, where it has any, else numbered."""
     if recipe.parts:
         return {name: part for name, member in recipe.parts.items() for part in _parts_of(member).values()}
-    assert isinstance(recipe, Mismatch)
-    described_paths = leaves_by_path(recipe.prototype)[0]
-    return (
-        {"part_0": Part(Prototype(jax.tree.map(bool, recipe.prototype)), recipe.deviation)} if described_paths else {}
-    )
+    if isinstance(recipe, Mismatch):
+        return {"part_0": Part(Prototype(jax.tree.map(bool, recipe.prototype)), recipe.deviation)}
+    assert isinstance(recipe, JoinedMismatch)
+    parts: dict[str, Part] = {}
+    for member in recipe.members:
+        for name, part in _parts_of(member).items():
+            free = (f"part_{number}" for number in count(len(parts)) if f"part_{number}" not in parts)
+            parts[next(free) if name in parts or isinstance(member, Mismatch) else name] = part
+    return parts

@@ -47,15 +47,18 @@ def deviate(
         rule: how the leaf deviates.
 
     Raises:
-        LimpetError: the deviation gives another shape.
+        LimpetError: the deviation gives another shape, or no real numbers.
     """
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
     strength = jax.lax.optimization_barrier(scale.astype(wide.dtype))
     deviated = rule.deviation.deviate(Draw(leaf_key(key, hashed_path), key, sign), wide, strength)
-    if jnp.shape(deviated) != value.shape:
+    name = f"{type(rule.deviation).__name__}.deviate"
+    if not isinstance(deviated, jax.Array | np.ndarray) or not jnp.issubdtype(deviated.dtype, jnp.floating):
+        given = getattr(deviated, "dtype", type(deviated).__name__)
+        raise LimpetError(f"{name} gave {given}, not an array of real floating-point numbers")
+    if deviated.shape != value.shape:
         raise LimpetError(
-            f"{type(rule.deviation).__name__}.deviate gave shape {jnp.shape(deviated)} for values of shape "
-            f"{value.shape}: a deviation keeps the shape"
+            f"{name} gave shape {deviated.shape} for values of shape {value.shape}: a deviation keeps the shape"
         )
     deviated = jnp.asarray(deviated).astype(value.dtype)
     return deviated if rule.gradient == "through" else _straight_through(value, deviated)

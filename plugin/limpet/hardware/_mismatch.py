@@ -135,6 +135,8 @@ class Recipe(ABC):
                 captured by the function that is being traced.
         """
         if only is not None:
+            if isinstance(only, str):
+                raise LimpetError(f"only = {only!r}: give a list of names of parts; they are {listing(self.parts)}")
             return self.only(*only)(key, tree, scale, mirrored=mirrored)
         _require_key(key)
         scale, sign = _checked_scale(scale), _sign(mirrored)
@@ -240,7 +242,7 @@ class Mismatch(Recipe):
         _require_distinct_hashes(self.rules)
 
     @cached_property
-    def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
         rule = LeafRule(self.deviation, self.gradient)
         return {path: rule if chosen else None for path, chosen in selection(self.prototype).items()}
 
@@ -272,7 +274,7 @@ class JoinedMismatch(Recipe):
         _require_distinct_hashes(self.rules)
 
     @cached_property
-    def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
         rules: dict[str, LeafRule | None] = {}
         for member in self.members:
             for path, rule in member.rules.items():
@@ -313,7 +315,7 @@ def _checked_scale(scale: Any) -> jax.Array:
 def _sign(mirrored: Any) -> jax.Array | None:
     if mirrored is False:
         return None
-    if np.ndim(mirrored) or jnp.result_type(mirrored) != jnp.bool_:
+    if not isinstance(mirrored, bool) and (getattr(mirrored, "dtype", None) != np.bool_ or np.ndim(mirrored)):
         raise LimpetError(f"mirrored = {mirrored!r}: allowed is one bool")
     return jnp.where(mirrored, -1.0, 1.0)
 

@@ -1,0 +1,380 @@
+"""What every deviation keeps, tested over the registry: whoever adds a deviation adds one file and its name there.
+
+A member is made as `cls(sigma=0.1)`, or as `cls()` where it has no sigma. One that needs more has its example in
+EXAMPLES. Everything is drawn as one tree with a leaf for each member, so that each way of drawing compiles once.
+
+Bounds on statistics are stated with each test; seeds are fixed, so a test that passes keeps passing.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, fields
+from functools import cache, reduce
+from operator import or_
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import limpet
+from limpet.deviations._kinds import DEVIATIONS, described, deviation_class, label
+from limpet.hardware._leaf_draw import Gradient
+
+
+@dataclass(frozen=True)
+class Own(limpet.Deviation):
+    """A deviation as a user writes one: uniform around the nominal value, and common to the chip by a half."""
+
+    sigma: float
+    offset: str = "die"
+
+    def deviate(self, draw, value, strength):
+        own = draw.uniform(value.shape, value.dtype) * 2 - 1
+        common = draw.shared(self.offset).uniform((), value.dtype) * 2 - 1
+        return value * (1 + self.sigma * strength * (own + common) * math.sqrt(1.5))
+
+
+EXAMPLES: dict[str, limpet.Deviation] = {}
+VARIANTS: dict[str, limpet.Deviation] = {
+    "log-normal that keeps the mean": limpet.LogNormal(sigma=0.1, preserve="mean"),
+    "truncated at two sigma": limpet.TruncatedGaussian(sigma=0.1, bound=2.0),
+    "chain": limpet.Chain((limpet.LogNormal(sigma=0.1), limpet.Gaussian(0.05), limpet.Gaussian(0.05))),
+    "own": Own(sigma=0.1),
+}
+
+
+def example(kind: str) -> limpet.Deviation:
+    cls = DEVIATIONS[kind]
+    with_sigma = "sigma" in {field.name for field in fields(cls)}
+    return EXAMPLES.get(kind) or (cls(sigma=0.1) if with_sigma else cls())
+
+
+MEMBERS: dict[str, limpet.Deviation] = {kind: example(kind) for kind in DEVIATIONS} | VARIANTS
+ONE_NUMBER_A_VALUE = [name for name in MEMBERS if name not in ("chain", "own")]
+WITH_SIGMA = [name for name in MEMBERS if getattr(MEMBERS[name], "sigma", None) and name != "own"]
+GENERATORS = {"fast": limpet.fast, "threefry2x32": "threefry2x32"}
+KEY = jax.random.key(11, impl=limpet.fast)
+SHAPES = [(), (0,), (7,), (3, 5), (130, 129)]
+DTYPES = ["float32", "float16", "bfloat16"]
+each_member = pytest.mark.parametrize("name", MEMBERS)
+
+
+def recipe(gradient: Gradient = "through", names: Any = MEMBERS) -> limpet.Recipe:
+    """All members at once, each on the leaf of its name."""
+    return reduce(or_, (limpet.Mismatch({name: True}, MEMBERS[name], gradient) for name in names))
+
+
+ALL = recipe()
+
+
+def values(shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Nominal values between -2 and 2; 0 is among them where there are several."""
+    count = math.prod(shape)
+    return jnp.asarray((np.arange(count) % 17 - 8).reshape(shape) / 4 if count > 1 else np.ones(shape), dtype)
+
+
+@cache
+def tree_of_all_shapes() -> dict[str, Any]:
+    """Every shape in float32, and a matrix in the narrower dtypes; the same for each member."""
+    leaves = {f"float32 {shape}": values(shape) for shape in SHAPES}
+    leaves |= {f"{dtype} (3, 5)": values((3, 5), dtype) for dtype in DTYPES}
+    return dict.fromkeys(MEMBERS, leaves)
+
+
+@cache
+def drawn_in_all_shapes():
+    """A compiled draw of every member in every shape and dtype; scale and mirrored may change."""
+    tree = tree_of_all_shapes()
+    mismatches = [
+        limpet.Mismatch({name: jax.tree.map(lambda _: True, tree[name])}, member) for name, member in MEMBERS.items()
+    ]
+    mismatch = reduce(or_, mismatches)
+    return jax.jit(lambda scale, mirrored: mismatch(KEY, tree, scale, mirrored=mirrored))
+
+
+# Shapes, dtypes, strengths
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_strength_0_gives_the_nominal_values(mirrored):
+    drawn = drawn_in_all_shapes()(0.0, mirrored)
+    for name, leaves in tree_of_all_shapes().items():
+        for leaf, nominal in leaves.items():
+            assert np.array_equal(drawn[name][leaf], nominal), (name, leaf)
+
+
+@settings(max_examples=20)
+@given(scale=st.floats(0, 100, width=32), mirrored=st.booleans())
+def test_every_strength_keeps_shape_and_dtype_and_is_finite(scale, mirrored):
+    drawn = drawn_in_all_shapes()(scale, mirrored)
+    for name, leaves in tree_of_all_shapes().items():
+        for leaf, nominal in leaves.items():
+            assert (drawn[name][leaf].shape, drawn[name][leaf].dtype) == (nominal.shape, nominal.dtype), (name, leaf)
+            assert nominal.dtype == jnp.float16 or bool(jnp.isfinite(drawn[name][leaf]).all()), (name, leaf)
+
+
+@settings(max_examples=15)
+@given(shape=st.lists(st.integers(0, 300), max_size=4).map(tuple), dtype=st.sampled_from([*DTYPES, "float64"]))
+def test_every_shape_and_dtype_is_kept(shape, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        leaf = jax.ShapeDtypeStruct(shape, dtype)
+        drawn = jax.eval_shape(lambda tree: ALL(KEY, tree), dict.fromkeys(MEMBERS, leaf))
+    assert all((drawn[name].shape, drawn[name].dtype) == (shape, dtype) for name in MEMBERS)
+
+
+def test_narrow_leaves_are_drawn_in_float32_and_rounded():
+    drawn = drawn_in_all_shapes()(1.0, False)
+    for name, member in MEMBERS.items():
+        for dtype in DTYPES:
+            path = f"{dtype} (3, 5)"
+            wide = tree_of_all_shapes()[name][path].astype("float32")
+            expected = limpet.Mismatch({name: {path: True}}, member)(KEY, {name: {path: wide}})[name][path]
+            assert np.array_equal(drawn[name][path], expected.astype(dtype)), (name, path)
+
+
+# Bits
+
+
+def in_every_way(generator: str) -> dict[str, list[dict[str, np.ndarray]]]:
+    """Two draws of every member, made in every way; each compiles all members at once."""
+    keys = jax.random.split(jax.random.key(7, impl=GENERATORS[generator]), 2)
+    both = list(keys)
+    tree = {name: values((5, 26)) for name in MEMBERS}
+    scale = jnp.float32(1.5)
+
+    def loss(tree, key):
+        drawn = ALL(key, tree, scale)
+        return sum(leaf.sum() for leaf in drawn.values()), drawn
+
+    def scanned(carry, key):
+        return carry, ALL(key, tree, scale)
+
+    def each(stacked):
+        return [jax.tree.map(lambda leaf, number=number: leaf[number], stacked) for number in range(2)]
+
+    jitted = jax.jit(ALL)
+    ways = {
+        "eager": [ALL(key, tree, 1.5) for key in keys],
+        "jit": [jitted(key, tree, scale) for key in keys],
+        "vmap over keys": each(jax.jit(jax.vmap(ALL, in_axes=(0, None, None)))(keys, tree, scale)),
+        "constant": jax.jit(lambda: [ALL(key, tree, 1.5) for key in both])(),
+    }
+    if generator == "fast":  # the other generator takes long to compile
+        gradients = jax.jit(jax.grad(loss, has_aux=True))
+        scales = jax.vmap(jax.vmap(ALL, (0, None, None)), (None, None, 0))
+        ways |= {
+            "vmap over scales": each(
+                {name: leaf[1] for name, leaf in scales(keys, tree, jnp.array([0.5, 1.5])).items()}
+            ),
+            "scan": each(jax.lax.scan(scanned, 0, keys)[1]),
+            "inside grad": [gradients(tree, key)[1] for key in keys],
+        }
+    return jax.tree.map(np.asarray, ways)
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_draw_is_the_same_to_the_last_bit_however_it_is_made(generator):
+    ways = in_every_way(generator)
+    for name in MEMBERS:
+        for way, draws in ways.items():
+            for draw, eager in zip(draws, ways["eager"], strict=True):
+                assert np.array_equal(draw[name], eager[name]), (name, way)
+        first, second = ways["eager"]
+        assert not np.array_equal(first[name], second[name]), name
+
+
+def test_a_draw_does_not_depend_on_other_leaves():
+    tree = {name: values((3, 5)) for name in MEMBERS}
+    together = ALL(KEY, tree)
+    for name, member in MEMBERS.items():
+        alone = limpet.Mismatch({name: True}, member)(KEY, {name: tree[name]})
+        assert np.array_equal(together[name], alone[name]), name
+
+
+# Statistics
+
+COUNT = 200_000
+
+
+@cache
+def large(scale: float, mirrored: bool = False) -> dict[str, np.ndarray]:
+    """Many draws of each member about the nominal value 2, as multiples of it."""
+    drawn = _large(scale, mirrored)
+    return {name: np.asarray(leaf, np.float64) / 2 for name, leaf in drawn.items()}
+
+
+@jax.jit
+def _large(scale, mirrored):
+    return ALL(KEY, {name: jnp.full(COUNT, 2.0) for name in MEMBERS}, scale, mirrored=mirrored)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("name", WITH_SIGMA)
+def test_sigma_is_the_relative_standard_deviation(name, scale):
+    """False alarms: 6e-7 each. 5 standard errors, for the kurtosis k that is seen: sqrt((k - 1) / 4 count)."""
+    relative = large(scale)[name]
+    error = math.sqrt((stats.kurtosis(relative, fisher=False) - 1) / (4 * COUNT))
+    assert abs(relative.std() / relative.mean() / (MEMBERS[name].sigma * scale) - 1) < 5 * error
+
+
+@pytest.mark.parametrize("name", ONE_NUMBER_A_VALUE)
+def test_the_mirror_image_has_the_opposite_numbers(name):
+    """Deviations grow with their random number: where the draw is highest, its mirror image is lowest."""
+    drawn, mirrored = large(1.0)[name], large(1.0, True)[name]
+    in_order = mirrored[np.argsort(drawn)]
+    assert (np.diff(in_order) <= 1e-6).all()
+    assert not np.array_equal(drawn, mirrored)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "truncated-gaussian", "truncated at two sigma"])
+def test_a_symmetric_pair_is_nominal_on_average(name):
+    np.testing.assert_allclose(large(1.0)[name] + large(1.0, True)[name], 2.0, rtol=3e-7)
+
+
+def test_a_log_normal_pair_is_nominal_in_the_geometric_mean():
+    pair = {name: large(1.0)[name] * large(1.0, True)[name] for name in MEMBERS}
+    np.testing.assert_allclose(pair["log-normal"], 1.0, rtol=1e-6)
+    # exp(sn - s^2/2) exp(-sn - s^2/2) = exp(-s^2) = 1 / (1 + sigma^2)
+    np.testing.assert_allclose(pair["log-normal that keeps the mean"], 1 / 1.01, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["chain", "own"])
+def test_the_mirror_image_of_several_numbers_is_as_likely_as_the_draw(name):
+    """What a chain and a shared stream draw is mirrored too: the correlation is that of opposite numbers."""
+    assert np.corrcoef(large(1.0)[name], large(1.0, True)[name])[0, 1] < -0.95
+
+
+# Gradients
+
+
+STRAIGHT = recipe("straight_through")
+STEP = 1e-5
+
+
+def drawn_at(tree, scale):
+    return ALL(KEY, tree, scale)
+
+
+def slopes() -> dict[str, dict[str, np.ndarray]]:
+    """Derivatives by the values and by the scale; in float64, also the differences that approach them."""
+    found = {}
+    for dtype in ("float64", "float32"):
+        with jax.enable_x64(dtype == "float64"):
+            tree = {name: values((4, 9), dtype) for name in MEMBERS}
+            zero, unit = jnp.zeros((), dtype), jax.tree.map(jnp.ones_like, tree)
+            derivative = jax.jit(lambda scale, t, s, tree=tree: jax.jvp(drawn_at, (tree, scale), (t, s))[1])
+            at = jnp.asarray(0.7, dtype)
+            found[f"{dtype}, by value"] = derivative(at, unit, zero)
+            found[f"{dtype}, by scale"] = derivative(at, jax.tree.map(jnp.zeros_like, tree), zero + 1)
+            found[f"{dtype}, by scale at 0"] = derivative(zero, jax.tree.map(jnp.zeros_like, tree), zero + 1)
+            if dtype == "float64":
+                draw = jax.jit(drawn_at)
+                above, below = (draw(jax.tree.map(lambda v, d=d: v + d, tree), at) for d in (STEP, -STEP))
+                found["differences, by value"] = _slope(above, below)
+                found["differences, by scale"] = _slope(draw(tree, 0.7 + STEP), draw(tree, 0.7 - STEP))
+            else:
+                found["reverse, by value"] = jax.jit(jax.grad(lambda tree, at=at: _total(ALL(KEY, tree, at))))(tree)
+                found["straight through"] = jax.jit(jax.grad(lambda tree: _total(STRAIGHT(KEY, tree))))(tree)
+                found["straight-through draw"], found["draw"] = STRAIGHT(KEY, tree), ALL(KEY, tree)
+    return jax.tree.map(np.asarray, found)
+
+
+def _total(tree):
+    return sum(leaf.sum() for leaf in tree.values())
+
+
+def _slope(above, below):
+    return jax.tree.map(lambda high, low: (high - low) / (2 * STEP), above, below)
+
+
+def test_gradients():
+    """Through the draw, they are those of the formula; straight through, they are 1."""
+    found = slopes()
+    for name in MEMBERS:
+        for by in ("by value", "by scale"):
+            exact = found[f"float64, {by}"][name]
+            np.testing.assert_allclose(exact, found[f"differences, {by}"][name], rtol=1e-6, atol=1e-9, err_msg=name)
+            np.testing.assert_allclose(found[f"float32, {by}"][name], exact, rtol=2e-4, atol=1e-5, err_msg=name)
+        reverse, forward = found["reverse, by value"][name], found["float32, by value"][name]
+        np.testing.assert_allclose(reverse, forward, rtol=1e-6, err_msg=name)
+        assert np.isfinite(found["float32, by scale at 0"][name]).all(), name
+        assert np.array_equal(found["straight through"][name], np.ones((4, 9))), name
+        assert np.array_equal(found["straight-through draw"][name], found["draw"][name]), name
+
+
+# Parameters
+
+
+@each_member
+def test_deviations_are_equal_by_their_parameters(name):
+    deviation = MEMBERS[name]
+    again = dataclasses.replace(deviation)
+    assert again == deviation
+    assert hash(again) == hash(deviation)
+    assert limpet.Mismatch({"w": True}, again) == limpet.Mismatch({"w": True}, deviation)
+    for field in fields(deviation):  # pyright: ignore[reportArgumentType]
+        if isinstance(value := getattr(deviation, field.name), float):
+            other = dataclasses.replace(deviation, **{field.name: value * 1.25})
+            assert other != deviation
+            assert limpet.Mismatch({"w": True}, other) != limpet.Mismatch({"w": True}, deviation)
+
+
+REFUSED = [math.nan, -0.1, math.inf, "0.1", True, np.ones(2), np.ones(2, "float32"), 1j, [0.1]]
+
+
+@pytest.mark.parametrize("value", REFUSED, ids=repr)
+@pytest.mark.parametrize("kind", DEVIATIONS)
+def test_what_is_no_strength_is_refused_under_its_name(kind, value):
+    deviation = MEMBERS[kind]
+    names = [f.name for f in fields(deviation) if isinstance(getattr(deviation, f.name), float)]  # pyright: ignore
+    for name in names:
+        with pytest.raises(
+            limpet.StrengthError, match=rf"^{type(deviation).__name__}\.{name} = .*allowed is"
+        ) as refused:
+            dataclasses.replace(deviation, **{name: value})
+        assert repr(value) in str(refused.value)
+
+
+@each_member
+def test_a_traced_parameter_says_what_to_do(name):
+    deviation = MEMBERS[name]
+    if name == "own" or not hasattr(deviation, "sigma"):
+        return
+    with pytest.raises(limpet.StrengthError, match="pass what moves as `scale`"):
+        jax.jit(lambda sigma: dataclasses.replace(deviation, sigma=sigma).sigma)(0.1)
+
+
+@each_member
+def test_plain_values_give_the_deviation_back(name):
+    def built(plain: Any) -> limpet.Deviation:
+        if isinstance(plain, list):
+            return limpet.Chain(tuple(map(built, plain)))
+        parameters = dict(plain)
+        kind = parameters.pop("kind")
+        return (Own if kind.endswith(":Own") else deviation_class(kind))(**parameters)
+
+    plain = described(MEMBERS[name])
+    assert built(json.loads(json.dumps(plain))) == MEMBERS[name]
+
+
+@each_member
+def test_a_label_is_a_few_words(name):
+    words = label(MEMBERS[name])
+    assert words.isprintable()
+    assert len(words) < 120
+    assert not set("<>{}=()@") & set(words.replace("test_contract:Own", ""))
+
+
+def test_with_sigma_changes_sigma_alone():
+    for name in WITH_SIGMA:
+        other = MEMBERS[name].with_sigma(0.3)
+        assert other.sigma == 0.3
+        assert dataclasses.replace(other, sigma=MEMBERS[name].sigma) == MEMBERS[name]
+    with pytest.raises(limpet.StrengthError, match=r"Chain.*no relative standard deviation that could be set to 0.3"):
+        MEMBERS["chain"].with_sigma(0.3)
