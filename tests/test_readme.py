@@ -35,7 +35,7 @@ def test_the_configuration_holds(tmp_path):
 
 
 def test_links_lead_somewhere():
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("examples/*.md"), ROOT / "tests/benchmarks/README.md"):
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("examples/*.md"), ROOT / "tests/benchmarks/README.md"):
         text = page.read_text()
         for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", text):
             if target and "://" not in target:

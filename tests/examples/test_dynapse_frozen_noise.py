@@ -14,7 +14,7 @@ from event_files import scalars
 ROOT = Path(__file__).parents[2]
 REDUCED = (
     "train.steps=6 train.neurons_per_class=1 train.classes=3 train.channels=5 train.timesteps=6 train.batch_size=4 "
-    "train.test_patterns=4 robustness.chips=4 robustness.every_steps=4 robustness.sigmas=[0,0.15]"
+    "train.test_patterns=4 robustness.chips=4 robustness.every_steps=4 robustness.scales=[0,1.5]"
 ).split()
 
 
@@ -48,12 +48,13 @@ def test_it_trains_evaluates_and_reports(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["dynamic.sgima=0.1"], "dynamic.sgima: unknown key; did you mean 'sigma'?"),
+        (["hardware.weights.sgima=0.1"], "hardware.weights.sgima: unknown key; did you mean 'sigma'?"),
         (["train.stpes=5"], "train.stpes: unknown key; did you mean 'steps'?"),
-        (["dynamic.sigma=-0.1"], "dynamic.sigma = -0.1"),
-        (["frozen.sigma=.nan"], "frozen.sigma = nan"),
-        (["dynamic.targets=['*/kernel']"], "dynamic.targets: rule ('*/kernel', True) matches no leaf"),
-        (["dynamic.targets={'2_LIFJax/w_rec': true}"], "matches no leaf; the paths are: 0_LinearJax/weight"),
+        (["hardware.weights.sigma=-0.1"], "hardware.weights.sigma = -0.1"),
+        (["hardware.currents.sigma=.nan"], "hardware.currents.sigma = nan"),
+        (["hardware.weights.leaves='*/kernel'"], "hardware.weights.leaves: rule ('*/kernel', True) matches no leaf"),
+        (["hardware.weights.leaves={'2_LIFJax/w_rec': true}"], "matches no leaf; the paths are: 0_LinearJax/weight"),
+        (["training.dynamic.scale=-1"], "training.dynamic.scale = -1"),
         (["tensorboard.logdir=/dev/null/runs"], "tensorboard.logdir = '/dev/null/runs"),
     ],
 )

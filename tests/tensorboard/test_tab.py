@@ -202,7 +202,7 @@ def test_a_target_may_be_chosen(page):
     target.clear()
     target.send_keys("0.01\n")
     until(lambda: table(page)["standard"]["yield"].startswith("100%"))
-    wait(page, "document.querySelectorAll('.plot')[1].layout.shapes[0].x0 === 0.01")
+    wait(page, "document.querySelectorAll('.plot')[1].layout.shapes?.[0]?.x0 === 0.01")
 
 
 def test_lines_for_every_chip(page, logged):

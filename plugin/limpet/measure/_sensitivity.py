@@ -16,7 +16,7 @@ from ..draws._keys import checked_number
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
-from ..leaves._paths import listing
+from ..leaves._paths import leaves_by_path, listing
 from ..results._robustness_curve import checked_direction
 from ..results._sensitivity import Sensitivity
 from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered
@@ -99,12 +99,14 @@ def sensitivity(
             changes = changes.at[index[name]].add(moved.sum())
         return {UNNAMED: changes[place]}
 
-    def slopes_at(values: dict[str, Any]) -> Any:
-        changed = adapter_of(tree).with_values(tree, lambda leaves: leaves | values)
+    # Put together anew inside the trace: the state of an nnx module that was made outside could not be written there.
+    leaves, structure = leaves_by_path(tree)
+
+    def loss(values: dict[str, Any]) -> Any:
+        changed = structure.unflatten({**leaves, **values}.values())
         return _one_scalar(named_scalars(gradient_of or metric_fn, changed, batch))[UNNAMED]
 
-    nominal = adapter_of(tree).leaves(tree)
-    slopes = jax.jit(jax.grad(slopes_at))({path: jnp.asarray(nominal[path]) for path in group_of})
+    slopes = jax.jit(jax.grad(loss))({path: jnp.asarray(leaves[path]) for path in group_of})
     each = np.eye(len(names), dtype=bool)
     masks = np.concatenate([np.zeros((1, len(names)), bool), np.ones((1, len(names)), bool), each, ~each])
     grouping = tuple(group_of.items())
