@@ -12,7 +12,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def block(language, after):
-    return re.search(rf"{re.escape(after)}.*?```{language}\n(.*?)```", README, re.DOTALL)[1]
+    match = re.search(rf"{re.escape(after)}.*?```{language}\n(.*?)```", README, re.DOTALL)
+    assert match, f"no {language} block after {after!r}"
+    return match[1]
 
 
 def test_the_fifteen_lines_run_when_pasted_and_print_what_is_shown(tmp_path):
