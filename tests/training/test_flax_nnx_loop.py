@@ -1,5 +1,6 @@
 """Flax nnx in a training loop: the callback, the audit, sensitivity and wrapped losses take modules."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -18,8 +19,9 @@ def net():
 def config(tmp_path, **changes):
     return limpet.Config.model_validate(
         {
-            "dynamic": {"sigma": 0.1, "targets": ["*/kernel"]},
-            "robustness": {"sigmas": [0.0, 0.2], "chips": 8, "every_steps": 2},
+            "hardware": {"crossbar": {"leaves": "*/kernel", "sigma": 0.1}},
+            "training": {"dynamic": {"parts": ["crossbar"]}},
+            "robustness": {"scales": [0.0, 2.0], "chips": 8, "every_steps": 2},
             "tensorboard": {"logdir": tmp_path},
         }
         | changes

@@ -26,7 +26,12 @@ def test_the_generator_names_the_chip_everywhere():
         assert np.array_equal(MISMATCH(key, tree)["w"], chip["w"])
         assert curve.generator == generator
         config = limpet.Config.model_validate(
-            {"generator": generator, "frozen": {"sigma": 0.1, "chip": 2, "seed": 3, "targets": ["w"]}}
+            {
+                "generator": generator,
+                "seed": 3,
+                "hardware": {"weights": {"leaves": "w", "sigma": 0.1}},
+                "training": {"frozen": {"chip": 2}},
+            }
         )
         assert np.array_equal(limpet.freeze(tree, config)["w"], chip["w"])
         assert f"generator {generator}" in config.describe()
