@@ -127,7 +127,7 @@ def test_fine_tuning_to_one_chip_by_configuration(tmp_path):
             optimizer.update(model, grads)
             return loss
 
-        before = loss_fn(chip, (x, y))
+        before = loss = loss_fn(chip, (x, y))
         for step in range(60):
             loss = update(model, optimizer, jnp.int32(step))
             callback(step, model, {"loss": loss})
