@@ -28,8 +28,9 @@ def test_the_generator_names_the_chip_everywhere():
         config = limpet.Config.model_validate(
             {
                 "generator": generator,
+                "seed": 3,
                 "hardware": {"weights": {"leaves": "w", "sigma": 0.1}},
-                "training": {"frozen": {"chip": 2, "seed": 3}},
+                "training": {"frozen": {"chip": 2}},
             }
         )
         assert np.array_equal(limpet.freeze(tree, config)["w"], chip["w"])
