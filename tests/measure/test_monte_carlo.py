@@ -22,7 +22,7 @@ def reference():
 def test_tiles_handed_over_by_several_threads_change_nothing(reference, cores, monkeypatch):
     lanes = tuple(ThreadPoolExecutor(1) for _ in range(cores))
     monkeypatch.setattr(engine, "_lanes", lambda: lanes)
-    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # a tile for each chip: forty of them
+    monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # a tile for each chip: forty of them, eight to a call
     handed_over_by = set()
     for lane in lanes:
         submit = lane.submit
@@ -213,8 +213,8 @@ def interrupt_after(monkeypatch):
 
 def test_an_interrupt_leaves_the_chips_evaluated_so_far(reference, interrupt_after):
     interrupt_after(2)
-    with pytest.warns(UserWarning, match="interrupted: the curve holds the 128 chips evaluated so far"):
-        curve = measure(chips=600)  # in tiles of 64
+    with pytest.warns(UserWarning, match="interrupted: the curve holds the 256 chips evaluated so far"):
+        curve = measure(chips=600)  # in tiles of 128
     assert np.array_equal(curve.values[:, :40], reference.values)
 
 
@@ -228,6 +228,7 @@ def test_an_interrupt_of_auto_keeps_finished_chips(interrupt_after):
 
 def test_an_interrupt_parts_no_antithetic_pair(interrupt_after, monkeypatch):
     monkeypatch.setattr(engine, "CPU_TILE_BYTES", 1)  # tiles of one chip
+    monkeypatch.setattr(engine, "TILES", 1)
     interrupt_after(3)
     with pytest.warns(UserWarning, match="interrupted: the curve holds the 2 chips"):
         curve = measure(antithetic=True)

@@ -1,12 +1,13 @@
 """The Monte Carlo engine: one compiled program for all cases (strengths, masks, ...) of all virtual chips.
 
 Chips are evaluated in tiles: the chips of a tile are vmapped, and cases are mapped inside a chip, so that its draw is
-made once for all of them. A tile is one call of the program. Its width follows from the function and the shapes of its
-operands alone, never from how many chips are asked for or how many devices share them, because XLA orders sums by
-shape: that is why a chip's value depends on none of these, and why a program serves every number of chips.
+made once for all of them. A tile's width follows from the function and the shapes of its operands alone, never from how
+many chips are asked for or how many devices share them, because XLA orders sums by shape: that is why a chip's value
+depends on none of these. A call of the program evaluates as many tiles as it is told, up to a few: that is why a
+program serves every number of chips.
 
 On a CPU, XLA runs small operations on one core. Computations that one thread hands over run one after another, those of
-several threads at the same time: tiles are therefore handed over by one thread for each core (a lane).
+several threads at the same time: calls are therefore handed over by one thread for each core (a lane).
 """
 
 import os
@@ -26,8 +27,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the metrics of one chip in one case, scalars by name."""
 
-WIDEST = {"cpu": 64, "accelerator": 1024}
+WIDEST = {"cpu": 128, "accelerator": 1024}
 """Chips in a tile at most. Wider ones gain little; on a CPU they leave cores idle where few chips are asked for."""
+TILES, CALL = 8, 64
+"""So many tiles one call evaluates at most, up to so many chips: each call takes time to hand over, but the larger they
+are, the longer progress and interrupts wait."""
 CPU_TILE_BYTES = 8 * 2**20
 """About what a core's caches hold: beyond it a CPU gets slower."""
 ACCELERATOR_SHARE = 0.25
@@ -36,24 +40,26 @@ ACCELERATOR_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled evaluation of one tile. It holds neither the function that it was made of nor any network.
+    """A compiled evaluation of some tiles. It holds neither the function that it was made of nor any network.
 
     Attributes:
-        compiled: takes operands, cases and the chips' numbers.
+        compiled: takes operands, cases, the chips' numbers and how many tiles of them are wanted.
         width: how many chips each device evaluates at a time.
+        tiles: how many tiles a call evaluates at most.
         mesh: the devices that share a tile; None for the default device.
         names: of the metrics.
     """
 
     compiled: Any
     width: int
+    tiles: int
     mesh: Mesh | None
     names: tuple[str, ...]
 
     def rounds(self, operands: Any, cases: Any, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
-        """Evaluate chips `first`, `first + 1`, ... tile by tile; nothing waits for the device.
+        """Evaluate chips `first`, `first + 1`, ... call by call; nothing waits for the device.
 
-        A tile is handed over when it is asked for: see `ahead`.
+        A call is handed over when it is asked for: see `ahead`.
 
         Args:
             operands: handed to the chip function; a pytree of arrays of the shapes compiled for.
@@ -62,20 +68,22 @@ class Program:
             chips: how many.
 
         Yields:
-            Metrics by name, each of shape (cases, chips of this tile).
+            Metrics by name, each of shape (cases, chips of this call).
         """
         if self.mesh is not None:
             operands, cases = jax.device_put((operands, cases), NamedSharding(self.mesh, PartitionSpec()))
-        size = self.width * (1 if self.mesh is None else self.mesh.size)
+        tile = self.width * (1 if self.mesh is None else self.mesh.size)
+        # Every core gets a share, also where one call could evaluate all chips.
+        size = tile * min(self.tiles, -(-chips // (tile * len(_lanes()))))
         for turn, start in enumerate(range(first, first + chips, size)):
-            numbers = _numbers(start, size, self.mesh)
-            if self.mesh is None and _platform() == "cpu":
-                lane = _lanes()[turn % len(_lanes())]
-                values = lane.submit(self.compiled, operands, cases, numbers).result()
-            else:
-                values = self.compiled(operands, cases, numbers)
             wanted = min(size, first + chips - start)
-            yield values if wanted == size else {name: metric[:, :wanted] for name, metric in values.items()}
+            numbers = _numbers(start, tile * self.tiles, self.mesh)
+            arguments = (operands, cases, numbers, _replicated(np.int32(-(-wanted // tile)), self.mesh))
+            if self.mesh is None and _platform() == "cpu":
+                values = _lanes()[turn % len(_lanes())].submit(self.compiled, *arguments).result()
+            else:
+                values = self.compiled(*arguments)
+            yield {name: metric[:, :wanted] for name, metric in values.items()}
 
 
 def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | None = None) -> Program:
@@ -95,27 +103,44 @@ def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | No
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), operands)
     jaxpr, metrics = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, shapes)
     names = tuple(sorted(metrics))  # the order in which JAX flattens a dict
-    flat_chip = jaxpr_as_fun(jaxpr)
-    width = _width(jaxpr.jaxpr)
+    flat_chip, width = jaxpr_as_fun(jaxpr), _width(jaxpr.jaxpr)
+    # Several devices take a tile each: which of a longer row of chips each had evaluated would have to be sorted out.
+    tiles = max(1, min(TILES, CALL // width)) if mesh is None else 1
+    count = len(jax.tree.leaves(cases)[0])
 
-    def values(operands: Any, cases: Any, numbers: jax.Array) -> dict[str, jax.Array]:
+    def values(operands: Any, cases: Any, numbers: jax.Array, wanted: jax.Array) -> dict[str, jax.Array]:
         def chip(number: jax.Array) -> list[jax.Array]:
             return jax.lax.map(lambda case: flat_chip(*jax.tree.leaves((number, case, operands))), cases)
 
-        return {name: metric.T for name, metric in zip(names, jax.vmap(chip)(numbers), strict=True)}
+        def evaluated(numbers: jax.Array) -> list[jax.Array]:
+            return jax.vmap(chip)(numbers)
+
+        def skipped(numbers: jax.Array) -> list[jax.Array]:
+            return [jnp.zeros((width, count), metrics[name].dtype) for name in names]
+
+        if tiles == 1:
+            results = evaluated(numbers)
+        else:
+            rows = jax.lax.map(
+                lambda tile: jax.lax.cond(tile[0] < wanted, evaluated, skipped, tile[1]),
+                (jnp.arange(tiles), numbers.reshape(tiles, width)),
+            )
+            results = [metric.reshape(tiles * width, count) for metric in rows]
+        return {name: metric.T for name, metric in zip(names, results, strict=True)}
 
     if mesh is not None:
         axes = tuple(mesh.axis_names)
         values = jax.shard_map(
             values,
             mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(axes)),
+            in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(axes), PartitionSpec()),
             out_specs=PartitionSpec(None, axes),
             check_vma=False,
         )
         operands, cases = jax.device_put((operands, cases), NamedSharding(mesh, PartitionSpec()))
-    numbers = _numbers(0, width * (1 if mesh is None else mesh.size), mesh)
-    return Program(jax.jit(values).lower(operands, cases, numbers).compile(), width, mesh, names)
+    numbers = _numbers(0, tiles * width * (1 if mesh is None else mesh.size), mesh)
+    program = jax.jit(values).lower(operands, cases, numbers, _replicated(np.int32(1), mesh)).compile()
+    return Program(program, width, tiles, mesh, names)
 
 
 def ahead(rounds: Iterator[Any]) -> Iterator[Any]:
@@ -182,6 +207,12 @@ def _numbers(start: int, size: int, mesh: Mesh | None) -> jax.Array:
         return jnp.asarray(numbers)
     sharding = NamedSharding(mesh, PartitionSpec(tuple(mesh.axis_names)))
     return jax.make_array_from_callback((size,), sharding, lambda index: numbers[index])
+
+
+def _replicated(value: np.int32, mesh: Mesh | None) -> jax.Array:
+    if mesh is None:
+        return jnp.asarray(value)
+    return jax.device_put(value, NamedSharding(mesh, PartitionSpec()))
 
 
 @cache
