@@ -3,11 +3,14 @@
 python tests/benchmarks/monte_carlo.py
 """
 
+import gc
 import logging
+import re
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 logging.disable(logging.WARNING)
@@ -125,6 +128,38 @@ def digits(chips: int = 1000) -> None:
     print(f"  ratio: {engine_time / floor_time:.2f}")
 
 
+def calls() -> None:
+    """Calls of `robustness_curve`: the first, later ones, and what 200 with a fresh lambda each leave behind."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    tree = {
+        "hidden": jax.random.normal(keys[0], (64, 128)) / 8,
+        "out": jax.random.normal(keys[1], (128, 10)) / 11,
+    }
+    batch = (jax.random.normal(keys[2], (450, 64)), jax.random.randint(keys[3], (450,), 0, 10))
+    mismatch = limpet.Mismatch(dict.fromkeys(tree, True), limpet.Gaussian(0.1))
+
+    def accuracy(tree: Any, batch: Any) -> jax.Array:
+        x, y = batch
+        return ((jax.nn.relu(x @ tree["hidden"]) @ tree["out"]).argmax(axis=-1) == y).mean()
+
+    def curve(metric: Any, chips: int = 100) -> Any:
+        settings = {"sigmas": [0.0, 0.1, 0.2], "chips": chips, "batch": batch, "progress": False}
+        return limpet.robustness_curve(metric, tree, mismatch, **settings).values
+
+    print("robustness_curve, digits classifier, 100 chips at 3 strengths; seconds")
+    times = [seconds(lambda: curve(accuracy)) for _ in range(6)]
+    print(f"  first call {times[0]:.2f}, the next five {', '.join(f'{time:.3f}' for time in times[1:])}")
+    resident = []
+    for count in range(200):
+        curve(lambda tree, batch: accuracy(tree, batch) * 1.0, chips=4)
+        if count % 50 == 49:
+            gc.collect()
+            status = Path("/proc/self/status").read_text() if Path("/proc/self/status").exists() else "VmRSS: 0 kB"
+            resident.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024)  # pyright: ignore[reportOptionalSubscript]
+    print(f"  MB resident after 50, 100, 150 and 200 calls with a fresh lambda each: {', '.join(map(str, resident))}")
+
+
 if __name__ == "__main__":
+    calls()
     dynapse()
     digits()

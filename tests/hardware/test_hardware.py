@@ -135,7 +135,7 @@ def test_leaves_that_cannot_be_meant(leaves):
     ("leaves", "message"),
     [
         ("*/kernl", r"hardware\.part\.leaves: rule \('\*/kernl', True\) matches no leaf; the paths are: body/bias"),
-        ({"*/kernel": False}, r"hardware\.part\.leaves: nothing is selected"),
+        ({"*/kernel": False}, "all rules say false, so that nothing would deviate"),
         ("head/steps", r"hardware\.part\.leaves: .*can deviate: head/steps \(int32\)"),
         (nnx.Param, r"hardware\.part\.leaves: rule .*a rule is a pair of a path glob and a bool"),
         ({"body": {"kernel": True}}, r"leaves that the prototype does not describe: body/bias, head/bias"),

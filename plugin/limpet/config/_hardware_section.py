@@ -26,9 +26,8 @@ from ..deviations._chain import Chain
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import DEVIATIONS, deviation_class
 from ..draws._strength import sigma_of_percent
-from ..hardware._hardware import Hardware, Part, checked_leaves
+from ..hardware._hardware import Hardware, Part, checked_leaves, shortened
 from ..hardware._mismatch import Recipe
-from ..leaves._adapters import NAMED_SELECTIONS
 from ._section import NonNegative, Number, Section, details_of, problem, shown, unknown_key
 
 _KINDS = f"{', '.join(DEVIATIONS)}, or a class of your own as module:Class"
@@ -38,22 +37,10 @@ _LARGEST_FRACTION = 5.0
 
 def _parsed_leaves(leaves: Any) -> Any:
     try:
-        checked = checked_leaves(leaves)
+        return checked_leaves(leaves)
     except PrototypeError as error:
-        raise ValueError(str(error).removeprefix(f"leaves = {leaves!r}: ")) from None
-    rules = checked if isinstance(checked, tuple) else ()
-    for glob, _ in rules:
-        if not isinstance(glob, str) and not isinstance(glob, type) and not callable(glob):
-            raise ValueError(f"{shown(glob)} is no path glob; allowed are texts such as '*/kernel'")
-        if not str(glob).strip():
-            raise ValueError("an empty path matches no leaf; allowed are path globs such as '*/kernel'")
-        # One word that looks like a selection's name is a slip far more often than the path of a leaf.
-        close = difflib.get_close_matches(str(glob), NAMED_SELECTIONS)
-        if close and not isinstance(leaves, Mapping) and not set("*?[/") & set(str(glob)):
-            raise ValueError(f"{glob!r} is no selection of leaves; did you mean {' or '.join(close)}?")
-    if rules and not any(chosen for _, chosen in rules):
-        raise ValueError("all rules say false, so that nothing would deviate")
-    return checked
+        # The configuration's error says what was given by itself.
+        raise ValueError(str(error).removeprefix(f"leaves = {shortened(leaves)}: ")) from None
 
 
 def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:

@@ -1,5 +1,6 @@
 """Hardware: what a chip is. Named parts, each a set of leaves with the deviation that falls on them."""
 
+import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -105,13 +106,13 @@ def checked_leaves(leaves: Any) -> Any:
         PrototypeError: they are none of these.
     """
     if isinstance(leaves, str):
-        return leaves if leaves in NAMED_SELECTIONS else ((leaves, True),)
+        return leaves if leaves in NAMED_SELECTIONS else _checked_rules(((leaves, True),), leaves)
     if isinstance(leaves, Prototype):
         return leaves
     if isinstance(leaves, Mapping) and leaves and all(isinstance(chosen, bool) for chosen in leaves.values()):
-        return tuple((str(glob), chosen) for glob, chosen in leaves.items())
+        return _checked_rules(tuple(leaves.items()), leaves)
     if isinstance(leaves, list | tuple) and leaves and all(map(_is_rule, leaves)):
-        return tuple((rule, True) if isinstance(rule, str) else tuple(rule) for rule in leaves)
+        return _checked_rules(tuple((rule, True) if isinstance(rule, str) else tuple(rule) for rule in leaves), leaves)
     if isinstance(leaves, type) or (callable(leaves) and not isinstance(leaves, Mapping)):
         return ((leaves, True),)  # an nnx filter; the model tells whether it is one of its own
     try:
@@ -120,14 +121,41 @@ def checked_leaves(leaves: Any) -> Any:
         chosen = {}
     if not chosen or "" in chosen:  # "" is the path of what is no tree
         raise PrototypeError(
-            f"leaves = {_shortened(leaves)}: allowed are path globs such as '*/kernel', rules such as "
+            f"leaves = {shortened(leaves)}: allowed are path globs such as '*/kernel', rules such as "
             f"{{'*/kernel': true, 'head/*': false}}, the names {', '.join(map(repr, NAMED_SELECTIONS))}, and a "
             f"prototype, a tree of bools"
         )
     return Prototype(leaves)
 
 
-def _shortened(leaves: Any) -> str:
+def _checked_rules(rules: tuple[tuple[Any, bool], ...], leaves: Any) -> tuple[tuple[Any, bool], ...]:
+    """Rules that can be meant.
+
+    Raises:
+        PrototypeError: one is no glob or nnx filter, is empty, or is a slip of a selection's name; or all say false.
+    """
+    for glob, _ in rules:
+        if not isinstance(glob, str) and not isinstance(glob, type) and not callable(glob):
+            raise PrototypeError(
+                f"leaves = {shortened(leaves)}: {glob!r} is no path glob; allowed are texts such as '*/kernel'"
+            )
+        if not str(glob).strip():
+            raise PrototypeError(
+                f"leaves = {shortened(leaves)}: an empty path matches no leaf; allowed are path globs such as "
+                f"'*/kernel'"
+            )
+        # One word that looks like a selection's name is a slip far more often than the path of a leaf.
+        close = difflib.get_close_matches(str(glob), NAMED_SELECTIONS)
+        if close and not isinstance(leaves, Mapping) and not set("*?[/") & set(str(glob)):
+            raise PrototypeError(
+                f"leaves = {shortened(leaves)}: {glob!r} is no selection of leaves; did you mean {' or '.join(close)}?"
+            )
+    if not any(chosen for _, chosen in rules):
+        raise PrototypeError(f"leaves = {shortened(leaves)}: all rules say false, so that nothing would deviate")
+    return rules
+
+
+def shortened(leaves: Any) -> str:
     """What was given, in a line: it may be a whole tree of arrays."""
     shown = " ".join(repr(leaves).split())
     return shown if len(shown) <= 80 else f"{shown[:80]}..."
