@@ -421,6 +421,7 @@ def test_a_step_captured_by_closure_is_an_error_at_the_next_step(tmp_path):
         def update(params, x):
             return jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), x))(params)
 
+        jax.jit(callback.inject)(PARAMS, jnp.int32(0))  # a look at a draw, whose step is an argument, changes nothing
         value, _ = update(PARAMS, X)
         callback(0, PARAMS, {"loss": value})
         step = 1

@@ -83,12 +83,10 @@ class LoopAudit:
         require_reached([notes for notes in traced if notes.differentiated])
 
     def _require_new_draws(self, step: int) -> None:
-        traced = [(notes, number) for notes, number in self._traces if notes.planted]
-        constants = {number for _, number in traced}
-        if traced and None not in constants and step not in constants:
-            first = min(number for number in constants if number is not None)
+        numbers = [number for notes, number in self._traces if notes.planted and notes.differentiated]
+        if numbers and None not in numbers and step not in numbers:
             raise MismatchNotApplied(
-                f"callback.inject was traced with step = {first}, a "
-                f"constant of the compiled update, so every step meets the same draw: pass the step to the jitted "
-                f"function as an argument, update(params, step, batch), as jnp.int32(step)"
+                f"callback.inject was traced with step = {numbers[0]}, a constant of the compiled update, so every "
+                f"step meets the same draw: pass the step to the jitted function as an argument, "
+                f"update(params, step, batch), as jnp.int32(step)"
             )
