@@ -128,7 +128,7 @@ def checked_leaves(leaves: Any) -> Any:
     return Prototype(leaves)
 
 
-def _checked_rules(rules: tuple[tuple[Any, bool], ...], leaves: Any) -> tuple[tuple[Any, bool], ...]:
+def _checked_rules(rules: tuple[Any, ...], leaves: Any) -> tuple[Any, ...]:
     """Rules that can be meant.
 
     Raises:
