@@ -4,6 +4,10 @@ Every message names the leaf path or the configuration key, the value, what is a
 All derive from `LimpetError`, so a program can turn any of them into one line and an exit code.
 """
 
+import sys
+import warnings
+from pathlib import Path
+
 __all__ = [
     "ConfigError",
     "LimpetError",
@@ -46,3 +50,18 @@ class MismatchNotApplied(LimpetError):
 # Tracebacks name a class by its module: users should read the name by which they catch it.
 for _name in __all__:
     globals()[_name].__module__ = "limpet"
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, and name the line of the user's program that led to it, however deep inside Limpet it was noticed.
+
+    Args:
+        message: what is wrong, and what to do.
+        category: of the warning.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -10,7 +10,7 @@ from nnx_network import Net
 import limpet
 from limpet.leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of, never_read, unboxed
 from limpet.leaves._paths import leaves_by_path
-from limpet.leaves.flax_nnx import FlaxNnx
+from limpet.leaves.flax_nnx import FlaxNnx, FlaxNnxState
 from limpet.leaves.rockpool import Rockpool
 from limpet.leaves.tree import PlainTree, nested
 
@@ -47,7 +47,8 @@ def values_of(adapter, tree):
 def test_each_model_has_its_adapter(dynapse_net, nnx_net):
     assert isinstance(adapter_of(dynapse_net), Rockpool)
     assert isinstance(adapter_of(nnx_net), FlaxNnx)
-    for tree in (TREE, dynapse_net.parameters(), nnx.state(nnx_net), jnp.ones(3), 1.0, None, []):
+    assert isinstance(adapter_of(nnx.state(nnx_net)), FlaxNnxState)
+    for tree in (TREE, dynapse_net.parameters(), jnp.ones(3), 1.0, None, []):
         assert type(adapter_of(tree)) is PlainTree
     assert isinstance(ADAPTERS[-1], PlainTree)
     assert NAMED_SELECTIONS == ("dynapse-weights", "dynapse-frozen")

@@ -222,6 +222,25 @@ def test_models_where_trees_belong(dynapse_net):
         limpet.robustness_curve(lambda tree, _: 0.0, linen.Dense(3), MISMATCH, sigmas=[0.1], chips=2)
 
 
+def test_a_state_where_the_module_belongs_says_so():
+    from flax import nnx
+
+    model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(model)
+    mismatch = limpet.Mismatch(limpet.prototype(state, ("kernel", True)), limpet.Gaussian(0.1))
+
+    def mean(model, x):
+        return model(x).mean()
+
+    with pytest.raises(limpet.MetricError, match=r"'mean' failed .*given an nnx.State.*hand over the module itself"):
+        limpet.robustness_curve(mean, state, mismatch, sigmas=[0.1], chips=2, batch=jnp.ones((1, 3)))
+    merged = limpet.robustness_curve(
+        lambda state, x: nnx.merge(graph, state)(x).mean(), state, mismatch, sigmas=[0.1], chips=2,
+        batch=jnp.ones((1, 3)),
+    )  # fmt: skip
+    assert merged.chips == 2
+
+
 def test_a_module_in_training_mode_is_told_what_the_metric_wrote():
     from flax import nnx
 
@@ -247,3 +266,12 @@ def test_a_module_in_training_mode_is_told_what_the_metric_wrote():
     with pytest.warns(UserWarning, match=r"'mean' wrote .*norm/mean, norm/var: the module is in training mode"):
         limpet.robustness_curve(mean, model, mismatch, sigmas=[0.1], chips=2, batch=x)
     limpet.robustness_curve(evaluated, model, mismatch, sigmas=[0.1], chips=2, batch=x)  # warnings are errors
+
+
+def test_warnings_name_the_users_own_line():
+    both = limpet.Mismatch({"w": True, "v": True}, limpet.Gaussian(0.1))
+    with pytest.warns(UserWarning, match="does not depend on the draw of v") as caught:
+        limpet.robustness_curve(
+            lambda tree, _: tree["w"].sum(), {"w": jnp.ones(3), "v": jnp.ones(3)}, both, sigmas=[0.1], chips=2
+        )
+    assert caught[0].filename == __file__

@@ -402,6 +402,16 @@ def test_hardware_and_plain_arguments_need_no_file(tmp_path):
         assert callback.curves["loss_fn"].sigmas.tolist() == [0.1]
     with pytest.raises(limpet.ConfigError, match=r"robustness.chps: unknown key; did you mean 'chips'\?"):
         limpet.MismatchCallback(PARAMS, hardware, robustness={"chps": 3}, metric_fn=loss_fn)
+    plain = {"scales": [1.0], "chips": 3, "higher_is_better": False, "logdir": tmp_path / "plain", "seed": 3}
+    callback = limpet.MismatchCallback(PARAMS, hardware, metric_fn=loss_fn, eval_batch=X, **plain)
+    assert callback.logdir == tmp_path / "plain"
+    assert repr(callback).endswith("plain', draws w)")
+    with callback:
+        assert callback.evaluate(0, PARAMS)["loss_fn"].chips == 3
+    with pytest.raises(limpet.ConfigError, match="chips: stands in robustness= as well; give it once"):
+        limpet.MismatchCallback(PARAMS, hardware, metric_fn=loss_fn, chips=3, robustness={"chips": 4})
+    with pytest.raises(limpet.ConfigError, match=r"robustness.chips = -3"):
+        limpet.MismatchCallback(PARAMS, hardware, metric_fn=loss_fn, chips=-3)
     with pytest.raises(limpet.ConfigError, match="seed: stands in the configuration already"):
         limpet.MismatchCallback(PARAMS, configured(tmp_path), seed=3, metric_fn=loss_fn)
 

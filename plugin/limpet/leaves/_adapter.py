@@ -20,6 +20,9 @@ class Adapter(Protocol):
     stateful: bool
     """Whether a forward pass writes state in such a model, so that a copy of it cannot stand for it."""
 
+    not_a_module: str
+    """What to say where a metric or a loss uses such a tree as the module it was taken from; empty for most."""
+
     selections: Mapping[str, Callable[[Any], Any]]
     """Selections of leaves that have a name, such as "dynapse-weights": functions from a model to its prototype."""
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from ._adapter import Adapter
-from .flax_nnx import FlaxNnx
+from .flax_nnx import FlaxNnx, FlaxNnxState
 from .rockpool import Rockpool
 from .tree import PlainTree
 
-ADAPTERS: tuple[Adapter, ...] = (Rockpool(), FlaxNnx(), PlainTree())
+ADAPTERS: tuple[Adapter, ...] = (Rockpool(), FlaxNnx(), FlaxNnxState(), PlainTree())
 """Asked in this order; the last one takes every tree."""
 
 NAMED_SELECTIONS = tuple(name for adapter in ADAPTERS for name in adapter.selections)

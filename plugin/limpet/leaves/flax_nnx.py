@@ -78,6 +78,19 @@ class FlaxNnx(PlainTree):
         return value.get_value() if "flax.nnx" in sys.modules and isinstance(value, _variable()) else value
 
 
+class FlaxNnxState(PlainTree):
+    """States of Flax nnx modules: trees like others, for a metric that merges them into a module itself."""
+
+    name = "an nnx.State"
+    not_a_module = (
+        "it was given an nnx.State, which is not a module: hand over the module itself, not nnx.state(model), or merge "
+        "it in the function, nnx.merge(graph, state)"
+    )
+
+    def recognises(self, model: Any) -> bool:
+        return "flax.nnx" in sys.modules and isinstance(model, sys.modules["flax.nnx"].State)
+
+
 def is_module(value: Any) -> bool:
     """Whether a value is an nnx module."""
     return "flax.nnx" in sys.modules and isinstance(value, sys.modules["flax.nnx"].Module)

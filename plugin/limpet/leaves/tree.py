@@ -13,6 +13,7 @@ class PlainTree:
 
     name = "a tree of arrays"
     stateful = False
+    not_a_module = ""
     selections: Mapping[str, Callable[[Any], Any]] = {}
 
     def recognises(self, model: Any) -> bool:

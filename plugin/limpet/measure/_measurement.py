@@ -1,6 +1,5 @@
 """A measurement: a metric of one network on many virtual chips. Curves, sensitivities and evaluations share it."""
 
-import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh
 
-from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError
+from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError, warn_user
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import stream, typed_key
 from ..hardware._hardware import Hardware
@@ -132,11 +131,10 @@ class Measurement:
         if self.audited:
             self._require_reached(notes)
         if written:
-            warnings.warn(
+            warn_user(
                 f"metric_fn '{function_name(self.metric_fn)}' wrote {listing(sorted(written), limit=6)}: the module is "
                 f"in training mode, so dropout is on and batch statistics are those of the test batch. Call "
                 f"model.eval() at the beginning of the metric",
-                stacklevel=2,
             )
         return program
 
@@ -151,10 +149,9 @@ class Measurement:
                 f"Likely cause: it reads parameters from elsewhere than from the tree that it is given; with Rockpool, "
                 f"evaluate net.set_attributes(tree)"
             )
-        warnings.warn(
+        warn_user(
             f"metric_fn '{name}' does not depend on the draw of {listing(lost, limit=6)}: their mismatch costs it "
             f"nothing, on a chip as here, if the network that is deployed does not use them either",
-            stacklevel=2,
         )
 
 
@@ -246,7 +243,6 @@ def _divided(tree: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any], Has
         if isinstance(leaf, jax.Array | np.ndarray) and is_real(leaf)
     }
     rest = {path: leaf for path, leaf in leaves.items() if path not in operand}
-    # Where this is called again and again, what `rest` holds would be made anew and so would seem to be other objects.
     constants = tuple((path, _constant(leaf)) for path, leaf in rest.items())
 
     def rebuild(operand: dict[str, jax.Array]) -> Any:

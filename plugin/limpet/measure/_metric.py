@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import LimpetError, MetricError
+from ..leaves._adapters import adapter_of
 
 Scalar = jax.Array | np.ndarray | np.generic | float
 ScalarMetric = Callable[[Any, Any], Scalar]
@@ -42,7 +43,12 @@ def named_scalars(metric_fn: MetricFn, tree: Any, batch: Any) -> dict[str, jax.A
             f"({_first_line(error)})"
         ) from None
     except (TypeError, AttributeError, IndexError) as error:
-        if batch is not None or isinstance(error, LimpetError):
+        if isinstance(error, LimpetError):
+            raise
+        if hint := adapter_of(tree).not_a_module:
+            name = function_name(metric_fn)
+            raise MetricError(f"metric_fn '{name}' failed ({_first_line(error)}): {hint}") from error
+        if batch is not None:
             raise
         raise MetricError(
             f"metric_fn '{function_name(metric_fn)}' failed with batch = None ({_first_line(error)}): if it needs "

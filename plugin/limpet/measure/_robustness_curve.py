@@ -1,6 +1,5 @@
 """Robustness curves: a metric of a network over sigma, on many virtual chips."""
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from .._errors import MetricError
+from .._errors import MetricError, warn_user
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number
 from ..draws._strength import checked_strength
@@ -234,7 +233,7 @@ def robustness_curve(
                 break
             goal = min(budget, 2 * goal)
     if interrupted:
-        warnings.warn(f"interrupted: the curve holds the {_count(values)} chips evaluated so far", stacklevel=2)
+        warn_user(f"interrupted: the curve holds the {_count(values)} chips evaluated so far")
     return next(iter(curves.values())) if UNNAMED in values else curves
 
 

@@ -1,6 +1,5 @@
 """Sensitivity: which leaf's mismatch costs the metric, and how much."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from .._errors import MetricError, PrototypeError
+from .._errors import MetricError, PrototypeError, warn_user
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number
 from ..hardware._hardware import Hardware
@@ -123,7 +122,7 @@ def sensitivity(
         metrics = values[UNNAMED].astype(np.float64)
         done = metrics.shape[1]
         if done < chips:
-            warnings.warn(f"interrupted: the sensitivity is that of the {done} chips evaluated so far", stacklevel=2)
+            warn_user(f"interrupted: the sensitivity is that of the {done} chips evaluated so far")
         changes = gathered(ahead(linear.rounds(tree, batch, jnp.arange(len(names)), 0, done)), lambda count: None)
     return Sensitivity(
         groups=names,

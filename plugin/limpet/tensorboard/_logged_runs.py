@@ -1,6 +1,5 @@
 """Reading back what was logged: the curves and sensitivities of every run under a log directory."""
 
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from tensorboard.compat.proto.event_pb2 import SessionLog  # pyright: ignore[rep
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.util.tensor_util import make_ndarray
 
-from .._errors import LimpetError, LogdirError
+from .._errors import LimpetError, LogdirError, warn_user
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ._curve_summary import PLUGIN_NAME, curve_of, described
@@ -73,7 +72,7 @@ def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
 
 def _read(path: Path, run: LoggedRun) -> None:
     def warn(problem: str) -> None:
-        warnings.warn(problem, stacklevel=5)
+        warn_user(problem)
 
     contents: dict[str, bytes] = {}  # the metadata of each tag, which writers may give with its first summary alone
     for event in events_of(path, warn):
@@ -90,7 +89,7 @@ def _read(path: Path, run: LoggedRun) -> None:
             try:
                 _take(run, contents[value.tag], make_ndarray(value.tensor), event.step)
             except LimpetError as error:
-                warnings.warn(f"{path}: '{value.tag}' at step {event.step} is left out: {error}", stacklevel=3)
+                warn_user(f"{path}: '{value.tag}' at step {event.step} is left out: {error}")
 
 
 def _drop_from(run: LoggedRun, first: int) -> None:

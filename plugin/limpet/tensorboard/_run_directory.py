@@ -2,11 +2,10 @@
 
 import os
 import shutil
-import warnings
 from itertools import count
 from pathlib import Path
 
-from .._errors import LogdirError
+from .._errors import LogdirError, warn_user
 from ._event_files import own_and_foreign
 from ._writer import CurveWriter
 
@@ -40,17 +39,15 @@ def start_run(logdir: str | Path, *, prefix: str = "", resume: int | None = None
         ) from None
     if resume is None and own:
         aside = _set_aside(directory, own)
-        warnings.warn(
+        warn_user(
             f"tensorboard.logdir = {str(logdir)!r}: held an earlier run, which is now in '{aside}'; to go on with a "
             f"run, resume from its checkpoint",
-            stacklevel=2,
         )
     if foreign:
-        warnings.warn(
+        warn_user(
             f"tensorboard.logdir = {str(logdir)!r}: holds event files that Limpet did not write, such as "
             f"'{foreign[0].name}', and TensorBoard shows all files of one directory as one run; to keep them apart, "
             f"name another directory, such as '{directory / 'limpet'}', or give a prefix for the tags",
-            stacklevel=2,
         )
     writer = CurveWriter(directory, prefix)
     if resume is not None:

@@ -2,7 +2,6 @@
 
 import io
 import time
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from .._errors import LogdirError
+from .._errors import LogdirError, warn_user
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ._curve_summary import curve_summary
@@ -166,10 +165,9 @@ class CurveWriter:
             self._foreign_tags = {foreign_tag for path in foreign for foreign_tag in first_tags(path)}
         if tag in self._foreign_tags and tag not in self._warned:
             self._warned.add(tag)
-            warnings.warn(
+            warn_user(
                 f"tensorboard.logdir = {str(self.logdir)!r}: event files that Limpet did not write hold {what}, so "
                 f"Limpet writes none; to have both, name another directory, such as '{self.logdir / 'limpet'}'",
-                stacklevel=3,
             )
         return tag in self._foreign_tags
 

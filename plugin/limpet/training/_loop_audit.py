@@ -1,12 +1,11 @@
 """The audit of a running loop: does what `inject` draws reach what is differentiated, and is it new at each step?"""
 
-import warnings
 from typing import Any
 
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from .._errors import MismatchNotApplied
+from .._errors import MismatchNotApplied, warn_user
 from ..hardware._probe import ProbeNotes
 from ..leaves._adapters import unboxed
 from ._audit import require_reached
@@ -74,11 +73,10 @@ class LoopAudit:
                 "callback with audit=False"
             )
         if not traced:
-            warnings.warn(
+            warn_user(
                 "callback.inject was called outside jax.jit, where nothing tells whether its draws reach the loss: "
                 "jit the update, or check it once with limpet.audit",
                 RuntimeWarning,
-                stacklevel=4,
             )
         require_reached([notes for notes in traced if notes.differentiated])
 

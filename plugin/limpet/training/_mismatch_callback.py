@@ -1,6 +1,5 @@
 """What a training loop holds on to: draws inside the jitted step, logs and evaluations outside it."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,14 +10,15 @@ import numpy as np
 from jax.typing import ArrayLike
 from pydantic import ValidationError
 
-from .._errors import ConfigError, LimpetError
-from ..config._config import Config
+from .._errors import ConfigError, LimpetError, warn_user
+from ..config._config import Config, RobustnessSection, TensorboardSection
 from ..config._hparams import hparams_of
 from ..config._load_config import problems_of
 from ..hardware._fingerprint import fingerprint
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of, unboxed
+from ..leaves._paths import listing
 from ..measure._measurement import shapes_of
 from ..measure._metric import MetricFn
 from ..results._robustness_curve import RobustnessCurve
@@ -50,9 +50,10 @@ class MismatchCallback:
             the same directory before is then set aside, into a directory beside it.)
         audit: whether the first steps are audited. False for a loop that trains without gradients, or takes them at the
             deviated values.
-        **sections: with a hardware or a recipe, what the configuration's sections of these names would hold: `seed`,
-            `generator`, `training`, `robustness`, `tensorboard`. Without `training`, every part is drawn afresh at
-            every step.
+        **plain: with a hardware or a recipe, what a configuration would say: `seed`, `generator`, and `training`, a
+            mapping as in the file (without it, every part is drawn afresh at every step); of the section `robustness`
+            `scales`, `chips`, `every_steps`, `target` and `higher_is_better`; of the section `tensorboard` `logdir`,
+            `flush_steps` and `prefix`. The two sections may be given as mappings instead.
 
     Attributes:
         logdir: the TensorBoard log directory of this run.
@@ -75,8 +76,11 @@ class MismatchCallback:
         ...     hardware,
         ...     metric_fn=loss_fn,
         ...     eval_batch=x,
-        ...     robustness={"scales": [0, 1], "chips": 20, "every_steps": 5, "higher_is_better": False},
-        ...     tensorboard={"logdir": tempfile.mkdtemp()},
+        ...     scales=[0, 1],
+        ...     chips=20,
+        ...     every_steps=5,
+        ...     higher_is_better=False,
+        ...     logdir=tempfile.mkdtemp(),
         ... )
         >>> @jax.jit
         ... def update(params, step, x):
@@ -99,9 +103,9 @@ class MismatchCallback:
         eval_batch: Any = None,
         resume: Mapping[str, Any] | None = None,
         audit: bool = True,
-        **sections: Any,
+        **plain: Any,
     ) -> None:
-        config = _checked_config(config, sections)
+        config = _checked_config(config, plain)
         if metric_fn is None and "robustness" in config.model_fields_set:
             raise ConfigError("robustness: evaluations are configured, but the callback was given no metric_fn")
         self._config = config
@@ -141,6 +145,10 @@ class MismatchCallback:
     def curves(self) -> dict[str, RobustnessCurve]:
         """The newest finished evaluation, a `RobustnessCurve` by metric name."""
         return self._log.curves
+
+    def __repr__(self) -> str:
+        drawn = listing(self.injection.paths, limit=4) if self.injection.draws else "nothing"
+        return f"MismatchCallback({str(self.logdir)!r}, draws {drawn})"
 
     def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
@@ -241,11 +249,10 @@ class MismatchCallback:
         self._closed = True
         self._log.close(succeeded)
         if succeeded and self._evaluator is not None and self._calls and not self._evaluations:
-            warnings.warn(
+            warn_user(
                 f"no evaluation was made: {self._calls} calls of the callback passed no multiple of "
                 f"robustness.every_steps = {self._config.robustness.every_steps}; lower it, or call "
                 f"callback.evaluate(step, params) at the end",
-                stacklevel=3,
             )
 
     def _open_log(self) -> CurveWriter:
@@ -273,11 +280,18 @@ class MismatchCallback:
             raise LimpetError("this callback is closed, its event file has ended: build another for another run")
 
 
-def _checked_config(config: Any, sections: Mapping[str, Any]) -> Config:
+_SECTION_OF = {
+    **dict.fromkeys(RobustnessSection.model_fields.keys() - {"seed"}, "robustness"),
+    **dict.fromkeys(TensorboardSection.model_fields, "tensorboard"),
+}
+"""The section of the configuration to which a plain argument belongs."""
+
+
+def _checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
     if isinstance(config, Config):
-        if sections:
+        if plain:
             raise ConfigError(
-                f"{', '.join(sections)}: stands in the configuration already; override it there, "
+                f"{', '.join(plain)}: stands in the configuration already; override it there, "
                 f"limpet.load_config(path, 'seed=1')"
             )
         if config.training is None:
@@ -289,12 +303,22 @@ def _checked_config(config: Any, sections: Mapping[str, Any]) -> Config:
     if not isinstance(config, Hardware | Recipe):
         raise ConfigError(
             f"config = {config!r}: give what limpet.load_config returns, or a limpet.Hardware or a recipe, with "
-            f"training=, robustness= and tensorboard= beside it"
+            f"plain arguments such as logdir=, scales= and chips= beside it"
         )
+    sections: dict[str, Any] = {"training": {"dynamic": {}}}
+    for name, value in plain.items():
+        if name not in _SECTION_OF:
+            sections[name] = value
+    for name, value in plain.items():
+        if name in _SECTION_OF:
+            section = sections.setdefault(_SECTION_OF[name], {})
+            if not isinstance(section, Mapping) or name in section:
+                raise ConfigError(f"{name}: stands in {_SECTION_OF[name]}= as well; give it once")
+            sections[_SECTION_OF[name]] = {**section, name: value}
     try:
-        return Config.model_validate({"hardware": config, "training": {"dynamic": {}}, **sections})
+        return Config.model_validate({"hardware": config, **sections})
     except ValidationError as error:
-        raise ConfigError(problems_of("MismatchCallback", dict(sections), error)) from None
+        raise ConfigError(problems_of("MismatchCallback", sections, error)) from None
 
 
 def _checked_steps(step: Any) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The log of one run: what is logged waits here until the device has finished it, then goes to the event file."""
 
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import MetricError
+from .._errors import MetricError, warn_user
 from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter
 from ._evaluator import Rounds, require_targets
@@ -162,11 +161,10 @@ class RunLog:
         self._dead[name] = (step + 1, 0) if np.isfinite(value) else (first, count + 1)
         if self._dead[name][1] == DEAD_AFTER and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn_user(
                 f"'{name}' has been NaN or infinite since step {first}. A drawn chip may have left its operating "
                 f"range: lower sigma, or guard the optimizer with optax.apply_if_finite",
                 RuntimeWarning,
-                stacklevel=6,
             )
 
 
