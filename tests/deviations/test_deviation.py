@@ -252,3 +252,16 @@ def test_what_is_no_parameter_is_left_alone():
     assert drawn(Own(1.0)) is not None  # again: what the cached property left in the instance is no parameter
     assert limpet.Mismatch({"w": True}, Own(0.25)).sigma("w") == 0.25
     assert limpet.Mismatch({"w": True}, Slotted(0.25)).sigma("w") is None
+
+
+@pytest.mark.parametrize("sigma", [-0.3, float("nan"), "0.1"])
+def test_a_sigma_of_ones_own_is_checked_as_every_other(sigma):
+    @dataclass(frozen=True)
+    class Own(limpet.Deviation):
+        sigma: float
+
+        def deviate(self, draw, value, strength):
+            return value * (1 + self.sigma * strength * draw.normal(value.shape))
+
+    with pytest.raises(limpet.StrengthError, match=r"Own.sigma = .*allowed is a finite number >= 0"):
+        limpet.Part("w", Own(sigma))

@@ -171,8 +171,8 @@ def test_a_metric_that_ignores_the_draw_is_refused_and_one_that_ignores_a_part_i
     ("mismatch", "message"),
     [
         ({"w": True, "activation": False}, "a prototype alone says which leaves deviate, but not how"),
-        (limpet.Gaussian(0.1), "give a recipe"),
-        (0.1, "give a recipe"),
+        (limpet.Gaussian(0.1), "give the hardware or a recipe"),
+        (0.1, "give the hardware or a recipe"),
     ],
 )
 def test_what_is_no_recipe_is_refused(mismatch, message):
@@ -275,3 +275,24 @@ def test_warnings_name_the_users_own_line():
             lambda tree, _: tree["w"].sum(), {"w": jnp.ones(3), "v": jnp.ones(3)}, both, sigmas=[0.1], chips=2
         )
     assert caught[0].filename == __file__
+
+
+def test_a_curve_on_which_no_chip_differs_says_so():
+    flat = limpet.RobustnessCurve("accuracy", [0.0, 0.1], [[0.5, 0.5], [0.5, 0.5]])
+    assert "No chip differs from another at any strength" in str(flat)
+    assert "No chip differs" not in str(measure())
+
+
+def test_a_metric_that_is_compiled_by_nnx_is_not_taken_for_one_in_training_mode():
+    from flax import nnx
+
+    model = nnx.BatchNorm(3, rngs=nnx.Rngs(0))
+    mismatch = limpet.Mismatch(limpet.prototype(model, ("scale", True)), limpet.Gaussian(0.1))
+
+    @nnx.jit
+    def mean(model, x):
+        model.eval()
+        return model(x).mean()
+
+    x = jnp.arange(6.0).reshape(2, 3)
+    assert limpet.robustness_curve(mean, model, mismatch, sigmas=[0.1], chips=2, batch=x).chips == 2

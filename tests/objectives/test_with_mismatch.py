@@ -260,6 +260,7 @@ def test_an_injection_goes_by_step_and_opens_no_file(tmp_path, monkeypatch):
     np.testing.assert_allclose(noisy(PARAMS, 0, X), loss(PARAMS, X), rtol=1e-6)
     assert noisy._cache_size() == 1
     assert not list(tmp_path.iterdir())
+    assert len(repr(injection)) < 200
 
 
 def test_scales_move_the_strength():

@@ -694,3 +694,18 @@ class TestRockpool:
             callback.inject({"2_LIFJax": {"w_rec": jnp.ones(3)}}, 0)
         with pytest.raises(limpet.LimpetError, match=r"but parameters are needed.*net.parameters\(\)"):
             callback.inject(dynapse_net, 0)
+
+
+def test_arguments_that_were_swapped_or_mistaken_are_named(tmp_path):
+    hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(0.1)))
+    with pytest.raises(limpet.LimpetError, match="step is a dict: allowed is an integer >= 0"):
+        limpet.Injection(PARAMS, hardware).inject(0, PARAMS)
+    with pytest.raises(limpet.LimpetError, match="schedule = 0.5: allowed is a function from step to factor"):
+        limpet.Injection(PARAMS, hardware, schedule=0.5)
+    with pytest.raises(limpet.LimpetError, match="key is a dict: a recipe is called as"):
+        hardware.on(PARAMS)(PARAMS, jax.random.key(0))
+    with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
+        with pytest.raises(limpet.MetricError, match="metrics is a float: allowed are numbers by name"):
+            callback(0, PARAMS, 1.0)
+    with pytest.raises(limpet.LimpetError, match=r"of a configuration, config.hardware"):
+        limpet.robustness_curve(loss_fn, PARAMS, configured(tmp_path), scales=[1.0])

@@ -9,6 +9,7 @@ from typing import Any, Self
 import jax
 
 from .._errors import LimpetError, StrengthError
+from ..draws._strength import checked_strength
 from ._draw import Draw
 
 
@@ -120,6 +121,8 @@ def checked_deviation(deviation: Any, name: str = "deviation") -> Deviation:
             f"{name}: {kind.__name__} cannot be hashed ({error}): give its parameters as numbers, strings and tuples, "
             f"not as arrays and lists"
         ) from None
+    if (sigma := sigma_of(deviation)) is not None:
+        checked_strength(sigma, f"{kind.__name__}.sigma")
     return deviation
 
 

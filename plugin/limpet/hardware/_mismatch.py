@@ -299,7 +299,10 @@ def _require_key(key: Any) -> None:
     if typed and key.shape:
         raise LimpetError(f"got {key.shape} keys: a recipe takes one; map over several with jax.vmap")
     if not typed and not (isinstance(key, jax.Array | np.ndarray) and key.dtype == jnp.uint32 and key.ndim == 1):
-        raise LimpetError(f"key = {key!r}: a recipe takes a JAX random key, such as jax.random.key(0)")
+        raise LimpetError(
+            f"key is a {type(key).__name__}: a recipe is called as mismatch(key, tree), with a JAX random key such as "
+            f"jax.random.key(0)"
+        )
 
 
 def _checked_scale(scale: Any) -> jax.Array:

@@ -72,7 +72,12 @@ class FlaxNnx(PlainTree):
     def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
         before = {path: variable.get_value() for path, variable in _named(tree)}
         result = function(tree)
-        return result, [path for path, variable in _named(tree) if variable.get_value() is not before.get(path)]
+        written = {path: variable for path, variable in _named(tree) if variable.get_value() is not before.get(path)}
+        # A forward pass writes no parameters. Where they are new as well, the function is compiled by nnx.jit, which
+        # hands back every variable, so that nothing is known of what was written.
+        if any(isinstance(variable, sys.modules["flax.nnx"].Param) for variable in written.values()):
+            return result, []
+        return result, list(written)
 
     def unboxed(self, value: Any) -> Any:
         return value.get_value() if "flax.nnx" in sys.modules and isinstance(value, _variable()) else value

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError, warn_user
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import stream, typed_key
-from ..hardware._hardware import Hardware
+from ..hardware._hardware import Hardware, shortened
 from ..hardware._mismatch import Recipe
 from ..hardware._probe import ProbeNotes, plant
 from ..leaves._adapters import adapter_of, never_read
@@ -182,9 +182,11 @@ def checked_recipe(mismatch: Any, tree: Any) -> Recipe:
     if isinstance(mismatch, Hardware):
         mismatch = mismatch.on(tree)
     if not isinstance(mismatch, Recipe):
+        of_config = " (of a configuration, config.hardware)" if hasattr(mismatch, "hardware") else ""
         raise LimpetError(
-            f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, "
-            f"limpet.Gaussian(sigma=0.1)); a prototype alone says which leaves deviate, but not how"
+            f"mismatch = {shortened(mismatch)}: give the hardware{of_config} or a recipe, hardware.on(model) or "
+            f"limpet.Mismatch(prototype, limpet.Gaussian(sigma=0.1)); a prototype alone says which leaves deviate, but "
+            f"not how"
         )
     adapter = adapter_of(tree)
     adapter.require_tree(tree)

@@ -157,7 +157,8 @@ def robustness_curve(
     Args:
         metric_fn: `metric_fn(tree, batch)`, jittable, giving a scalar or a dict of scalars.
         tree: the whole tree of nominal values, or a Flax nnx module.
-        mismatch: who deviates, and how: a recipe, or the hardware.
+        mismatch: who deviates, and how: a recipe, or the hardware, which is laid over this very tree. (A part of a tree
+            is refused by the recipe of the whole, `hardware.on(params)`; the hardware itself cannot tell.)
         sigmas: strengths as relative standard deviations, the same for every leaf; finite and >= 0, in any order, may
             repeat. Give these or `scales`.
         scales: strengths as multiples of what the hardware says.

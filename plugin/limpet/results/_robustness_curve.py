@@ -19,7 +19,8 @@ Estimate = Literal["mean", "yield"] | float
 
 
 LOWER_IS_BETTER = frozenset(
-    "loss losses error errors err mse rmse mae nll entropy perplexity divergence kl cost regret distance".split()
+    "negative loss losses error errors err mse rmse mae nll entropy perplexity divergence kl cost regret distance "
+    "objective energy".split()
 )
 """Words of a metric's name that say that less of it is better."""
 
@@ -331,6 +332,8 @@ class RobustnessCurve:
             f"{sigma:5.4g}  {mean:8.4g}  {quantile:14.4g}  {worst:8.4g}  {failed:6d}"
             for sigma, mean, quantile, worst, failed in rows
         ]
+        if self.chips > 1 and self.sigmas.any() and np.ptp(self.values) == 0:
+            lines.append("No chip differs from another at any strength: does the metric depend on what deviates?")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -119,6 +119,11 @@ class Injection:
                 f"mismatch = {mismatch!r}: give the hardware, or a recipe such as limpet.Mismatch(prototype, "
                 f"limpet.Gaussian(sigma=0.1))"
             )
+        if schedule is not None and not callable(schedule):
+            raise LimpetError(
+                f"schedule = {schedule!r}: allowed is a function from step to factor, such as "
+                f"optax.linear_schedule(0.0, 1.0, 300)"
+            )
         draw = StepDraw(
             recipe,
             checked_number(seed, "seed"),
@@ -159,6 +164,10 @@ class Injection:
             require_nominal(model, draw.recipe)
         for name, value in (("model", model), ("draws", draws), ("generator", generator)):
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        drawn = [f"{draw.recipe!r} at scale {draw.scale:g} of seed {draw.seed}" for draw in self.draws]
+        return f"Injection({'; '.join(drawn) or 'nothing is drawn'})"
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -216,7 +225,10 @@ class Injection:
 
 def _checked_index(number: Any, name: str) -> Any:
     index = unboxed(number)
-    whole = not isinstance(index, bool | str | None) and jnp.issubdtype(jnp.result_type(index), jnp.integer)
+    array_like = isinstance(index, int | float | np.generic | np.ndarray | jax.Array) and not isinstance(index, bool)
+    if not array_like:
+        raise LimpetError(f"{name} is a {type(index).__name__}: allowed is an integer >= 0, it names the draw")
+    whole = jnp.issubdtype(jnp.result_type(index), jnp.integer) and not np.ndim(index)
     if not whole or (not isinstance(index, Tracer) and int(np.asarray(index)) < 0):
         raise LimpetError(f"{name} = {index!r}: allowed is an integer >= 0, it names the draw")
     return index

@@ -59,6 +59,8 @@ class MismatchCallback:
         logdir: the TensorBoard log directory of this run.
         first_step: the first step to do: 0, or the one after the checkpoint's.
         injection: what `inject` is made of: pure, and free of the log.
+        curves: the newest finished evaluation, a `RobustnessCurve` by metric name. `evaluate` measures the network
+            as it is, and waits for it.
 
     Raises:
         PrototypeError: hardware and model do not fit.
@@ -183,7 +185,7 @@ class MismatchCallback:
         self._refuse_closed()
         steps = _checked_steps(step)
         last = int(steps[-1])
-        self._log.add_steps(steps, metrics or {})
+        self._log.add_steps(steps, {} if metrics is None else metrics)
         if self._audit is not None:
             self._audit.check(last, trained=bool(metrics) or self._calls > 0)
         self._calls += 1

@@ -89,10 +89,13 @@ class RunLog:
         Raises:
             MetricError: one has another shape.
         """
+        if not isinstance(metrics, Mapping):
+            raise MetricError(f"metrics is a {type(metrics).__name__}: allowed are numbers by name, {{'loss': loss}}")
         for name, value in metrics.items():
             number = isinstance(value, int | float | np.number | np.ndarray | jax.Array)
             if not number or np.shape(value) not in ((), numbers.shape):
-                shape = "one number" if len(numbers) == 1 else f"one number, or an array of shape {numbers.shape}"
+                one = "one number (or call callback(steps, ...) with the numbers of several steps)"
+                shape = one if len(numbers) == 1 else f"one number, or an array of shape {numbers.shape}"
                 raise MetricError(f"metrics['{name}'] = {value!r}: allowed is {shape}")
         # A copy, because a number that belongs to a donated state is gone with the next step.
         kept = {name: jnp.copy(value) if isinstance(value, jax.Array) else value for name, value in metrics.items()}
