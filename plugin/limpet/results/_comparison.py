@@ -21,6 +21,8 @@ class Comparison:
         high: upper end.
         worse: for each strength, the fraction of chips that get worse (failing is worse), with its exact interval.
         confidence: of the intervals.
+        metric: name of the metric.
+        chips: how many chips both curves hold.
     """
 
     sigmas: NDArray[np.float64]
@@ -29,10 +31,15 @@ class Comparison:
     high: NDArray[np.float64]
     worse: list[Yield]
     confidence: float
+    metric: str
+    chips: int
 
     def __str__(self) -> str:
         percent = f"{100 * self.confidence:g}% interval"
-        lines = [f"{'sigma':5}  difference  {percent:>21}  chips that get worse"]
+        lines = [
+            f"{self.metric}, second minus first, on the {self.chips} chips that both curves hold",
+            f"{'sigma':5}  difference  {percent:>21}  chips that get worse",
+        ]
         rows = zip(self.sigmas, self.difference, self.low, self.high, self.worse, strict=True)
         lines += [
             f"{sigma:5.4g}  {difference:+10.4g}  {f'{low:+.4g} to {high:+.4g}':>21}  {100 * worse.fraction:19.3g}%"
@@ -59,6 +66,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         >>> plain = RobustnessCurve("accuracy", [0.1], [[0.90, 0.80, 0.70, 0.60]])
         >>> robust = RobustnessCurve("accuracy", [0.1], [[0.92, 0.83, 0.71, 0.59]])
         >>> print(compare(plain, robust))
+        accuracy, second minus first, on the 4 chips that both curves hold
         sigma  difference           95% interval  chips that get worse
           0.1     +0.0125   -0.01468 to +0.03968                   25%
     """
@@ -99,6 +107,8 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         high=np.array(highs),
         worse=[yield_of(count, chips, confidence, "exact", first.antithetic) for count in worse.sum(axis=1).tolist()],
         confidence=confidence,
+        metric=first.metric,
+        chips=chips,
     )
 
 
