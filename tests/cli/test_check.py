@@ -170,7 +170,7 @@ def test_the_example(monkeypatch, capsys):
 
 def test_leaves_selected_twice_are_refused(workplace, capsys):
     assert main(["check", "config.yaml", "--tree", "params.npz", "hardware.biases.leaves=*"]) == 2
-    assert "leaf 'dense/kernel' is selected by the parts 'kernels' and 'biases'" in capsys.readouterr().err
+    assert "leaf 'dense/kernel' is selected by 'kernels' and by 'biases'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_hardware_that_has_no_parts(parts, message):
 
 def test_parts_must_be_disjoint_and_are_named():
     hardware = limpet.Hardware(weights=limpet.Part("*/kernel", GAUSSIAN), head=limpet.Part("head/[bk]*", LOG_NORMAL))
-    message = r"leaf 'head/kernel' is selected by the parts 'weights' and 'head': .*disjoint; .*limpet\.Chain"
+    message = r"leaf 'head/kernel' is selected by 'weights' and by 'head': .*disjoint; .*limpet\.Chain"
     with pytest.raises(limpet.PrototypeError, match=message):
         hardware.on(PARAMS)
     assert hardware.on(PARAMS, only=["head"]).paths == ("head/bias", "head/kernel")

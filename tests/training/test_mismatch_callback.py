@@ -269,6 +269,7 @@ def test_the_chip_that_training_meets_is_not_among_the_unseen_ones(tmp_path):
     assert curve.worst_chip(0.2) == curve.chip_numbers[curve.values[1].argmax()]
     assert "without 3" in str(curve)
     for changes in (
+        {"training": frozen(chip=10)},
         {"training": frozen(chip=40)},
         {"training": frozen(chip=3, seed=9)},
         {"training": frozen(chip="fresh")},

@@ -270,7 +270,7 @@ class JoinedMismatch(Recipe):
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require_disjoint(self.members, self.names)
+        require_disjoint(self.members, self.names)
         _require_distinct_hashes(self.rules)
 
     @cached_property
@@ -323,13 +323,21 @@ def _sign(mirrored: Any) -> jax.Array | None:
     return jnp.where(mirrored, -1.0, 1.0)
 
 
-def _require_disjoint(members: tuple[Recipe, ...], names: tuple[str, ...]) -> None:
-    """Two deviations of one leaf would have to say which acts first: that is what a chain is for."""
+def require_disjoint(members: tuple[Recipe, ...], names: tuple[str, ...]) -> None:
+    """Refuse recipes that select the same leaf: it would have to be said which acts first, as a chain does.
+
+    Args:
+        members: the recipes.
+        names: what the error calls them; empty where they have no names.
+
+    Raises:
+        PrototypeError: names the leaf.
+    """
     owners: dict[str, int] = {}
     for index, member in enumerate(members):
         for path in member.paths:
             if (first := owners.setdefault(path, index)) != index:
-                who = f"by the parts '{names[first]}' and '{names[index]}'" if names else "twice"
+                who = f"by '{names[first]}' and by '{names[index]}'" if names else "twice"
                 raise PrototypeError(
                     f"leaf '{path}' is selected {who}: parts, and recipes joined by |, must be disjoint; deviations "
                     f"that act one after another on one leaf are a limpet.Chain"

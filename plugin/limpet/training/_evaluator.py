@@ -55,7 +55,7 @@ class Evaluator:
         self._strengths = Strengths.of(recipe, None, scales)
         self._measurement = curve_measurement(metric_fn, self._strengths.recipe, seed, generator)
         self._chips = chips
-        self._excluded = () if trained_on is None or trained_on >= chips + 1 else (trained_on,)
+        self._excluded = () if trained_on is None or trained_on >= chips else (trained_on,)
         nominal = adapter_of(model).nominal(model)
         self._describe = Description(
             metric_fn, self._strengths, shapes_of(nominal), seed, generator, False, higher_is_better, self._excluded

@@ -18,7 +18,7 @@ from ..draws._keys import checked_number, chip_key, step_key
 from ..draws._strength import checked_strength
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
-from ..hardware._mismatch import Recipe
+from ..hardware._mismatch import Recipe, require_disjoint
 from ..hardware._probe import ProbeNotes, plant
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of, unboxed
@@ -158,8 +158,8 @@ class Injection:
         return injection
 
     def _set(self, model: Any, draws: tuple[StepDraw, ...], generator: Generator) -> None:
-        if len(draws) == 2:
-            _ = draws[0].recipe | draws[1].recipe  # refuses leaves that both select
+        if len(draws) > 1:
+            require_disjoint(tuple(draw.recipe for draw in draws), tuple(draw.name for draw in draws))
         for draw in draws:
             require_nominal(model, draw.recipe)
         for name, value in (("model", model), ("draws", draws), ("generator", generator)):

@@ -65,6 +65,7 @@ class RunLog:
         self._targets = targets
         self._flush_steps = flush_steps
         self._steps: deque[_Steps] = deque()
+        self._waiting = 0  # steps in `_steps`, which are not counted anew at each of them
         self._evaluations: deque[_Evaluation] = deque()
         self._dead: dict[str, tuple[int, int]] = {}  # metric to (first step of NaN, steps since)
         self._warned = False
@@ -100,7 +101,8 @@ class RunLog:
         # A copy, because a number that belongs to a donated state is gone with the next step.
         kept = {name: jnp.copy(value) if isinstance(value, jax.Array) else value for name, value in metrics.items()}
         self._steps.append(_Steps(numbers, time.time(), kept))
-        if sum(len(steps.numbers) for steps in self._steps) >= self._flush_steps:
+        self._waiting += len(numbers)
+        if self._waiting >= self._flush_steps:
             self.write()
 
     def add_evaluation(self, step: int, rounds: Rounds) -> None:
@@ -113,10 +115,18 @@ class RunLog:
         ready = 0
         while ready < len(self._steps) and (wait or _is_ready(self._steps[ready].metrics)):
             ready += 1
-        fetched = jax.device_get([self._steps[index].metrics for index in range(ready)])
-        for metrics in fetched:
-            self._write_steps(self._steps[0], metrics)
+        entries = [self._steps[index] for index in range(ready)]
+        fetched = jax.device_get([entry.metrics for entry in entries])
+        # One evaluation for all of them: a compiled call for each step would take longer than its log.
+        numbers = np.concatenate([np.zeros(0, np.int64), *(entry.numbers for entry in entries)])
+        strengths = {tag: strength(numbers) for tag, strength in self._strengths.items()}
+        first = 0
+        for entry, metrics in zip(entries, fetched, strict=True):
+            rows = slice(first, first + len(entry.numbers))
+            self._write_steps(entry, metrics, {tag: series[rows] for tag, series in strengths.items()})
             self._steps.popleft()
+            self._waiting -= len(entry.numbers)
+            first = rows.stop
         while self._evaluations and (wait or all(map(_is_ready, self._evaluations[0].rounds))):
             self._write_evaluation(self._evaluations[0])
             self._evaluations.popleft()
@@ -137,10 +147,10 @@ class RunLog:
             if self._open is not None:
                 self._open.close(succeeded and written)
 
-    def _write_steps(self, steps: _Steps, metrics: Mapping[str, Any]) -> None:
+    def _write_steps(self, steps: _Steps, metrics: Mapping[str, Any], strengths: Mapping[str, np.ndarray]) -> None:
         values = {name: np.broadcast_to(value, steps.numbers.shape) for name, value in metrics.items()}
-        strengths = {tag: strength(steps.numbers) for tag, strength in self._strengths.items()}
-        tagged = {name if "/" in name else f"train/{name}": series for name, series in values.items()} | strengths
+        tagged = {name if "/" in name else f"train/{name}": series for name, series in values.items()}
+        tagged |= strengths
         writer = self.open()
         for index, number in enumerate(steps.numbers.tolist()):
             for name, series in values.items():
