@@ -710,3 +710,18 @@ def test_arguments_that_were_swapped_or_mistaken_are_named(tmp_path):
             callback(0, PARAMS, 1.0)
     with pytest.raises(limpet.LimpetError, match=r"of a configuration, config.hardware"):
         limpet.robustness_curve(loss_fn, PARAMS, configured(tmp_path), scales=[1.0])
+
+
+def test_strengths_are_asked_once_a_write_not_once_a_step(tmp_path, monkeypatch):
+    """Asking is a compiled call on the thread that trains."""
+    asked = []
+
+    def counted(strength):
+        return lambda steps: asked.append(len(steps)) or np.zeros(len(steps))
+
+    monkeypatch.setattr("limpet.training._run_log._over_steps", counted)
+    config = configured(tmp_path, tensorboard={"logdir": tmp_path, "flush_steps": 100})
+    with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X) as callback:
+        train(callback, 12)
+    assert sum(asked) == 12
+    assert len(asked) <= 5  # three evaluations write as well, and the end

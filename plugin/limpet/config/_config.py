@@ -258,6 +258,16 @@ class Config(Section):
         return None if not frozen or frozen.chip == "fresh" else (self.frozen_seed, frozen.chip)
 
     @property
+    def measured_training_chip(self) -> int | None:
+        """The number of the chip that training meets, where it is of the seed whose chips are measured; else None.
+
+        It is left out of the measured ones: a network has seen it.
+        """
+        if self.training_chip is None or self.training_chip[0] != self.chip_seed:
+            return None
+        return self.training_chip[1]
+
+    @property
     def frozen_seed(self) -> int:
         """The seed of the chips that training meets."""
         frozen = self.training and self.training.frozen

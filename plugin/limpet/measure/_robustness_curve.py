@@ -1,79 +1,28 @@
 """Robustness curves: a metric of a network over sigma, on many virtual chips."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from .._errors import MetricError, warn_user
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number
-from ..draws._strength import checked_strength
-from ..hardware._fingerprint import fingerprint, summary
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..results._robustness_curve import RobustnessCurve, checked_direction
+from ..results._robustness_curve import RobustnessCurve
+from ._description import Description, Direction
 from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered, shapes_of
-from ._metric import UNNAMED, MetricFn, NamedMetrics, ScalarMetric, function_name
+from ._metric import UNNAMED, MetricFn, NamedMetrics, ScalarMetric
 from ._monte_carlo import ahead
 from ._precision import Precision
 from ._progress import progress_bar
+from ._strengths import Strengths
 
 FIRST_CHIPS = 64
 """With a `Precision`, the interval is looked at for the first time after so many chips."""
-
-Direction = bool | Mapping[str, bool] | None
-"""Whether more of the metric is better: for all metrics, by name, or as their names say."""
-
-
-@dataclass(frozen=True)
-class Strengths:
-    """The strengths of a curve, and how a recipe is called to have them.
-
-    Attributes:
-        recipe: the recipe to call.
-        scales: what to call it with, one for each strength.
-        sigmas: what stands on the curve's axis: relative standard deviations; the scales themselves where leaves
-            deviate at different sigmas.
-        axis: which of the two that is.
-    """
-
-    recipe: Recipe
-    scales: tuple[float, ...]
-    sigmas: tuple[float, ...]
-    axis: Literal["sigma", "scale"] = "sigma"
-
-    @classmethod
-    def of(cls, recipe: Recipe, sigmas: Sequence[float] | None, scales: Sequence[float] | None) -> "Strengths":
-        """Strengths given one way or the other.
-
-        Raises:
-            MetricError: both or neither are given, or there is none.
-            StrengthError: one is no finite number >= 0, or sigmas are given to deviations that have none.
-        """
-        if sigmas is not None and scales is None:
-            checked = _checked_strengths("sigmas", sigmas)
-            return cls(recipe.with_sigma(1.0), checked, checked)
-        if scales is not None and sigmas is None:
-            checked = _checked_strengths("scales", scales)
-            sigma = recipe.shared_sigma
-            if sigma is None:
-                return cls(recipe, checked, checked, "scale")
-            # 1.5 * 0.1 is 0.15, not 0.15000000000000002.
-            return cls(recipe, checked, tuple(float(f"{scale * sigma:.12g}") for scale in checked))
-        raise MetricError(
-            "give either sigmas (relative standard deviations, the same for every leaf) or scales (multiples of what "
-            "the hardware says): the strengths of the curve"
-        )
-
-    @property
-    def cases(self) -> jax.Array:
-        """The scales, shape (strengths,)."""
-        return jnp.asarray(self.scales, jnp.result_type(float))
 
 
 def curve_measurement(
@@ -189,7 +138,7 @@ def robustness_curve(
         LimpetError: seed, generator or mismatch is not one of those allowed.
 
     Example:
-        >>> import limpet
+        >>> import jax.numpy as jnp, limpet
         >>> params = {"w": jnp.ones(100)}
         >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("w", True)), limpet.Gaussian(sigma=0.1))
         >>> def mean(tree, _):
@@ -238,73 +187,6 @@ def robustness_curve(
     return next(iter(curves.values())) if UNNAMED in values else curves
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a curve says beside its values.
-
-    Attributes:
-        metric_fn: the user's metric.
-        strengths: of the curve.
-        shapes: of the network's leaves by path.
-        seed: of the chips.
-        generator: of the chips.
-        antithetic: whether the chips are pairs.
-        higher_is_better: see `Direction`.
-        excluded_chips: numbers of the chips that are left out, because the network was trained on them.
-    """
-
-    metric_fn: MetricFn
-    strengths: Strengths
-    shapes: Mapping[str, tuple[int, ...]]
-    seed: int
-    generator: Generator
-    antithetic: bool
-    higher_is_better: Direction
-    excluded_chips: tuple[int, ...] = ()
-
-    def require_directions(self, metrics: Iterable[str]) -> tuple[dict[str, str], dict[str, bool]]:
-        """The label of each metric, and whether more of it is better, by the name that the metric function gave it.
-
-        Raises:
-            MetricError: a direction is missing, or is given to a metric that there is not.
-        """
-        labels = {name: name or function_name(self.metric_fn) for name in metrics}
-        given = self.higher_is_better
-        if isinstance(given, Mapping) and (unknown := given.keys() - set(labels.values())):
-            raise MetricError(
-                f"higher_is_better names {', '.join(sorted(unknown))}; the metrics are {', '.join(labels.values())}"
-            )
-        return labels, {
-            name: checked_direction(label, given.get(label) if isinstance(given, Mapping) else given)
-            for name, label in labels.items()
-        }
-
-    def curves(self, values: Mapping[str, np.ndarray]) -> dict[str, RobustnessCurve]:
-        """The curves by metric name, from values of shape (strengths, chips) by the name that the metric gave them.
-
-        Raises:
-            MetricError: a direction is missing, or is given to a metric that there is not.
-        """
-        names, better = self.require_directions(values)
-        recipe = self.strengths.recipe
-        return {
-            label: RobustnessCurve(
-                label,
-                np.array(self.strengths.sigmas),
-                np.asarray(values[name]),
-                self.seed,
-                better[name],
-                self.strengths.axis,
-                self.antithetic,
-                self.generator,
-                fingerprint=fingerprint(recipe, self.shapes),
-                hardware=summary(recipe, self.shapes),
-                excluded_chips=self.excluded_chips,
-            )
-            for name, label in names.items()
-        }
-
-
 def _mean_over_batches(
     measurement: Measurement,
     tree: Any,
@@ -342,15 +224,6 @@ def _joined(values: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> dict[s
 def _count(values: Mapping[str, np.ndarray]) -> int:
     """How many chips some values are of."""
     return next((array.shape[1] for array in values.values()), 0)
-
-
-def _checked_strengths(name: str, strengths: Sequence[float]) -> tuple[float, ...]:
-    if np.ndim(strengths) != 1:
-        raise MetricError(f"{name} = {strengths!r}: allowed is a list of numbers")
-    checked = tuple(checked_strength(value, f"{name}[{index}]") for index, value in enumerate(strengths))
-    if not checked:
-        raise MetricError(f"{name}: at least 1 is needed, got 0")
-    return checked
 
 
 def _check_options(odd_pairs: bool, batch: Any, batches: Iterable[Any] | None, precision: Precision | None) -> None:

@@ -16,7 +16,7 @@ from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import leaves_by_path, listing
-from ..results._robustness_curve import checked_direction
+from ..results._direction import checked_direction
 from ..results._sensitivity import Sensitivity
 from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered
 from ._metric import UNNAMED, MetricFn, ScalarMetric, function_name, named_scalars

@@ -1,7 +1,6 @@
 """The robustness curve: a metric over sigma, with its spread over virtual chips. NumPy and SciPy only."""
 
 import json
-import re
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,42 +11,11 @@ from numpy.typing import NDArray
 
 from .._errors import MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
+from ._direction import checked_direction
 from ._yield import Yield, mean_interval, quantile_interval, yield_of
 
 Estimate = Literal["mean", "yield"] | float
 """What an interval is of: the mean, the yield at a target, or a quantile."""
-
-
-LOWER_IS_BETTER = frozenset(
-    "negative loss losses error errors err mse rmse mae nll entropy perplexity divergence kl cost regret distance "
-    "objective energy".split()
-)
-"""Words of a metric's name that say that less of it is better."""
-
-
-def checked_direction(metric: str, higher_is_better: bool | None) -> bool:
-    """Whether more of a metric is better.
-
-    Args:
-        metric: its name.
-        higher_is_better: what the user said; None if nothing.
-
-    Raises:
-        MetricError: the name speaks of a loss or an error, and the user did not say.
-
-    Example:
-        >>> checked_direction("accuracy", None), checked_direction("loss", False)
-        (True, False)
-    """
-    if higher_is_better is not None:
-        return bool(higher_is_better)
-    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", metric)}
-    if telling := words & LOWER_IS_BETTER:
-        raise MetricError(
-            f"metric '{metric}' says '{', '.join(sorted(telling))}', so less of it may be better, which decides what "
-            f"the worst chip and the yield are: give higher_is_better=False, or True if more is better"
-        )
-    return True
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -10,10 +10,12 @@ from .._errors import MetricError
 from ..draws._generator import Generator
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
+from ..measure._description import Description, Direction
 from ..measure._measurement import checked_batch, checked_recipe, shapes_of
 from ..measure._metric import MetricFn
 from ..measure._monte_carlo import ahead, fetch
-from ..measure._robustness_curve import Description, Direction, Strengths, curve_measurement
+from ..measure._robustness_curve import curve_measurement
+from ..measure._strengths import Strengths
 from ..results._robustness_curve import RobustnessCurve
 
 Rounds = list[dict[str, jax.Array]]

@@ -174,6 +174,17 @@ class Injection:
         """The paths of the leaves that deviate in training."""
         return tuple(path for draw in self.draws for path in draw.recipe.paths)
 
+    def strengths(self) -> dict[str, Callable[[jax.Array], jax.Array]]:
+        """How strong fresh draws are, as functions of the step, by the tag under which a log shows them."""
+        tags: dict[str, Callable[[jax.Array], jax.Array]] = {}
+        for draw in self.draws:
+            if draw.chip is not None:
+                continue
+            sigma = draw.recipe.shared_sigma
+            what, factor = ("scale", 1.0) if sigma is None else ("sigma", sigma)
+            tags[f"mismatch/{what}_{draw.name}"] = lambda step, draw=draw, factor=factor: factor * draw.strength(step)
+        return tags
+
     def inject(
         self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, notes: ProbeNotes | None = None
     ) -> Any:

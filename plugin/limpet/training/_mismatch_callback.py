@@ -1,6 +1,6 @@
 """What a training loop holds on to: draws inside the jitted step, logs and evaluations outside it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -8,12 +8,11 @@ from typing import Any, Self
 import jax
 import numpy as np
 from jax.typing import ArrayLike
-from pydantic import ValidationError
 
 from .._errors import ConfigError, LimpetError, warn_user
-from ..config._config import Config, RobustnessSection, TensorboardSection
+from ..config._config import Config
 from ..config._hparams import hparams_of
-from ..config._load_config import problems_of
+from ..config._plain_arguments import checked_config
 from ..hardware._fingerprint import fingerprint
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
@@ -24,7 +23,7 @@ from ..measure._metric import MetricFn
 from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter, start_run
 from ._evaluator import Evaluator, Rounds
-from ._injection import Injection, StepDraw
+from ._injection import Injection
 from ._loop_audit import LoopAudit
 from ._resume import resumed_step, run_checkpoint
 from ._run_log import RunLog
@@ -107,7 +106,7 @@ class MismatchCallback:
         audit: bool = True,
         **plain: Any,
     ) -> None:
-        config = _checked_config(config, plain)
+        config = checked_config(config, plain)
         if metric_fn is None and "robustness" in config.model_fields_set:
             raise ConfigError("robustness: evaluations are configured, but the callback was given no metric_fn")
         self._config = config
@@ -128,7 +127,7 @@ class MismatchCallback:
                 seed=config.chip_seed,
                 generator=config.generator,
                 higher_is_better=config.robustness.higher_is_better,
-                trained_on=_trained_on(config),
+                trained_on=config.measured_training_chip,
             )
         self._audit = LoopAudit(self.injection) if audit else None
         self._last_step = self.first_step - 1
@@ -137,7 +136,7 @@ class MismatchCallback:
         self.logdir: Path = config.tensorboard.logdir
         self._log = RunLog(
             self._open_log,
-            _strength_tags(self.injection.draws),
+            self.injection.strengths(),
             self._curves_of,
             config.robustness.target,
             config.tensorboard.flush_steps,
@@ -282,47 +281,6 @@ class MismatchCallback:
             raise LimpetError("this callback is closed, its event file has ended: build another for another run")
 
 
-_SECTION_OF = {
-    **dict.fromkeys(RobustnessSection.model_fields.keys() - {"seed"}, "robustness"),
-    **dict.fromkeys(TensorboardSection.model_fields, "tensorboard"),
-}
-"""The section of the configuration to which a plain argument belongs."""
-
-
-def _checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
-    if isinstance(config, Config):
-        if plain:
-            raise ConfigError(
-                f"{', '.join(plain)}: stands in the configuration already; override it there, "
-                f"limpet.load_config(path, 'seed=1')"
-            )
-        if config.training is None:
-            raise ConfigError(
-                "training: is missing, so that nothing says what training redraws; give training: {dynamic: {}} to "
-                "draw all parts at every step, or training: {} to train without mismatch"
-            )
-        return config
-    if not isinstance(config, Hardware | Recipe):
-        raise ConfigError(
-            f"config = {config!r}: give what limpet.load_config returns, or a limpet.Hardware or a recipe, with "
-            f"plain arguments such as logdir=, scales= and chips= beside it"
-        )
-    sections: dict[str, Any] = {"training": {"dynamic": {}}}
-    for name, value in plain.items():
-        if name not in _SECTION_OF:
-            sections[name] = value
-    for name, value in plain.items():
-        if name in _SECTION_OF:
-            section = sections.setdefault(_SECTION_OF[name], {})
-            if not isinstance(section, Mapping) or name in section:
-                raise ConfigError(f"{name}: stands in {_SECTION_OF[name]}= as well; give it once")
-            sections[_SECTION_OF[name]] = {**section, name: value}
-    try:
-        return Config.model_validate({"hardware": config, **sections})
-    except ValidationError as error:
-        raise ConfigError(problems_of("MismatchCallback", sections, error)) from None
-
-
 def _checked_steps(step: Any) -> np.ndarray:
     """Numbers of steps as an array of shape (steps,)."""
     steps = np.atleast_1d(np.asarray(jax.device_get(unboxed(step))))
@@ -335,23 +293,3 @@ def _checked_steps(step: Any) -> np.ndarray:
     ):
         raise LimpetError(f"step = {step!r}: allowed is an integer >= 0, or the rising numbers of several steps")
     return steps.astype(np.int64)
-
-
-def _trained_on(config: Config) -> int | None:
-    """The number of the measured chip that training meets, so that it is not among those called unseen."""
-    if config.training_chip is None:
-        return None
-    seed, chip = config.training_chip
-    return chip if seed == config.chip_seed else None
-
-
-def _strength_tags(draws: tuple[StepDraw, ...]) -> dict[str, Callable[[jax.Array], jax.Array]]:
-    """How strong draws are, as a function of the step, by the tag under which that is logged."""
-    tags: dict[str, Callable[[jax.Array], jax.Array]] = {}
-    for draw in draws:
-        if draw.chip is not None:
-            continue
-        sigma = draw.recipe.shared_sigma
-        what, factor = ("scale", 1.0) if sigma is None else ("sigma", sigma)
-        tags[f"mismatch/{what}_{draw.name}"] = lambda step, draw=draw, factor=factor: factor * draw.strength(step)
-    return tags

@@ -1,0 +1,84 @@
+"""What a curve says beside its values: metric, direction, strengths, chips and hardware."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._errors import MetricError
+from ..draws._generator import Generator
+from ..hardware._fingerprint import fingerprint, summary
+from ..results._direction import checked_direction
+from ..results._robustness_curve import RobustnessCurve
+from ._metric import MetricFn, function_name
+from ._strengths import Strengths
+
+Direction = bool | Mapping[str, bool] | None
+"""Whether more of the metric is better: for all metrics, by name, or as their names say."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a curve says beside its values.
+
+    Attributes:
+        metric_fn: the user's metric.
+        strengths: of the curve.
+        shapes: of the network's leaves by path.
+        seed: of the chips.
+        generator: of the chips.
+        antithetic: whether the chips are pairs.
+        higher_is_better: see `Direction`.
+        excluded_chips: numbers of the chips that are left out, because the network was trained on them.
+    """
+
+    metric_fn: MetricFn
+    strengths: Strengths
+    shapes: Mapping[str, tuple[int, ...]]
+    seed: int
+    generator: Generator
+    antithetic: bool
+    higher_is_better: Direction
+    excluded_chips: tuple[int, ...] = ()
+
+    def require_directions(self, metrics: Iterable[str]) -> tuple[dict[str, str], dict[str, bool]]:
+        """The label of each metric, and whether more of it is better, by the name that the metric function gave it.
+
+        Raises:
+            MetricError: a direction is missing, or is given to a metric that there is not.
+        """
+        labels = {name: name or function_name(self.metric_fn) for name in metrics}
+        given = self.higher_is_better
+        if isinstance(given, Mapping) and (unknown := given.keys() - set(labels.values())):
+            raise MetricError(
+                f"higher_is_better names {', '.join(sorted(unknown))}; the metrics are {', '.join(labels.values())}"
+            )
+        return labels, {
+            name: checked_direction(label, given.get(label) if isinstance(given, Mapping) else given)
+            for name, label in labels.items()
+        }
+
+    def curves(self, values: Mapping[str, np.ndarray]) -> dict[str, RobustnessCurve]:
+        """The curves by metric name, from values of shape (strengths, chips) by the name that the metric gave them.
+
+        Raises:
+            MetricError: a direction is missing, or is given to a metric that there is not.
+        """
+        names, better = self.require_directions(values)
+        recipe = self.strengths.recipe
+        return {
+            label: RobustnessCurve(
+                label,
+                np.array(self.strengths.sigmas),
+                np.asarray(values[name]),
+                self.seed,
+                better[name],
+                self.strengths.axis,
+                self.antithetic,
+                self.generator,
+                fingerprint=fingerprint(recipe, self.shapes),
+                hardware=summary(recipe, self.shapes),
+                excluded_chips=self.excluded_chips,
+            )
+            for name, label in names.items()
+        }
