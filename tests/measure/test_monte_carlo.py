@@ -89,6 +89,55 @@ def test_batches_are_weighted_by_their_count(reference):
     np.testing.assert_allclose(measure(batch=None, batches=iter(halves)).values, reference.values, rtol=1e-5)
 
 
+def test_batches_of_several_arrays_are_weighted_by_the_axis_that_all_share(reference):
+    """Whichever array sorts first: here one of another length is never taken for the count."""
+
+    def metric(tree, batch):
+        return loss(tree, batch["x"]) * batch["weight"].mean()
+
+    def halves(*lengths):
+        return [{"x": part, "weight": jnp.ones(length)} for part, length in zip((X[:10], X[10:]), lengths, strict=True)]
+
+    def measured(batches, **options):
+        return measure(metric_fn=metric, batch=None, batches=batches, **options)
+
+    np.testing.assert_allclose(measured(halves(10, len(X) - 10)).values, reference.values, rtol=1e-5)
+    with pytest.raises(limpet.MetricError, match=r"how many examples a batch holds is not clear.*\(3,\).*count_of"):
+        measured(halves(10, 3)[::-1])
+    told = measured(halves(3, 3), count_of=lambda batch: len(batch["x"]))
+    np.testing.assert_allclose(told.values, reference.values, rtol=1e-5)
+    for count in (0, -1, float("nan"), jnp.ones(2)):
+        with pytest.raises(limpet.MetricError, match=r"count_of gave .*: allowed is a finite number > 0"):
+            measured(halves(3, 3), count_of=lambda batch, count=count: count)
+
+
+def test_a_missing_direction_is_found_before_anything_is_measured():
+    batches = iter([X, X])
+    with pytest.raises(limpet.MetricError, match="higher_is_better"):
+        measure(batch=None, batches=batches, higher_is_better=None)
+    assert next(batches) is X  # the second one was never asked for
+
+
+def test_whole_numbers_keep_their_value():
+    """A count of errors beyond 2**24 is no single-precision number."""
+    params, big = {"w": jnp.ones(3)}, 2**25 + 1
+
+    def errors(tree, _):
+        return {"errors": big + (tree["w"][0] > 1).astype(int), "true": tree["w"][0] > 1}
+
+    curves = limpet.robustness_curve(
+        errors,
+        params,
+        limpet.Mismatch({"w": True}, limpet.Gaussian(0.1)),
+        sigmas=[0, 0.1],
+        chips=20,
+        higher_is_better={"errors": False, "true": True},
+    )
+    assert curves["errors"].values[0].tolist() == [big] * 20
+    assert set(curves["errors"].values[1]) == {big, big + 1}
+    assert set(curves["true"].values[1]) == {0.0, 1.0}
+
+
 def test_batches_of_one_size_compile_once():
     traces = []
 
@@ -147,6 +196,7 @@ def test_auto_draws_until_the_interval_is_narrow_enough():
         ({"sigmas": None}, "give either sigmas .* or scales"),
         ({"scales": [1.0]}, "give either sigmas .* or scales"),
         ({"batches": [X]}, "give either batch or batches"),
+        ({"count_of": len}, "count_of is for batches"),
         ({"batch": None, "batches": []}, "batches: there is none"),
         ({"batch": X[:0]}, r"an empty batch \(an array of shape \(0, 24\)\)"),
         ({"batch": None, "batches": [X, X[:0]]}, "an empty batch"),

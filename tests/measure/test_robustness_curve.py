@@ -109,6 +109,8 @@ def test_bad_numbers(changes, message):
         (lambda tree, _: {"a": tree["w"]}, r"metric 'a' has shape \(50,\)"),
         (lambda tree, _: {}, "gave an empty dict"),
         (lambda tree, _: "good", "has shape str"),
+        (lambda tree, _: 1j * tree["w"].sum(), "metric 'metric' is complex"),
+        (lambda tree, _: 2**40, "metric 'metric' = 1099511627776: beyond whole numbers of 32 bits"),
     ],
 )
 def test_bad_metrics(metric, message):

@@ -1,4 +1,4 @@
-"""Intervals cover as often as they say; paired comparison; curves on disk."""
+"""Intervals against SciPy's; paired comparison; curves on disk."""
 
 import json
 
@@ -8,47 +8,9 @@ from scipy import stats
 
 import limpet
 
-TRIALS = 1000
-# The share of 1,000 trials that a 95% interval covers is within 2 points of 95% but for 4 in 1,000 runs; fixed seeds.
-
 
 def curve(values, **kwargs):
     return limpet.RobustnessCurve("accuracy", [0.1], [values], **kwargs)
-
-
-def coverage(truth, draw, interval) -> float:
-    generator = np.random.default_rng(1)
-    covered = 0
-    for _ in range(TRIALS):
-        low, high = interval(curve(draw(generator)))
-        covered += low[0] <= truth <= high[0]
-    return covered / TRIALS
-
-
-def test_the_interval_of_the_mean_covers():
-    assert 0.93 <= coverage(0.8, lambda g: 0.8 + 0.1 * g.standard_normal(30), lambda c: c.interval()) <= 0.97
-
-
-def test_the_bootstrap_interval_covers():
-    generator = np.random.default_rng(2)
-    covered = 0
-    for _ in range(200):  # false alarm: 200 trials below 90% or above 99.5% have odds of 1 in 1,000
-        low, high = curve(0.8 + 0.1 * generator.standard_normal(60)).interval(method="bootstrap")
-        covered += low[0] <= 0.8 <= high[0]
-    assert 0.9 <= covered / 200 <= 0.995
-
-
-def test_the_wilson_interval_of_the_yield_covers():
-    def wilson(c):
-        found = c.yield_at(1.0, method="wilson")[0]
-        return [found.low], [found.high]
-
-    assert 0.93 <= coverage(0.8, lambda g: (g.random(150) < 0.8).astype(float), wilson) <= 0.97
-
-
-def test_the_interval_of_a_quantile_covers_at_least():
-    truth = stats.norm.ppf(0.05)
-    assert coverage(truth, lambda g: g.standard_normal(300), lambda c: c.interval(0.05)) >= 0.93
 
 
 @pytest.mark.parametrize("count", [0, 1, 37, 99, 100])
@@ -135,15 +97,6 @@ class TestCompare:
         assert found.low[0] < 0.01 < found.high[0]
         assert found.high[0] - found.low[0] < unpaired / 10
         assert found.worse[0].fraction == np.mean(second.values < first.values)
-
-    def test_its_interval_covers(self):
-        generator = np.random.default_rng(4)
-        covered = 0
-        for _ in range(TRIALS):
-            chips = generator.standard_normal(25)
-            found = limpet.compare(curve(chips), curve(chips + 0.3 + 0.1 * generator.standard_normal(25)))
-            covered += found.low[0] <= 0.3 <= found.high[0]
-        assert 0.93 <= covered / TRIALS <= 0.97
 
     def test_failing_is_worse_and_common_chips_are_compared(self):
         found = limpet.compare(curve([0.5, 0.5, float("nan"), 0.9]), curve([0.6, float("nan"), 0.7]))

@@ -24,9 +24,9 @@ def loss(tree, x):
     return -jax.nn.log_softmax(x)[:, 0].mean()
 
 
-def measure(**changes):
+def measure(metric_fn=loss, **changes):
     settings = {"sigmas": [0.1, 0.2], "chips": 40, "batch": X, "higher_is_better": False}
-    return limpet.robustness_curve(loss, LAYERS, MISMATCH, **(settings | changes))
+    return limpet.robustness_curve(metric_fn, LAYERS, MISMATCH, **(settings | changes))
 
 
 def regression(params, x):

@@ -70,7 +70,22 @@ def named_scalars(metric_fn: MetricFn, tree: Any, batch: Any) -> dict[str, jax.A
                 f"{label} has shape {shape}: a metric function gives one number for one chip, such as the mean over "
                 f"examples, or a dict of such"
             )
-    return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in named.items()}
+    return {name: _real(value, f"metric '{name or function_name(metric_fn)}'") for name, value in named.items()}
+
+
+def _real(value: Any, label: str) -> jax.Array:
+    """A metric as a real number, whole numbers as such: single precision would round those beyond 2**24."""
+    dtype = jnp.result_type(value)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise MetricError(f"{label} is complex: a metric function gives real numbers, such as jnp.abs of it")
+    if not jnp.issubdtype(dtype, jnp.integer):
+        return jnp.asarray(value, jnp.result_type(float))
+    try:
+        return jnp.asarray(value)
+    except OverflowError:
+        raise MetricError(
+            f"{label} = {value}: beyond whole numbers of 32 bits; give float(...), or enable x64"
+        ) from None
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from .._errors import MetricError
 from ..results._robustness_curve import Estimate, RobustnessCurve
+from ..results._yield import checked_target
 from ._measurement import check_count
 
 
@@ -42,6 +43,8 @@ class Precision:
             raise MetricError(f"Precision.of = {self.of!r}: allowed are 'mean', 'yield' and a quantile between 0 and 1")
         if (self.of == "yield") != (self.target is not None):
             raise MetricError("Precision: of='yield' needs a target, and a target goes with of='yield'")
+        if self.target is not None:
+            checked_target(self.target)
         check_count("Precision.at_most", self.at_most)
 
     def reached_by(self, curve: RobustnessCurve) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -54,6 +55,7 @@ def robustness_curve(
     generator: Generator = ...,
     batch: Any = ...,
     batches: Iterable[Any] | None = ...,
+    count_of: Callable[[Any], float] | None = ...,
     antithetic: bool = ...,
     mesh: Mesh | None = ...,
     progress: bool | None = ...,
@@ -72,6 +74,7 @@ def robustness_curve(
     generator: Generator = ...,
     batch: Any = ...,
     batches: Iterable[Any] | None = ...,
+    count_of: Callable[[Any], float] | None = ...,
     antithetic: bool = ...,
     mesh: Mesh | None = ...,
     progress: bool | None = ...,
@@ -89,6 +92,7 @@ def robustness_curve(
     generator: Generator = DEFAULT_GENERATOR,
     batch: Any = None,
     batches: Iterable[Any] | None = None,
+    count_of: Callable[[Any], float] | None = None,
     antithetic: bool = False,
     mesh: Mesh | None = None,
     progress: bool | None = None,
@@ -116,7 +120,9 @@ def robustness_curve(
         generator: what they are drawn with, "fast" or "threefry2x32".
         batch: handed to `metric_fn`; a pytree of arrays.
         batches: in place of `batch`, the batches of a test set larger than memory: the metric is the mean over them,
-            each weighted by its count (the leading axis of its first array). Batches of one size compile once.
+            each weighted by its count. Batches of one size compile once.
+        count_of: from a batch to its count, a number > 0; None: the length of the leading axis, which all arrays of a
+            batch that have axes must then share.
         antithetic: draw chips in pairs of opposite sign, which cancels what is linear in the deviation: chips 2k and
             2k + 1 of the curve are virtual chip k and its mirror image.
         mesh: a JAX mesh whose devices share the chips, perhaps those of several processes; same values.
@@ -130,8 +136,8 @@ def robustness_curve(
         far, with a warning (not with `batches`, where no chip is complete before the last of them).
 
     Raises:
-        MetricError: no strength, no chip, an empty batch, a metric that gives no scalar or cannot be traced, a missing
-            direction, or options that contradict.
+        MetricError: no strength, no chip, an empty batch or one whose count is not clear, a metric that gives no scalar
+            or cannot be traced, a missing direction, or options that contradict.
         StrengthError: a strength that is negative, NaN or infinite.
         PrototypeError: recipe and tree do not fit, or the tree lacks leaves that deviate.
         MismatchNotApplied: the metric does not depend on the draw.
@@ -152,7 +158,7 @@ def robustness_curve(
     precision = chips if isinstance(chips, Precision) else None
     budget = chips.at_most if isinstance(chips, Precision) else check_count("chips", chips)
     seed, generator = checked_number(seed, "seed"), checked_generator(generator)
-    _check_options(antithetic and budget % 2 == 1, batch, batches, precision)
+    _check_options(antithetic and budget % 2 == 1, batch, batches, count_of, precision)
     recipe = checked_recipe(mismatch, tree)
     strengths = Strengths.of(recipe, sigmas, scales)
     measurement = curve_measurement(metric_fn, strengths.recipe, seed, generator, antithetic, mesh)
@@ -164,7 +170,9 @@ def robustness_curve(
     def values_of(first: int, count: int, advance: Callable[[int], None]) -> dict[str, np.ndarray]:
         if batches is None:
             return gathered(ahead(measurement.rounds(tree, on_device, strengths.cases, first, count)), advance)
-        return _mean_over_batches(measurement, tree, strengths.cases, batches, first, count, advance)
+        return _mean_over_batches(
+            measurement, describe, tree, batches, count_of or _leading_axis, first, count, advance
+        )
 
     goal = min(budget, FIRST_CHIPS) if precision is not None else budget
     values: dict[str, np.ndarray] = {}
@@ -189,20 +197,22 @@ def robustness_curve(
 
 def _mean_over_batches(
     measurement: Measurement,
+    describe: Description,
     tree: Any,
-    cases: jax.Array,
     batches: Iterable[Any],
+    count_of: Callable[[Any], float],
     first: int,
     chips: int,
     advance: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
     sums: dict[str, np.ndarray] = {}
-    total = 0
+    total = 0.0
     for batch in batches:
-        count = _count_of(batch)
-        values = gathered(
-            ahead(measurement.rounds(tree, jax.device_put(batch), cases, first, chips)), lambda count: None
-        )
+        count = _checked_weight(count_of(checked_batch(batch)))
+        batch, cases = jax.device_put(batch), describe.strengths.cases
+        if not total:  # what cannot be told at the end is said before the first batch is measured
+            describe.require_directions(measurement.metric_names(tree, batch, cases))
+        values = gathered(ahead(measurement.rounds(tree, batch, cases, first, chips)), lambda count: None)
         if _count(values) < chips:
             raise KeyboardInterrupt
         for name, array in values.items():
@@ -226,15 +236,37 @@ def _count(values: Mapping[str, np.ndarray]) -> int:
     return next((array.shape[1] for array in values.values()), 0)
 
 
-def _check_options(odd_pairs: bool, batch: Any, batches: Iterable[Any] | None, precision: Precision | None) -> None:
+def _check_options(
+    odd_pairs: bool,
+    batch: Any,
+    batches: Iterable[Any] | None,
+    count_of: Callable[[Any], float] | None,
+    precision: Precision | None,
+) -> None:
     if odd_pairs:
         raise MetricError("antithetic chips come in pairs: give an even number of chips")
     if batch is not None and batches is not None:
         raise MetricError("give either batch or batches, not both")
+    if count_of is not None and batches is None:
+        raise MetricError("count_of is for batches: a single batch needs no count")
     if precision is not None and batches is not None and iter(batches) is batches:
         raise MetricError("with a Precision the batches may be gone over more than once: give a list or the like")
 
 
-def _count_of(batch: Any) -> int:
-    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(checked_batch(batch)) if np.shape(leaf)]
-    return shapes[0][0] if shapes else 1
+def _leading_axis(batch: Any) -> int:
+    """The count of a batch: the length of the leading axis of all its arrays; 1 where none has an axis."""
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch) if np.shape(leaf)]
+    lengths = {shape[0] for shape in shapes}
+    if len(lengths) > 1:
+        raise MetricError(
+            f"batches: how many examples a batch holds is not clear, its arrays have shapes "
+            f"{', '.join(map(str, shapes))}: give count_of, such as lambda batch: len(batch['labels'])"
+        )
+    return lengths.pop() if lengths else 1
+
+
+def _checked_weight(count: Any) -> float:
+    number = np.ndim(count) == 0 and jnp.issubdtype(jnp.result_type(count), jnp.number)
+    if not number or not 0 < float(count) < np.inf:
+        raise MetricError(f"count_of gave {count!r}: allowed is a finite number > 0")
+    return float(count)

@@ -103,7 +103,8 @@ def sensitivity(
 
     def loss(values: dict[str, Any]) -> Any:
         changed = structure.unflatten({**leaves, **values}.values())
-        return _one_scalar(named_scalars(gradient_of or metric_fn, changed, batch))[UNNAMED]
+        scalar = _one_scalar(named_scalars(gradient_of or metric_fn, changed, batch))[UNNAMED]
+        return scalar.astype(jnp.result_type(float))  # whole numbers have no derivative, as constants have none
 
     slopes = jax.jit(jax.grad(loss))({path: jnp.asarray(leaves[path]) for path in group_of})
     each = np.eye(len(names), dtype=bool)

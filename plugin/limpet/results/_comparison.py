@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .._errors import MetricError
 from ._robustness_curve import RobustnessCurve
-from ._yield import Yield, mean_interval, yield_of
+from ._yield import Yield, checked_confidence, mean_interval, yield_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         confidence: of the intervals (Student's t for the mean difference, Clopper-Pearson for the fraction).
 
     Raises:
-        MetricError: the curves do not hold the same chips; says what differs.
+        MetricError: the curves do not hold the same chips, says what differs; or `confidence` is not between 0 and 1.
 
     Example:
         >>> plain = RobustnessCurve("accuracy", [0.1], [[0.90, 0.80, 0.70, 0.60]])
@@ -70,6 +70,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         sigma  difference           95% interval  chips that get worse
           0.1     +0.0125   -0.01468 to +0.03968                   25%
     """
+    confidence = checked_confidence(confidence)
     for name in ("metric", "seed", "generator", "draws_version", "axis", "antithetic", "higher_is_better"):
         one, other = getattr(first, name), getattr(second, name)
         if one != other:

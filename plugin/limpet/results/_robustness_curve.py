@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from .._errors import MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ._direction import checked_direction
-from ._yield import Yield, mean_interval, quantile_interval, yield_of
+from ._quantile import quantiles
+from ._yield import Yield, checked_confidence, checked_target, mean_interval, quantile_interval, yield_of
 
 Estimate = Literal["mean", "yield"] | float
 """What an interval is of: the mean, the yield at a target, or a quantile."""
@@ -76,6 +77,8 @@ class RobustnessCurve:
                 f"curve of '{self.metric}': sigmas of shape (strengths,) and values of shape (strengths, chips), "
                 f"neither empty, are needed; got {sigmas.shape} and {values.shape}"
             )
+        if not (np.isfinite(sigmas) & (sigmas >= 0)).all():
+            raise MetricError(f"curve of '{self.metric}': sigmas = {sigmas.tolist()}: allowed are finite numbers >= 0")
         if self.antithetic and values.shape[1] % 2:
             raise MetricError(f"curve of '{self.metric}': antithetic chips come in pairs, got {values.shape[1]}")
         if self.antithetic and len(self.excluded_chips):
@@ -102,16 +105,21 @@ class RobustnessCurve:
         return (~np.isfinite(self.values)).sum(axis=1)
 
     def row(self, sigma: float) -> int:
-        """Which row of the curve is at a strength: the nearest one, if it is that strength to six digits.
+        """Which row of the curve is at a strength: the one of that very strength, else of that strength to six digits.
 
         Raises:
-            MetricError: the curve has no such strength; says which it has.
+            MetricError: the curve has no such strength, or several that are no more like it than one another; says
+                which it has.
         """
-        nearest = int(np.argmin(np.abs(self.sigmas - sigma)))
-        if not np.isclose(self.sigmas[nearest], sigma, rtol=1e-6, atol=1e-12):
-            held = ", ".join(f"{value:g}" for value in self.sigmas)
-            raise MetricError(f"{self.axis} = {sigma:g}: was not measured; the curve of '{self.metric}' has {held}")
-        return nearest
+        exact = np.flatnonzero(self.sigmas == sigma)
+        if exact.size:  # a strength that was measured twice has the same values twice
+            return int(exact[0])
+        near = np.flatnonzero(np.isclose(self.sigmas, sigma, rtol=1e-6, atol=1e-12))
+        if not near.size or np.ptp(self.sigmas[near]):
+            held = ", ".join(f"{value:.12g}" for value in self.sigmas)
+            why = f"is {near.size} of the strengths to six digits: give all digits" if near.size else "was not measured"
+            raise MetricError(f"{self.axis} = {sigma:.12g}: {why}; the curve of '{self.metric}' has {held}")
+        return int(near[0])
 
     def at(self, sigma: float) -> Self:
         """The curve at one of its strengths alone.
@@ -131,10 +139,14 @@ class RobustnessCurve:
         return self._over_finite(np.std)
 
     def quantile(self, q: float) -> NDArray[np.float64]:
-        """The quantile `q` (0 to 1) of the metric over chips, shape (strengths,), failed chips counted as worst."""
-        # 'inverted_cdf' between a number and an infinity stays one of the two; interpolation would give NaN.
-        method = "linear" if not self.failed.any() else "inverted_cdf"
-        return np.quantile(self._ranked(), q, axis=1, method=method)
+        """The quantile `q` (0 to 1) of the metric over chips, shape (strengths,), failed chips counted as worst.
+
+        Between two chips it is interpolated; between a chip and one that failed it is infinite.
+
+        Raises:
+            MetricError: `q` is no number from 0 to 1.
+        """
+        return quantiles(self._ranked(), q)
 
     def worst(self) -> NDArray[np.float64]:
         """The metric of the worst chip at each sigma, shape (strengths,); infinite where a chip failed."""
@@ -169,14 +181,25 @@ class RobustnessCurve:
         Antithetic pairs count as one chip in the interval, which is therefore on the safe side.
 
         Args:
-            target: a chip passes at this value (to six digits, single precision) or better.
+            target: a chip passes at this value or better; to six digits, because metrics are computed in single
+                precision, and exactly where the values at a strength and the target are whole numbers.
             confidence: of the interval.
             method: "exact" (Clopper and Pearson, 1934: covers at least as often as it says) or "wilson" (Wilson, 1927:
                 narrower, covers as often on average).
+
+        Raises:
+            MetricError: `target` is no finite number, `confidence` none between 0 and 1, or there is no such method.
         """
+        target, confidence = checked_target(target), checked_confidence(confidence)
+        if method not in ("exact", "wilson"):
+            raise MetricError(f"method = {method!r}: allowed are 'exact' and 'wilson'")
         # Metrics are computed in float32, in which 90 of 100 is a little less than 0.9.
-        slack = 1e-6 * max(abs(target), 1e-3)
-        passed = self._ranked() >= target - slack if self.higher_is_better else self._ranked() <= target + slack
+        whole = ((np.floor(self.values) == self.values) | np.isnan(self.values)).all(
+            axis=1, keepdims=True
+        ) & target.is_integer()
+        slack = np.where(whole, 0.0, 1e-6 * max(abs(target), 1e-3))
+        ranked = self._ranked()
+        passed = ranked >= target - slack if self.higher_is_better else ranked <= target + slack
         counts = passed.sum(axis=1).tolist()
         return [yield_of(count, self.chips, confidence, method, self.antithetic) for count in counts]
 
@@ -199,11 +222,14 @@ class RobustnessCurve:
         Returns:
             Lower and upper ends, each of shape (strengths,). For the mean over the chips that did not fail (antithetic
             pairs count as one); infinite where there are too few chips. For a quantile, the order statistics that
-            enclose it (distribution-free).
+            enclose it (distribution-free; of antithetic pairs, as far apart as those of half as many chips).
 
         Raises:
-            MetricError: `of` is none of these, or a yield without target.
+            MetricError: `of` is none of these, a yield has no target, or `confidence` is not between 0 and 1.
         """
+        confidence = checked_confidence(confidence)
+        if target is not None and of != "yield":
+            raise MetricError(f"target = {target!r} is for the interval of the yield, not of {of!r}")
         if of == "mean":
             ends = [mean_interval(row, confidence, method) for row in self._independent()]
         elif of == "yield":
@@ -211,7 +237,7 @@ class RobustnessCurve:
                 raise MetricError("the interval of a yield needs a target")
             ends = [(found.low, found.high) for found in self.yield_at(target, confidence)]
         elif isinstance(of, float) and 0 < of < 1:
-            ends = [quantile_interval(row, of, confidence) for row in self._ranked()]
+            return quantile_interval(self._ranked(), of, confidence, self.antithetic)
         else:
             raise MetricError(f"of = {of!r}: allowed are 'mean', 'yield' and a quantile between 0 and 1")
         low, high = np.array(ends, np.float64).T
