@@ -63,7 +63,7 @@ def test_tiles_are_as_wide_as_memory_allows(monkeypatch):
     chip_fn, operands = (lambda number, case, x: {"": jnp.tanh(x * number * case).sum()}), jnp.ones(2**10)
 
     def width():
-        return engine.compiled_program(chip_fn, operands, jnp.ones(1)).width
+        return engine.compiled_program(engine.traced(chip_fn, operands, jnp.ones(1)), operands, jnp.ones(1)).width
 
     assert width() == engine.WIDEST["cpu"]
     monkeypatch.setattr(engine, "CPU_TILE_BYTES", 2**16)

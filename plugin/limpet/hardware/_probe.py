@@ -1,18 +1,26 @@
 """Probes: does a draw reach what is differentiated or measured?
 
-On each deviated leaf sits a probe, an identity that leaves nothing in the compiled program. JAX removes dead code
-before it lowers a traced function; so a probe whose lowering rule never ran sat on a value that nothing used. That
-costs no run time and no second trace, works wherever a function differentiates, and sees what really runs.
+On each deviated leaf sits a probe, an identity that leaves nothing in the compiled program. There are two ways to read
+them.
+
+A function that is at hand as a whole (a metric, a loss given to `limpet.audit`) is traced, and each of its results is
+followed back to the probes: see `Dependence`. That is exact, up to numbers: x - x depends on x.
+
+A training step is not at hand: its probes take notes while JAX differentiates, transposes and lowers it. JAX removes
+dead code before it lowers a function; so a probe whose lowering rule never ran sat on a value that nothing used. That
+costs no run time and no second trace, and works wherever the step differentiates.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jax.extend.core import Primitive
+from jax.extend.core import Primitive, jaxprs_in_params
 from jax.interpreters import ad, batching, mlir
 
-from ..leaves._paths import leaves_by_path
+from ..leaves._paths import is_real, leaves_by_path
+from ._dataflow import Dataflow
+from ._zeros import KnownZeros
 
 
 @dataclass(eq=False)
@@ -21,13 +29,23 @@ class ProbeNotes:
 
     Attributes:
         planted: the paths of the leaves on which probes were planted in a traced function.
-        reached: those whose probe was compiled, so that something depends on the draw.
-        differentiated: whether a derivative was taken through any of them.
+        compiled: those whose probe was compiled, so that something depends on the draw.
+        differentiated: those along which a derivative was taken.
+        returned: those along which a derivative came back that is not zero whatever the numbers are.
+        in_gradient: whether a derivative was taken along any leaf that was given, deviating or not.
     """
 
     planted: set[str] = field(default_factory=set)
-    reached: set[str] = field(default_factory=set)
-    differentiated: bool = False
+    compiled: set[str] = field(default_factory=set)
+    differentiated: set[str] = field(default_factory=set)
+    returned: set[str] = field(default_factory=set)
+    in_gradient: bool = False
+    zeros: KnownZeros = field(default_factory=KnownZeros, repr=False)
+
+    @property
+    def reached(self) -> set[str]:
+        """The paths of the leaves whose draw something depends on."""
+        return self.compiled | self.returned
 
 
 def plant(tree: Any, paths: Iterable[str], notes: ProbeNotes) -> Any:
@@ -38,36 +56,81 @@ def plant(tree: Any, paths: Iterable[str], notes: ProbeNotes) -> Any:
     leaves, structure = leaves_by_path(tree)
     probed = leaves.keys() & set(paths)
     return structure.unflatten(
-        _probe.bind(leaf, path=path, notes=notes, tangent=False) if path in probed else leaf
+        _probe.bind(leaf, path=path, notes=notes, kind="draw") if path in probed else leaf
         for path, leaf in leaves.items()
     )
 
 
+def watch(leaves: Iterable[Any], notes: ProbeNotes) -> None:
+    """Note whether a derivative is being taken along any of these values."""
+    for leaf in leaves:
+        if is_real(leaf):
+            _probe.bind(leaf, path="", notes=notes, kind="witness")  # differentiated as it is bound; never used
+
+
+class Dependence(Dataflow[frozenset[str]]):
+    """On which draws a value depends: the paths of the probes that it was computed from."""
+
+    nothing = frozenset()
+
+    def literal(self, value: Any) -> frozenset[str]:
+        return self.nothing
+
+    def operation(self, equation: Any, facts: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+        found = self.nothing.union(*facts)
+        if equation.primitive is _probe and equation.params["kind"] == "draw":
+            found |= {equation.params["path"]}
+        for jaxpr in jaxprs_in_params(equation.params):  # of an operation whose parts are not known one by one
+            found = found.union(*self.results(jaxpr, [found] * len(jaxpr.invars)))
+        return [found] * len(equation.outvars)
+
+    def either(self, one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+        return one | other
+
+    def chosen(self, fact: frozenset[str], choice: frozenset[str]) -> frozenset[str]:
+        return fact | choice
+
+
+def depends_on(jaxpr: Any) -> list[frozenset[str]]:
+    """The paths of the leaves whose draw each result of a traced function depends on.
+
+    Args:
+        jaxpr: a closed jaxpr, as `jax.make_jaxpr` gives, of a function that plants probes.
+    """
+    return Dependence().results(jaxpr.jaxpr, [frozenset()] * len(jaxpr.jaxpr.invars))
+
+
 _probe = Primitive("limpet_probe")
-"""The identity. `tangent` marks the copy of a probe that differentiation makes, which stands for no draw of its own."""
+"""The identity. Its kind is "draw" on a deviated leaf; "tangent" for the copy that differentiation makes, which stands
+for no draw of its own; "witness" where only differentiation is to be noticed."""
 
 
-def _trace_probe(value: Any, *, path: str, notes: ProbeNotes, tangent: bool) -> Any:
-    if not tangent:
+def _trace_probe(value: Any, *, path: str, notes: ProbeNotes, kind: str) -> Any:
+    if kind == "draw":
         notes.planted.add(path)
     return value
 
 
-def _lower_probe(ctx: Any, value: Any, *, path: str, notes: ProbeNotes, tangent: bool) -> list[Any]:
-    notes.reached.add(path)
+def _lower_probe(ctx: Any, value: Any, *, path: str, notes: ProbeNotes, kind: str) -> list[Any]:
+    if kind == "draw":
+        notes.compiled.add(path)
+    elif kind == "tangent":  # differentiated forwards, where tangents are computed with the values
+        notes.returned.add(path)
     return [value]
 
 
-def _differentiate_probe(primals: Any, tangents: Any, *, notes: ProbeNotes, tangent: bool, **rest: Any) -> Any:
+def _differentiate_probe(primals: Any, tangents: Any, *, path: str, notes: ProbeNotes, kind: str) -> Any:
     (value,), (rate,) = primals, tangents
-    notes.differentiated = True
-    rate = rate if type(rate) is ad.Zero else _probe.bind(rate, tangent=True, notes=notes, **rest)
-    return _probe.bind(value, tangent=tangent, notes=notes, **rest), rate
+    notes.in_gradient = True
+    if kind != "witness" and type(rate) is not ad.Zero:
+        notes.differentiated.add(path)
+        rate = _probe.bind(rate, path=path, notes=notes, kind="tangent")
+    return _probe.bind(value, path=path, notes=notes, kind=kind), rate
 
 
-def _transpose_probe(cotangent: Any, value: Any, *, path: str, notes: ProbeNotes, tangent: bool) -> list[Any]:
-    if type(cotangent) is not ad.Zero:
-        notes.reached.add(path)  # a gradient comes back along this leaf, even if the loss itself is thrown away
+def _transpose_probe(cotangent: Any, value: Any, *, path: str, notes: ProbeNotes, kind: str) -> list[Any]:
+    if type(cotangent) is not ad.Zero and kind == "tangent" and cotangent not in notes.zeros:
+        notes.returned.add(path)
     return [cotangent]
 
 

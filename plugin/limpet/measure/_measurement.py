@@ -1,6 +1,6 @@
 """A measurement: a metric of one network on many virtual chips. Curves, sensitivities and evaluations share it."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,11 +15,11 @@ from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import stream, typed_key
 from ..hardware._hardware import Hardware, shortened
 from ..hardware._mismatch import Recipe
-from ..hardware._probe import ProbeNotes, plant
+from ..hardware._probe import ProbeNotes, depends_on, plant
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import is_real, leaves_by_path, listing
 from ._metric import MetricFn, function_name, named_scalars
-from ._monte_carlo import Program, compiled_program, fetch, tile_bytes
+from ._monte_carlo import ChipTrace, Program, compiled_program, fetch, tile_bytes, traced
 from ._programs import Programs, SameObject
 
 PROGRAMS = Programs()
@@ -127,9 +127,10 @@ class Measurement:
             tree = rebuild(operand)
             return self.on_chip(metric, Chip(key, mirrored), tree, case if extra is None else (case, extra))
 
-        program = compiled_program(chip_fn, operands, cases, self.mesh)
+        trace = traced(chip_fn, operands, cases)
         if self.audited:
-            self._require_reached(notes)
+            self._require_reached(notes.planted, trace)
+        program = compiled_program(trace, operands, cases, self.mesh)
         if written:
             warn_user(
                 f"metric_fn '{function_name(self.metric_fn)}' wrote {listing(sorted(written), limit=6)}: the module is "
@@ -138,21 +139,28 @@ class Measurement:
             )
         return program
 
-    def _require_reached(self, notes: ProbeNotes) -> None:
-        lost = sorted(path for path in notes.planted - notes.reached if not never_read(path))
-        if not lost:
-            return
+    def _require_reached(self, planted: Set[str], trace: ChipTrace) -> None:
+        """Refuse metrics of which none depends on a draw; say which of them, and which draws, are without effect."""
+        reached = dict(zip(trace.dtypes, depends_on(trace.jaxpr), strict=True))
+        lost = sorted(path for path in planted - frozenset().union(*reached.values()) if not never_read(path))
+        flat = [name for name, paths in reached.items() if not paths]
         name = function_name(self.metric_fn)
-        if not notes.reached:
+        if planted and len(flat) == len(reached):
             raise MismatchNotApplied(
-                f"metric_fn '{name}' does not depend on the draw of {listing(lost)}, so every chip would look perfect. "
-                f"Likely cause: it reads parameters from elsewhere than from the tree that it is given; with Rockpool, "
-                f"evaluate net.set_attributes(tree)"
+                f"metric_fn '{name}' does not depend on the draw of {listing(sorted(planted))}, so every chip would "
+                f"look perfect. Likely cause: it reads parameters from elsewhere than from the tree that it is given; "
+                f"with Rockpool, evaluate net.set_attributes(tree)"
             )
-        warn_user(
-            f"metric_fn '{name}' does not depend on the draw of {listing(lost, limit=6)}: their mismatch costs it "
-            f"nothing, on a chip as here, if the network that is deployed does not use them either",
-        )
+        if planted and flat:
+            warn_user(
+                f"metric_fn '{name}' gives {listing(map(repr, flat))}, which depends on no draw: it is the same on "
+                f"every chip"
+            )
+        if lost:
+            warn_user(
+                f"metric_fn '{name}' does not depend on the draw of {listing(lost, limit=6)}: their mismatch costs it "
+                f"nothing, on a chip as here, if the network that is deployed does not use them either",
+            )
 
 
 def gathered(rounds: Iterator[dict[str, jax.Array]], advance: Callable[[int], None]) -> dict[str, np.ndarray]:

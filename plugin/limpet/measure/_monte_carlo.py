@@ -12,7 +12,7 @@ several threads at the same time: calls are therefore handed over by one thread 
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -86,24 +86,48 @@ class Program:
             yield {name: metric[:, :wanted] for name, metric in values.items()}
 
 
-def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | None = None) -> Program:
-    """Trace a chip function once, choose the width of a tile, and compile it once.
+@dataclass(frozen=True)
+class ChipTrace:
+    """A chip function, traced.
+
+    Attributes:
+        jaxpr: of the number of a chip, a case and the operands; a closed jaxpr.
+        dtypes: of the metrics by name, in the order of the results.
+    """
+
+    jaxpr: Any
+    dtypes: Mapping[str, Any]
+
+
+def traced(chip_fn: ChipFn, operands: Any, cases: Any) -> ChipTrace:
+    """Trace a chip function once.
 
     Args:
         chip_fn: see `ChipFn`; jittable.
         operands: a pytree of arrays.
         cases: a pytree of arrays whose leading axis counts the cases.
-        mesh: devices that share the chips; None for the default device.
     """
-    # Under JAX's default, explicit axes, even a slice of the result would need a sharding of its own.
-    mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
     case = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), cases)
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     # Without shardings: on which devices operands lie is no business of one chip's function.
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), operands)
     jaxpr, metrics = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, shapes)
-    names = tuple(sorted(metrics))  # the order in which JAX flattens a dict
-    flat_chip, width = jaxpr_as_fun(jaxpr), _width(jaxpr.jaxpr)
+    # Sorted, because that is the order in which JAX flattens a dict.
+    return ChipTrace(jaxpr, {name: metrics[name].dtype for name in sorted(metrics)})
+
+
+def compiled_program(trace: ChipTrace, operands: Any, cases: Any, mesh: Mesh | None = None) -> Program:
+    """Choose the width of a tile for a traced chip function, and compile it once.
+
+    Args:
+        trace: of the chip function.
+        operands: a pytree of arrays, of the shapes traced for.
+        cases: a pytree of arrays whose leading axis counts the cases, likewise.
+        mesh: devices that share the chips; None for the default device.
+    """
+    # Under JAX's default, explicit axes, even a slice of the result would need a sharding of its own.
+    mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
+    flat_chip, width = jaxpr_as_fun(trace.jaxpr), _width(trace.jaxpr.jaxpr)
     # Several devices take a tile each: which of a longer row of chips each had evaluated would have to be sorted out.
     tiles = max(1, min(TILES, CALL // width)) if mesh is None else 1
     count = len(jax.tree.leaves(cases)[0])
@@ -116,7 +140,7 @@ def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | No
             return jax.vmap(chip)(numbers)
 
         def skipped(numbers: jax.Array) -> list[jax.Array]:
-            return [jnp.zeros((width, count), metrics[name].dtype) for name in names]
+            return [jnp.zeros((width, count), dtype) for dtype in trace.dtypes.values()]
 
         if tiles == 1:
             results = evaluated(numbers)
@@ -126,7 +150,7 @@ def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | No
                 (jnp.arange(tiles), numbers.reshape(tiles, width)),
             )
             results = [metric.reshape(tiles * width, count) for metric in rows]
-        return {name: metric.T for name, metric in zip(names, results, strict=True)}
+        return {name: metric.T for name, metric in zip(trace.dtypes, results, strict=True)}
 
     if mesh is not None:
         axes = tuple(mesh.axis_names)
@@ -140,7 +164,7 @@ def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | No
         operands, cases = jax.device_put((operands, cases), NamedSharding(mesh, PartitionSpec()))
     numbers = _numbers(0, tiles * width * (1 if mesh is None else mesh.size), mesh)
     program = jax.jit(values).lower(operands, cases, numbers, _replicated(np.int32(1), mesh)).compile()
-    return Program(program, width, tiles, mesh, names)
+    return Program(program, width, tiles, mesh, tuple(trace.dtypes))
 
 
 def ahead(rounds: Iterator[Any]) -> Iterator[Any]:

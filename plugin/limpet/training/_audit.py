@@ -5,7 +5,7 @@ the draw: training goes on, noise-free, and nothing tells. The audit makes that 
 leaves (`hardware/_probe.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,21 +17,21 @@ from .._errors import MismatchNotApplied
 from ..draws._keys import step_key
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..hardware._probe import ProbeNotes, plant
+from ..hardware._probe import ProbeNotes, depends_on, plant
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import listing
 from ..measure._measurement import checked_recipe
 
 
-def require_reached(notes: Sequence[ProbeNotes]) -> None:
-    """Raise `MismatchNotApplied` for leaves whose probe was planted in a compiled function, but not compiled with it.
+def require_reached(planted: Set[str], reached: Set[str]) -> None:
+    """Refuse leaves whose draw does not reach the loss.
 
-    A trace that compiled no probe at all was perhaps never meant to be run (`jax.eval_shape`), and is passed over if
-    another one did. Leaves that a simulation is known never to read are no error: the user could do nothing about it.
+    Leaves that a simulation is known never to read are no error: the user could do nothing about it.
+
+    Raises:
+        MismatchNotApplied: names the leaves, and the likely cause.
     """
-    compiled = [trace for trace in notes if trace.reached] or notes
-    lost = sorted({path for trace in compiled for path in trace.planted - trace.reached if not never_read(path)})
-    if lost:
+    if lost := sorted(path for path in planted - reached if not never_read(path)):
         raise MismatchNotApplied(
             f"the draw of {listing(lost)} does not reach the loss, which sees the nominal values. Likely cause: "
             f"parameters were set after the draw, as by net.set_attributes(params); set the tree that was drawn "
@@ -81,7 +81,10 @@ def audit(
 ) -> AuditReport:
     """Check that every selected leaf's draw reaches the loss, and what strength it has there.
 
-    The loss is traced once and lowered, never compiled or run.
+    The loss is traced once, never compiled or run, and followed back to the draws through every operation, loop and
+    condition. What it gives beside the loss is not looked at. It cannot be seen that a number makes a draw disappear,
+    as in 0 * x or x - x; and a draw that only one branch of a condition reads, or that decides how often a loop runs,
+    counts as reaching the loss.
 
     Args:
         loss_fn: `loss_fn(tree, *args)`, giving the loss or `(loss, auxiliary)`.
@@ -126,13 +129,11 @@ def audit(
         loss = loss_fn(plant(tree, selected, notes), *rest)
         return loss[0] if isinstance(loss, tuple) else loss
 
-    jax.jit(probed_loss).lower([arrays[index] for index in traced])
-    require_reached([notes])
+    found = depends_on(jax.make_jaxpr(probed_loss)([arrays[index] for index in traced]))
+    reached = frozenset().union(*found)
+    require_reached(notes.planted, reached)
     return AuditReport(
-        tuple(
-            _audited(path, recipe.sigma(path), nominal[path], deviated[path], path in notes.reached)
-            for path in selected
-        )
+        tuple(_audited(path, recipe.sigma(path), nominal[path], deviated[path], path in reached) for path in selected)
     )
 
 

@@ -19,7 +19,7 @@ from ..draws._strength import checked_strength
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
-from ..hardware._probe import ProbeNotes, plant
+from ..hardware._probe import ProbeNotes, plant, watch
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of, unboxed
 from ._freeze import require_nominal
@@ -215,6 +215,8 @@ class Injection:
         adapter.require_like(self.model, params)
         if not self.draws:
             return params
+        if notes is not None:
+            watch(adapter_of(params).leaves(params).values(), notes)
         tree = params if self._drawn_within(params) else adapter.completed(self.model, params)
         adapter = adapter_of(tree)
         adapter.require_selected(tree, self.paths)

@@ -7,13 +7,38 @@ from jax.typing import ArrayLike
 
 from .._errors import MismatchNotApplied, warn_user
 from ..hardware._probe import ProbeNotes
-from ..leaves._adapters import unboxed
+from ..leaves._adapters import never_read, unboxed
+from ..leaves._paths import listing
 from ._audit import require_reached
 from ._injection import Injection
+
+NEVER_INJECTED = (
+    "callback.inject was never called, so nothing {deviated}: call loss_fn(callback.inject(params, step), batch) "
+    "inside the jitted update, which is to be compiled anew for each callback"
+)
 
 
 class LoopAudit:
     """Watches what a loop injects during its first two steps; afterwards it costs nothing, and leaves no probes.
+
+    Judged is what is differentiated, never what was merely compiled: a jitted evaluation that reads its draws says
+    nothing about training. After the first step that was trained with draws:
+
+    | what the loop does | verdict |
+    |---|---|
+    | several losses, each differentiated by its own leaves and dependent on their draws (GAN, actor-critic) | fine |
+    | a loss is differentiated by a leaf, but only another loss depends on its draw | a warning |
+    | warm-up steps without `inject`, then steps with it | a warning at the first; fine |
+    | `inject` is never called in a whole run | a warning at the first step, an error at the end |
+    | no gradient is taken through what `inject` gave | an error |
+    | a loss is differentiated through `inject`, but depends on no draw: they were erased | an error |
+    | every step meets the same draw, because its number is a constant of the compiled step | an error |
+    | no loss depends on the draw of some leaf | an error, one step later: another loss may still be compiled |
+    | the loss depends on a draw, but no gradient comes back along it (`stop_gradient`, a comparison) | a warning |
+    | a draw is read beside the loss only: in what it returns with it, in an argument without gradient | a warning |
+    | a leaf that is not trained is read beside the loss only, or carried through a `while_loop` unused | not seen |
+    | a step that is not compiled by `jax.jit`; a step that is compiled later than the second one | not seen |
+    | the gradient along a draw is an array that happens to be zero | not seen |
 
     Args:
         injection: what the loop injects.
@@ -24,7 +49,8 @@ class LoopAudit:
         self._traces: list[tuple[ProbeNotes, int | None]] = []
         """Of each time that `inject` was called: what its probes saw, and the step where that was no traced number."""
         self._first_step: int | None = None
-        self._reached = self._done = not injection.draws
+        self._trained = False
+        self._done = not injection.draws
 
     def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None) -> Any:
         """What `Injection.inject` gives, with probes as long as the audit is open."""
@@ -43,29 +69,44 @@ class LoopAudit:
             trained: whether it is certain that a training step was done.
 
         Raises:
-            MismatchNotApplied: nothing was injected, it does not reach what is differentiated, or every step met the
-                same draw.
+            MismatchNotApplied: see the table above.
         """
         if self._done:
             return
-        if not self._reached:
-            if not (trained or self._traces):
-                return
-            self._require_training()
-            self._reached, self._first_step = True, step
+        if not self._traces:
+            if trained and not self._trained:
+                warn_user(
+                    f"a training step was logged, but {NEVER_INJECTED.format(deviated='deviates yet')}. (Steps that "
+                    f"are meant to train without mismatch are fine; a schedule that begins at 0 gives them without "
+                    f"another compilation.)",
+                    RuntimeWarning,
+                )
+            self._trained |= trained
+        elif self._first_step is None:
+            self._require_gradients()
+            self._first_step = step
         elif step != self._first_step:
             self._require_new_draws(step)
+            self._require_all_leaves()
             self._done = True
 
-    def _require_training(self) -> None:
-        if not self._traces:
-            raise MismatchNotApplied(
-                "a training step was logged, but callback.inject was never called, so nothing deviated: "
-                "call loss_fn(callback.inject(params, step), batch) inside the jitted update"
-            )
+    def close(self) -> None:
+        """Judge a run that has come to its end, however few steps it had.
+
+        Raises:
+            MismatchNotApplied: see the table above.
+        """
+        if self._done:
+            return
+        self._done = True
+        if self._traces and self._first_step is not None:
+            self._require_all_leaves()
+        elif self._trained and not self._traces:
+            raise MismatchNotApplied(f"the run is over, but {NEVER_INJECTED.format(deviated='deviated')}")
+
+    def _require_gradients(self) -> None:
         traced = [notes for notes, _ in self._traces if notes.planted]
-        differentiated = [notes for notes, _ in self._traces if notes.differentiated]
-        if traced and not differentiated:
+        if traced and not self._differentiated:
             raise MismatchNotApplied(
                 "callback.inject was traced, but no gradient was taken through what it gave: call it inside the loss "
                 "that is differentiated, jax.value_and_grad(lambda p: loss_fn(callback.inject(p, step), batch))"
@@ -78,13 +119,42 @@ class LoopAudit:
                 "jit the update, or check it once with limpet.audit",
                 RuntimeWarning,
             )
-        require_reached([notes for notes in traced if notes.differentiated])
+        for notes in self._differentiated:
+            if not notes.reached:
+                require_reached(notes.planted, set())
+
+    def _require_all_leaves(self) -> None:
+        planted, reached, differentiated, returned = (
+            set().union(*(getattr(notes, name) for notes in self._differentiated))
+            for name in ("planted", "reached", "differentiated", "returned")
+        )
+        require_reached(planted, reached)
+        halves = {path for notes in self._differentiated for path in notes.differentiated - notes.reached}
+        if halves := sorted(path for path in halves if not never_read(path)):
+            warn_user(
+                f"the draw of {listing(halves, limit=6)} reaches one loss, but not another one that is differentiated "
+                f"by it. If that loss uses it, its draw was erased, as by net.set_attributes(params); set the tree "
+                f"that was drawn instead",
+                RuntimeWarning,
+            )
+        if silent := sorted(path for path in (differentiated & reached) - returned if not never_read(path)):
+            warn_user(
+                f"no gradient comes back along the draw of {listing(silent, limit=6)}. Perhaps it is read beside the "
+                f"loss only, in what the loss returns with it, and training meets no mismatch there; where the loss "
+                f"reads it through jax.lax.stop_gradient, or only compares it, all is well",
+                RuntimeWarning,
+            )
 
     def _require_new_draws(self, step: int) -> None:
-        numbers = [number for notes, number in self._traces if notes.planted and notes.differentiated]
+        numbers = [number for notes, number in self._traces if notes.planted and notes.in_gradient]
         if numbers and None not in numbers and step not in numbers:
             raise MismatchNotApplied(
                 f"callback.inject was traced with step = {numbers[0]}, a constant of the compiled update, so every "
                 f"step meets the same draw: pass the step to the jitted function as an argument, "
                 f"update(params, step, batch), as jnp.int32(step)"
             )
+
+    @property
+    def _differentiated(self) -> list[ProbeNotes]:
+        """The notes of traced functions that were differentiated."""
+        return [notes for notes, _ in self._traces if notes.planted and notes.in_gradient]

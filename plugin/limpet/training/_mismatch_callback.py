@@ -154,8 +154,8 @@ class MismatchCallback:
     def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
-        Arguments, result and errors are those of `limpet.Injection.inject`. The first two steps are audited: a draw
-        that does not reach the loss, or that is the same at every step, is an error when the step is logged.
+        Arguments, result and errors are those of `limpet.Injection.inject`. The first two steps with draws are audited
+        when they are logged: draws that do not reach the loss, or that are the same at every step, are an error.
         """
         if self._audit is None:
             return self.injection.inject(params, step, draw)
@@ -176,8 +176,8 @@ class MismatchCallback:
                 steps an array of shape (steps,).
 
         Raises:
-            MismatchNotApplied: at the first steps: `inject` was never called, a draw does not reach the loss or the
-                metric, or every step met the same draw.
+            MismatchNotApplied: at the first steps: a draw does not reach the loss or the metric, no gradient is taken
+                through it, or every step met the same draw.
             MetricError: a metric has another shape.
             LimpetError: the callback is closed, or steps are no rising integers.
         """
@@ -231,7 +231,11 @@ class MismatchCallback:
         return run_checkpoint(self._config, int(step), self._fingerprint)
 
     def close(self) -> None:
-        """Wait for what is still running, write everything and end the event file."""
+        """Wait for what is still running, write everything and end the event file.
+
+        Raises:
+            MismatchNotApplied: steps were logged, but `inject` was never called, or some leaf's draw reached no loss.
+        """
         self._close(succeeded=True)
 
     def __enter__(self) -> Self:
@@ -249,6 +253,8 @@ class MismatchCallback:
             return
         self._closed = True
         self._log.close(succeeded)
+        if succeeded and self._audit is not None:
+            self._audit.close()
         if succeeded and self._evaluator is not None and self._calls and not self._evaluations:
             warn_user(
                 f"no evaluation was made: {self._calls} calls of the callback passed no multiple of "

@@ -1,0 +1,107 @@
+"""Cotangents that are zero, whatever the numbers are.
+
+JAX knows a derivative that is zero where nothing was computed (`Zero`). Loops and functions with a gradient of their
+own hand back arrays of zeros instead, which have to be followed to where they come from.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import ref
+
+import numpy as np
+from jax.core import Tracer
+from jax.extend.core import Literal
+
+from ._dataflow import Dataflow
+
+_ALL = None
+_NEEDED = {
+    **dict.fromkeys(("add", "add_any", "sub", "concatenate", "max", "min"), _ALL),
+    **dict.fromkeys(
+        ("neg", "convert_element_type", "broadcast_in_dim", "reshape", "squeeze", "transpose", "rev"), (0,)
+    ),
+    **dict.fromkeys(("slice", "dynamic_slice", "gather", "copy", "copy_p", "real", "imag", "reduce_precision"), (0,)),
+    **dict.fromkeys(("reduce_sum", "cumsum", "reduce_max", "reduce_min", "abs", "sign", "div", "pvary"), (0,)),
+    **dict.fromkeys(("sharding_constraint", "expand_dims", "symbolic_zeros", "limpet_probe"), (0,)),
+    **dict.fromkeys(("pad", "dynamic_update_slice"), (0, 1)),
+    **dict.fromkeys(("scatter-add", "scatter_add"), (0, 2)),
+}
+"""By operation: the operands of which all must be zero for its result to be."""
+_PRODUCTS = ("mul", "dot_general", "conv_general_dilated")
+"""Operations whose result is zero if one operand is."""
+
+
+class _Zeros(Dataflow[bool]):
+    nothing = False
+
+    def literal(self, value: Any) -> bool:
+        return not np.any(value)
+
+    def operation(self, equation: Any, facts: Sequence[bool]) -> list[bool]:
+        name = equation.primitive.name
+        if name == "optimization_barrier":
+            return list(facts)
+        if name in _PRODUCTS:
+            zero = any(facts)
+        elif name == "select_n":
+            zero = all(facts[1:])
+        else:
+            needed = _NEEDED.get(name, ())
+            zero = all(facts) if needed is _ALL else bool(needed) and all(facts[place] for place in needed)
+        return [zero] * len(equation.outvars)
+
+    def either(self, one: bool, other: bool) -> bool:
+        return one and other
+
+    def chosen(self, fact: bool, choice: bool) -> bool:
+        return fact
+
+
+class KnownZeros:
+    """Which values of functions that are being traced are zero, whatever the numbers are.
+
+    It follows a tracer back to what it was computed from. Where JAX does not tell, a value counts as not zero.
+    """
+
+    def __init__(self) -> None:
+        self._flow = _Zeros()
+        self._known: dict[int, tuple[ref[Any], list[bool]]] = {}
+        """Results of equations, by their place in memory: they are not hashable, and must not outlive their trace."""
+
+    def __contains__(self, value: Any) -> bool:
+        if not isinstance(value, Tracer):
+            return not np.any(np.asarray(value))
+        waiting = [value]
+        while waiting:  # no recursion: a program may be tens of thousands of operations deep
+            equation = _equation_of(waiting[-1])
+            if equation is None or self._results(equation) is not None:
+                waiting.pop()
+                continue
+            producers = [(operand, _equation_of(operand)) for operand in equation.in_tracers]
+            unknown = [operand for operand, of in producers if of is not None and self._results(of) is None]
+            if unknown:
+                waiting += unknown
+                continue
+            facts = self._flow.equation(equation, [self._fact(operand) for operand in equation.in_tracers])
+            self._known[id(equation)] = ref(equation), facts
+            waiting.pop()
+        return self._fact(value)
+
+    def _results(self, equation: Any) -> list[bool] | None:
+        known = self._known.get(id(equation))
+        return known[1] if known is not None and known[0]() is equation else None
+
+    def _fact(self, value: Any) -> bool:
+        if isinstance(held := getattr(value, "val", None), Literal):
+            return self._flow.literal(held.val)
+        equation = _equation_of(value)
+        if equation is None or (results := self._results(equation)) is None:
+            return False
+        place = next((index for index, variable in enumerate(equation.outvars) if variable is held), None)
+        return place is not None and results[place]
+
+
+def _equation_of(value: Any) -> Any:
+    """The equation that a tracer is a result of; None for an argument, or where JAX does not say."""
+    equation = getattr(value, "parent", None)
+    return equation if hasattr(equation, "in_tracers") and hasattr(equation, "outvars") else None
