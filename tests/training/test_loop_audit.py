@@ -138,6 +138,15 @@ def carried_through_a_while_loop_unused(inject, params, step):
     return jax.value_and_grad(lost)(params["a"])
 
 
+@expect("fine")  # nor is this
+def handed_unused_to_a_function_with_its_own_gradient(inject, params, step):
+    def lost(a):
+        tree = inject({**params, "a": a}, step)
+        return half(tree, "a") + first_of(1.0, tree["b"][0])
+
+    return jax.value_and_grad(lost)(params["a"])
+
+
 @expect("warning")
 def two_losses_by_all_leaves(inject, params, step):
     return [jax.grad(lambda p, n=n: half(inject(p, step), n))(params) for n in ("a", "b")]
@@ -215,6 +224,15 @@ def an_argument_that_is_not_used(inject, params, step):
         return (first_of(tree["a"], tree["b"]) ** 2).sum()
 
     return jax.value_and_grad(lost)(params)
+
+
+@expect("error")
+def handed_to_a_branch_unused(inject, params, step):
+    def lost(a):
+        tree = inject({**params, "a": a}, step)
+        return jax.lax.cond(tree["a"][0] > 0, lambda a, b: (a**2).sum(), lambda a, b: a.sum(), tree["a"], tree["b"])
+
+    return jax.value_and_grad(lost)(params["a"])
 
 
 @expect("error")

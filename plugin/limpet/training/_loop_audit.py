@@ -36,7 +36,8 @@ class LoopAudit:
     | no loss depends on the draw of some leaf | an error, one step later: another loss may still be compiled |
     | the loss depends on a draw, but no gradient comes back along it (`stop_gradient`, a comparison) | a warning |
     | a draw is read beside the loss only: in what it returns with it, in an argument without gradient | a warning |
-    | a leaf that is not trained is read beside the loss only, or carried through a `while_loop` unused | not seen |
+    | a leaf that is not trained is read beside the loss only | not seen |
+    | such a leaf is handed to a `while_loop` or a function with its own gradient that does not use it | not seen |
     | a step that is not compiled by `jax.jit`; a step that is compiled later than the second one | not seen |
     | the gradient along a draw is an array that happens to be zero | not seen |
 
