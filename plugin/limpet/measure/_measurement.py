@@ -66,33 +66,19 @@ class Measurement:
     extra: Any = None
     audited: bool = True
 
-    def rounds(self, tree: Any, batch: Any, cases: Any, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
-        """Evaluate chips `first`, `first + 1`, ... in some rounds; nothing waits for the device.
+    def prepare(self, tree: Any, batch: Any, cases: Any) -> "Prepared":
+        """Compile the measurement for one network, or find what was compiled for one like it; nothing is evaluated.
 
         Args:
             tree: the tree of nominal values.
             batch: handed to the metric; a pytree of arrays.
             cases: a pytree of arrays whose leading axis counts the cases.
-            first: number of the first chip.
-            chips: how many.
-
-        Yields:
-            Metrics by name, each of shape (cases, chips of this round).
 
         Raises:
             PrototypeError: recipe and tree do not fit.
             MetricError: the metric gives no scalars, or cannot be traced.
             MismatchNotApplied: the metric depends on no draw at all.
         """
-        program, operands = self._program(tree, batch, cases)
-        return program.rounds(operands, cases, first, chips)
-
-    def metric_names(self, tree: Any, batch: Any, cases: Any) -> tuple[str, ...]:
-        """The names of the metrics, before anything is evaluated; arguments and errors are those of `rounds`."""
-        return self._program(tree, batch, cases)[0].names
-
-    def _program(self, tree: Any, batch: Any, cases: Any) -> tuple[Program, Any]:
-        """The program, and its operands."""
         operand, rebuild, constants = _divided(tree)
         # The data of the key, because a key itself cannot be put onto the devices of several processes.
         chips_key = jax.random.key_data(stream(self.seed, "chip", self.generator))
@@ -108,7 +94,8 @@ class Measurement:
             tile_bytes(),
             _settings(),
         )
-        return PROGRAMS.get(self.metric_fn, key, lambda: self._compiled(operands, cases, rebuild)), operands
+        program = PROGRAMS.get(self.metric_fn, key, lambda: self._compiled(operands, cases, rebuild))
+        return Prepared(program, operands, cases)
 
     def _compiled(self, operands: Any, cases: Any, rebuild: Callable[[Any], Any]) -> Program:
         notes, written = ProbeNotes(), set[str]()
@@ -161,6 +148,38 @@ class Measurement:
                 f"metric_fn '{name}' does not depend on the draw of {listing(lost, limit=6)}: their mismatch costs it "
                 f"nothing, on a chip as here, if the network that is deployed does not use them either",
             )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A measurement of one network, ready to be made.
+
+    Attributes:
+        program: what is compiled.
+        operands: network, batch and chips, as the program takes them.
+        cases: a pytree of arrays whose leading axis counts the cases.
+    """
+
+    program: Program
+    operands: Any
+    cases: Any
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics."""
+        return self.program.names
+
+    def rounds(self, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
+        """Evaluate chips `first`, `first + 1`, ... in some rounds; nothing waits for the device.
+
+        Args:
+            first: number of the first chip.
+            chips: how many.
+
+        Yields:
+            Metrics by name, each of shape (cases, chips of this round).
+        """
+        return self.program.rounds(self.operands, self.cases, first, chips)
 
 
 def gathered(rounds: Iterator[dict[str, jax.Array]], advance: Callable[[int], None]) -> dict[str, np.ndarray]:

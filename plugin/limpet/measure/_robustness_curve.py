@@ -165,14 +165,17 @@ def robustness_curve(
     describe = Description(metric_fn, strengths, shapes_of(tree), seed, generator, antithetic, higher_is_better)
     on_device = jax.device_put(checked_batch(batch))  # once, not in every round
     if batches is None:
-        describe.require_directions(measurement.metric_names(tree, on_device, strengths.cases))
+        prepared = measurement.prepare(tree, on_device, strengths.cases)
+        describe.require_directions(prepared.metrics)
 
-    def values_of(first: int, count: int, advance: Callable[[int], None]) -> dict[str, np.ndarray]:
-        if batches is None:
-            return gathered(ahead(measurement.rounds(tree, on_device, strengths.cases, first, count)), advance)
-        return _mean_over_batches(
-            measurement, describe, tree, batches, count_of or _leading_axis, first, count, advance
-        )
+        def values_of(first: int, count: int, advance: Callable[[int], None]) -> dict[str, np.ndarray]:
+            return gathered(ahead(prepared.rounds(first, count)), advance)
+    else:
+
+        def values_of(first: int, count: int, advance: Callable[[int], None]) -> dict[str, np.ndarray]:
+            return _mean_over_batches(
+                measurement, describe, tree, batches, count_of or _leading_axis, first, count, advance
+            )
 
     goal = min(budget, FIRST_CHIPS) if precision is not None else budget
     values: dict[str, np.ndarray] = {}
@@ -209,10 +212,9 @@ def _mean_over_batches(
     total = 0.0
     for batch in batches:
         count = _checked_weight(count_of(checked_batch(batch)))
-        batch, cases = jax.device_put(batch), describe.strengths.cases
-        if not total:  # what cannot be told at the end is said before the first batch is measured
-            describe.require_directions(measurement.metric_names(tree, batch, cases))
-        values = gathered(ahead(measurement.rounds(tree, batch, cases, first, chips)), lambda count: None)
+        prepared = measurement.prepare(tree, jax.device_put(batch), describe.strengths.cases)
+        describe.require_directions(prepared.metrics)  # rather than when everything has been measured
+        values = gathered(ahead(prepared.rounds(first, chips)), lambda count: None)
         if _count(values) < chips:
             raise KeyboardInterrupt
         for name, array in values.items():

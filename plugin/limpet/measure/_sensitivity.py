@@ -89,7 +89,7 @@ def sensitivity(
         chosen = {path: jnp.where(mask[index[name]], deviated[path], nominal[path]) for path, name in group_of.items()}
         return _one_scalar(metric(adapter_of(tree).with_values(tree, lambda leaves: leaves | chosen)))
 
-    def to_first_order(metric: Any, chip: Chip, tree: Any, case: tuple[jax.Array, Any]) -> dict[str, jax.Array]:
+    def moved_along(metric: Any, chip: Chip, tree: Any, case: tuple[jax.Array, Any]) -> dict[str, jax.Array]:
         place, slopes = case
         nominal, deviated = adapter_of(tree).leaves(tree), adapter_of(tree).leaves(recipe(chip.key, tree))
         changes = jnp.zeros(len(names), jnp.result_type(float))
@@ -114,17 +114,18 @@ def sensitivity(
     # A group that the metric does not depend on is no mistake here: that it costs nothing is the answer.
     costs = Measurement(metric_fn, recipe, masked, ("alone", grouping), seed, generator, mesh=mesh, audited=False)
     linear = Measurement(
-        metric_fn, recipe, to_first_order, ("first order", grouping), seed, generator, mesh=mesh, extra=slopes
+        metric_fn, recipe, moved_along, ("first order", grouping), seed, generator, mesh=mesh, extra=slopes
     )
     with progress_bar("sensitivity", chips, progress) as advance:
-        values = gathered(ahead(costs.rounds(tree, batch, cases, 0, chips)), advance)
+        values = gathered(ahead(costs.prepare(tree, batch, cases).rounds(0, chips)), advance)
         if not values:
             raise KeyboardInterrupt
         metrics = values[UNNAMED].astype(np.float64)
         done = metrics.shape[1]
         if done < chips:
             warn_user(f"interrupted: the sensitivity is that of the {done} chips evaluated so far")
-        changes = gathered(ahead(linear.rounds(tree, batch, jnp.arange(len(names)), 0, done)), lambda count: None)
+        to_first_order = linear.prepare(tree, batch, jnp.arange(len(names)))
+        changes = gathered(ahead(to_first_order.rounds(0, done)), lambda count: None)
     return Sensitivity(
         groups=names,
         nominal=float(metrics[0, 0]),

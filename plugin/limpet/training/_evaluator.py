@@ -78,9 +78,9 @@ class Evaluator:
         adapter.require_like(self._model, params)
         tree = adapter.completed(self._model, params)
         checked_recipe(self._measurement.recipe, tree)
-        self._describe.require_directions(self._measurement.metric_names(tree, self._batch, self._strengths.cases))
-        count = self._chips + len(self._excluded)
-        return list(ahead(self._measurement.rounds(tree, self._batch, self._strengths.cases, 0, count)))
+        prepared = self._measurement.prepare(tree, self._batch, self._strengths.cases)
+        self._describe.require_directions(prepared.metrics)
+        return list(ahead(prepared.rounds(0, self._chips + len(self._excluded))))
 
     def curves(self, rounds: Rounds) -> dict[str, RobustnessCurve]:
         """The curves of an evaluation, by metric name; waits for the device."""
