@@ -23,12 +23,14 @@ from .._errors import LimpetError, PrototypeError, StrengthError
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..draws._keys import path_hash
+from ..draws._sealed import sealed_key, unknown_zero
 from ..draws._strength import checked_strength
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
 from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
+from ._sharding import divisions
 
 Rules = Mapping[str, LeafRule | None]
 """By leaf path, how the leaf deviates; None for a leaf that does not."""
@@ -101,6 +103,7 @@ class Recipe(ABC):
         *,
         only: Collection[str] | None = None,
         mirrored: ArrayLike = False,
+        sharding: Any = None,
     ) -> Any:
         """One draw.
 
@@ -121,6 +124,10 @@ class Recipe(ABC):
             only: names of the parts of the hardware that are drawn; None for all of them.
             mirrored: True for the mirror image of the draw, in which every random number has the opposite sign; may be
                 traced. A chip and its mirror image are a pair of antithetic chips.
+            sharding: within `jax.shard_map`, how leaves are divided among devices: the `PartitionSpec`s that it was
+                given as `in_specs` for the tree, one for all leaves or a prefix of the tree. Each device then draws its
+                own part of the chip. Without it, leaves that differ from device to device are refused. (Under `jax.jit`
+                alone, draws of sharded arrays are right without it.)
 
         Returns:
             The tree with selected leaves deviated, structure and dtypes kept. Leaves that are not selected are
@@ -137,12 +144,12 @@ class Recipe(ABC):
         if only is not None:
             if isinstance(only, str):
                 raise LimpetError(f"only = {only!r}: give a list of names of parts; they are {listing(self.parts)}")
-            return self.only(*only)(key, tree, scale, mirrored=mirrored)
+            return self.only(*only)(key, tree, scale, mirrored=mirrored, sharding=sharding)
         _require_key(key)
         scale, sign = _checked_scale(scale), _sign(mirrored)
         adapter = adapter_of(tree)
         adapter.require_selected(tree, self.paths)
-        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, scale, sign))
+        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, scale, sign, sharding))
 
     def __or__(self, other: "Recipe") -> "JoinedMismatch":
         """Both recipes at once, over disjoint leaves.
@@ -157,7 +164,9 @@ class Recipe(ABC):
             return JoinedMismatch((*self.parts.values(), *other.parts.values()), names)
         return JoinedMismatch((self, other))
 
-    def on_leaves(self, key: jax.Array, leaves: Leaves, scale: jax.Array, sign: jax.Array | None = None) -> Leaves:
+    def on_leaves(
+        self, key: jax.Array, leaves: Leaves, scale: jax.Array, sign: jax.Array | None = None, sharding: Any = None
+    ) -> Leaves:
         """One draw of values by leaf path, for those who hold a tree's leaves; see `__call__`.
 
         Args:
@@ -165,14 +174,20 @@ class Recipe(ABC):
             leaves: values by leaf path.
             scale: factor on every deviation, a scalar.
             sign: see `Draw.sign`.
+            sharding: see `__call__`.
         """
         self.require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
-        hashes = path_hashes(list(rules), key)
-        return leaves | {
-            path: deviate(key, hashed, jnp.asarray(leaves[path]), scale, sign, rule)
-            for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
-        }
+        values = {path: jnp.asarray(leaves[path]) for path in rules}
+        divided = divisions(values, key, sharding)
+        zero = unknown_zero()
+        key, hashes = sealed_key(key, zero), path_hashes(list(rules), zero)
+        # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
+        with jax.disable_jit(False):
+            return leaves | {
+                path: deviate(key, hashed, values[path], scale, sign, zero, rule, divided.get(path))
+                for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
+            }
 
     def require_described(self, leaves: Leaves) -> None:
         """Refuse leaves that the recipe does not fit.
