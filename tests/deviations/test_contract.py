@@ -40,13 +40,58 @@ class Own(limpet.Deviation):
         return value * (1 + self.sigma * strength * (own + common) * math.sqrt(1.5))
 
 
-EXAMPLES: dict[str, limpet.Deviation] = {}
+PROGRAMMING = limpet.Programming(spread=(0.01, 0.08, -0.05))
+DRIFT = limpet.Drift(
+    exponent={"kind": "logarithm", "slope": -0.0155, "offset": 0.0244, "low": 0.049, "high": 0.1},
+    spread=0.01,
+    time=1000.0,
+)
+READ_NOISE = limpet.ReadNoise(
+    spread={"kind": "power", "factor": 0.0088, "exponent": -0.65, "high": 0.2}, read_time=1e-6
+)
+EXAMPLES: dict[str, limpet.Deviation] = {
+    "additive": limpet.Additive(spread=0.05),
+    "binary-branches": limpet.BinaryBranches(spread=0.1),
+    "crossbar": limpet.Crossbar(PROGRAMMING),
+    "drift": DRIFT,
+    "drop-connect": limpet.DropConnect(fraction=0.1),
+    "empirical": limpet.Empirical(tuple(1 + 0.1 * np.sin(np.arange(40.0) ** 2)), bandwidth=0.02),
+    "programming": PROGRAMMING,
+    "quantize": limpet.Quantize(bits=4),
+    "read-noise": READ_NOISE,
+    "relaxation": limpet.Relaxation(mean=(0.0, -0.01), spread=(0.02, 0.005), time=1000.0),
+    "right-censored-gaussian": limpet.RightCensoredGaussian(spread=0.1, bound=0.5),
+    "stuck": limpet.Stuck(at_zero=0.05, at_largest=0.02, at_random=0.03),
+}
 VARIANTS: dict[str, limpet.Deviation] = {
     "log-normal that keeps the mean": limpet.LogNormal(sigma=0.1, preserve="mean"),
     "truncated at two sigma": limpet.TruncatedGaussian(sigma=0.1, bound=2.0),
     "chain": limpet.Chain((limpet.LogNormal(sigma=0.1), limpet.Gaussian(0.05), limpet.Gaussian(0.05))),
     "own": Own(sigma=0.1),
+    "additive by channel": limpet.Additive(spread=0.05, relative_to="channel"),
+    "additive to a number": limpet.Additive(spread=0.05, relative_to=2.0),
+    "phase-change memory": limpet.Crossbar(limpet.Chain((PROGRAMMING, DRIFT, READ_NOISE)), drift_compensation=True),
+    "filaments": limpet.Crossbar(PROGRAMMING, mapping="single", smallest=0.1),
+    "measured factors": limpet.Empirical((0.9, 1.0, 1.3)),
+    "quantised, then programmed": limpet.Chain((limpet.Quantize(levels=31), PROGRAMMING)),
 }
+QUANTISED = ("quantize", "binary-branches", "quantised, then programmed")
+"""Members that round: their gradient is not that of what they give."""
+WITH_FIXED_PART = (*QUANTISED, "drift", "relaxation", "phase-change memory")
+"""Members that change values at strength 0 as well, each in the same way on every chip."""
+SEVERAL_NUMBERS = (
+    "chain",
+    "own",
+    "binary-branches",
+    "crossbar",
+    "phase-change memory",
+    "empirical",
+    "quantised, then programmed",
+    "stuck",
+    "drop-connect",
+    "quantize",
+)
+"""Members that draw several numbers for a value, or to which the size of a number means nothing."""
 
 
 def example(kind: str) -> limpet.Deviation:
@@ -56,8 +101,9 @@ def example(kind: str) -> limpet.Deviation:
 
 
 MEMBERS: dict[str, limpet.Deviation] = {kind: example(kind) for kind in DEVIATIONS} | VARIANTS
-ONE_NUMBER_A_VALUE = [name for name in MEMBERS if name not in ("chain", "own")]
+ONE_NUMBER_A_VALUE = [name for name in MEMBERS if name not in SEVERAL_NUMBERS]
 WITH_SIGMA = [name for name in MEMBERS if getattr(MEMBERS[name], "sigma", None) and name != "own"]
+SETTABLE = [name for name in WITH_SIGMA if "sigma" in {field.name for field in fields(MEMBERS[name])}]
 GENERATORS = {"fast": limpet.fast, "threefry2x32": "threefry2x32"}
 KEY = jax.random.key(11, impl=limpet.fast)
 SHAPES = [(), (0,), (7,), (3, 5), (130, 129)]
@@ -106,7 +152,17 @@ def test_strength_0_gives_the_nominal_values(mirrored):
     drawn = drawn_in_all_shapes()(0.0, mirrored)
     for name, leaves in tree_of_all_shapes().items():
         for leaf, nominal in leaves.items():
-            assert np.array_equal(drawn[name][leaf], nominal), (name, leaf)
+            if name not in WITH_FIXED_PART:
+                assert np.array_equal(drawn[name][leaf], nominal), (name, leaf)
+
+
+def test_at_strength_0_nothing_is_random():
+    tree = {name: values((130, 3)) for name in WITH_FIXED_PART}
+    drawn = jax.jit(lambda key: recipe(names=WITH_FIXED_PART)(key, tree, 0.0))
+    first, second = drawn(KEY), drawn(jax.random.key(12, impl=limpet.fast))
+    for name in WITH_FIXED_PART:
+        assert np.array_equal(first[name], second[name]), name
+        assert not np.array_equal(first[name], tree[name]), name
 
 
 @settings(max_examples=20)
@@ -266,7 +322,8 @@ def slopes() -> dict[str, dict[str, np.ndarray]]:
     found = {}
     for dtype in ("float64", "float32"):
         with jax.enable_x64(dtype == "float64"):
-            tree = {name: values((4, 9), dtype) for name in MEMBERS}
+            # Off the symmetry of the values: where two are the largest with opposite signs, there is no derivative.
+            tree = {name: values((4, 9), dtype) + jnp.asarray(0.01, dtype) for name in MEMBERS}
             zero, unit = jnp.zeros((), dtype), jax.tree.map(jnp.ones_like, tree)
             derivative = jax.jit(lambda scale, t, s, tree=tree: jax.jvp(drawn_at, (tree, scale), (t, s))[1])
             at = jnp.asarray(0.7, dtype)
@@ -299,7 +356,9 @@ def test_gradients():
     for name in MEMBERS:
         for by in ("by value", "by scale"):
             exact = found[f"float64, {by}"][name]
-            np.testing.assert_allclose(exact, found[f"differences, {by}"][name], rtol=1e-6, atol=1e-9, err_msg=name)
+            if name not in QUANTISED:
+                differences = found[f"differences, {by}"][name]
+                np.testing.assert_allclose(exact, differences, rtol=1e-6, atol=1e-8, err_msg=name)
             np.testing.assert_allclose(found[f"float32, {by}"][name], exact, rtol=2e-4, atol=1e-5, err_msg=name)
         reverse, forward = found["reverse, by value"][name], found["float32, by value"][name]
         np.testing.assert_allclose(reverse, forward, rtol=1e-6, err_msg=name)
@@ -372,7 +431,7 @@ def test_a_label_is_a_few_words(name):
 
 
 def test_with_sigma_changes_sigma_alone():
-    for name in WITH_SIGMA:
+    for name in SETTABLE:
         other = MEMBERS[name].with_sigma(0.3)
         assert other.sigma == 0.3
         assert dataclasses.replace(other, sigma=MEMBERS[name].sigma) == MEMBERS[name]

@@ -1,13 +1,14 @@
 """Several deviations of one array, one after another."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 
 from .._errors import LimpetError
 from ._deviation import Deviation, checked_deviation
 from ._draw import Draw
+from ._programming import Programming
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,10 @@ class Chain(Deviation):
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         before: Counter[str] = Counter()
         for member in self.members:
-            kind = type(member).__qualname__
+            kind, target = type(member).__qualname__, value
             # Sealed, so that each member is computed as it is alone, whichever comes before or after it.
             value = draw.seal(member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength))
             before[kind] += 1
+            if isinstance(member, Programming):  # drift and read noise depend on what was written
+                draw = replace(draw, written=(target, value))
         return value

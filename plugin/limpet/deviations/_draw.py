@@ -31,6 +31,10 @@ class Draw:
         sign: None, or a scalar that is -1.0 for the mirror image of a draw (antithetic chips) and 1.0 otherwise; it
             may be traced. `normal` and `uniform` obey it, so that a deviation need not look at it.
         zero: what `seal` seals with.
+        time: seconds since programming, a scalar that may be traced; None where a recipe was called without it.
+        read: number of the read, a scalar that may be traced: what is drawn `of_read` is new at each.
+        constant_statistics: whether gradients stop at what a deviation takes of all values together, as their largest.
+        written: in a chain that has programmed the devices already: what they were to hold, and what they held then.
         shard: which part of the leaf the values are, where a device draws no more than the part that it holds (see
             `Deviation.elementwise`); else None.
 
@@ -50,6 +54,10 @@ class Draw:
     sign: jax.Array | None = None
     zero: ArrayLike = KNOWN_ZERO
     shard: Shard | None = None
+    time: jax.Array | None = None
+    read: ArrayLike = 0
+    constant_statistics: bool = False
+    written: tuple[jax.Array, jax.Array] | None = None
 
     def normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0) -> jax.Array:
         """Independent normal numbers of mean 0.
@@ -70,7 +78,9 @@ class Draw:
                 float32 or float64, which gives the result's dtype.
             bound: the largest number as a multiple of sigma, above sqrt(3) and at most 8.
         """
-        return truncated_normal(self.key, shape, self._signed(jnp.asarray(sigma)), bound, self.zero, self._shard_for(shape))
+        return truncated_normal(
+            self.key, shape, self._signed(jnp.asarray(sigma)), bound, self.zero, self._shard_for(shape)
+        )
 
     def times_normal(self, value: jax.Array, sigma: jax.Array) -> jax.Array:
         """`value * sigma * normal`, in one pass: the quickest way to a Gaussian deviation.
@@ -111,6 +121,34 @@ class Draw:
             values: floating-point numbers of any shape.
         """
         return sealed(values, self.zero)
+
+    def time_or(self, default: float, dtype: DTypeLike) -> jax.Array:
+        """Seconds since programming; `default` where the recipe was called without a time.
+
+        Args:
+            default: in seconds.
+            dtype: of the result, a scalar.
+        """
+        return jnp.asarray(default if self.time is None else self.time, dtype)
+
+    def of_read(self) -> Self:
+        """An independent draw for each read: what differs from cycle to cycle, not from device to device."""
+        return replace(self, key=jax.random.fold_in(self.stream("read").key, self.read))
+
+    def statistic(self, values: jax.Array) -> jax.Array:
+        """The same values, for something that is taken of all of them together, such as the largest one.
+
+        The gradient passes through it, unless the recipe's gradient is "through_value".
+        """
+        return jax.lax.stop_gradient(values) if self.constant_statistics else values
+
+    def target(self, value: jax.Array) -> jax.Array:
+        """What a device was to hold: in a chain that has programmed it, what was programmed; else the value itself."""
+        return value if self.written is None else self.written[0]
+
+    def programmed(self, value: jax.Array) -> jax.Array:
+        """What a device held right after programming: the value itself, unless something came after that in a chain."""
+        return value if self.written is None else self.written[1]
 
     def stream(self, name: str) -> Self:
         """Another draw for the same leaf, independent of this one: for a deviation that needs several numbers a value.

@@ -9,16 +9,45 @@ from typing import Any
 import numpy as np
 
 from .._errors import LimpetError
+from ._additive import Additive
+from ._binary_branches import BinaryBranches
 from ._chain import Chain
+from ._crossbar import Crossbar
 from ._deviation import Deviation
+from ._drift import Drift
+from ._drop_connect import DropConnect
+from ._empirical import Empirical
 from ._gaussian import Gaussian
+from ._law import Law, described_law
 from ._log_normal import LogNormal
+from ._programming import Programming
+from ._quantize import Quantize
+from ._read_noise import ReadNoise
+from ._relaxation import Relaxation
+from ._right_censored_gaussian import RightCensoredGaussian
+from ._stuck import Stuck
+from ._student_t import StudentT
 from ._truncated_gaussian import TruncatedGaussian
+from ._uniform import Uniform
 
 DEVIATIONS: dict[str, type[Deviation]] = {
+    "additive": Additive,
+    "binary-branches": BinaryBranches,
+    "crossbar": Crossbar,
+    "drift": Drift,
+    "drop-connect": DropConnect,
+    "empirical": Empirical,
     "gaussian": Gaussian,
     "log-normal": LogNormal,
+    "programming": Programming,
+    "quantize": Quantize,
+    "read-noise": ReadNoise,
+    "relaxation": Relaxation,
+    "right-censored-gaussian": RightCensoredGaussian,
+    "student-t": StudentT,
+    "stuck": Stuck,
     "truncated-gaussian": TruncatedGaussian,
+    "uniform": Uniform,
 }
 """Every deviation by the name that a configuration gives it. `tests/deviations` tests each of them."""
 
@@ -74,15 +103,17 @@ def described(deviation: Deviation) -> Any:
 
 
 def label(deviation: Deviation) -> str:
-    """A deviation in a few words, for tables and messages.
+    """A deviation in a few words, for tables and messages; parameters that are as by default are left out.
 
     Example:
         >>> label(LogNormal(sigma=0.1))
-        'log-normal, sigma 0.1, preserve median'
+        'log-normal, sigma 0.1'
     """
     if isinstance(deviation, Chain):
         return ", then ".join(label(member) for member in deviation.members)
+    defaults = {field.name: field.default for field in fields(deviation)}  # pyright: ignore[reportArgumentType]
     kind, *parameters = described(deviation).items()
+    parameters = [(name, value) for name, value in parameters if value != defaults[name]]
     words = [f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters]
     return ", ".join([kind[1], *words])
 
@@ -91,6 +122,8 @@ def _plain(value: Any) -> Any:
     """A parameter as JSON can hold it."""
     if isinstance(value, Deviation):
         return described(value)
+    if isinstance(value, Law):
+        return described_law(value)
     if isinstance(value, tuple | list | frozenset):
         return [_plain(part) for part in value]
     if isinstance(value, np.generic):

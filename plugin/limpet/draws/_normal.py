@@ -77,7 +77,9 @@ def scaled_normal(
 
 def standard_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard | None) -> jax.Array:
     """JAX's own normal numbers. It has none for a part of an array: all of them are drawn, and the part is taken."""
-    return jax.random.normal(key, shape, dtype) if shard is None else shard.of(jax.random.normal(key, shard.whole, dtype))
+    return (
+        jax.random.normal(key, shape, dtype) if shard is None else shard.of(jax.random.normal(key, shard.whole, dtype))
+    )
 
 
 def bell(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard | None = None) -> jax.Array:

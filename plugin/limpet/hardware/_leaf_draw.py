@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,25 @@ from ..draws._keys import leaf_key, path_hash
 from ..draws._sealed import sealed
 from ._sharding import Division
 
-Gradient = Literal["through", "straight_through"]
-"""How gradients reach the nominal values: exactly, or as if nothing had deviated."""
+Gradient = Literal["through", "through_value", "straight_through"]
+"""How gradients reach the nominal values: exactly; exactly but for what is taken of all values of a leaf together, as
+their largest; or as if nothing had deviated."""
+
+
+class Conditions(NamedTuple):
+    """Under which conditions a chip is drawn.
+
+    Attributes:
+        scale: the factor on every deviation, a scalar.
+        sign: see `Draw.sign`.
+        time: see `Draw.time`.
+        read: see `Draw.read`.
+    """
+
+    scale: jax.Array
+    sign: jax.Array | None = None
+    time: jax.Array | None = None
+    read: ArrayLike = 0
 
 
 @dataclass(frozen=True)
@@ -35,8 +52,7 @@ def deviate(
     key: jax.Array,
     hashed_path: ArrayLike,
     value: jax.Array,
-    scale: jax.Array,
-    sign: jax.Array | None,
+    conditions: Conditions,
     zero: ArrayLike,
     rule: LeafRule,
     division: Division | None = None,
@@ -50,8 +66,7 @@ def deviate(
         key: of the whole draw (a step or a chip), shape ().
         hashed_path: see `path_hashes`.
         value: nominal values.
-        scale: the factor on the deviation, a scalar.
-        sign: see `Draw.sign`.
+        conditions: scale, time and the like.
         zero: see `unknown_zero`.
         rule: how the leaf deviates.
         division: how the leaf is divided among devices, where `value` is one device's part; else None.
@@ -61,11 +76,21 @@ def deviate(
     """
     part = None if division is None else division.shard(value.shape)
     if part is not None and not rule.deviation.elementwise:
-        undivided = partial(deviate, key, hashed_path, scale=scale, sign=sign, zero=zero, rule=rule)
+        undivided = partial(deviate, key, hashed_path, conditions=conditions, zero=zero, rule=rule)
         return part.of(undivided(value=division.gathered(value)))
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
-    strength = sealed(scale.astype(wide.dtype), zero)
-    deviated = rule.deviation.deviate(Draw(leaf_key(key, hashed_path), key, sign, zero, part), wide, strength)
+    strength = sealed(conditions.scale.astype(wide.dtype), zero)
+    draw = Draw(
+        leaf_key(key, hashed_path),
+        key,
+        conditions.sign,
+        zero,
+        part,
+        conditions.time,
+        conditions.read,
+        constant_statistics=rule.gradient == "through_value",
+    )
+    deviated = rule.deviation.deviate(draw, wide, strength)
     name = f"{type(rule.deviation).__name__}.deviate"
     if not isinstance(deviated, jax.Array | np.ndarray) or not jnp.issubdtype(deviated.dtype, jnp.floating):
         given = getattr(deviated, "dtype", type(deviated).__name__)
@@ -75,7 +100,7 @@ def deviate(
             f"{name} gave shape {deviated.shape} for values of shape {value.shape}: a deviation keeps the shape"
         )
     deviated = sealed(jnp.asarray(deviated).astype(value.dtype), zero)
-    return deviated if rule.gradient == "through" else _straight_through(value, deviated)
+    return _straight_through(value, deviated) if rule.gradient == "straight_through" else deviated
 
 
 @jax.custom_jvp

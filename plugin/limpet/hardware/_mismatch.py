@@ -22,14 +22,14 @@ from jax.typing import ArrayLike
 from .._errors import LimpetError, PrototypeError, StrengthError
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
-from ..draws._keys import path_hash
+from ..draws._keys import checked_number, path_hash
 from ..draws._sealed import sealed_key, unknown_zero
 from ..draws._strength import checked_strength
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
-from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
+from ._leaf_draw import Conditions, Gradient, LeafRule, deviate, path_hashes
 from ._sharding import divisions
 
 Rules = Mapping[str, LeafRule | None]
@@ -103,6 +103,8 @@ class Recipe(ABC):
         *,
         only: Collection[str] | None = None,
         mirrored: ArrayLike = False,
+        time: ArrayLike | None = None,
+        read: ArrayLike = 0,
         sharding: Any = None,
     ) -> Any:
         """One draw.
@@ -124,6 +126,10 @@ class Recipe(ABC):
             only: names of the parts of the hardware that are drawn; None for all of them.
             mirrored: True for the mirror image of the draw, in which every random number has the opposite sign; may be
                 traced. A chip and its mirror image are a pair of antithetic chips.
+            time: seconds since the chip was programmed, a scalar >= 0, which may be traced; for deviations that know
+                time (`Drift`, `ReadNoise`). None: the time that each of them says.
+            read: number of the read, an integer >= 0 which may be traced: read noise is drawn anew for each, everything
+                else is the chip's own.
             sharding: within `jax.shard_map`, how leaves are divided among devices: the `PartitionSpec`s that it was
                 given as `in_specs` for the tree, one for all leaves or a prefix of the tree. Each device then draws its
                 own part of the chip. Without it, leaves that differ from device to device are refused. (Under `jax.jit`
@@ -137,19 +143,20 @@ class Recipe(ABC):
         Raises:
             PrototypeError: the tree has leaves that the prototype does not describe, none that it selects, or a
                 selected leaf that holds no real floating-point numbers.
-            StrengthError: `scale` is negative, NaN, infinite (where its value is known) or no scalar.
+            StrengthError: `scale` or `time` is negative, NaN, infinite (where its value is known) or no scalar.
             LimpetError: `key` is no random key; there is no part that `only` names; an nnx module with state was
                 captured by the function that is being traced.
         """
         if only is not None:
             if isinstance(only, str):
                 raise LimpetError(f"only = {only!r}: give a list of names of parts; they are {listing(self.parts)}")
-            return self.only(*only)(key, tree, scale, mirrored=mirrored, sharding=sharding)
+            return self.only(*only)(key, tree, scale, mirrored=mirrored, time=time, read=read, sharding=sharding)
         _require_key(key)
-        scale, sign = _checked_scale(scale), _sign(mirrored)
+        at = None if time is None else _checked_scalar(time, "time")
+        conditions = Conditions(_checked_scalar(scale, "scale"), _sign(mirrored), at, _checked_read(read))
         adapter = adapter_of(tree)
         adapter.require_selected(tree, self.paths)
-        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, scale, sign, sharding))
+        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, conditions, sharding))
 
     def __or__(self, other: "Recipe") -> "JoinedMismatch":
         """Both recipes at once, over disjoint leaves.
@@ -164,16 +171,13 @@ class Recipe(ABC):
             return JoinedMismatch((*self.parts.values(), *other.parts.values()), names)
         return JoinedMismatch((self, other))
 
-    def on_leaves(
-        self, key: jax.Array, leaves: Leaves, scale: jax.Array, sign: jax.Array | None = None, sharding: Any = None
-    ) -> Leaves:
+    def on_leaves(self, key: jax.Array, leaves: Leaves, conditions: Conditions, sharding: Any = None) -> Leaves:
         """One draw of values by leaf path, for those who hold a tree's leaves; see `__call__`.
 
         Args:
             key: a random key, shape ().
             leaves: values by leaf path.
-            scale: factor on every deviation, a scalar.
-            sign: see `Draw.sign`.
+            conditions: scale, time and the like.
             sharding: see `__call__`.
         """
         self.require_described(leaves)
@@ -185,7 +189,7 @@ class Recipe(ABC):
         # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
         with jax.disable_jit(False):
             return leaves | {
-                path: deviate(key, hashed, values[path], scale, sign, zero, rule, divided.get(path))
+                path: deviate(key, hashed, values[path], conditions, zero, rule, divided.get(path))
                 for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
             }
 
@@ -228,8 +232,9 @@ class Mismatch(Recipe):
         prototype: a tree of Python bools, True where a leaf deviates.
         deviation: the distribution by which each selected leaf deviates.
         gradient: "through" is the exact gradient of what was evaluated (of a Gaussian it holds the factor
-            1 + sigma * n); "straight_through" is the gradient at the deviated values, passed to the nominal ones
-            unchanged.
+            1 + sigma * n); "through_value" is the same but for what a deviation takes of all values of a leaf together,
+            as their largest, which counts as a constant; "straight_through" is the gradient at the deviated values,
+            passed to the nominal ones unchanged.
 
     Raises:
         PrototypeError: the prototype is empty or no tree of bools.
@@ -253,7 +258,7 @@ class Mismatch(Recipe):
     def __post_init__(self) -> None:
         checked_deviation(self.deviation)
         if self.gradient not in get_args(Gradient):
-            raise LimpetError(f"gradient = {self.gradient!r}: allowed are 'through' and 'straight_through'")
+            raise LimpetError(f"gradient = {self.gradient!r}: allowed are {', '.join(map(repr, get_args(Gradient)))}")
         _require_distinct_hashes(self.rules)
 
     @cached_property
@@ -320,14 +325,16 @@ def _require_key(key: Any) -> None:
         )
 
 
-def _checked_scale(scale: Any) -> jax.Array:
-    if not isinstance(scale, Tracer):
-        if np.ndim(scale) != 0:
-            raise StrengthError(f"scale has shape {np.shape(scale)}: it is a scalar; map over several with jax.vmap")
-        checked_strength(scale, "scale")
-    elif scale.ndim:
-        raise StrengthError(f"scale has shape {scale.shape}: it is a scalar; map over several with jax.vmap")
-    return jnp.asarray(scale, jnp.result_type(float))
+def _checked_scalar(given: Any, name: str) -> jax.Array:
+    if np.ndim(given) != 0:
+        raise StrengthError(f"{name} has shape {np.shape(given)}: it is a scalar; map over several with jax.vmap")
+    if not isinstance(given, Tracer):
+        checked_strength(given, name)
+    return jnp.asarray(given, jnp.result_type(float))
+
+
+def _checked_read(read: Any) -> ArrayLike:
+    return read if isinstance(read, Tracer) and not read.ndim else np.uint32(checked_number(read, "read"))
 
 
 def _sign(mirrored: Any) -> jax.Array | None:

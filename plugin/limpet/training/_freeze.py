@@ -13,6 +13,7 @@ from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key
 from ..draws._strength import checked_strength
 from ..hardware._hardware import Hardware
+from ..hardware._leaf_draw import Conditions
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
@@ -87,7 +88,7 @@ def freeze(
     strength = jnp.asarray(checked_strength(defaults[3] if scale is None else scale, "scale"), jnp.result_type(float))
     key, adapter = chip_key(seed, chip, generator), adapter_of(model)
     adapter.require_selected(model, recipe.paths)
-    frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, strength))
+    frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, Conditions(strength)))
     _remember(frozen_model, model, recipe)
     return frozen_model
 

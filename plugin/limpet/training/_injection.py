@@ -17,7 +17,7 @@ from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key, step_key
 from ..draws._strength import checked_strength
 from ..hardware._hardware import Hardware
-from ..hardware._leaf_draw import Gradient
+from ..hardware._leaf_draw import Conditions, Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
 from ..hardware._probe import ProbeNotes, plant, watch
 from ..leaves._adapter import Leaves
@@ -225,7 +225,7 @@ class Injection:
             for part in self.draws:
                 # Signed, because schedules subtract from it.
                 scale = part.strength(jnp.asarray(step).astype(jnp.int32))
-                leaves = part.recipe.on_leaves(part.key(step, draw, self.generator), leaves, scale)
+                leaves = part.recipe.on_leaves(part.key(step, draw, self.generator), leaves, Conditions(scale))
             return leaves if notes is None else plant(leaves, self.paths, notes)
 
         return adapter.with_values(tree, drawn)

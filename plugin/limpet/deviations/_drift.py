@@ -1,0 +1,59 @@
+"""Conductances that fall with time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._errors import StrengthError
+from ._draw import Draw
+from ._law import law_of
+from ._to_largest import ToLargest, checked_numbers
+
+
+@dataclass(frozen=True)
+class Drift(ToLargest):
+    """Drift of phase-change memory: `value * ((time + start) / start) ** -nu`, nu = |exponent(a) + spread(a) * n|.
+
+    The amorphous part of the material relaxes, and the conductance falls as a power of time. The exponent is drawn once
+    for each device (n standard normal), and depends on the conductance that it was set to: a = |target| / m. So a chip
+    keeps its exponents, and one chip can be followed through time.
+
+    Attributes:
+        exponent: mean of nu, a law of a (see `Programming.spread`).
+        spread: standard deviation of nu, a law of a.
+        time: seconds since programming, where a recipe is called without `time`; 0: no drift.
+        start: seconds after programming at which drift begins to count (t0 of the literature).
+
+    Raises:
+        StrengthError: `time` is no finite number >= 0, or `start` is not above 0.
+        LimpetError: another argument is none of these.
+
+    Example:
+        >>> import limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, Drift(exponent=0.05, spread=0.0, start=20.0))
+        >>> print(f"{mismatch(jax.random.key(0), {'w': jnp.ones(3)}, time=86400.0)['w'][0]:.3f}")  # 4321 ** -.05
+        0.658
+    """
+
+    exponent: Any
+    spread: Any
+    time: float = 0.0
+    start: float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        for law in ("exponent", "spread"):
+            object.__setattr__(self, law, law_of(getattr(self, law), f"{name}.{law}"))
+        checked_numbers(self, "time", "start")
+        if not self.start:
+            raise StrengthError(f"{name}.start = {self.start}: allowed is a finite number above 0, in seconds")
+
+    def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
+        fraction = self.fraction(draw, draw.target(value))
+        random = draw.times_normal(jnp.maximum(self.spread(fraction), 0), strength)
+        exponent = jnp.abs(draw.seal(self.exponent(fraction)) + random)
+        elapsed = jnp.log1p(draw.time_or(self.time, value.dtype) / self.start)
+        return value + value * jnp.expm1(-exponent * elapsed)

@@ -1,0 +1,47 @@
+"""Weights left out at random."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from .._errors import StrengthError
+from ..draws._strength import checked_strength
+from ._deviation import Deviation
+from ._draw import Draw
+
+
+@dataclass(frozen=True)
+class DropConnect(Deviation):
+    """A share of the weights is 0; the others are not made larger for it.
+
+    Noise to train with: L. Wan et al. (2013), "Regularization of neural networks using DropConnect", ICML. On a chip,
+    missing connections are `Stuck(at_zero=...)`, which is the same draw.
+
+    Attributes:
+        fraction: of the weights, between 0 and 1; strength multiplies it, up to 1.
+
+    Raises:
+        StrengthError: it is no such number.
+
+    Example:
+        >>> import limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, DropConnect(fraction=0.1))
+        >>> print(f"{(mismatch(jax.random.key(0), {'w': jnp.ones(100_000)})['w'] == 0).mean():.2f}")
+        0.10
+    """
+
+    fraction: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fraction", checked_strength(self.fraction, f"{type(self).__name__}.fraction"))
+        if self.fraction > 1:
+            raise StrengthError(f"{type(self).__name__}.fraction = {self.fraction}: allowed is a number from 0 to 1")
+
+    @property
+    def elementwise(self) -> bool:
+        return True
+
+    def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
+        dropped = draw.uniform(value.shape, value.dtype) < self.fraction * strength
+        return jnp.where(dropped, jnp.zeros((), value.dtype), value)

@@ -1,0 +1,71 @@
+"""Weights of few levels."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from .._errors import LimpetError
+from ._draw import Draw
+from ._to_largest import ToLargest
+
+
+@dataclass(frozen=True)
+class Quantize(ToLargest):
+    """Rounding to evenly spaced levels, symmetric about 0: `step * round(value / step)`, step = m / half.
+
+    m is the largest absolute value and half = (levels - 1) / 2, so that m itself and 0 are levels. The strength does
+    not matter: nothing here is random. Gradients pass through the rounding as if it were not there (Bengio et al.,
+    2013, arXiv:1308.3432), and through m as they should.
+
+    Attributes:
+        levels: how many levels there are, an odd number from 3 on; or give `bits`.
+        bits: 2 ** bits - 1 levels: 8 bits are -127 to 127. From 2 to 16.
+        relative_to: see `ToLargest`; values beyond a number given are rounded to it.
+
+    Raises:
+        LimpetError: an argument is none of these, or neither or both of `levels` and `bits` are given.
+
+    Example:
+        >>> import limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, Quantize(levels=5))
+        >>> mismatch(jax.random.key(0), {"w": jnp.array([-1.0, 0.1, 0.3, 0.9, 1.0])})["w"].tolist()
+        [-1.0, 0.0, 0.5, 1.0, 1.0]
+    """
+
+    levels: int | None = None
+    bits: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        if (self.levels is None) == (self.bits is None):
+            raise LimpetError(f"{name}: give either levels or bits")
+        for number, low, high in (("levels", 3, 2**16 - 1), ("bits", 2, 16)):
+            value = getattr(self, number)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (whole and low <= value <= high):
+                raise LimpetError(f"{name}.{number} = {value!r}: allowed is a whole number from {low} to {high}")
+        if self.levels is not None and not self.levels % 2:
+            raise LimpetError(f"{name}.levels = {self.levels}: allowed is an odd number, so that 0 is a level")
+
+    @property
+    def half(self) -> int:
+        """How many levels there are above 0."""
+        return ((self.levels if self.levels is not None else 2 ** (self.bits or 0) - 1) - 1) // 2
+
+    def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
+        step = self.largest(draw, value) / self.half
+        place = jnp.clip(value / jnp.where(step > 0, step, 1), -self.half, self.half)
+        return step * rounded(place)
+
+
+@jax.custom_jvp
+def rounded(value: jax.Array) -> jax.Array:
+    """The nearest whole number, with the gradient of the identity."""
+    return jnp.round(value)
+
+
+@rounded.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    return rounded(*primals), tangents[0]

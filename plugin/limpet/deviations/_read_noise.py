@@ -1,0 +1,70 @@
+"""Noise of each read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._errors import StrengthError
+from ._draw import Draw
+from ._law import law_of
+from ._to_largest import ToLargest, checked_numbers
+
+
+@dataclass(frozen=True)
+class ReadNoise(ToLargest):
+    """Noise from cycle to cycle: `|value|` becomes `max(0, |value| * (1 + spread(a) * f * n))`, new at every read.
+
+    All other deviations are of the device and stay what they are on one chip. This one is drawn anew for each read: a
+    recipe is called with the number of the read, `mismatch(key, tree, read=3)`.
+
+    a is the conductance after programming as a fraction of the largest. f is 1; with a `read_time`, the noise is 1/f
+    noise, which a read of some duration gathers the more, the longer ago programming was:
+    f = sqrt(ln((time + start + read_time) / (2 read_time))).
+
+    Attributes:
+        spread: standard deviation as a fraction of the value, a law of a (see `Programming.spread`).
+        read_time: duration of a read in seconds, for 1/f noise; None for noise that does not depend on time.
+        time: see `Drift`.
+        start: see `Drift`.
+
+    Raises:
+        StrengthError: a time is no such number, or `read_time` not above 0 and below `start`.
+        LimpetError: another argument is none of these.
+
+    Example:
+        >>> import limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, ReadNoise(spread=0.01))
+        >>> first, second = (mismatch(jax.random.key(0), {"w": jnp.ones(9)}, read=read)["w"] for read in (0, 1))
+        >>> bool((first != second).all())
+        True
+    """
+
+    spread: Any
+    read_time: float | None = None
+    time: float = 0.0
+    start: float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        object.__setattr__(self, "spread", law_of(self.spread, f"{name}.spread"))
+        checked_numbers(self, "time", "start")
+        if self.read_time is not None:
+            checked_numbers(self, "read_time")
+            if not 0 < self.read_time < self.start:
+                raise StrengthError(
+                    f"{name}.read_time = {self.read_time}: allowed is a number of seconds above 0 and below start = "
+                    f"{self.start}"
+                )
+
+    def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
+        target, programmed = draw.target(value), draw.programmed(value)
+        largest = self.largest(draw, target)
+        spread = jnp.maximum(self.spread(jnp.abs(programmed) / jnp.where(largest > 0, largest, 1)), 0)
+        if self.read_time is not None:
+            since = draw.time_or(self.time, value.dtype) + self.start
+            strength = strength * jnp.sqrt(jnp.log((since + self.read_time) / (2 * self.read_time)))
+        noise = draw.of_read().times_normal(spread, strength)
+        return value + value * jnp.maximum(noise, -1)

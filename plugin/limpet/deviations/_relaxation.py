@@ -1,0 +1,55 @@
+"""Conductances that spread after programming."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ._draw import Draw
+from ._law import law_of
+from ._to_largest import ToLargest, checked_numbers, sign_of
+
+
+@dataclass(frozen=True)
+class Relaxation(ToLargest):
+    """Relaxation of filaments: `|value|` becomes `max(0, |value| + m * (mean(l) + spread(l) * n))`, l = ln(time).
+
+    Once a filament (ReRAM) is formed, its ions spread; conductances shift and spread by amounts that grow with the
+    logarithm of time and not with the conductance. m is the largest absolute value. Up to one second, nothing happens.
+
+    Attributes:
+        mean: the shift as a fraction of m, as a law of the logarithm of time in seconds (see `Programming.spread`).
+        spread: its standard deviation, likewise.
+        time: see `Drift`.
+
+    Raises:
+        StrengthError: `time` is no finite number >= 0.
+        LimpetError: another argument is none of these.
+
+    Example:
+        >>> import limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, Relaxation(mean=(0.0, -0.001), spread=0.01))
+        >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)}, time=86400.0)["w"]
+        >>> print(f"{deviated.mean():.3f} {deviated.std():.3f}")
+        0.989 0.010
+    """
+
+    mean: Any
+    spread: Any
+    time: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        for law in ("mean", "spread"):
+            object.__setattr__(self, law, law_of(getattr(self, law), f"{name}.{law}"))
+        checked_numbers(self, "time")
+
+    def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
+        time = draw.time_or(self.time, value.dtype)
+        elapsed = jnp.log(jnp.maximum(time, 1))
+        mean, spread = (jnp.where(time > 1, law(elapsed), 0) for law in (self.mean, self.spread))
+        moved = draw.seal(mean) + draw.normal(value.shape, jnp.maximum(spread, 0) * strength)
+        moved = self.largest(draw, draw.target(value)) * moved
+        return value + sign_of(value) * jnp.maximum(moved, -jnp.abs(value))
