@@ -77,6 +77,8 @@ VARIANTS: dict[str, limpet.Deviation] = {
 }
 QUANTISED = ("quantize", "binary-branches", "quantised, then programmed")
 """Members that round: their gradient is not that of what they give."""
+ROUNDED = (*QUANTISED, "phase-change memory")
+"""Members whose differences over a small step are not their derivatives: drift is compensated in whole steps."""
 WITH_FIXED_PART = (*QUANTISED, "drift", "relaxation", "phase-change memory")
 """Members that change values at strength 0 as well, each in the same way on every chip."""
 SEVERAL_NUMBERS = (
@@ -90,6 +92,7 @@ SEVERAL_NUMBERS = (
     "stuck",
     "drop-connect",
     "quantize",
+    "right-censored-gaussian",
 )
 """Members that draw several numbers for a value, or to which the size of a number means nothing."""
 
@@ -242,7 +245,7 @@ def test_a_draw_is_the_same_to_the_last_bit_however_it_is_made(generator):
             for draw, eager in zip(draws, ways["eager"], strict=True):
                 assert np.array_equal(draw[name], eager[name]), (name, way)
         first, second = ways["eager"]
-        assert not np.array_equal(first[name], second[name]), name
+        assert np.array_equal(first[name], second[name]) == (name == "quantize"), name
 
 
 def test_a_draw_does_not_depend_on_other_leaves():
@@ -356,12 +359,15 @@ def test_gradients():
     for name in MEMBERS:
         for by in ("by value", "by scale"):
             exact = found[f"float64, {by}"][name]
-            if name not in QUANTISED:
+            if name not in ROUNDED:
                 differences = found[f"differences, {by}"][name]
                 np.testing.assert_allclose(exact, differences, rtol=1e-6, atol=1e-8, err_msg=name)
             np.testing.assert_allclose(found[f"float32, {by}"][name], exact, rtol=2e-4, atol=1e-5, err_msg=name)
         reverse, forward = found["reverse, by value"][name], found["float32, by value"][name]
-        np.testing.assert_allclose(reverse, forward, rtol=1e-6, err_msg=name)
+        if MEMBERS[name].elementwise or name == "own":
+            np.testing.assert_allclose(reverse, forward, rtol=1e-6, err_msg=name)
+        # Where a value depends on others, such as the largest one, the two are sums of rows and of columns.
+        np.testing.assert_allclose(reverse.sum(), forward.sum(), rtol=1e-4, err_msg=name)
         assert np.isfinite(found["float32, by scale at 0"][name]).all(), name
         assert np.array_equal(found["straight through"][name], np.ones((4, 9))), name
         assert np.array_equal(found["straight-through draw"][name], found["draw"][name]), name
@@ -379,7 +385,7 @@ def test_deviations_are_equal_by_their_parameters(name):
     assert limpet.Mismatch({"w": True}, again) == limpet.Mismatch({"w": True}, deviation)
     for field in fields(deviation):  # pyright: ignore[reportArgumentType]
         if isinstance(value := getattr(deviation, field.name), float):
-            other = dataclasses.replace(deviation, **{field.name: value * 1.25})
+            other = dataclasses.replace(deviation, **{field.name: value * 1.25 or 0.25})
             assert other != deviation
             assert limpet.Mismatch({"w": True}, other) != limpet.Mismatch({"w": True}, deviation)
 
@@ -416,6 +422,8 @@ def test_plain_values_give_the_deviation_back(name):
             return limpet.Chain(tuple(map(built, plain)))
         parameters = dict(plain)
         kind = parameters.pop("kind")
+        if "device" in parameters:
+            parameters["device"] = built(parameters["device"])
         return (Own if kind.endswith(":Own") else deviation_class(kind))(**parameters)
 
     plain = described(MEMBERS[name])
@@ -426,7 +434,7 @@ def test_plain_values_give_the_deviation_back(name):
 def test_a_label_is_a_few_words(name):
     words = label(MEMBERS[name])
     assert words.isprintable()
-    assert len(words) < 120
+    assert len(words) < 300
     assert not set("<>{}=()@") & set(words.replace("test_contract:Own", ""))
 
 

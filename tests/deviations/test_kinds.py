@@ -45,7 +45,7 @@ def test_nested_classes_are_found_too(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("gausian", r"'gausian' is no deviation: allowed are gaussian, log-normal, .*, and a class of your own"),
+        ("gausian", r"'gausian' is no deviation: allowed are additive, .*gaussian, .*, and a class of your own"),
         ("no.such.module:Own", r"'no.such.module:Own': cannot be imported \(ModuleNotFoundError"),
         ("limpet:Gausian", r"cannot be imported \(AttributeError"),
         ("limpet:Deviation", "not a class derived from limpet.Deviation with a method deviate"),
@@ -78,4 +78,4 @@ def test_parameters_are_described_as_plain_values():
 def test_labels():
     assert label(limpet.Gaussian(1 / 3)) == "gaussian, sigma 0.333333"
     both = limpet.Chain((limpet.LogNormal(sigma=0.1, preserve="mean"), limpet.TruncatedGaussian(0.2)))
-    assert label(both) == "log-normal, sigma 0.1, preserve mean, then truncated-gaussian, sigma 0.2, bound 3"
+    assert label(both) == "log-normal, sigma 0.1, preserve mean, then truncated-gaussian, sigma 0.2"

@@ -1,9 +1,7 @@
 """Mismatch as it was measured."""
 
 import csv
-import math
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -72,12 +70,6 @@ class Empirical(Deviation):
         factors = _read(Path(source), column)
         width = _silverman(factors) if bandwidth == "silverman" else bandwidth
         return cls(tuple(factors.tolist()), width)  # pyright: ignore[reportArgumentType]
-
-    @cached_property
-    def sigma(self) -> float:
-        """Relative standard deviation of what comes out: of the factors and the kernel together, over their mean."""
-        factors = np.asarray(self.factors)
-        return float(math.hypot(factors.std(), self.bandwidth) / abs(factors.mean()))
 
     @property
     def elementwise(self) -> bool:

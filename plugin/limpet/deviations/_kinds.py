@@ -111,11 +111,23 @@ def label(deviation: Deviation) -> str:
     """
     if isinstance(deviation, Chain):
         return ", then ".join(label(member) for member in deviation.members)
-    defaults = {field.name: field.default for field in fields(deviation)}  # pyright: ignore[reportArgumentType]
-    kind, *parameters = described(deviation).items()
-    parameters = [(name, value) for name, value in parameters if value != defaults[name]]
-    words = [f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters]
-    return ", ".join([kind[1], *words])
+    words = [
+        f"{field.name.replace('_', ' ')} {_words(getattr(deviation, field.name))}"
+        for field in fields(deviation)  # pyright: ignore[reportArgumentType]
+        if getattr(deviation, field.name) != field.default
+    ]
+    return ", ".join([kind_of(deviation), *words])
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Deviation):
+        return f"[{label(value)}]"
+    if isinstance(value, Law):
+        plain = described_law(value)
+        return " ".join(map(_words, plain.values())) if isinstance(plain, dict) else _words(plain)
+    if isinstance(value, tuple | list):
+        return f"{len(value)} numbers" if len(value) > 8 else f"[{', '.join(map(_words, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(_plain(value))
 
 
 def _plain(value: Any) -> Any:
