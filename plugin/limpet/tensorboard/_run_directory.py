@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -30,22 +32,27 @@ def start_run(logdir: str | Path, *, prefix: str = "", resume: int | None = None
         LogdirError: the directory cannot be made or written, or an earlier run in it cannot be set aside.
     """
     directory = Path(logdir)
+    with _alone_in(directory):
+        return _started(directory, prefix, resume)
+
+
+def _started(directory: Path, prefix: str, resume: int | None) -> CurveWriter:
     try:
         own, foreign = own_and_foreign(directory)
     except OSError as error:
         raise LogdirError(
-            f"tensorboard.logdir = {str(logdir)!r}: cannot be read ({error.strerror or error}); "
+            f"tensorboard.logdir = {str(directory)!r}: cannot be read ({error.strerror or error}); "
             f"name a directory that you may read and write"
         ) from None
     if resume is None and own:
         aside = _set_aside(directory, own)
         warn_user(
-            f"tensorboard.logdir = {str(logdir)!r}: held an earlier run, which is now in '{aside}'; to go on with a "
+            f"tensorboard.logdir = {str(directory)!r}: held an earlier run, which is now in '{aside}'; to go on with a "
             f"run, resume from its checkpoint",
         )
     if foreign:
         warn_user(
-            f"tensorboard.logdir = {str(logdir)!r}: holds event files that Limpet did not write, such as "
+            f"tensorboard.logdir = {str(directory)!r}: holds event files that Limpet did not write, such as "
             f"'{foreign[0].name}', and TensorBoard shows all files of one directory as one run; to keep them apart, "
             f"name another directory, such as '{directory / 'limpet'}', or give a prefix for the tags",
         )
@@ -63,6 +70,29 @@ def start_run(logdir: str | Path, *, prefix: str = "", resume: int | None = None
         # their scalars in any case. (Of what is logged as tensors, as all of Limpet's is, EventAccumulator drops none.)
         writer.start_session(0)
     return writer
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep others that start a run in a directory waiting, so that of two that start at once the second sees the first.
+
+    The file system tells them apart, where it can: by a lock on the directory, which ends with the process at the
+    latest. Where it cannot, only a start within the same moment would go unseen.
+    """
+    try:
+        import fcntl
+
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY)
+    except (ImportError, OSError):  # no POSIX; a directory that cannot be made, of which the start itself will tell
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _set_aside(directory: Path, files: list[Path]) -> Path:
