@@ -1,6 +1,8 @@
 """A run that is killed, at any time and however often, ends up as one that was not."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -9,58 +11,79 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from loaders import fast, slow
 
 import limpet
 from limpet.tensorboard import logged_runs
 
 SCRIPT = Path(__file__).parents[1] / "support" / "resumed_run.py"
-KILLS, STEPS = 20, 60
+KILLS = int(os.environ.get("LIMPET_KILLS", "8"))
+"""By hand more: `LIMPET_KILLS=50 python -m pytest tests/training/test_resume.py`."""
+SEED = int(os.environ.get("LIMPET_KILLS_SEED", "0"))
+STEPS = 4 * KILLS + 20
+AT_MOST = 7
+"""So many steps does a run that is killed do at most: a checkpoint is made every 4, so that it gets 4 steps further."""
+MOMENTS = {"started": 0.6, "evaluating": 0.2, "step": 0.03, "saving": 0.1, "saved": 0.02}
+"""After which line a run is killed, and within how many seconds from there."""
 
 
-def start(folder, pause):
-    command = [sys.executable, str(SCRIPT), str(folder), str(STEPS), str(pause)]
+def start(folder, at_most=0, clock=0.0):
+    command = [sys.executable, str(SCRIPT), str(folder), str(STEPS), str(at_most), str(clock)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finished(folder):
-    process = start(folder, 0)
+def finished(folder, clock=0.0):
+    process = start(folder, clock=clock)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     return np.load(folder / "w.npy")
 
 
-def logged(folder):
-    """Every number of TensorBoard's own reading of the log, as (step, bits), by tag."""
-    events = EventAccumulator(str(folder / "log"), size_guidance={"tensors": 0}).Reload()
-    found = {}
-    for tag in events.Tags()["tensors"]:
-        if not tag.startswith(("train/", "mismatch/", "robustness_", "virtual_chips", "limpet/curve")):
-            continue
-        found[tag] = [(event.step, event.tensor_proto.SerializeToString()) for event in events.Tensors(tag)]
-    return found
+def kill(folder, chance, line, by, clock):
+    """Start the run, and kill it a little after it has told a line; the step at which it had started."""
+    process = start(folder, AT_MOST, clock)
+    first = None
+    for told in iter(process.stdout.readline, ""):
+        word, step = told.split()
+        first = int(step) if word == "started" else first
+        if told.startswith(line):
+            break
+    else:
+        pytest.fail(f"no line that begins {line!r} was told: {process.stderr.read()}")
+    time.sleep(chance.uniform(0, MOMENTS[line.split()[0]]))
+    process.send_signal(by)
+    process.communicate(timeout=60)
+    assert not (folder / "w.npy").exists(), "the run ended before it was killed"
+    return first
+
+
+def kills(chance):
+    """After which line, by which signal and by how much set back its clock, each run is killed: all at random, but for
+    the first three, of which two are killed before the first checkpoint, and the third after it."""
+    signals = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+    for number in range(KILLS):
+        line = ["started", "step 1", "saved"][number] if number < 3 else chance.choice(list(MOMENTS))
+        clock = -chance.choice([1, 60, 3600, 1e7]) if number % 5 == 4 else 0.0
+        yield line, signals[number % 3], clock
 
 
 @pytest.mark.filterwarnings("ignore:.*is read up to where it is damaged or cut short")
-def test_twenty_kills_change_nothing(tmp_path):
-    undisturbed = tmp_path / "undisturbed"
+def test_kills_change_nothing(tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     expected = finished(undisturbed)
-    killed = tmp_path / "killed"
-    chance = random.Random(0)
-    for _ in range(KILLS):
-        process = start(killed, 0.05)
-        assert process.stdout.readline() == "started\n", process.stderr.read()
-        # From before the first step to the midst of a checkpoint some steps on.
-        time.sleep(chance.uniform(0, 0.6))
-        process.kill()
-        process.communicate()
-        assert not (killed / "w.npy").exists(), "the run ended before it was killed: make it slower"
-    assert np.array_equal(finished(killed), expected)
-    one, other = logged(undisturbed), logged(killed)
-    assert one.keys() == other.keys()
-    for tag, series in one.items():
-        assert other[tag] == series, tag
-    assert [step for step, _ in one["train/loss"]] == list(range(STEPS))
+    chance = random.Random(SEED)
+    starts = [kill(killed, chance, *how) for how in kills(chance)]
+    assert starts[:3] == [0, 0, 0]
+    assert all(first > 0 for first in starts[3:])  # resumed, or this would test nothing
+    assert np.array_equal(finished(killed, clock=-5), expected)
+    for load in (slow, fast):
+        one, other = load(undisturbed / "log"), load(killed / "log")
+        assert [step for step, _ in one["train/loss"]] == list(range(STEPS))
+        groups = {"train", "mismatch", "robustness_mean", "virtual_chips", "limpet"}
+        assert groups <= {tag.split("/")[0] for tag in one}
+        assert one.keys() == other.keys()
+        for tag, series in one.items():
+            assert other[tag] == series, (load, tag)
     curves = [logged_runs(folder)["log"].curves["loss_fn"] for folder in (undisturbed, killed)]
     assert list(curves[0]) == list(curves[1]) == list(range(0, STEPS, 5))
     for step, curve in curves[0].items():

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -102,10 +103,8 @@ class GrowingFile:
 
     def abandon(self) -> None:
         """End the file, whatever became of it."""
-        try:
+        with suppress(OSError):
             self.close()
-        except OSError:
-            pass
 
     def _append(self, data: bytes) -> None:
         self.check()

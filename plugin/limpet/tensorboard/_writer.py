@@ -30,9 +30,10 @@ PERCENTILES = (5, 50, 95)
 
 
 class CurveWriter:
-    """Writes an event file of a run, beside those that lie there. Everything handed over is on disk when a call returns.
+    """Writes an event file of a run, beside those that lie there.
 
-    A call that fails or is interrupted, because the disk is full, say, writes nothing, and the file stays readable.
+    When a call returns, what it was given is on disk. A call that fails, because the disk is full, say, or that is
+    interrupted, writes nothing, and the file stays readable.
     This adds to a run: a sensitivity after training, say. To start one, use `start_run`, which sets an earlier run in
     the same directory aside.
 
@@ -229,8 +230,8 @@ class CurveWriter:
 
     def _refused(self, error: OSError) -> LogdirError:
         return LogdirError(
-            f"tensorboard.logdir = {str(self.logdir)!r}: cannot be written ({error.strerror or error}); name a directory "
-            f"in which you may write, on a disk that is not full"
+            f"tensorboard.logdir = {str(self.logdir)!r}: cannot be written ({error.strerror or error}); "
+            f"name a directory in which you may write, on a disk that is not full"
         )
 
 

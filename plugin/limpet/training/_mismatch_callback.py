@@ -26,7 +26,7 @@ from ._evaluator import Evaluator, Rounds
 from ._injection import Injection
 from ._loop_audit import LoopAudit
 from ._resume import resumed_step, run_checkpoint
-from ._run_log import RunLog
+from ._run_log import RunLog, adding_to
 
 
 class MismatchCallback:
@@ -52,7 +52,7 @@ class MismatchCallback:
         **plain: with a hardware or a recipe, what a configuration would say: `seed`, `generator`, and `training`, a
             mapping as in the file (without it, every part is drawn afresh at every step); of the section `robustness`
             `scales`, `chips`, `every_steps`, `target` and `higher_is_better`; of the section `tensorboard` `logdir`,
-            `flush_steps` and `prefix`. The two sections may be given as mappings instead.
+            `flush_steps`, `prefix` and `on_error`. The two sections may be given as mappings instead.
 
     Attributes:
         logdir: the TensorBoard log directory of this run.
@@ -140,6 +140,7 @@ class MismatchCallback:
             self._curves_of,
             config.robustness.target,
             config.tensorboard.flush_steps,
+            config.tensorboard.on_error,
         )
 
     @property
@@ -178,7 +179,10 @@ class MismatchCallback:
         Raises:
             MismatchNotApplied: at the first steps: `inject` was never called, a draw does not reach the loss or the
                 metric, or every step met the same draw.
-            MetricError: a metric has another shape.
+            MetricError: a metric cannot be logged: it is no number, has another shape, or a name that cannot be shown
+                or is taken. Then nothing of these steps is logged.
+            LogdirError: the log directory is full, was removed, and the like. This is told once, and then nothing more
+                is logged; with `tensorboard.on_error: warn` it is a warning, and training goes on.
             LimpetError: the callback is closed, or steps are no rising integers.
         """
         self._refuse_closed()
@@ -242,7 +246,11 @@ class MismatchCallback:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._close(succeeded=kind is None)
+        if error is None:
+            self._close(succeeded=True)
+            return
+        with adding_to(error):
+            self._close(succeeded=False)
 
     def _close(self, succeeded: bool) -> None:
         if self._closed:
