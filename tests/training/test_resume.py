@@ -51,8 +51,14 @@ def kill(folder, chance, line, by, clock):
     else:
         pytest.fail(f"no line that begins {line!r} was told: {process.stderr.read()}")
     time.sleep(chance.uniform(0, MOMENTS[line.split()[0]]))
-    process.send_signal(by)
-    process.communicate(timeout=60)
+    for _ in range(6):
+        process.send_signal(by)
+        try:
+            process.communicate(timeout=10)
+            break
+        except subprocess.TimeoutExpired:  # Python drops an interrupt that falls into a finalizer: press Ctrl-C again
+            continue
+    assert process.poll() is not None, f"signal {by} after {line!r} did not end the run"
     assert not (folder / "w.npy").exists(), "the run ended before it was killed"
     return first
 
