@@ -251,7 +251,7 @@ def test_the_order_stands_in_the_files_and_not_in_their_names(tmp_path):
 
 
 def test_files_without_a_number_are_read_in_order(tmp_path, monkeypatch):
-    """Files by TensorBoard's writer, as Limpet's were before: the one that began the run comes first, whatever its time."""
+    """Files by TensorBoard's writer, as Limpet's were before: the one that began the run comes first, at any time."""
     for first, slope, time in ((0, 0.1, 2e9), (50, 0.5, 1e9)):
         clock_of(monkeypatch, time)
         writer = EventFileWriter(str(tmp_path), filename_suffix=".limpet")

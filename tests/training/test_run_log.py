@@ -143,7 +143,7 @@ def test_what_fails_at_the_end_does_not_hide_why_training_failed(tmp_path):
     (note,) = failed.value.__notes__
     assert note.startswith("The log could not be ended either: LogdirError: tensorboard.logdir")
     assert "nothing is logged of step 3" in note
-    with pytest.raises(limpet.LogdirError, match="removed"), callback_of(tmp_path / "other") as callback:
+    with pytest.raises(limpet.LogdirError, match="removed"), callback_of(tmp_path / "other"):
         shutil.rmtree(tmp_path / "other")
 
 
