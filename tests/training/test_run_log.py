@@ -98,7 +98,7 @@ def test_a_directory_that_vanished_is_an_error_once(tmp_path):
     with callback:
         callback(0, PARAMS, {"loss": 1.0})
         shutil.rmtree(tmp_path / "run")
-        with pytest.raises(limpet.LogdirError, match="removed.* nothing is logged of step 1 and later ones") as refused:
+        with pytest.raises(limpet.LogdirError, match="removed.* nothing is logged from step 1 on") as refused:
             callback(1, PARAMS, {"loss": 1.0})
         assert "set tensorboard.on_error to warn" in str(refused.value)
         assert "\n" not in str(refused.value)
@@ -118,7 +118,7 @@ def test_training_goes_on_without_a_log_if_asked_to(tmp_path):
             assert callback.checkpoint(5)["step"] == 5
     (message,) = [str(warning.message) for warning in told]
     assert "removed, and what it held with it); " in message
-    assert message.endswith("nothing is logged of step 1 and later ones. Training goes on")
+    assert message.endswith("nothing is logged from step 1 on. Training goes on")
 
 
 def test_a_directory_that_cannot_be_made_is_a_warning_if_asked_for(tmp_path):
@@ -129,6 +129,14 @@ def test_a_directory_that_cannot_be_made_is_a_warning_if_asked_for(tmp_path):
         with callback_of(tmp_path / "file", on_error="warn") as callback:
             callback(0, PARAMS, {"loss": 1.0})
     assert len(told) == 1
+
+
+def test_it_is_told_which_evaluations_are_lost(tmp_path):
+    with callback_of(tmp_path / "run", on_error="warn", scales=[0], chips=2, metric_fn=metric) as callback:
+        callback(7, PARAMS, {"loss": 1.0})
+        shutil.rmtree(tmp_path / "run")
+        with pytest.warns(UserWarning, match="nothing is logged from the evaluation of step 7 on"):
+            callback.evaluate(7, PARAMS)
 
 
 def test_what_fails_at_the_end_does_not_hide_why_training_failed(tmp_path):
@@ -142,7 +150,7 @@ def test_what_fails_at_the_end_does_not_hide_why_training_failed(tmp_path):
         train()
     (note,) = failed.value.__notes__
     assert note.startswith("The log could not be ended either: LogdirError: tensorboard.logdir")
-    assert "nothing is logged of step 3" in note
+    assert "nothing is logged from step 3 on" in note
     with pytest.raises(limpet.LogdirError, match="removed"), callback_of(tmp_path / "other"):
         shutil.rmtree(tmp_path / "other")
 
@@ -186,6 +194,6 @@ def test_a_disk_that_is_full(tmp_path):
         (message,) = told
         assert "cannot be written (File too large); name a directory" in message
         steps = list(scalars(tmp_path / logdir)["train/loss"])
-        assert f"nothing is logged of step {len(steps)} and later ones" in message
+        assert f"nothing is logged from step {len(steps)} on" in message
         assert steps == list(range(len(steps)))
         assert len(steps) > 20

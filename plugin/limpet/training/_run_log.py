@@ -198,11 +198,15 @@ class RunLog:
         writer, self._open = self._open, None
         if writer is not None:
             writer.abandon()
-        waiting = [int(entry.numbers[0]) for entry in self._steps] + [entry.step for entry in self._evaluations]
-        waiting += [step for step, _ in self._finished]
+        steps = [int(entry.numbers[0]) for entry in self._steps]
+        evaluated = [step for step, _ in self._finished] + [evaluation.step for evaluation in self._evaluations]
         lost = "nothing is logged" if writer is None else "nothing more is logged"
-        if waiting:
-            lost = f"nothing is logged of step {min(waiting)} and later ones"
+        if steps:
+            earlier = [step for step in evaluated if step < steps[0]]
+            lost = f"nothing is logged from step {steps[0]} on"
+            lost += f", nor the evaluation of step {earlier[0]}" if earlier else ""
+        elif evaluated:
+            lost = f"nothing is logged from the evaluation of step {evaluated[0]} on"
         if self._on_error == "raise":
             raise LogdirError(f"{error}; {lost}. To train on without a log, set tensorboard.on_error to warn") from None
         warn_user(f"{error}; {lost}. Training goes on")
