@@ -4,6 +4,7 @@ It tells where it is, a line for each thing that it does. After AT_MOST steps it
 CLOCK seconds.
 """
 
+import signal
 import sys
 import time
 from itertools import islice
@@ -82,6 +83,7 @@ def main(folder: Path, steps: int, at_most: int) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     clock, offset = time.time, float(sys.argv[4])
     time.time = lambda: clock() + offset
     main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
