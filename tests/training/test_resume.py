@@ -128,7 +128,31 @@ def test_a_checkpoint_of_another_configuration_names_what_differs(tmp_path):
         limpet.MismatchCallback(wider, config, metric_fn=lambda tree, _: tree["w"].sum(), resume=saved)
 
 
-@pytest.mark.parametrize("resume", [{}, {"step": "x"}, 5, {"config": {}}])
+def test_a_run_goes_on_only_where_it_lies(tmp_path):
+    with callback_of(tmp_path / "run") as callback:
+        callback.evaluate(0, {"w": jnp.ones(3)})
+        saved = callback.checkpoint(0)
+    with pytest.warns(UserWarning, match="held an earlier run"), callback_of(tmp_path / "run", seed=1) as another:
+        another.evaluate(0, {"w": jnp.ones(3)})
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    message = "holds another run than the one that goes on, which was set aside, into '.*run.1'; name the directory"
+    with pytest.raises(limpet.LogdirError, match=message), callback_of(tmp_path / "run", saved):
+        pytest.fail("the run went on in the directory of another one")
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    # It goes on where it was set aside, or in a directory of its own, and there again before another checkpoint.
+    for directory in ("run.1", "empty", "empty", "run.1"):
+        with callback_of(tmp_path / directory, saved) as callback:
+            callback.evaluate(1, {"w": jnp.ones(3)})
+            assert callback.checkpoint(1)["run"] == saved["run"]
+    held = {name: next(iter(run.curves.values())) for name, run in logged_runs(tmp_path).items()}
+    assert {name: (list(curves), {curve.seed for curve in curves.values()}) for name, curves in held.items()} == {
+        "run": ([0], {1}),
+        "run.1": ([0, 1], {0}),
+        "empty": ([1], {0}),
+    }
+
+
+@pytest.mark.parametrize("resume", [{}, {"step": "x"}, 5, {"config": {}}, {"step": 1, "run": [2]}])
 def test_what_is_no_checkpoint_is_refused(tmp_path, resume):
     with pytest.raises(limpet.ConfigError, match=r"resume = .*give what callback.checkpoint returned"):
         callback_of(tmp_path, resume)

@@ -20,7 +20,7 @@ FIRST_EVENTS = 500
 """Of so many events, one tells whether Limpet wrote a file; nobody waits until a file of gigabytes is read."""
 OWN_TAGS = ("limpet/config", "mismatch/sigma_", "robustness_mean/")
 """The first version gave its files no suffix; tags that begin so are its first ones."""
-NUMBER = re.compile(r"limpet, file (\d{1,18})")
+WRITTEN = re.compile(r"limpet, file (\d{1,18}) of run (.+)")
 
 
 def events_of(path: Path, complain: Callable[[str], object]) -> Iterator[Event]:
@@ -51,14 +51,14 @@ def events_of(path: Path, complain: Callable[[str], object]) -> Iterator[Event]:
         yield event
 
 
-def numbered(number: int) -> str:
-    """What the first event of a file says of its writer: it holds the file's number in its directory."""
-    return f"limpet, file {number}"
+def written_as(number: int, run: str) -> str:
+    """What the first event of a file says of its writer: the file's number in its directory, and its run."""
+    return f"limpet, file {number} of run {run}"
 
 
-def number_in(path: Path) -> int:
-    """The number of an event file in its directory; 0 for one that has none."""
-    return _number(next(events_of(path, complain=lambda _: None), None))
+def number_and_run(path: Path) -> tuple[int, str | None]:
+    """The number of an event file in its directory, and the name of its run; 0 and None for one that does not say."""
+    return _number_and_run(next(events_of(path, complain=lambda _: None), None))
 
 
 def in_order(path: Path) -> tuple[Path, int, bool, float, str]:
@@ -69,7 +69,7 @@ def in_order(path: Path) -> tuple[Path, int, bool, float, str]:
     whatever the time; only among the latter there is nothing else to go by.
     """
     opening = list(islice(events_of(path, complain=lambda _: None), 3))  # a session's start is the second event
-    number = _number(opening[0] if opening else None)
+    number, _ = _number_and_run(opening[0] if opening else None)
     goes_on = not any(event.session_log.status == SessionLog.START and event.step == 0 for event in opening)
     wall_time = opening[0].wall_time if opening else 0.0
     return (path.parent, number, False, 0.0, path.name) if number else (path.parent, 0, goes_on, wall_time, path.name)
@@ -102,9 +102,9 @@ def is_own(path: Path) -> bool:
     )
 
 
-def _number(first: Event | None) -> int:
-    written_by = NUMBER.fullmatch(first.source_metadata.writer) if first is not None else None
-    return int(written_by[1]) if written_by else 0
+def _number_and_run(first: Event | None) -> tuple[int, str | None]:
+    written = WRITTEN.fullmatch(first.source_metadata.writer) if first is not None else None
+    return (int(written[1]), written[2]) if written else (0, None)
 
 
 def _first_events(path: Path) -> Iterator[Event]:

@@ -7,16 +7,18 @@ import re
 import socket
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
+from operator import itemgetter
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from ._event_files import PATTERN, SUFFIX, number_in, numbered
+from ._event_files import PATTERN, SUFFIX, number_and_run, written_as
 
 VERSION = "brain.Event:2"
 """With which an event file begins; readers go by session starts only where they find it."""
@@ -41,21 +43,24 @@ class GrowingFile:
 
     Args:
         directory: which exists.
+        run: the name of the run of which it is a part; None for that which the directory holds, or a new one.
 
     Attributes:
+        run: the name of the run.
         path: of the file, when it was begun.
 
     Raises:
         OSError: the file cannot be written.
     """
 
-    def __init__(self, directory: Path) -> None:
-        number, stamp = _next_number_and_stamp(directory)
+    def __init__(self, directory: Path, run: str | None) -> None:
+        number, stamp, held = _next_number_and_stamp(directory)
+        self.run = run or held or uuid.uuid4().hex
         self.path, self._descriptor = _created(directory, stamp)
         self._size = 0  # of what was handed over and is whole
         self._lock = threading.Lock()
         self._finalizer = weakref.finalize(self, os.close, self._descriptor)
-        metadata = SourceMetadata(writer=numbered(number))
+        metadata = SourceMetadata(writer=written_as(number, self.run))
         try:
             self.add([Event(wall_time=time.time(), file_version=VERSION, source_metadata=metadata)])
         except OSError:
@@ -126,12 +131,12 @@ class GrowingFile:
             os.ftruncate(self._descriptor, self._size)
 
 
-def _next_number_and_stamp(directory: Path) -> tuple[int, int]:
-    """The number of the next file of a directory, and the number that its name begins with."""
+def _next_number_and_stamp(directory: Path) -> tuple[int, int, str | None]:
+    """The number of the next file of a directory, the number that its name begins with, and the run that lies there."""
     paths = [path for path in directory.glob(PATTERN) if path.is_file()]
     stamps = [int(found[1]) for path in paths if (found := STAMP.match(path.name))]
-    number = max((number_in(path) for path in paths), default=0) + 1
-    return number, max([int(time.time()), *(stamp + 1 for stamp in stamps)])
+    number, run = max((number_and_run(path) for path in paths), key=itemgetter(0), default=(0, None))
+    return number + 1, max([int(time.time()), *(stamp + 1 for stamp in stamps)]), run
 
 
 def _created(directory: Path, stamp: int) -> tuple[Path, int]:

@@ -40,19 +40,24 @@ class CurveWriter:
     Args:
         logdir: the run's directory; made if need be.
         prefix: what the tags of scalars, histograms, pictures, texts and curves begin with, such as "limpet/".
+        run: the name of the run; None for that which the directory holds, or a new one.
+
+    Attributes:
+        run: the name of the run, which all its event files say.
 
     Raises:
         LogdirError: the directory cannot be made or written. Every method that writes raises this, too.
     """
 
-    def __init__(self, logdir: str | Path, prefix: str = "") -> None:
+    def __init__(self, logdir: str | Path, prefix: str = "", run: str | None = None) -> None:
         self.logdir = Path(logdir)
         self.prefix = prefix
         try:
             self.logdir.mkdir(parents=True, exist_ok=True)
-            self._file = GrowingFile(self.logdir)
+            self._file = GrowingFile(self.logdir, run)
         except OSError as error:
             raise self._refused(error) from None
+        self.run = self._file.run
         self._sigmas: dict[str, list[float]] = {}  # by metric, of the curves logged
         self._yields: set[str] = set()  # metrics of which a yield was logged
         self._hparams: Mapping[str, HParamValue] | None = None

@@ -115,6 +115,7 @@ class MismatchCallback:
         self._fingerprint = fingerprint(recipe, shapes_of(adapter_of(model).nominal(model)))
         self.first_step = 0 if resume is None else resumed_step(config, resume, self._fingerprint)
         self._resumed = resume is not None
+        self._run: str | None = None if resume is None else resume.get("run")
         self._evaluator = None
         if metric_fn is not None:
             self._evaluator = Evaluator(
@@ -232,7 +233,7 @@ class MismatchCallback:
         """
         self._refuse_closed()
         self._log.write(wait=True)
-        return run_checkpoint(self._config, int(step), self._fingerprint)
+        return run_checkpoint(self._config, int(step), self._fingerprint, self._run)
 
     def close(self) -> None:
         """Wait for what is still running, write everything and end the event file."""
@@ -266,9 +267,9 @@ class MismatchCallback:
 
     def _open_log(self) -> CurveWriter:
         config = self._config
-        writer = start_run(
-            self.logdir, prefix=config.tensorboard.prefix, resume=self.first_step if self._resumed else None
-        )
+        resume = self.first_step if self._resumed else None
+        writer = start_run(self.logdir, prefix=config.tensorboard.prefix, resume=resume, run=self._run)
+        self._run = writer.run
         if not self._resumed:
             writer.text("limpet/config", f"{config.describe()}\nfingerprint: {self._fingerprint}".replace("\n", "  \n"))
         writer.hparams(hparams_of(config))
