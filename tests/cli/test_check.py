@@ -201,10 +201,8 @@ def test_parts_of_several_sigmas_are_shown_by_scale(workplace, capsys):
 
 def test_targets_directions_and_tags(workplace, capsys):
     overrides = ["robustness.target={accuracy: 0.9, loss: 2}", "robustness.higher_is_better={loss: false}"]
-    assert (
-        main(["check", "config.yaml", *overrides, "tensorboard.prefix=a/", "tensorboard.on_error=warn", "train=[1]"])
-        == 0
-    )
+    overrides += ["tensorboard={prefix: a/, on_error: warn}", "train=[1]"]
+    assert main(["check", "config.yaml", *overrides]) == 0
     lines = lines_of(capsys)
     assert "yield at accuracy 0.9, loss 2" in lines
     assert "better is loss lower" in lines
