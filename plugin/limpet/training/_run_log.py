@@ -173,7 +173,7 @@ class RunLog:
         curves = self._to_curves(evaluation.rounds)
         require_targets(self._targets, curves)
         self.curves = curves
-        self._finished.extend((evaluation.step, curve) for curve in curves.values())
+        self._finished.extend([(evaluation.step, curve) for curve in curves.values()])
 
     def _write_curves(self) -> None:
         """Write the curves of finished evaluations, each as a whole: an interrupt leaves what is not written yet."""
