@@ -159,11 +159,13 @@ def _checked_prefix(prefix: str) -> str:
 
 
 class TensorboardSection(Section):
-    """Where and how often to log; `prefix` stands before every tag, for a directory shared with another writer."""
+    """Where and how often to log; `prefix` stands before every tag, for a directory shared with another writer;
+    `on_error` says whether a directory that cannot be written, because the disk is full, say, ends training."""
 
     logdir: Annotated[Path, BeforeValidator(_checked_logdir)] = Path("runs/limpet")
     flush_steps: Count = 100
     prefix: Annotated[str, AfterValidator(_checked_prefix)] = ""
+    on_error: Literal["raise", "warn"] = "raise"
 
 
 class Config(Section):

@@ -13,7 +13,7 @@ from .._errors import LimpetError, LogdirError, warn_user
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ._curve_summary import PLUGIN_NAME, curve_of, described
-from ._event_files import PATTERN, events_of, in_order
+from ._event_files import PATTERN, events_of, in_order, is_own
 from ._sensitivity_summary import sensitivity_of
 
 CONFIG_TAG = "limpet/config"
@@ -74,9 +74,11 @@ def _read(path: Path, run: LoggedRun) -> None:
     def warn(problem: str) -> None:
         warn_user(problem)
 
+    own = is_own(path)
     contents: dict[str, bytes] = {}  # the metadata of each tag, which writers may give with its first summary alone
     for event in events_of(path, warn):
-        if event.session_log.status == SessionLog.START:
+        # The sessions of another writer in this directory are its own affair: its runs begin and go on at other steps.
+        if own and event.session_log.status == SessionLog.START:
             _drop_from(run, event.step)
         for value in event.summary.value:
             plugin = value.metadata.plugin_data

@@ -56,13 +56,19 @@ def names_of_hardware(runs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> di
 def evaluations(curves: Mapping[int, RobustnessCurve]) -> dict[str, Any]:
     """A run's curves over training, each statistic of shape (evaluations, strengths), strengths in rising order.
 
-    Evaluations at other strengths than those of the newest one are left out, because a chart has one axis.
+    Evaluations at other strengths than those of the newest one, or of another direction, are left out, because a chart
+    has one axis, and one end of it is the better one.
 
     Args:
         curves: by training step, not empty.
     """
     newest = curves[max(curves)]
-    curves = {step: curve for step, curve in curves.items() if np.array_equal(curve.sigmas, newest.sigmas)}
+    curves = {
+        step: curve
+        for step, curve in curves.items()
+        if np.array_equal(curve.sigmas, newest.sigmas)
+        and (curve.axis, curve.higher_is_better) == (newest.axis, newest.higher_is_better)
+    }
     order = np.argsort(newest.sigmas, kind="stable")
     steps = sorted(curves)
 
