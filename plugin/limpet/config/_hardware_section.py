@@ -28,7 +28,7 @@ from ..deviations._kinds import DEVIATIONS, deviation_class
 from ..draws._strength import sigma_of_percent
 from ..hardware._hardware import Hardware, Part, checked_leaves, shortened
 from ..hardware._mismatch import Recipe
-from ._section import NonNegative, Number, Section, cut, details_of, problem, require_few, shown, unknown_key
+from ._section import NonNegative, Number, Section, details_of, problem, require_few, shown, unknown_key
 
 _KINDS = f"{', '.join(DEVIATIONS)}, or a class of your own as module:Class"
 MAX_CHAIN = 20

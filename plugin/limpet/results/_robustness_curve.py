@@ -1,7 +1,6 @@
 """The robustness curve: a metric over sigma, with its spread over virtual chips. NumPy and SciPy only."""
 
 import json
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -9,9 +8,11 @@ from typing import Any, Literal, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import MetricError
+from .._errors import LimpetError, MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
+from ._curve_description import checked_description, require_numbers
 from ._direction import checked_direction
+from ._npz_file import arrays_of
 from ._yield import Yield, mean_interval, quantile_interval, yield_of
 
 Estimate = Literal["mean", "yield"] | float
@@ -245,13 +246,20 @@ class RobustnessCurve:
         """Read what `save` wrote.
 
         Raises:
-            MetricError: the file is missing, or holds no curve.
+            MetricError: the file is missing, damaged, or holds no curve.
         """
         try:
-            # NumPy leaves a file open that it cannot read, so it is given one that is closed here.
-            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return cls(sigmas=file["sigmas"], values=file["values"], **json.loads(str(file["described"])))
-        except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            arrays = arrays_of(path)
+            missing = [name for name in ("sigmas", "values", "described") if name not in arrays]
+            if missing:
+                raise MetricError(f"it has no {missing[0]}")
+            require_numbers(arrays["sigmas"], "sigmas")
+            require_numbers(arrays["values"], "values")
+            if not np.isfinite(arrays["sigmas"]).all():
+                raise MetricError("its sigmas are not all finite")
+            described = checked_description(str(arrays["described"]))
+            return cls(**(described | {"sigmas": arrays["sigmas"], "values": arrays["values"]}))
+        except LimpetError as error:
             raise MetricError(f"{path}: holds no robustness curve ({error})") from None
 
     def plot(self, ax: Any = None, label: str | None = None) -> Any:

@@ -4,6 +4,7 @@ What a tag holds is read from its metadata: tags may have any prefix, and a run 
 other hardware, at other strengths) has several tags of one metric, whose evaluations are one series here.
 """
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
@@ -24,6 +25,9 @@ from ._sensitivity_summary import sensitivity_of
 SERIES_KEPT = 128
 """How many runs' series stay in memory, a megabyte each at 200 evaluations of 100 chips."""
 ALL = 1_000_000
+_MALFORMED = (ValueError, TypeError, LookupError, MemoryError)
+"""What TensorBoard raises where a tensor is not what its shape and type say."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,22 @@ class LoggedSeries:
                 outdated[run] = contents, version
         if outdated:
             tags = {tag for contents, _ in outdated.values() for tag in contents}
-            filter_ = RunTagFilter(runs=list(outdated), tags=list(tags))
-            read = self._provider.read_tensors(ctx, downsample=ALL, run_tag_filter=filter_, **where)
+            read = self._read(ctx, list(outdated), list(tags), where)
             for run, (contents, version) in outdated.items():
                 by_run[run] = _merged(read.get(run, {}), contents, parse)
                 self._keep((experiment, run, kind, metric), version, by_run[run])
         return {run: series for run, series in by_run.items() if series}
+
+    def _read(self, ctx: RequestContext, runs: list[str], tags: list[str], where: Mapping[str, str]) -> Mapping[str, Any]:
+        """What was logged under some tags, by run. A run that cannot be read is left out, and no other one with it."""
+        try:
+            filter_ = RunTagFilter(runs=runs, tags=tags)
+            return self._provider.read_tensors(ctx, downsample=ALL, run_tag_filter=filter_, **where)
+        except _MALFORMED as error:
+            if len(runs) > 1:
+                return {run: part for run in runs for part in self._read(ctx, [run], tags, where).values()}
+            _log.warning("the tensors of run '%s' cannot be read and are left out: %s", runs[0], error)
+            return {}
 
     def _kept_of(self, key: tuple[str, str, str, str], version: Any) -> dict[int, Any] | None:
         with self._lock:
