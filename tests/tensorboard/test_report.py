@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from browser import chromium, console_errors, texts, until, wait
+from logged_curves import log
 
 import limpet
 from limpet.tensorboard import CurveWriter, write_report
@@ -14,6 +15,8 @@ from limpet.tensorboard._page_files import one_script, page_files
 from limpet.tensorboard._statement import statement, telling_sigma
 
 SIGMAS = [0.0, 0.1, 0.15]
+MEMBERS = ("__proto__", "hasOwnProperty")
+"""Names that every plain object of JavaScript has members of."""
 HOSTILE = "</script><script>document.title='run'</script><img src=x>"
 
 
@@ -39,6 +42,8 @@ def logdir(tmp_path_factory):
     writer.curve(curve((100, 50, 0)), 100)
     writer.sensitivity(leaves, 100, "accuracy")
     writer.close()
+    for member in MEMBERS:
+        log(root / member, [(1, curve((100, 90, 80), "constructor"))])
     writer = CurveWriter(root / HOSTILE.replace("/", "_"))
     writer.curve(curve((1, 2, 3), metric=HOSTILE), 1)
     writer.close()
@@ -99,12 +104,27 @@ def test_the_charts_are_those_of_the_tab(page):
     assert console_errors(page) == []
 
 
-def test_names_that_hold_html_are_text(page):
+def choose_metric(page, metric):
     page.execute_script(
         "const select = document.getElementById('metric'); select.value = arguments[0];"
         "select.dispatchEvent(new Event('change'));",
-        HOSTILE,
+        metric,
     )
+
+
+def test_runs_and_metrics_may_have_the_names_of_members_of_objects(page):
+    choose_metric(page, "constructor")
+    wait(page, f"document.querySelectorAll('.run-name').length === {len(MEMBERS)}")
+    assert sorted(texts(page, ".run-name")) == sorted(MEMBERS)
+    script = "return document.querySelector('.plot').data.filter(({meta}) => meta?.kind === 'mean').map(({y}) => y[1])"
+    until(lambda: page.execute_script(script) == pytest.approx([0.905] * len(MEMBERS)))
+    until(lambda: len(texts(page, "td[data-column=mean]")) == len(MEMBERS))
+    until(lambda: set(texts(page, "td[data-column=step]")) == {"1"})
+    assert console_errors(page) == []
+
+
+def test_names_that_hold_html_are_text(page):
+    choose_metric(page, HOSTILE)
     wait(page, "document.querySelectorAll('.run-name').length === 1")
     assert texts(page, ".run-name")[0] == HOSTILE.replace("/", "_")
     assert page.title == "Robustness report"

@@ -101,7 +101,11 @@ def _header(stream: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool, in
     text = stream.read(length)
     try:
         header = ast.literal_eval(text.decode("utf-8" if magic[6] == 3 else "latin1"))
-        dtype, shape, in_columns = np.lib.format.descr_to_dtype(header["descr"]), header["shape"], header["fortran_order"]
+        dtype, shape, in_columns = (
+            np.lib.format.descr_to_dtype(header["descr"]),
+            header["shape"],
+            header["fortran_order"],
+        )
     except Exception as error:  # Python and NumPy parse it, which fails in many ways on what is none
         raise LimpetError(f"has a header that cannot be read ({_line(error)})") from None
     if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):

@@ -19,7 +19,7 @@ from tensorboard.data.provider import DataProvider, RunTagFilter
 from .._errors import LimpetError
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
-from ._curve_summary import PLUGIN_NAME, curve_of, described
+from ._curve_summary import PLUGIN_NAME, curve_of, described, target_of
 from ._sensitivity_summary import sensitivity_of
 
 SERIES_KEPT = 128
@@ -68,8 +68,8 @@ class LoggedSeries:
         for run, tags in sorted(listed.items()):
             # The newest evaluation speaks for all: it is the one that tables and charts show first.
             for series in sorted(tags.values(), key=lambda series: (series.max_step, series.max_wall_time)):
-                if (metric := _metric_of(series.plugin_content, kind)) is not None:
-                    content = described(series.plugin_content, kind) or {}
+                if (told := _told(series.plugin_content, kind)) is not None:
+                    metric, content = told
                     runs.setdefault(run, {})[metric] = Announced(series.max_step, content)
         return runs
 
@@ -101,7 +101,7 @@ class LoggedSeries:
             contents = {
                 tag: series.plugin_content
                 for tag, series in tags.items()
-                if _metric_of(series.plugin_content, kind) == metric
+                if (told := _told(series.plugin_content, kind)) is not None and told[0] == metric
             }
             version = {tag: (tags[tag].max_step, tags[tag].max_wall_time, contents[tag]) for tag in contents}
             kept = self._kept_of((experiment, run, kind, metric), version)
@@ -117,14 +117,19 @@ class LoggedSeries:
                 self._keep((experiment, run, kind, metric), version, by_run[run])
         return {run: series for run, series in by_run.items() if series}
 
-    def _read(self, ctx: RequestContext, runs: list[str], tags: list[str], where: Mapping[str, str]) -> Mapping[str, Any]:
+    def _read(
+        self, ctx: RequestContext, runs: list[str], tags: list[str], where: Mapping[str, str]
+    ) -> Mapping[str, Any]:
         """What was logged under some tags, by run. A run that cannot be read is left out, and no other one with it."""
         try:
             filter_ = RunTagFilter(runs=runs, tags=tags)
             return self._provider.read_tensors(ctx, downsample=ALL, run_tag_filter=filter_, **where)
         except _MALFORMED as error:
             if len(runs) > 1:
-                return {run: part for run in runs for part in self._read(ctx, [run], tags, where).values()}
+                read: dict[str, Any] = {}
+                for run in runs:
+                    read |= self._read(ctx, [run], tags, where)
+                return read
             _log.warning("the tensors of run '%s' cannot be read and are left out: %s", runs[0], error)
             return {}
 
@@ -156,16 +161,21 @@ def _merged(
     return dict(sorted(series.items()))
 
 
-@lru_cache(maxsize=1024)  # the page asks again and again, and metadata do not change
-def _metric_of(content: bytes, kind: str) -> str | None:
-    """The metric of which metadata speak; None where they are of another kind, or not whole."""
+@lru_cache(maxsize=4096)  # the page asks again and again, and metadata do not change
+def _told(content: bytes, kind: str) -> tuple[str, Mapping[str, Any]] | None:
+    """The metric of which metadata speak, and all that they say; None where they are of another kind, or not whole."""
     description = described(content, kind)
     if description is None:
         return None
     if kind == "sensitivity":
         metric = description.get("metric")
-        return metric if isinstance(metric, str) else None
+        return (metric, description) if isinstance(metric, str) else None
     try:
-        return curve_of(content, np.zeros((len(description["curve"]["sigmas"]), 2))).metric
+        metric = curve_of(content, np.zeros((len(description["curve"]["sigmas"]), 2))).metric
     except (LimpetError, KeyError, TypeError):
         return None
+    try:
+        target = target_of(content)
+    except LimpetError:
+        target = None  # the curve can be shown, and the viewer may choose a target
+    return metric, description | {"target": target}

@@ -133,12 +133,12 @@ class RobustnessTab(TBPlugin):
         latest = query.optional_step()
         return {run: _no_later(series, latest) for run, series in self._curves(ctx, experiment, query, runs).items()}
 
-    def _newest_of_readable(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
-        """The same, without runs that hold no curve that can be read: the others are answered for."""
+    def _newest_of_readable(
+        self, ctx: Any, experiment: str, query: Query, runs: list[str]
+    ) -> dict[str, tuple[int, Any]]:
+        """The same, without the runs that hold no curve that can be read, so that the others are answered for."""
         latest = query.optional_step()
         curves = self._logged.curves(ctx, experiment, runs, query.text("metric"))
-        if not curves:
-            raise _no_curve(runs[0], query)
         return {run: _no_later(series, latest) for run, series in curves.items()}
 
 

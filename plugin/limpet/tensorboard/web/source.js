@@ -1,5 +1,19 @@
 // Where numbers come from: the plugin's routes, or answers embedded in a report. Both are asked alike.
 
+// Runs and metrics have names of their users' choice, and every plain object has members such as "constructor" and
+// "__proto__". So what is looked up by such a name is an object that has none: made here, or by `byName`.
+export function parsed(text) {
+  return JSON.parse(text, (_, value) =>
+    value !== null && typeof value === "object" && !Array.isArray(value) ? Object.setPrototypeOf(value, null) : value,
+  );
+}
+
+export function byName(entries = []) {
+  const made = Object.create(null);
+  for (const [name, value] of entries) made[name] = value;
+  return made;
+}
+
 export function query(route, parameters = {}) {
   const pairs = [];
   for (const [name, value] of Object.entries(parameters)) {
@@ -16,7 +30,7 @@ export function serverSource() {
     async ask(route, parameters) {
       const answer = await fetch(query(route, parameters));
       if (!answer.ok) throw new Error(await answer.text());
-      return answer.json();
+      return parsed(await answer.text());
     },
   };
 }
@@ -26,7 +40,7 @@ const NOT_COMPARED = "This report compares each run with the first one of its ha
 // A report holds one answer per route, run and sigma, of the newest evaluations: its target and step do not change.
 export function embeddedSource(answers) {
   const perRun = (route, { metric, sigma, run }) => {
-    const byRun = {};
+    const byRun = byName();
     for (const name of run) {
       const answer = answers[route][metric]?.[name]?.[String(sigma)];
       if (answer) byRun[name] = answer;
