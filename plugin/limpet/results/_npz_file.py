@@ -1,16 +1,16 @@
 """Reading arrays from an .npz file that may be damaged, foreign, or made to do harm. NumPy only.
 
-`numpy.load` believes what a file says of itself: a header of a hundred bytes may ask for terabytes, and a damaged member
-raises whatever the layer that stumbles raises. Here sizes are compared with the bytes that are there before any memory is
-asked for, and all that can be wrong is one kind of error.
+`numpy.load` believes what a file says of itself: a header of a hundred bytes may ask for terabytes, and a damaged
+member raises whatever the layer that stumbles raises. Here sizes are compared with the bytes that are there before any
+memory is asked for, and all that can be wrong is one kind of error.
 """
 
 import ast
 import math
+import struct
 import zipfile
 import zlib
 from pathlib import Path
-from struct import error as StructError
 from typing import IO, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ MAX_HEADER = 10_000
 MAX_RATIO = 1032
 """Deflate writes no more than so many bytes for one."""
 _CHUNK = 1 << 20
-_DAMAGED = (OSError, EOFError, RuntimeError, LookupError, ValueError, ArithmeticError, StructError, zlib.error)
+_DAMAGED = (OSError, EOFError, RuntimeError, LookupError, ValueError, ArithmeticError, struct.error, zlib.error)
 """What the readers below raise, beside their own errors, on bytes that are not what they take them for."""
 
 

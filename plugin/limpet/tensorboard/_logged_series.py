@@ -26,7 +26,7 @@ SERIES_KEPT = 128
 """How many runs' series stay in memory, a megabyte each at 200 evaluations of 100 chips."""
 ALL = 1_000_000
 _MALFORMED = (ValueError, TypeError, LookupError, MemoryError)
-"""What TensorBoard raises where a tensor is not what its shape and type say."""
+"""What TensorBoard raises where a tensor is not what its shape and type say, or is missing."""
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +63,7 @@ class LoggedSeries:
             experiment: TensorBoard's experiment id.
             kind: "curve" or "sensitivity".
         """
-        listed = self._provider.list_tensors(ctx, experiment_id=experiment, plugin_name=PLUGIN_NAME)
+        listed = self._listed(ctx, experiment)
         runs: dict[str, dict[str, Announced]] = {}
         for run, tags in sorted(listed.items()):
             # The newest evaluation speaks for all: it is the one that tables and charts show first.
@@ -94,8 +94,7 @@ class LoggedSeries:
         metric: str,
         parse: Callable[[bytes, Any], Any],
     ) -> dict[str, dict[int, Any]]:
-        where = {"experiment_id": experiment, "plugin_name": PLUGIN_NAME}
-        listed = self._provider.list_tensors(ctx, run_tag_filter=RunTagFilter(runs=runs), **where)
+        listed = self._listed(ctx, experiment, runs)
         by_run, outdated = {}, {}
         for run, tags in listed.items():
             contents = {
@@ -111,27 +110,42 @@ class LoggedSeries:
                 outdated[run] = contents, version
         if outdated:
             tags = {tag for contents, _ in outdated.values() for tag in contents}
-            read = self._read(ctx, list(outdated), list(tags), where)
+            read = self._read(ctx, experiment, list(outdated), list(tags))
             for run, (contents, version) in outdated.items():
                 by_run[run] = _merged(read.get(run, {}), contents, parse)
                 self._keep((experiment, run, kind, metric), version, by_run[run])
         return {run: series for run, series in by_run.items() if series}
 
+    def _listed(
+        self, ctx: RequestContext, experiment: str, runs: Collection[str] | None = None
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Limpet's tags by run, of all runs for None."""
+
+        def listed(runs: Collection[str] | None) -> Mapping[str, Mapping[str, Any]]:
+            return self._provider.list_tensors(
+                ctx, experiment_id=experiment, plugin_name=PLUGIN_NAME, run_tag_filter=RunTagFilter(runs=runs)
+            )
+
+        def all_runs() -> Collection[str]:
+            return [run.run_name for run in self._provider.list_runs(ctx, experiment_id=experiment)]
+
+        return _without_malformed(listed, runs, all_runs)
+
     def _read(
-        self, ctx: RequestContext, runs: list[str], tags: list[str], where: Mapping[str, str]
-    ) -> Mapping[str, Any]:
-        """What was logged under some tags, by run. A run that cannot be read is left out, and no other one with it."""
-        try:
-            filter_ = RunTagFilter(runs=runs, tags=tags)
-            return self._provider.read_tensors(ctx, downsample=ALL, run_tag_filter=filter_, **where)
-        except _MALFORMED as error:
-            if len(runs) > 1:
-                read: dict[str, Any] = {}
-                for run in runs:
-                    read |= self._read(ctx, [run], tags, where)
-                return read
-            _log.warning("the tensors of run '%s' cannot be read and are left out: %s", runs[0], error)
-            return {}
+        self, ctx: RequestContext, experiment: str, runs: Collection[str], tags: Collection[str]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """What was logged under some tags, by run and tag."""
+
+        def read(runs: Collection[str] | None) -> Mapping[str, Mapping[str, Any]]:
+            return self._provider.read_tensors(
+                ctx,
+                experiment_id=experiment,
+                plugin_name=PLUGIN_NAME,
+                downsample=ALL,
+                run_tag_filter=RunTagFilter(runs=runs, tags=tags),
+            )
+
+        return _without_malformed(read, runs, lambda: runs)
 
     def _kept_of(self, key: tuple[str, str, str, str], version: Any) -> dict[int, Any] | None:
         with self._lock:
@@ -145,6 +159,30 @@ class LoggedSeries:
             self._kept[key] = version, series
             while len(self._kept) > SERIES_KEPT:
                 self._kept.popitem(last=False)
+
+
+def _without_malformed(
+    ask: Callable[[Collection[str] | None], Mapping[str, Any]],
+    runs: Collection[str] | None,
+    all_runs: Callable[[], Collection[str]],
+) -> Mapping[str, Any]:
+    """What TensorBoard answers on some runs. One that it cannot read is left out, and no other one with it.
+
+    Args:
+        ask: asks TensorBoard, and raises where one of the runs holds what it cannot read.
+        runs: to be asked for; None for all.
+        all_runs: which these are.
+    """
+    try:
+        return ask(runs)
+    except _MALFORMED:
+        answers: dict[str, Any] = {}
+        for run in all_runs() if runs is None else runs:
+            try:
+                answers |= ask([run])
+            except _MALFORMED as error:
+                _log.warning("run '%s' cannot be read and is left out: %s", run, error)
+        return answers
 
 
 def _merged(

@@ -98,14 +98,14 @@ class RobustnessTab(TBPlugin):
 
     def _table(self, ctx: Any, experiment: str, query: Query) -> Any:
         sigma, target = query.number("sigma"), query.optional_number("target")
-        newest = self._newest_of_readable(ctx, experiment, query, query.texts("run"))
+        newest = self._newest_readable(ctx, experiment, query, query.texts("run"))
         return {run: {"step": step} | _numbers.table_row(curve, sigma, target) for run, (step, curve) in newest.items()}
 
     def _yields(self, ctx: Any, experiment: str, query: Query) -> Any:
         sigma, low, high = query.number("sigma"), query.number("low"), query.number("high")
         if not 0 < high - low < math.inf:
             raise QueryError(f"low = {low:g}: allowed is a number below high = {high:g}, and not infinitely far")
-        newest = self._newest_of_readable(ctx, experiment, query, query.texts("run"))
+        newest = self._newest_readable(ctx, experiment, query, query.texts("run"))
         return {run: _numbers.yield_over_target(curve, sigma, low, high) for run, (_, curve) in newest.items()}
 
     def _difference(self, ctx: Any, experiment: str, query: Query) -> Any:
@@ -133,9 +133,7 @@ class RobustnessTab(TBPlugin):
         latest = query.optional_step()
         return {run: _no_later(series, latest) for run, series in self._curves(ctx, experiment, query, runs).items()}
 
-    def _newest_of_readable(
-        self, ctx: Any, experiment: str, query: Query, runs: list[str]
-    ) -> dict[str, tuple[int, Any]]:
+    def _newest_readable(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
         """The same, without the runs that hold no curve that can be read, so that the others are answered for."""
         latest = query.optional_step()
         curves = self._logged.curves(ctx, experiment, runs, query.text("metric"))

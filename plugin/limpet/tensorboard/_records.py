@@ -65,8 +65,8 @@ def masked_checksum(data: bytes) -> int:
 def _crc32c(data: bytes) -> int:
     """CRC-32C, a block at a time.
 
-    The register after a block is the exclusive or of what each of its bytes contributes, which a table tells by the byte's
-    value and its distance from the end; what the register held before counts as added to the first four bytes.
+    The register after a block is the exclusive or of what each of its bytes contributes, which a table tells by the
+    byte's value and its distance from the end; what the register held before counts as added to the first four bytes.
     """
     table, register = _contributions(), _BITS
     if len(data) <= 16:  # a record's length: NumPy would take longer to begin than the loop takes

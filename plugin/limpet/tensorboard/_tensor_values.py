@@ -22,9 +22,7 @@ def tensor_values(tensor: TensorProto) -> NDArray[np.floating]:
         MetricError: it holds no numbers, or not as many as its shape has.
     """
     if tensor.dtype not in _TYPES:
-        raise MetricError(
-            f"a tensor of type {tensor.dtype}, where numbers of type {DT_DOUBLE} or {DT_FLOAT} are needed"
-        )
+        raise MetricError(f"a tensor of type {tensor.dtype}; needed are numbers of type {DT_DOUBLE} or {DT_FLOAT}")
     dtype, field = _TYPES[tensor.dtype]
     shape = tuple(dimension.size for dimension in tensor.tensor_shape.dim)
     content = tensor.tensor_content
