@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 FACTOR = "LIMPET_FUZZ"
@@ -34,16 +34,39 @@ def case(seed: int) -> Iterator[None]:
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
     """Some bytes of a file changed, lost, doubled, put in, or moved."""
-    damage: list[Callable[[bytearray], object]] = [
-        lambda data: data.__setitem__(rng.randrange(len(data)), rng.randrange(256)),
-        lambda data: data.__setitem__(rng.randrange(len(data)), data[rng.randrange(len(data))] ^ (1 << rng.randrange(8))),
-        lambda data: data.__delitem__(slice(rng.randrange(len(data)), None)),
-        lambda data: data.__delitem__(slice(place := rng.randrange(len(data)), place + rng.randrange(1, 40))),
-        lambda data: data.extend(rng.randbytes(rng.randrange(1, 40))),
-        lambda data: data.__setitem__(slice(place := rng.randrange(len(data)), place), rng.randbytes(rng.randrange(1, 9))),
-        lambda data: data.__setitem__(slice(place := rng.randrange(len(data)), place + 4), b"\xff\xff\xff\x7f"),
-        lambda data: data.__setitem__(slice(place := rng.randrange(len(data)), place + 8), bytes(8)),
-    ]
+
+    def anywhere(data: bytearray) -> int:
+        return rng.randrange(len(data))
+
+    def flip(data: bytearray) -> None:
+        data[anywhere(data)] ^= 1 << rng.randrange(8)
+
+    def replace(data: bytearray) -> None:
+        data[anywhere(data)] = rng.randrange(256)
+
+    def cut(data: bytearray) -> None:
+        del data[anywhere(data) :]
+
+    def lose(data: bytearray) -> None:
+        place = anywhere(data)
+        del data[place : place + rng.randrange(1, 40)]
+
+    def append(data: bytearray) -> None:
+        data.extend(rng.randbytes(rng.randrange(1, 40)))
+
+    def put_in(data: bytearray) -> None:
+        place = anywhere(data)
+        data[place:place] = rng.randbytes(rng.randrange(1, 9))
+
+    def enlarge(data: bytearray) -> None:
+        place = anywhere(data)
+        data[place : place + 4] = b"\xff\xff\xff\x7f"
+
+    def blank(data: bytearray) -> None:
+        place = anywhere(data)
+        data[place : place + 8] = bytes(8)
+
+    damage = [flip, replace, cut, lose, append, put_in, enlarge, blank]
     data = bytearray(content)
     for _ in range(rng.choice([1, 1, 1, 2, 5])):
         if data:
