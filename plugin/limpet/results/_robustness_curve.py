@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._errors import LimpetError, MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
@@ -109,7 +109,7 @@ class RobustnessCurve:
             MetricError: the curve has no such strength; says which it has.
         """
         nearest = int(np.argmin(np.abs(self.sigmas - sigma)))
-        if not np.isclose(self.sigmas[nearest], sigma, rtol=1e-6, atol=1e-12):
+        if not abs(self.sigmas[nearest] - sigma) <= 1e-12 + 1e-6 * abs(sigma):
             held = ", ".join(f"{value:g}" for value in self.sigmas)
             raise MetricError(f"{self.axis} = {sigma:g}: was not measured; the curve of '{self.metric}' has {held}")
         return nearest
@@ -162,6 +162,20 @@ class RobustnessCurve:
         span = sigmas[-1] - sigmas[0]
         return float(np.trapezoid(means, sigmas) / span) if span else float(means.mean())
 
+    def passing(self, targets: ArrayLike) -> NDArray[np.int64]:
+        """How many chips reach each of several targets, shape (strengths, targets).
+
+        Args:
+            targets: a chip passes at this value (to six digits, single precision) or better.
+        """
+        targets = np.asarray(targets, np.float64)
+        # Metrics are computed in float32, in which 90 of 100 is a little less than 0.9.
+        slack = 1e-6 * np.maximum(np.abs(targets), 1e-3)
+        ordered = np.sort(self._ranked(), axis=1)
+        if self.higher_is_better:
+            return np.stack([self.chips - np.searchsorted(row, targets - slack, "left") for row in ordered])
+        return np.stack([np.searchsorted(row, targets + slack, "right") for row in ordered])
+
     def yield_at(
         self, target: float, confidence: float = 0.95, method: Literal["exact", "wilson"] = "exact"
     ) -> list[Yield]:
@@ -175,10 +189,7 @@ class RobustnessCurve:
             method: "exact" (Clopper and Pearson, 1934: covers at least as often as it says) or "wilson" (Wilson, 1927:
                 narrower, covers as often on average).
         """
-        # Metrics are computed in float32, in which 90 of 100 is a little less than 0.9.
-        slack = 1e-6 * max(abs(target), 1e-3)
-        passed = self._ranked() >= target - slack if self.higher_is_better else self._ranked() <= target + slack
-        counts = passed.sum(axis=1).tolist()
+        counts = self.passing([target])[:, 0].tolist()
         return [yield_of(count, self.chips, confidence, method, self.antithetic) for count in counts]
 
     def interval(

@@ -198,8 +198,9 @@ class Page {
     const ticket = (this.tableTicket = (this.tableTicket ?? 0) + 1);
     const runs = [...this.shownRuns(), ...this.allRuns().filter((run) => !this.selected.has(run))];
     this.tableHint.textContent = `at sigma ${sigma}` + (target === null ? "" : `; yield: ${metric} ${better(this.logged, metric, runs)} ${target}`);
-    for (let start = 0; start < runs.length; start += ROWS_ASKED_AT_ONCE) {
-      const run = runs.slice(start, start + ROWS_ASKED_AT_ONCE);
+    const atOnce = this.source.live ? ROWS_ASKED_AT_ONCE : runs.length;
+    for (let start = 0; start < runs.length; start += atOnce) {
+      const run = runs.slice(start, start + atOnce);
       const rows = await this.source.ask("table", { metric, run, step, sigma, target });
       if (ticket !== this.tableTicket) return;
       Object.assign(this.rows, rows);
