@@ -5,6 +5,7 @@ import time
 import tracemalloc
 
 import pytest
+import yaml
 
 import limpet
 from limpet.cli import main
@@ -142,7 +143,7 @@ def test_no_bomb_fills_the_memory(tmp_path):
 @pytest.mark.parametrize("name", ["a bomb of aliases", "an anchor within itself", "brackets"])
 def test_the_limits_hold_without_libyaml(tmp_path, monkeypatch, name):
     text, message = HOSTILE[name]
-    monkeypatch.setattr(_parsed_yaml, "_Loader", _parsed_yaml.yaml.SafeLoader)
+    monkeypatch.setattr(_parsed_yaml, "_Loader", yaml.SafeLoader)
     path = tmp_path / "config.yaml"
     path.write_text(HARDWARE + text)
     assert message in refusal(path)

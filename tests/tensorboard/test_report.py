@@ -136,7 +136,7 @@ def test_the_yield_is_that_of_the_tab(page, logdir):
     script = """return document.querySelectorAll('.plot')[1].data
     .filter(({meta}) => meta?.kind === 'yield').map(({meta, x, y, customdata}) => [meta.run, [x, y, customdata]])"""
     wait(page, "document.body.textContent.includes('at sigma 0.1;')")
-    expected = yield_over_target(curve((100, 99, 94)), 0.1, 0.0, 1.0)
+    expected = yield_over_target(curve((100, 99, 94)), 0.1, 0.0, 1.0) or {}
     until(lambda: len(dict(page.execute_script(script))["mismatch"][0]) == len(expected["targets"]))
     targets, fractions, ends = dict(page.execute_script(script))["mismatch"]
     np.testing.assert_allclose(targets, expected["targets"], rtol=1e-6)

@@ -268,8 +268,9 @@ class RobustnessCurve:
             require_numbers(arrays["values"], "values")
             if not np.isfinite(arrays["sigmas"]).all():
                 raise MetricError("its sigmas are not all finite")
-            described = checked_description(str(arrays["described"]))
-            return cls(**(described | {"sigmas": arrays["sigmas"], "values": arrays["values"]}))
+            described: dict[str, Any] = checked_description(str(arrays["described"]))
+            described |= {"sigmas": arrays["sigmas"], "values": arrays["values"]}
+            return cls(**described)
         except LimpetError as error:
             raise MetricError(f"{path}: holds no robustness curve ({error})") from None
 

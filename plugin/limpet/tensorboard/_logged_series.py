@@ -40,7 +40,7 @@ class Announced:
     """
 
     last_step: int
-    content: dict[str, Any]
+    content: Mapping[str, Any]
 
 
 class LoggedSeries:
