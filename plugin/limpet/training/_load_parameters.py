@@ -59,12 +59,18 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     if not Path(path).exists():
         raise LimpetError(f"{path}: there is no such file")
     try:
-        tree = arrays_of(path)
+        tree = {name: _known_to_jax(value) for name, value in arrays_of(path).items()}
     except LimpetError as error:
         raise LimpetError(f"{path}: is no .npz of arrays by leaf path ({error})") from None
     if not tree:
         raise LimpetError(f"{path}: holds no arrays")
     return tree
+
+
+def _known_to_jax(value: np.ndarray) -> np.ndarray:
+    """An array in the byte order of this machine, and in double precision where it has more: JAX knows no other."""
+    known = {np.longdouble: np.float64, np.clongdouble: np.complex128}.get(value.dtype.type, value.dtype)
+    return value.astype(np.dtype(known).newbyteorder("="), copy=False)
 
 
 def _prefix(paths: Iterable[str], stored: Mapping[str, Any], source: str | Path) -> str:
