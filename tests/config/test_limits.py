@@ -28,13 +28,13 @@ HOSTILE = {
     "indentation": ("train:\n" + "".join(f"{' ' * (i + 1)}a:\n" for i in range(500)), "it is nested too deeply"),
     "keys of the whole": ("".join(f"k{i}: 1\n" for i in range(9000)), "9,001 keys; allowed are 1,000 at most"),
     "unknown keys": ("".join(f"k{i}: 1\n" for i in range(900)), "900 problems, the first 20 of which are"),
-    "keys": ("".join(f"k{i}: 1\n" for i in range(60_000)), "too many values"),
+    "keys": ("".join(f"k{i}: 1\n" for i in range(50_000)), "too many values"),
     "a key that stands twice": (
         "train:\n" + "".join(f"  k{i}: 1\n" for i in range(9000)) + "  k0: 1",
         "the key 'k0' stands twice",
     ),
-    "a list of 10 MB": (f"train: [{'1, ' * 3_500_000}]", "is too large for a configuration; allowed are 1,000,000 b"),
-    "a list of 1 MB": (f"train: [{'1,' * 490_000}]", "too many values"),
+    "a list of 10 MB": (f"train: [{'1, ' * 3_500_000}]", "is too large for a configuration; allowed are 500,000 b"),
+    "a list of half a MB": (f"train: [{'1,' * 240_000}]", "too many values"),
     "wrong entries": (f"robustness: {{scales: [{'x, ' * 18_000}]}}", "18000 problems"),
     "unknown parts": (f"training: {{dynamic: {{parts: [{', '.join(map(str, range(18_000)))}]}}}}", "18000 problems"),
     "boundaries": (
@@ -42,7 +42,7 @@ HOSTILE = {
         f"factors: [{'1, ' * 9001}]}}}}}}",
         "must increase",
     ),
-    "directives": ("%TAG !a! b\n" * 80_000, "more than 10 lines begin with %"),
+    "directives": ("%TAG !a! b\n" * 40_000, "more than 10 lines begin with %"),
     "a date": ("train: 2026-13-45", "what stands here is no timestamp: month must be in 1..12"),
     "a tag of a bool": ("train: !!bool perhaps", "what stands here is no bool"),
     "a tag of a date": ("train: !!timestamp soon", "what stands here is no timestamp"),
@@ -71,11 +71,11 @@ HOSTILE = {
 }
 HOSTILE_TOML = {
     "brackets": (f"x = {'[' * 50_000}", "it is nested too deeply"),
-    "a dotted key": (f"{'a.' * 300_000}b = 1", "a key is nested too deeply"),
-    "a dotted key of quoted words": ("\"a\". 'b' ." * 30_000 + "c = 1", "a key is nested too deeply"),
-    "a dotted key in braces": (f"x = {{{'a.' * 300_000}b = 1}}", "a key is nested too deeply"),
+    "a dotted key": (f"{'a.' * 200_000}b = 1", "a key is nested too deeply"),
+    "a dotted key of quoted words": ("\"a\". 'b' ." * 20_000 + "c = 1", "a key is nested too deeply"),
+    "a dotted key in braces": (f"x = {{{'a.' * 200_000}b = 1}}", "a key is nested too deeply"),
     "tables": ("".join(f"[t{i}]\n" for i in range(50_000)), "too many values"),
-    "a list": (f"x = [{'1,' * 490_000}]", "too many values"),
+    "a list": (f"x = [{'1,' * 240_000}]", "too many values"),
     "digits of 16": (f"x = 0x{'f' * 100_000}", "a whole number of more than 300 digits"),
     "a date": ("x = 2026-13-45", "cannot be parsed"),
     "a comment": (f"#{' ' * MAX_BYTES}", "is too large for a configuration"),
@@ -132,7 +132,7 @@ def test_hostile_overrides_are_refused_in_words(tmp_path, name):
 def test_no_bomb_fills_the_memory(tmp_path):
     path = tmp_path / "config.yaml"
     tracemalloc.start()
-    for name in ("a bomb of aliases", "a bomb of merges", "a list of 1 MB", "keys"):
+    for name in ("a bomb of aliases", "a bomb of merges", "a list of half a MB", "keys"):
         path.write_text(HARDWARE + HOSTILE[name][0])
         tracemalloc.reset_peak()
         refusal(path)
@@ -165,6 +165,13 @@ def test_paths_that_are_no_files(tmp_path):
     (tmp_path / "endless.yaml").symlink_to("/dev/zero")
     assert "it is no regular file" in refusal(tmp_path / "endless.yaml")
     assert "File name too long" in refusal(tmp_path / f"{'x' * 300}.yaml")
+
+
+def test_the_command_line_takes_a_path_that_is_no_text(tmp_path, capsys):
+    path = tmp_path / os.fsdecode(b"config\xff.yaml")
+    path.write_text(HARDWARE)
+    assert main(["check", str(path)]) == 0
+    assert "config\\udcff.yaml: valid" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["a bomb of aliases", "keys of the whole", "unknown keys", "a date"])

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 500_000
 """Of a file."""
 MAX_DEPTH = 50
 """Collections within collections."""

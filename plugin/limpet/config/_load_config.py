@@ -29,7 +29,7 @@ def load_config(path: str | Path, *overrides: str, model: type[Config] = Config)
     """Read and check a configuration file.
 
     Args:
-        path: a .yaml, .yml or .toml file, within the limits that examples/README.md states (1 MB, 20,000 values).
+        path: a .yaml, .yml or .toml file, within the limits that examples/README.md states (500 kB, 20,000 values).
         *overrides: entries such as "hardware.weights.sigma=0.2", values in YAML's notation; they win over the file.
             `null` takes an entry back.
         model: a subclass of `limpet.Config`, to have the sections of one's own script checked as well.
