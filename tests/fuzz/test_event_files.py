@@ -73,8 +73,9 @@ def test_a_damaged_event_file_takes_nothing_else_down(tmp_path, good):
                 np.testing.assert_array_equal(runs["good"].curves["accuracy"][step].values, CURVES[step].values)
             found = runs["bad"].curves.get("accuracy", {}) if "bad" in runs else {}
             if not is_unnoticed:
-                assert caught or content == source.read_bytes() or found.keys() <= CURVES.keys()
-                for step in found:
+                # Nothing is missing in silence, but for what stood behind a cut between two records.
+                assert caught or found.keys() == CURVES.keys() or source.read_bytes().startswith(content)
+                for step in found:  # a prefix of those written: a step that was not would be missing here
                     np.testing.assert_array_equal(found[step].values, CURVES[step].values)
                 whole += found.keys() == CURVES.keys()
             if seed % 10 == 0 and not is_unnoticed:  # TensorBoard itself fails on a record that is no event
