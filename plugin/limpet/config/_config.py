@@ -24,7 +24,7 @@ from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe
 from ._hardware_section import HardwareField
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Count, Number, Scale, Section, Seed, details_of, problem
+from ._section import Count, Number, Scale, Section, Seed, details_of, problem, require_few
 
 MAX_CHIPS = 1_000_000
 """More chips than anyone waits for; a larger number is a slip."""
@@ -101,6 +101,7 @@ def _for_each_metric(kind: Any, example: str) -> Any:
             return None
         if not isinstance(value, Mapping):
             return adapter.validate_python(value)
+        require_few(value)
         problems, by_metric = [], {}
         for metric, part in value.items():
             try:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboard.compat.tensorflow_stub.errors import DataLossError, OpError, OutOfRangeError
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
 from ._curve_summary import PLUGIN_NAME
+from ._records import DamagedRecordError, records_of
 
 SUFFIX = ".limpet"
 """The names of Limpet's event files end so."""
@@ -30,25 +29,21 @@ def events_of(path: Path, complain: Callable[[str], object]) -> Iterator[Event]:
         path: the event file.
         complain: is given a line on what cannot be read.
     """
-    try:
-        reader = PyRecordReader_New(str(path))
-    except (OSError, OpError) as error:
-        complain(f"{path}: cannot be read ({error})")
+    if not path.is_file():  # a pipe would be waited for
+        complain(f"{path}: cannot be read (it is no file)")
         return
-    while True:
-        try:
-            reader.GetNext()
-        except OutOfRangeError:
-            return
-        except (DataLossError, OpError) as error:
-            complain(f"{path}: is read up to where it is damaged or cut short ({error})")
-            return
-        try:
-            event = Event.FromString(reader.record())
-        except DecodeError as error:
-            complain(f"{path}: a record that is no event is left out ({error})")
-            continue
-        yield event
+    try:
+        for record in records_of(path):
+            try:
+                event = Event.FromString(record)
+            except DecodeError as error:
+                complain(f"{path}: a record that is no event is left out ({error})")
+                continue
+            yield event
+    except OSError as error:
+        complain(f"{path}: cannot be read ({error.strerror or error})")
+    except DamagedRecordError as error:
+        complain(f"{path}: is read up to where it is damaged or cut short ({error})")
 
 
 def written_as(number: int, run: str) -> str:
