@@ -297,3 +297,16 @@ def test_a_chip_is_a_tree_that_check_reads(workplace, capsys):
     assert main([*CHIPS, "--chip", "0"]) == 0
     assert main(["check", "config.yaml", "--tree", "out.npz"]) == 0
     assert "2 of 2 leaves of out.npz deviate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("leaf", [np.ones(2, ">f8"), np.ones(2, np.longdouble), np.zeros(2, "V2"), np.array("text")])
+def test_trees_of_types_that_jax_does_not_know(tmp_path, capsys, leaf):
+    (tmp_path / "config.yaml").write_text("hardware: {w: {leaves: 'w', sigma: 0.1}}")
+    np.savez(tmp_path / "tree.npz", w=np.ones(2, ">f4"), other=leaf)
+    output = tmp_path / "out.npz"
+    arguments = ["chips", str(tmp_path / "tree.npz"), "--config", str(tmp_path / "config.yaml"), "--chip", "1"]
+    assert main([*arguments, "-o", str(output)]) == 0
+    with np.load(output) as written:
+        assert written["w"].shape == (2,)
+        assert ("other" in written) == (leaf.dtype.kind == "f")
+    assert ("left out as no numbers: other" in capsys.readouterr().out) == (leaf.dtype.kind != "f")

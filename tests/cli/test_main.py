@@ -55,7 +55,7 @@ BUILT = "chips nets_of_test_cli:build --config config.yaml -o out.npz --chip 1"
         (f"{MODEL}:leaves", "nets_of_test_cli:leaves: failed: SystemExit: 4 ("),
         (f"{MODEL}:build --tree params.npz", "argument --tree: not allowed with argument --model"),
         (f"{TREE} missing.npz", "missing.npz: there is no such file"),
-        (f"{TREE} config.yaml", "config.yaml: is no .npz file"),
+        (f"{TREE} config.yaml", "config.yaml: is no .npz of arrays by leaf path (it is no .npz file"),
         (f"{TREE} objects.npz", "objects.npz: is no .npz of arrays by leaf path"),
         (f"{TREE} params.npz hardware.kernels.leaves=[x]", "hardware.kernels.leaves: rule ('x', True) matches no leaf"),
         (

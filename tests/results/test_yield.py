@@ -13,6 +13,21 @@ def curve(values, **kwargs):
     return limpet.RobustnessCurve("accuracy", [0.1], [values], **kwargs)
 
 
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_chips_that_pass_are_counted_for_many_targets_as_for_one(higher_is_better):
+    values = np.random.default_rng(0).integers(0, 100, (3, 50)) / np.float32(100)
+    values[1, :4] = np.nan, np.inf, -np.inf, 0.9
+    measured = limpet.RobustnessCurve("accuracy", [0.0, 0.1, 0.2], values, higher_is_better=higher_is_better)
+    targets = np.array([-1.0, 0.0, 0.5, 0.9, 0.9000001, 2.0])
+    slack = 1e-6 * np.maximum(np.abs(targets), 1e-3)
+    finite = np.isfinite(values)[..., None]
+    reach = values[..., None] >= targets - slack if higher_is_better else values[..., None] <= targets + slack
+    np.testing.assert_array_equal(measured.passing(targets), (finite & reach).sum(axis=1))
+    assert [round(50 * reached.fraction) for reached in measured.yield_at(0.9)] == measured.passing([0.9])[
+        :, 0
+    ].tolist()
+
+
 @pytest.mark.parametrize("count", [0, 1, 37, 99, 100])
 def test_an_exact_yield_is_that_of_scipys_binomial_test(count):
     found = curve([1.0] * count + [0.0] * (100 - count)).yield_at(0.5)[0]

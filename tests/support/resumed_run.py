@@ -1,5 +1,10 @@
-"""A run that test_resume.py kills and starts again: `python resumed_run.py FOLDER STEPS PAUSE`."""
+"""A run that test_resume.py kills and starts again: `python resumed_run.py FOLDER STEPS AT_MOST CLOCK`.
 
+It tells where it is, a line for each thing that it does. After AT_MOST steps it waits to be killed. Its clock is off by
+CLOCK seconds.
+"""
+
+import signal
 import sys
 import time
 from itertools import islice
@@ -26,7 +31,11 @@ def batches():
         yield X + generator.normal(size=X.shape).astype(np.float32)
 
 
-def main(folder: Path, steps: int, pause: float) -> None:
+def tell(*words: object) -> None:
+    print(*words, flush=True)
+
+
+def main(folder: Path, steps: int, at_most: int) -> None:
     config = limpet.Config.model_validate(
         {
             "hardware": {"weights": {"leaves": "w", "sigma": 0.1}},
@@ -53,19 +62,28 @@ def main(folder: Path, steps: int, pause: float) -> None:
             updates, after = optimizer.update(grads, state["optimizer"], state["params"])
             return {"params": optax.apply_updates(state["params"], updates), "optimizer": after}, loss
 
-        print("started", flush=True)
+        tell("started", callback.first_step)
         with callback:
             todo = range(callback.first_step, steps)
             for step, x in zip(todo, islice(batches(), callback.first_step, None), strict=False):
                 state, loss = update(state, jnp.int32(step), x)
+                if step % 5 == 0:
+                    tell("evaluating", step)
                 callback(step, state["params"], {"loss": loss})
+                tell("step", step)
                 if step % 4 == 3 or step == steps - 1:
+                    tell("saving", step)
                     run = callback.checkpoint(step)
                     kinds = ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run))
                     manager.save(step, args=kinds)
-                time.sleep(pause)
+                    tell("saved", step)
+                if step - callback.first_step == at_most - 1:
+                    time.sleep(600)
     np.save(folder / "w.npy", state["params"]["w"])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    clock, offset = time.time, float(sys.argv[4])
+    time.time = lambda: clock() + offset
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

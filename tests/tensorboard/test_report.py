@@ -1,19 +1,25 @@
 """The report: one file, no network, the tab's charts, a plain result."""
 
+import json
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from browser import chromium, console_errors, texts, until, wait
+from logged_curves import log
 
 import limpet
 from limpet.tensorboard import CurveWriter, write_report
+from limpet.tensorboard._numbers import yield_over_target
 from limpet.tensorboard._page_files import one_script, page_files
 from limpet.tensorboard._statement import statement, telling_sigma
 
 SIGMAS = [0.0, 0.1, 0.15]
+MEMBERS = ("__proto__", "hasOwnProperty")
+"""Names that every plain object of JavaScript has members of."""
 HOSTILE = "</script><script>document.title='run'</script><img src=x>"
 
 
@@ -39,6 +45,8 @@ def logdir(tmp_path_factory):
     writer.curve(curve((100, 50, 0)), 100)
     writer.sensitivity(leaves, 100, "accuracy")
     writer.close()
+    for member in MEMBERS:
+        log(root / member, [(1, curve((100, 90, 80), "constructor"))])
     writer = CurveWriter(root / HOSTILE.replace("/", "_"))
     writer.curve(curve((1, 2, 3), metric=HOSTILE), 1)
     writer.close()
@@ -99,12 +107,52 @@ def test_the_charts_are_those_of_the_tab(page):
     assert console_errors(page) == []
 
 
-def test_names_that_hold_html_are_text(page):
+def choose_metric(page, metric):
     page.execute_script(
         "const select = document.getElementById('metric'); select.value = arguments[0];"
         "select.dispatchEvent(new Event('change'));",
-        HOSTILE,
+        metric,
     )
+
+
+def test_runs_and_metrics_may_have_the_names_of_members_of_objects(page):
+    choose_metric(page, "constructor")
+    wait(page, f"document.querySelectorAll('.run-name').length === {len(MEMBERS)}")
+    assert sorted(texts(page, ".run-name")) == sorted(MEMBERS)
+    script = "return document.querySelector('.plot').data.filter(({meta}) => meta?.kind === 'mean').map(({y}) => y[1])"
+    until(lambda: page.execute_script(script) == pytest.approx([0.905] * len(MEMBERS)))
+    until(lambda: len(texts(page, "td[data-column=mean]")) == len(MEMBERS))
+    until(lambda: set(texts(page, "td[data-column=step]")) == {"1"})
+    assert console_errors(page) == []
+
+
+def test_the_yield_is_that_of_the_tab(page, logdir):
+    """Reports pack the chips in single precision; the counts of the yield are of what they hold."""
+    choose_metric(page, "accuracy")
+    page.execute_script(
+        "const select = document.getElementById('sigma'); select.value = '0.1';"
+        "select.dispatchEvent(new Event('change'));"
+    )
+    script = """return document.querySelectorAll('.plot')[1].data
+    .filter(({meta}) => meta?.kind === 'yield').map(({meta, x, y, customdata}) => [meta.run, [x, y, customdata]])"""
+    wait(page, "document.body.textContent.includes('at sigma 0.1;')")
+    expected = yield_over_target(curve((100, 99, 94)), 0.1, 0.0, 1.0) or {}
+    until(lambda: len(dict(page.execute_script(script))["mismatch"][0]) == len(expected["targets"]))
+    targets, fractions, ends = dict(page.execute_script(script))["mismatch"]
+    np.testing.assert_allclose(targets, expected["targets"], rtol=1e-6)
+    np.testing.assert_allclose(fractions, expected["fraction"])
+    assert ends[2] == "94.6% to 100%"
+    page.find_element("id", "per-chip").click()
+    lines = """return document.querySelector('.plot').data
+    .filter(({meta}) => meta?.kind === 'chips').map(({meta, y}) => [meta.run, y])"""
+    until(lambda: len(dict(page.execute_script(lines))) == 3)
+    shown = np.array(dict(page.execute_script(lines))["mismatch"], float).reshape(100, 4)[:, :3]
+    np.testing.assert_allclose(shown, curve((100, 99, 94)).values.T, rtol=1e-6)
+    page.find_element("id", "per-chip").click()
+
+
+def test_names_that_hold_html_are_text(page):
+    choose_metric(page, HOSTILE)
     wait(page, "document.querySelectorAll('.run-name').length === 1")
     assert texts(page, ".run-name")[0] == HOSTILE.replace("/", "_")
     assert page.title == "Robustness report"
@@ -171,6 +219,15 @@ def test_runs_that_do_not_tell_their_hardware_stand_apart():
     assert only.startswith("At sigma 0.15, the mean")
 
 
+def test_sentences_name_a_few_of_many_runs():
+    curves = {f"r{n}": curve((100, 90, n % 90), excluded_chips=(7,)) for n in range(1000)}
+    (result, without) = statement(curves, 0.9, "accuracy")
+    assert result.startswith("At sigma 0.15, 89% of chips with 'r89' reach accuracy 0.9 or more")
+    assert result.endswith(" and 987 more.")
+    assert without.endswith(" and 988 more were trained on chip 7, which is left out.")
+    assert len(result) < 500
+
+
 def test_the_strength_at_which_runs_differ_most_is_told():
     assert telling_sigma({"a": curve((100, 20, 10)), "b": curve((100, 90, 30))}, 0.9) == 0.1
     assert telling_sigma({"a": curve((100, 20, 10)), "b": curve((100, 20, 10))}, 0.9) == 0.15
@@ -191,6 +248,21 @@ def test_many_runs_are_compared_with_the_first_of_their_hardware():
     found = report_answers(runs)["difference"]["accuracy"]
     assert set(found["r01"]) == {"r03", "r05", "r07", "r09", "r11"}
     assert all("error" not in answer for answers in found.values() for answer in answers.values())
+
+
+def test_a_run_adds_little_to_a_report():
+    """A thousand runs of 100 chips at 6 strengths stay below 15 MB, 5 of which are plotly's script."""
+    from limpet.tensorboard import LoggedRun
+    from limpet.tensorboard._report_answers import report_answers
+
+    values = np.random.default_rng(0).random((20, 6, 100))
+    sigmas = [0.0, 0.05, 0.1, 0.15, 0.2, 0.25]
+    curves = [limpet.RobustnessCurve("accuracy", sigmas, of_run, fingerprint="1" * 16) for of_run in values]
+    runs = {f"run{n}": LoggedRun(f"run{n}", {"accuracy": {1: curve}}) for n, curve in enumerate(curves)}
+    start = time.process_time()
+    text = json.dumps(report_answers(runs), separators=(",", ":"))
+    assert len(text) < 20 * 9_500
+    assert time.process_time() - start < 20 * 0.02
 
 
 def test_scripts_are_joined_each_once_with_what_they_import_first():

@@ -1,11 +1,16 @@
 """The directory of a run: one run in it, nothing lost, and foreign files left alone."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from loaders import fast, slow
 from logged_curves import curve, log
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as SlowLoader
@@ -19,8 +24,11 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
 import limpet
+from limpet.cli import main
 from limpet.tensorboard import CurveWriter, logged_runs, start_run
+from limpet.tensorboard._curve_summary import curve_summary
 from limpet.tensorboard._event_files import events_of
+from limpet.tensorboard._numbers import evaluations
 from limpet.tensorboard._stock_charts import margin_layout
 
 FIRST_VERSION = Path(__file__).parents[1] / "data" / "first_version"
@@ -145,17 +153,6 @@ def test_a_writer_alone_adds_to_a_run(tmp_path):
     assert sessions(tmp_path) == [0]
 
 
-def test_files_of_one_second_are_read_in_the_order_in_which_they_were_begun(tmp_path):
-    log(tmp_path, [(0, curve(0.1)), (100, curve(0.1))])
-    (first,) = tmp_path.iterdir()
-    first = first.rename(tmp_path / "events.out.tfevents.0000000001.host.9.9.limpet")
-    run(tmp_path, [100], slope=0.5, resume=50)
-    (second,) = set(tmp_path.iterdir()) - {first}
-    second.rename(tmp_path / "events.out.tfevents.0000000001.host.10.0.limpet")  # sorts first by name
-    curves = logged_runs(tmp_path)["."].curves["accuracy"]
-    np.testing.assert_array_equal(curves[100].values, curve(0.5).values)
-
-
 def test_what_cannot_be_written_is_refused_in_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(limpet.LogdirError, match="file' ?: cannot be written") as refused:
@@ -206,7 +203,193 @@ def test_sensitivities_that_are_resumed_over_are_dropped(tmp_path):
     assert list(logged_runs(tmp_path)["."].sensitivities["accuracy"]) == [10]
 
 
+# --- in which order
+
+
+def clock_of(monkeypatch, time):
+    monkeypatch.setattr("time.time", lambda: time)
+
+
+def assert_resumed_over(logdir, steps):
+    """Each loader and Limpet's own readers show each step once, and what was logged last: a slope of half the step."""
+    tag = f"robustness_area/{curve(1.0).metric}"
+    for load in (slow, fast):
+        shown = load(logdir)
+        assert [step for step, _ in shown[tag]] == [step for step, _ in shown["train/loss"]] == steps
+    curves = logged_runs(logdir)["."].curves["accuracy"]
+    assert list(curves) == steps
+    return curves
+
+
+def test_a_clock_that_was_set_back_loses_nothing(tmp_path, monkeypatch, capsys):
+    logdir = tmp_path / "run"
+    clock_of(monkeypatch, 2e9)
+    run(logdir, [0, 50, 100, 150], slope=0.1)
+    clock_of(monkeypatch, 1e9)
+    run(logdir, [100, 150, 200], slope=0.2, resume=60)
+    run(logdir, [150, 200, 250], slope=0.3, resume=110)  # in the same second
+    clock_of(monkeypatch, 1.5e9)
+    run(logdir, [50, 100, 300], slope=0.9, resume=50)  # from an older checkpoint
+    monkeypatch.undo()
+    curves = assert_resumed_over(logdir, [0, 50, 100, 300])
+    for step, slope in {0: 0.1, 50: 0.9, 100: 0.9, 300: 0.9}.items():
+        np.testing.assert_array_equal(curves[step].values, curve(slope).values)
+    options = ["--sigma", "0.2", "--target", "0.9", "--yield", "0.5", "--json"]
+    assert main(["gate", str(logdir), *options]) == 1
+    assert json.loads(capsys.readouterr().out)["step"] == 300
+
+
+def test_the_order_stands_in_the_files_and_not_in_their_names(tmp_path):
+    run(tmp_path, [0, 50, 100], slope=0.1)
+    run(tmp_path, [50, 100], slope=0.5, resume=50)
+    run(tmp_path, [100], slope=0.9, resume=75)
+    for number, path in enumerate(sorted(tmp_path.iterdir())):
+        path.rename(tmp_path / f"events.out.tfevents.{9 - number:010d}.copied.limpet")
+    curves = logged_runs(tmp_path)["."].curves["accuracy"]
+    for step, slope in {0: 0.1, 50: 0.5, 100: 0.9}.items():
+        np.testing.assert_array_equal(curves[step].values, curve(slope).values)
+
+
+def test_files_without_a_number_are_read_in_order(tmp_path, monkeypatch):
+    """Files by TensorBoard's writer, as Limpet's were before: the one that began the run comes first, at any time."""
+    for first, slope, time in ((0, 0.1, 2e9), (50, 0.5, 1e9)):
+        clock_of(monkeypatch, time)
+        writer = EventFileWriter(str(tmp_path), filename_suffix=".limpet")
+        for step in [first] if first == 0 else [first, first]:
+            writer.add_event(Event(wall_time=time, step=step, session_log=SessionLog(status=SessionLog.START)))
+        for step in (0, 50, 100):
+            if step >= first:
+                writer.add_event(Event(wall_time=time, step=step, summary=curve_summary(curve(slope))))
+        writer.close()
+    run(tmp_path, [100], slope=0.9, resume=75)
+    curves = logged_runs(tmp_path)["."].curves["accuracy"]
+    for step, slope in {0: 0.1, 50: 0.5, 100: 0.9}.items():
+        np.testing.assert_array_equal(curves[step].values, curve(slope).values)
+
+
+# --- several writers at once
+
+
+def test_a_run_that_is_set_aside_while_it_is_written_goes_on_there(tmp_path):
+    first = start_run(tmp_path / "run")
+    first.curve(curve(0.1, seed=1), 0)
+    with pytest.warns(UserWarning, match="held an earlier run"):
+        second = start_run(tmp_path / "run")
+    for step in (0, 50):
+        second.curve(curve(0.5, seed=2), step)
+        first.curve(curve(0.1, seed=1), step + 25)
+    for writer in (first, second):
+        writer.scalar("train/loss", 1.0, 50)
+        writer.close()
+    runs = logged_runs(tmp_path)
+    told = {name: {step: curve.seed for step, curve in run.curves["accuracy"].items()} for name, run in runs.items()}
+    assert told == {"run": {0: 2, 50: 2}, "run.1": {0: 1, 25: 1, 75: 1}}
+    for name, steps in (("run", [0, 50]), ("run.1", [0, 25, 75])):
+        for load in (slow, fast):
+            shown = load(tmp_path / name)
+            assert [step for step, _ in shown["robustness_area/accuracy"]] == steps
+            assert len([tag for tag in shown if tag.startswith("limpet/curve")]) == 1
+
+
+AT_ONCE = """
+import sys, warnings
+from limpet.tensorboard import start_run
+warnings.simplefilter("ignore")
+print("ready", flush=True)
+sys.stdin.readline()
+writer = start_run(sys.argv[1])
+for step in range(100):
+    writer.scalar("train/loss", float(sys.argv[2]), step)
+writer.close()
+"""
+
+
+def test_runs_that_start_at_once_do_not_mix(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", AT_ONCE, str(tmp_path / "run"), str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(3)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60) and process.returncode for process in processes] == [0, 0, 0]
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "run.1", "run.2"}
+    shown = [slow(path)["train/loss"] for path in tmp_path.iterdir()]
+    assert [[step for step, _ in series] for series in shown] == [list(range(100))] * 3
+    assert sorted(len({value for _, value in series}) for series in shown) == [1, 1, 1]
+    assert len({series[0][1] for series in shown}) == 3
+
+
+def test_writers_beside_one_another_keep_their_metadata(tmp_path):
+    """Two writers in one directory, at other strengths, of other seeds, with other directions: each said as it is."""
+    first, second = start_run(tmp_path), CurveWriter(tmp_path)
+    halved = limpet.RobustnessCurve("accuracy", [0.0, 0.5], np.ones((2, 40)), seed=3)
+    first.curve(curve(0.1, seed=1), 0)
+    second.curve(curve(0.2, seed=2), 10)
+    first.curve(curve(0.3, seed=1, higher_is_better=False), 20)
+    second.curve(halved, 30)
+    first.curve(curve(0.4, seed=1), 40)
+    for writer in (first, second):
+        writer.close()
+    curves = logged_runs(tmp_path)["."].curves["accuracy"]
+    assert {step: (curve.seed, curve.higher_is_better) for step, curve in curves.items()} == {
+        0: (1, True),
+        10: (2, True),
+        20: (1, False),
+        30: (3, True),
+        40: (1, True),
+    }
+    np.testing.assert_array_equal(curves[30].sigmas, [0.0, 0.5])
+    drawn = evaluations(curves)
+    assert drawn["steps"] == [0, 10, 40]  # one axis, one direction
+    assert drawn["same_chips"] is False
+
+
+# --- an interrupted write
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_what_is_cut_short_is_written_once_when_it_is_repeated(tmp_path, monkeypatch, error):
+    writer = start_run(tmp_path)
+    writer.curve(curve(0.1), 0)
+    write = os.write
+
+    def half(descriptor, data):
+        write(descriptor, data[: len(data) // 2])
+        raise error
+
+    monkeypatch.setattr("os.write", half)
+    with pytest.raises((KeyboardInterrupt, limpet.LogdirError)):
+        writer.curve(curve(0.2), 10)
+    monkeypatch.setattr("os.write", write)
+    if error is not KeyboardInterrupt:
+        assert list(logged_runs(tmp_path)["."].curves["accuracy"]) == [0]  # and no warning of a damaged file
+    writer.curve(curve(0.3), 10)
+    writer.close()
+    curves = assert_shown_once(tmp_path)
+    np.testing.assert_array_equal(curves[10].values, curve(0.3).values)
+
+
+def assert_shown_once(logdir):
+    for load in (slow, fast):
+        assert [step for step, _ in load(logdir)["robustness_area/accuracy"]] == [0, 10]
+    return logged_runs(logdir)["."].curves["accuracy"]
+
+
 # --- beside foreign files
+
+
+def test_sessions_of_a_foreign_writer_drop_no_curve(tmp_path):
+    run(tmp_path, [0, 100])
+    write_foreign(tmp_path)  # in which a session starts at step 0
+    assert list(logged_runs(tmp_path)["."].curves["accuracy"]) == [0, 100]
 
 
 def test_foreign_files_are_named_and_left_alone(tmp_path):

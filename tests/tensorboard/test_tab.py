@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 import numpy as np
 import pytest
 from browser import chromium, console_errors, get, tensorboard, texts, until, wait
+from logged_curves import curve, log
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
@@ -20,6 +21,9 @@ HOSTILE_RUN = "<img src=x onerror=\"document.title='run'\"> %{x} &amp;"
 HOSTILE_METRIC = "<b onmouseover=\"document.title='metric'\">loss</b>"
 SIGMAS = [0.0, 0.1, 0.3]
 MANY = 30
+MEMBERS = ("__proto__", "toString")
+"""Names that every plain object of JavaScript has members of."""
+RUNS = 4 + len(MEMBERS) + 2
 FOREIGN = [
     {},
     {"curve": 3},
@@ -64,6 +68,14 @@ def logdir(tmp_path_factory):
     for step in range(MANY):
         writer.curve(limpet.RobustnessCurve("many", [0.1], [[step, step + 1.0]]), step)
     writer.close()
+    for member in MEMBERS:
+        log(root / member, [(1, curve(0.5, "valueOf"))])
+    log(root / "half" / "whole", [(1, curve(0.5, "half"))])
+    writer = CurveWriter(root / "half" / "broken")
+    summary = curve_summary(curve(0.5, "half"))
+    del summary.value[0].tensor.tensor_shape.dim[0]
+    writer._add(summary, 1)
+    writer.close()
     writer = CurveWriter(root / "foreign")
     for place, described in enumerate(FOREIGN):
         summary = curve_summary(limpet.RobustnessCurve("foreign", [0.1], [[1.0]]))
@@ -79,14 +91,14 @@ def logdir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def logged(logdir):
     """What lies in the event files, read without TensorBoard."""
-    with pytest.warns(UserWarning, match="foreign"):
+    with pytest.warns(UserWarning, match="foreign|half/broken.*is left out: a tensor of shape"):
         return logged_runs(logdir)
 
 
 @pytest.fixture(scope="module")
 def address(logdir):
     with tensorboard(logdir) as address:
-        until(lambda: len(json.loads(get(f"{address}/data/plugin/limpet/runs")[1])["runs"]) == 4)
+        until(lambda: len(json.loads(get(f"{address}/data/plugin/limpet/runs")[1])["runs"]) == RUNS)
         yield address
 
 
@@ -132,15 +144,15 @@ def choose_metric(page, metric):
 def traces(page, kind):
     """Run to y values of the robustness chart's traces of a kind."""
     script = """const data = document.querySelector('.plot').data.filter(({meta}) => meta?.kind === arguments[0]);
-    return Object.fromEntries(data.map(({meta, y}) => [meta.run, y]));"""
-    return page.execute_script(script, kind)
+    return data.map(({meta, y}) => [meta.run, y]);"""
+    return dict(page.execute_script(script, kind))
 
 
 def table(page):
     """Run to the table's texts by column."""
-    script = """return Object.fromEntries([...document.querySelectorAll('tbody tr')].map((row) => [row.dataset.run,
-    Object.fromEntries([...row.cells].slice(1).map((cell) => [cell.dataset.column, cell.textContent]))]));"""
-    return page.execute_script(script)
+    script = """return [...document.querySelectorAll('tbody tr')].map((row) => [row.dataset.run,
+    Object.fromEntries([...row.cells].slice(1).map((cell) => [cell.dataset.column, cell.textContent]))]);"""
+    return dict(page.execute_script(script))
 
 
 def move_slider(page, place):
@@ -271,6 +283,30 @@ def test_names_that_hold_html_are_text(page):
     assert console_errors(page) == []
 
 
+def test_runs_may_have_the_names_of_members_of_objects(page):
+    choose_metric(page, "valueOf")
+    until(lambda: set(traces(page, "mean")) == set(MEMBERS))
+    until(lambda: {row["step"] for row in table(page).values()} == {"1"})
+    assert sorted(texts(page, ".run-name")) == sorted(MEMBERS)
+    np.testing.assert_allclose(traces(page, "mean")["__proto__"], curve(0.5).mean())
+    page.find_element(By.ID, "per-chip").click()
+    until(lambda: set(traces(page, "chips")) == set(MEMBERS))
+    page.find_element(By.CSS_SELECTOR, "tr[data-run=__proto__] input").click()
+    until(lambda: set(traces(page, "chips")) == set(MEMBERS) - {"__proto__"})
+    assert console_errors(page) == []
+
+
+def test_a_run_that_cannot_be_read_leaves_the_others_shown(page, address):
+    found = ask(address, "table", metric="half", run=["half/broken", "half/whole"], sigma=0.1)
+    assert set(found) == {"half/whole"}
+    choose_metric(page, "half")
+    until(lambda: set(traces(page, "mean")) == {"half/whole"})
+    until(lambda: table(page)["half/whole"]["step"] == "1")
+    (line,) = texts(page, "[role=alert]")
+    assert line == "run 'half/broken' holds no curve of 'half' that can be read"
+    console_errors(page)  # of the answer with status 400
+
+
 def test_the_theme_follows_tensorboard(page):
     dark = "document.documentElement.dataset.theme === 'dark'"
     assert not page.execute_script(f"return {dark}")
@@ -360,7 +396,7 @@ def poor_address(logdir, tmp_path_factory):
     (path / "plotly").mkdir()
     (path / "plotly" / "__init__.py").write_text("raise ImportError('broken')")
     with tensorboard(logdir, "--load_fast=false", path=path) as address:
-        until(lambda: len(json.loads(get(f"{address}/data/plugin/limpet/runs")[1])["runs"]) == 4)
+        until(lambda: len(json.loads(get(f"{address}/data/plugin/limpet/runs")[1])["runs"]) == RUNS)
         yield address
 
 

@@ -5,6 +5,7 @@ Each command is a file that adds its parser and runs it. What they import at the
 """
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for a gate that was not passed, 2 for bad input, 130 after Ctrl-C.
     """
+    # Names of files are bytes, and a terminal may not know all characters: those are written as their codes.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = _parse(argv)
     except SystemExit as stop:  # argparse ends the process after --help and after an error

@@ -194,9 +194,11 @@ def _values(leaves: dict[str, Any]) -> tuple[dict[str, np.ndarray], list[str]]:
     values, left_out = {}, []
     for path, leaf in leaves.items():
         dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-        if jnp.issubdtype(dtype, jax.dtypes.prng_key) or np.dtype(dtype).kind in "OSUM":
+        kind = "" if jnp.issubdtype(dtype, jax.dtypes.prng_key) else np.dtype(dtype).kind
+        is_nameless = kind == "V" and not jnp.issubdtype(dtype, np.number)  # what an .npz makes of bfloat16
+        if kind in {"", *"OSUM"} or is_nameless:
             left_out.append(path)
-        elif np.dtype(dtype).kind == "V":  # bfloat16 and the like, which .npz cannot name
+        elif kind == "V":  # bfloat16 and the like, which .npz cannot name
             values[path] = np.asarray(jnp.asarray(leaf, jnp.float32))
         else:
             values[path] = np.asarray(leaf)

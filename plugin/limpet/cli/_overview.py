@@ -18,6 +18,8 @@ def overview(config: Config) -> dict[str, Lines]:
     written = f"every {config.tensorboard.flush_steps} steps"
     if config.tensorboard.prefix:
         written += f", tags begin with {config.tensorboard.prefix}"
+    if config.tensorboard.on_error == "warn":
+        written += ", training goes on if that fails"
     return {
         "seed": [("number", f"{config.seed}"), ("generator", f"{config.generator}, draws version {DRAWS_VERSION}")],
         "hardware": [

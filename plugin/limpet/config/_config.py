@@ -24,7 +24,7 @@ from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe
 from ._hardware_section import HardwareField
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Count, Number, Scale, Section, Seed, details_of, problem
+from ._section import Count, Number, Scale, Section, Seed, details_of, problem, require_few
 
 MAX_CHIPS = 1_000_000
 """More chips than anyone waits for; a larger number is a slip."""
@@ -101,6 +101,7 @@ def _for_each_metric(kind: Any, example: str) -> Any:
             return None
         if not isinstance(value, Mapping):
             return adapter.validate_python(value)
+        require_few(value)
         problems, by_metric = [], {}
         for metric, part in value.items():
             try:
@@ -159,11 +160,13 @@ def _checked_prefix(prefix: str) -> str:
 
 
 class TensorboardSection(Section):
-    """Where and how often to log; `prefix` stands before every tag, for a directory shared with another writer."""
+    """Where and how often to log; `prefix` stands before every tag, for a directory shared with another writer;
+    `on_error` says whether a directory that cannot be written, because the disk is full, say, ends training."""
 
     logdir: Annotated[Path, BeforeValidator(_checked_logdir)] = Path("runs/limpet")
     flush_steps: Count = 100
     prefix: Annotated[str, AfterValidator(_checked_prefix)] = ""
+    on_error: Literal["raise", "warn"] = "raise"
 
 
 class Config(Section):

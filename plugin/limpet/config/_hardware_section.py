@@ -28,9 +28,11 @@ from ..deviations._kinds import DEVIATIONS, deviation_class
 from ..draws._strength import sigma_of_percent
 from ..hardware._hardware import Hardware, Part, checked_leaves, shortened
 from ..hardware._mismatch import Recipe
-from ._section import NonNegative, Number, Section, details_of, problem, shown, unknown_key
+from ._section import NonNegative, Number, Section, details_of, problem, require_few, shown, unknown_key
 
 _KINDS = f"{', '.join(DEVIATIONS)}, or a class of your own as module:Class"
+MAX_CHAIN = 20
+"""Deviations that act one after another on one value."""
 _LARGEST_FRACTION = 5.0
 """Above it a strength was meant in percent: at 500% nothing of a nominal value is left."""
 
@@ -84,6 +86,8 @@ def _standing_alone(value: Any) -> Deviation:
     if isinstance(value, list):
         if not value:
             raise ValueError("an empty chain: give one deviation or more")
+        if len(value) > MAX_CHAIN:
+            raise ValueError(f"a chain of {len(value):,} deviations; allowed are {MAX_CHAIN} at most")
         return Chain(tuple(TypeAdapter(list[Annotated[Any, PlainValidator(_standing_alone)]]).validate_python(value)))
     return _built(*_kind_and_parameters(value))
 
@@ -281,6 +285,7 @@ def _parsed_hardware(value: Any) -> Hardware:
         )
     if "leaves" in value:
         raise ValueError("parts have names: write {weights: {leaves: ..., sigma: ...}}")
+    require_few(value)
     parts, problems = {}, []
     for name, part in value.items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w-]*", name):

@@ -3,18 +3,22 @@
 import re
 import tomllib
 import typing
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from .._errors import ConfigError
 from ._config import Config
-from ._section import shown
+from ._limits import MAX_BYTES, MAX_DEPTH, require_within_limits
+from ._parsed_yaml import parsed_yaml
+from ._section import cut, shown
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+
+MAX_PROBLEMS = 20
+"""Problems that are said one by one; of more, it is said how many there are."""
 
 
 @typing.overload
@@ -25,7 +29,7 @@ def load_config(path: str | Path, *overrides: str, model: type[Config] = Config)
     """Read and check a configuration file.
 
     Args:
-        path: a .yaml, .yml or .toml file.
+        path: a .yaml, .yml or .toml file, within the limits that examples/README.md states (500 kB, 20,000 values).
         *overrides: entries such as "hardware.weights.sigma=0.2", values in YAML's notation; they win over the file.
             `null` takes an entry back.
         model: a subclass of `limpet.Config`, to have the sections of one's own script checked as well.
@@ -52,6 +56,11 @@ def load_config(path: str | Path, *overrides: str, model: type[Config] = Config)
     values = _read(Path(path))
     for override in overrides:
         _override(values, override)
+    if overrides:
+        try:
+            require_within_limits(values)
+        except ValueError as error:
+            raise ConfigError(f"{path} with its overrides: {error}") from None
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -70,81 +79,21 @@ def problems_of(source: str, values: Mapping[str, Any], error: ValidationError) 
     within = {entry["loc"][:depth] for entry in entries for depth in range(len(entry["loc"]))}
     # Of a list with a wrong entry pydantic also says that it is too short.
     entries = [entry for entry in entries if not (entry["type"] == "too_short" and entry["loc"] in within)]
-    problems = [_problem(values, entry) for entry in entries]
-    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    problems = [_problem(values, entry) for entry in entries[:MAX_PROBLEMS]]
+    count = f"{len(entries)} problem{'s' if len(entries) > 1 else ''}"
+    if len(entries) > MAX_PROBLEMS:
+        count += f", the first {MAX_PROBLEMS} of which are"
     return "\n  ".join([f"{source}: {count}", *problems])
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without its traps: the last of two equal keys wins, 1e-3 is a text, 010 is 8 and 1:30 is 90."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        merge = "tag:yaml.org,2002:merge"
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != merge]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-    def construct_number(self, node: yaml.ScalarNode) -> int | float:
-        text = self.construct_scalar(node).replace("_", "")
-        if re.match(r"[-+]?0[xo]", text):
-            return int(text, 0)
-        if node.tag.endswith("int"):
-            return int(text)
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-
-
-_NUMBERS = {
-    "tag:yaml.org,2002:int": r"[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+",
-    "tag:yaml.org,2002:float": (
-        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-    ),
-}
-"""Numbers as YAML 1.2 writes them, which is also how TOML and JSON do, and underscores between digits."""
-
-_StrictLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _tag, _pattern in _NUMBERS.items():
-    _StrictLoader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), list("-+.0123456789"))
-    _StrictLoader.add_constructor(_tag, _StrictLoader.construct_number)
-
-
-def _parsed_yaml(text: str) -> Any:
-    """The value that a text in YAML stands for.
-
-    Raises:
-        ValueError: it cannot be parsed; the message is one line.
-    """
-    try:
-        return _unshared(yaml.load(text, _StrictLoader))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        alias = "alias" in f"{error.context} {error.problem}"
-        hint = " (a text that begins with * or & stands in quotation marks)" if alias else ""
-        raise ValueError(f"{place}{error.problem}{hint}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    except RecursionError:
-        raise ValueError("it is nested too deeply, or holds itself") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
     if path.suffix not in {".yaml", ".yml", ".toml"}:
         raise ConfigError(f"{path}: a configuration is a .yaml, .yml or .toml file")
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"it is no text in UTF-8 ({error.reason})"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from None
-    try:
-        values = tomllib.loads(text) if path.suffix == ".toml" else _parsed_yaml(text)
-    except (ValueError, RecursionError) as error:  # bad dates and numbers of thousands of digits are ValueErrors too
+        values = _parsed_toml(text) if path.suffix == ".toml" else parsed_yaml(text)
+        require_within_limits(values)
+    except ValueError as error:
         raise ConfigError(f"{path}: cannot be parsed: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         held = "is empty" if values is None else f"holds {shown(values)}"
@@ -152,37 +101,78 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _unshared(value: Any) -> Any:
-    """A copy in which nothing stands twice: YAML's anchors share objects, and an override must change one place."""
-    if isinstance(value, dict):
-        return {key: _unshared(part) for key, part in value.items()}
-    return [_unshared(part) for part in value] if isinstance(value, list) else value
+def _text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ConfigError: it cannot be read, is too large or is no text.
+    """
+    if "\0" in str(path):
+        raise ConfigError(f"{str(path)!r}: no path holds the character 0")
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ConfigError(f"{path}: cannot be read: it is no regular file")  # a pipe would be waited for
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(f"{path}: is too large for a configuration; allowed are {MAX_BYTES:,} bytes")
+        return content.decode("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: cannot be read: it is no text in UTF-8 ({error.reason})") from None
+
+
+_WORD = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_DOTTED = re.compile(rf"(?<![\w-]){_WORD}(?:[ \t]*+\.[ \t]*+{_WORD}){{{MAX_DEPTH}}}")
+"""A key of more than `MAX_DEPTH` words: Python's parser takes the square of their number in time."""
+
+
+def _parsed_toml(text: str) -> Any:
+    """The value that a text in TOML stands for.
+
+    Raises:
+        ValueError: it cannot be parsed, or is nested too deeply.
+    """
+    if _DOTTED.search(text):
+        raise ValueError(f"a key is nested too deeply; allowed are {MAX_DEPTH} levels")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"it is nested too deeply; allowed are {MAX_DEPTH} levels") from None
 
 
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
+    told = repr(override) if len(override) <= 160 else f"{override[:160]!r}..."
     if not equals or not all(parts):
-        raise ConfigError(f"override {override!r}: expected KEY=VALUE, such as hardware.weights.sigma=0.2")
+        raise ConfigError(f"override {told}: expected KEY=VALUE, such as hardware.weights.sigma=0.2")
+    if len(parts) > MAX_DEPTH:
+        raise ConfigError(f"override {told}: the key is nested too deeply; allowed are {MAX_DEPTH} levels")
+    if len(text) > MAX_BYTES:
+        raise ConfigError(f"override {told}: the value is too large; allowed are {MAX_BYTES:,} characters")
     if not text.strip():
-        raise ConfigError(f"override {override!r}: the value is missing; {key}=null takes an entry back")
+        raise ConfigError(f"override {told}: the value is missing; {key[:80]}=null takes an entry back")
     if "[" in key:
-        raise ConfigError(f"override {override!r}: entries of a list have no keys of their own; give the whole list")
+        raise ConfigError(f"override {told}: entries of a list have no keys of their own; give the whole list")
     try:
         # A path glob may begin with the star that stands for an alias in YAML; an override has nothing to alias.
-        value = text.strip() if text.lstrip().startswith("*") else _parsed_yaml(text)
+        value = text.strip() if text.lstrip().startswith("*") else parsed_yaml(text)
     except ValueError as error:
-        raise ConfigError(f"override {override!r}: the value cannot be parsed: {error}") from None
+        raise ConfigError(f"override {told}: the value cannot be parsed: {error}") from None
     section = values
     for part in parts[:-1]:
         if section.get(part) is None:
             section[part] = {}
         section = section[part]
         if not isinstance(section, dict):
-            raise ConfigError(f"override {override!r}: '{part}' holds {shown(section)}, not a section")
+            raise ConfigError(f"override {told}: '{part}' holds {shown(section)}, not a section")
     if value is None and parts[:-1] == ["hardware"]:  # a part that is taken back is none
         if parts[-1] not in section:
-            raise ConfigError(f"override {override!r}: there is no such part; the parts are {', '.join(section)}")
+            raise ConfigError(f"override {told}: there is no such part; the parts are {', '.join(map(str, section))}")
         del section[parts[-1]]
     else:
         section[parts[-1]] = value
@@ -237,8 +227,8 @@ def _problem(values: Mapping[str, Any], error: Any) -> str:
 
 
 def _path(location: Iterable[int | str]) -> str:
-    """Keys and indices as one key path."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    """Keys and indices as one key path; keys too long for a line are cut."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{cut(part)}" for part in location).lstrip(".")
 
 
 def _plain(part: Any) -> Any:

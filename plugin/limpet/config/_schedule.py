@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import optax
 from pydantic import Field, model_validator
 
-from ._section import MAX_COUNT, Count, Number, Scale, Section
+from ._section import MAX_COUNT, Count, Number, Scale, Section, shown
 
 
 class ConstantSchedule(Section):
@@ -61,7 +61,7 @@ class PiecewiseSchedule(Section):
                 f"{len(self.boundaries)} boundaries need {len(self.boundaries) + 1} factors, got {len(self.factors)}"
             )
         if any(later <= earlier for earlier, later in zip(self.boundaries, self.boundaries[1:], strict=False)):
-            raise ValueError(f"boundaries {list(self.boundaries)} must increase")
+            raise ValueError(f"boundaries {shown(list(self.boundaries))} must increase")
         return self
 
     def to_optax(self) -> optax.Schedule:

@@ -19,6 +19,8 @@ from pydantic_core.core_schema import ErrorType
 
 from ..draws._keys import MAX_SEED
 
+MAX_KEYS = 1_000
+"""Of a section, or names in a mapping by name; hints at what each wrong one might mean take time."""
 MAX_COUNT = 2**31 - 1
 """The largest number of steps: optimizers count them in 32 bits."""
 
@@ -39,10 +41,21 @@ class Section(BaseModel):
         """Say of an unknown key which ones there are: pydantic says only that it is unknown."""
         if not isinstance(value, Mapping | cls):
             raise ValueError(f"a section is needed, {{}} or some of the keys {', '.join(cls.model_fields)}")
+        require_few(value)
         try:
             return handler(value)
         except ValidationError as error:
             raise _with_allowed_keys(error, cls) from None
+
+
+def require_few(mapping: Any) -> None:
+    """Refuse a mapping of more keys than anyone writes.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if isinstance(mapping, Mapping) and len(mapping) > MAX_KEYS:
+        raise ValueError(f"{len(mapping):,} keys; allowed are {MAX_KEYS:,} at most")
 
 
 def problem(location: tuple[int | str, ...], message: str, value: Any, kind: str = "limpet") -> InitErrorDetails:
@@ -88,7 +101,7 @@ def unknown_key(key: int | str, allowed: Collection[str], moved: Mapping[str, st
     names = sorted(allowed)
     if not names:
         return "unknown key; none is allowed"
-    close = difflib.get_close_matches(str(key), names, n=1)
+    close = difflib.get_close_matches(str(key)[:80], names, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     if moved and str(key) in moved:
         hint = f"{moved[str(key)]} (see CHANGELOG.md). "
@@ -104,6 +117,12 @@ def shown(value: Any) -> str:
     except ValueError:  # Python refuses to write an integer of thousands of digits
         return f"a {type(value).__name__} of thousands of digits"
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+
+
+def cut(name: str) -> str:
+    """A name as it stands in a line: cut where it is long, and without what would end the line."""
+    text = name if name.isprintable() else repr(name)
+    return text if len(text) <= 80 else f"{text[:60]}..."
 
 
 def number(value: Any) -> Any:

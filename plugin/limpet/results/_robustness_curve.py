@@ -1,17 +1,18 @@
 """The robustness curve: a metric over sigma, with its spread over virtual chips. NumPy and SciPy only."""
 
 import json
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from .._errors import MetricError
+from .._errors import LimpetError, MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
+from ._curve_description import checked_description, require_numbers
 from ._direction import checked_direction
+from ._npz_file import arrays_of
 from ._quantile import quantiles
 from ._yield import Yield, checked_confidence, checked_target, mean_interval, quantile_interval, yield_of
 
@@ -114,7 +115,7 @@ class RobustnessCurve:
         exact = np.flatnonzero(self.sigmas == sigma)
         if exact.size:  # a strength that was measured twice has the same values twice
             return int(exact[0])
-        near = np.flatnonzero(np.isclose(self.sigmas, sigma, rtol=1e-6, atol=1e-12))
+        near = np.flatnonzero(np.abs(self.sigmas - sigma) <= 1e-12 + 1e-6 * abs(sigma))
         if not near.size or np.ptp(self.sigmas[near]):
             held = ", ".join(f"{value:.12g}" for value in self.sigmas)
             why = f"is {near.size} of the strengths to six digits: give all digits" if near.size else "was not measured"
@@ -173,6 +174,27 @@ class RobustnessCurve:
         span = sigmas[-1] - sigmas[0]
         return float(np.trapezoid(means, sigmas) / span) if span else float(means.mean())
 
+    def passing(self, targets: ArrayLike) -> NDArray[np.int64]:
+        """How many chips reach each of several targets, shape (strengths, targets).
+
+        Args:
+            targets: a chip passes at this value or better; to six digits, because metrics are computed in single
+                precision, and exactly where the values at a strength and the target are whole numbers.
+        """
+        targets = np.asarray(targets, np.float64)
+        # Metrics are computed in float32, in which 90 of 100 is a little less than 0.9.
+        slack = 1e-6 * np.maximum(np.abs(targets), 1e-3)
+        return np.stack([self._passing(row, targets, slack) for row in np.sort(self._ranked(), axis=1)])
+
+    def _passing(
+        self, ordered: NDArray[np.float64], targets: NDArray[np.float64], slack: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        if (np.floor(ordered) == ordered).all():
+            slack = np.where(np.floor(targets) == targets, 0.0, slack)
+        if self.higher_is_better:
+            return len(ordered) - np.searchsorted(ordered, targets - slack, "left")
+        return np.searchsorted(ordered, targets + slack, "right")
+
     def yield_at(
         self, target: float, confidence: float = 0.95, method: Literal["exact", "wilson"] = "exact"
     ) -> list[Yield]:
@@ -181,8 +203,7 @@ class RobustnessCurve:
         Antithetic pairs count as one chip in the interval, which is therefore on the safe side.
 
         Args:
-            target: a chip passes at this value or better; to six digits, because metrics are computed in single
-                precision, and exactly where the values at a strength and the target are whole numbers.
+            target: see `passing`.
             confidence: of the interval.
             method: "exact" (Clopper and Pearson, 1934: covers at least as often as it says) or "wilson" (Wilson, 1927:
                 narrower, covers as often on average).
@@ -193,14 +214,7 @@ class RobustnessCurve:
         target, confidence = checked_target(target), checked_confidence(confidence)
         if method not in ("exact", "wilson"):
             raise MetricError(f"method = {method!r}: allowed are 'exact' and 'wilson'")
-        # Metrics are computed in float32, in which 90 of 100 is a little less than 0.9.
-        whole = ((np.floor(self.values) == self.values) | np.isnan(self.values)).all(
-            axis=1, keepdims=True
-        ) & target.is_integer()
-        slack = np.where(whole, 0.0, 1e-6 * max(abs(target), 1e-3))
-        ranked = self._ranked()
-        passed = ranked >= target - slack if self.higher_is_better else ranked <= target + slack
-        counts = passed.sum(axis=1).tolist()
+        counts = self.passing([target])[:, 0].tolist()
         return [yield_of(count, self.chips, confidence, method, self.antithetic) for count in counts]
 
     def interval(
@@ -271,13 +285,21 @@ class RobustnessCurve:
         """Read what `save` wrote.
 
         Raises:
-            MetricError: the file is missing, or holds no curve.
+            MetricError: the file is missing, damaged, or holds no curve.
         """
         try:
-            # NumPy leaves a file open that it cannot read, so it is given one that is closed here.
-            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return cls(sigmas=file["sigmas"], values=file["values"], **json.loads(str(file["described"])))
-        except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            arrays = arrays_of(path)
+            missing = [name for name in ("sigmas", "values", "described") if name not in arrays]
+            if missing:
+                raise MetricError(f"it has no {missing[0]}")
+            require_numbers(arrays["sigmas"], "sigmas")
+            require_numbers(arrays["values"], "values")
+            if not np.isfinite(arrays["sigmas"]).all():
+                raise MetricError("its sigmas are not all finite")
+            described: dict[str, Any] = checked_description(str(arrays["described"]))
+            described |= {"sigmas": arrays["sigmas"], "values": arrays["values"]}
+            return cls(**described)
+        except LimpetError as error:
             raise MetricError(f"{path}: holds no robustness curve ({error})") from None
 
     def plot(self, ax: Any = None, label: str | None = None) -> Any:

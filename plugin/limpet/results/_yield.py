@@ -81,21 +81,28 @@ def _proportion(count: int, size: int, confidence: float, method: str) -> tuple[
 
 def mean_interval(values: NDArray[np.float64], confidence: float, method: str) -> tuple[float, float]:
     """The interval of a mean of independent values: Student's t, or the bootstrap's percentiles (fixed seed)."""
-    from scipy import stats
-
     if len(values) < 2:
         return -np.inf, np.inf
     if np.ptp(values) == 0:
         return values[0], values[0]
     if method == "bootstrap":
+        from scipy import stats
+
         found = stats.bootstrap(
             (values,), np.mean, confidence_level=confidence, n_resamples=2000, method="percentile", rng=0
         )
         return found.confidence_interval.low, found.confidence_interval.high
     if method != "t":
         raise MetricError(f"method = {method!r}: allowed are 't' and 'bootstrap'")
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = _student_t((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return values.mean() - half, values.mean() + half
+
+
+@lru_cache(maxsize=1024)  # the table of a report asks for the same few, a thousand times
+def _student_t(q: float, degrees: int) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf(q, degrees))
 
 
 def quantile_interval(

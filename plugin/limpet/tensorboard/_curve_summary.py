@@ -9,13 +9,13 @@ import hashlib
 import json
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.types_pb2 import DT_DOUBLE  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from .._errors import MetricError
+from ..results._curve_description import checked_description, is_number, require_numbers
 from ..results._robustness_curve import RobustnessCurve
 
 PLUGIN_NAME = "limpet"
@@ -48,7 +48,7 @@ def described(content: bytes, kind: str = "curve") -> dict[str, Any] | None:
     """What a summary's metadata say; None where they are not of this kind, or of a newer format."""
     try:
         description = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         return None
@@ -59,19 +59,25 @@ def curve_of(content: bytes, values: NDArray[Any]) -> RobustnessCurve:
     """The curve that `curve_summary` wrote.
 
     Raises:
-        MetricError: the metadata are of another format, or do not fit the values.
+        MetricError: the metadata are of another format, hold what a curve cannot have, or do not fit the values.
     """
     description = described(content)
     if description is None:
         raise MetricError(f"metadata of a robustness curve of format {FORMAT} are needed, got {content[:80]!r}")
-    try:
-        curve = RobustnessCurve(values=values, **description["curve"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise MetricError(f"metadata and values that make no robustness curve: {error}") from None
-    if not isinstance(curve.metric, str) or not np.isfinite(curve.sigmas).all():
-        raise MetricError(
-            f"metadata that name no metric or no finite sigmas: {curve.metric!r}, {curve.sigmas.tolist()}"
-        )
-    if not isinstance(curve.fingerprint, str) or not isinstance(curve.hardware, str):
-        raise MetricError(f"metadata whose hardware is no text: {curve.fingerprint!r}, {curve.hardware!r}")
-    return curve
+    require_numbers(values, "values")
+    arguments = checked_description(description.get("curve"))
+    if "sigmas" not in arguments:
+        raise MetricError("its description names no sigmas")
+    return RobustnessCurve(values=values, **arguments)
+
+
+def target_of(content: bytes) -> float | None:
+    """The target of the yield that a curve's metadata name; None where they name none, or are of a sensitivity.
+
+    Raises:
+        MetricError: what they name is no finite number.
+    """
+    target = (described(content) or {}).get("target")
+    if target is not None and not is_number(target):
+        raise MetricError(f"its target is {str(target)[:80]}; allowed is a finite number")
+    return target

@@ -1,15 +1,15 @@
 """The event files of a directory: reading one up to where it is damaged, and telling Limpet's own from foreign ones."""
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboard.compat.tensorflow_stub.errors import DataLossError, OpError, OutOfRangeError
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
 from ._curve_summary import PLUGIN_NAME
+from ._records import DamagedRecordError, records_of
 
 SUFFIX = ".limpet"
 """The names of Limpet's event files end so."""
@@ -19,6 +19,7 @@ FIRST_EVENTS = 500
 """Of so many events, one tells whether Limpet wrote a file; nobody waits until a file of gigabytes is read."""
 OWN_TAGS = ("limpet/config", "mismatch/sigma_", "robustness_mean/")
 """The first version gave its files no suffix; tags that begin so are its first ones."""
+WRITTEN = re.compile(r"limpet, file (\d{1,18}) of run (.+)")
 
 
 def events_of(path: Path, complain: Callable[[str], object]) -> Iterator[Event]:
@@ -28,34 +29,45 @@ def events_of(path: Path, complain: Callable[[str], object]) -> Iterator[Event]:
         path: the event file.
         complain: is given a line on what cannot be read.
     """
-    try:
-        reader = PyRecordReader_New(str(path))
-    except (OSError, OpError) as error:
-        complain(f"{path}: cannot be read ({error})")
+    if not path.is_file():  # a pipe would be waited for
+        complain(f"{path}: cannot be read (it is no file)")
         return
-    while True:
-        try:
-            reader.GetNext()
-        except OutOfRangeError:
-            return
-        except (DataLossError, OpError) as error:
-            complain(f"{path}: is read up to where it is damaged or cut short ({error})")
-            return
-        try:
-            event = Event.FromString(reader.record())
-        except DecodeError as error:
-            complain(f"{path}: a record that is no event is left out ({error})")
-            continue
-        yield event
+    try:
+        for record in records_of(path):
+            try:
+                event = Event.FromString(record)
+            except DecodeError as error:
+                complain(f"{path}: a record that is no event is left out ({error})")
+                continue
+            yield event
+    except OSError as error:
+        complain(f"{path}: cannot be read ({error.strerror or error})")
+    except DamagedRecordError as error:
+        complain(f"{path}: is read up to where it is damaged or cut short ({error})")
 
 
-def in_order(path: Path) -> tuple[Path, float, str]:
-    """By what event files are sorted: by directory, and there by when each was begun.
+def written_as(number: int, run: str) -> str:
+    """What the first event of a file says of its writer: the file's number in its directory, and its run."""
+    return f"limpet, file {number} of run {run}"
 
-    Their names begin with that time, but in whole seconds, and a run may be resumed within one.
+
+def number_and_run(path: Path) -> tuple[int, str | None]:
+    """The number of an event file in its directory, and the name of its run; 0 and None for one that does not say."""
+    return _number_and_run(next(events_of(path, complain=lambda _: None), None))
+
+
+def in_order(path: Path) -> tuple[Path, int, bool, float, str]:
+    """By what event files are sorted: by directory, and there in the order in which they were begun.
+
+    That is what their numbers say. Times say less: a clock may have been set back between a run and its resumption.
+    Files that have no number come first. Of those, a file that began a run comes before those that went on with it,
+    whatever the time; only among the latter there is nothing else to go by.
     """
-    first = next(events_of(path, complain=lambda _: None), None)
-    return path.parent, (first.wall_time if first is not None else 0.0), path.name
+    opening = list(islice(events_of(path, complain=lambda _: None), 3))  # a session's start is the second event
+    number, _ = _number_and_run(opening[0] if opening else None)
+    goes_on = not any(event.session_log.status == SessionLog.START and event.step == 0 for event in opening)
+    wall_time = opening[0].wall_time if opening else 0.0
+    return (path.parent, number, False, 0.0, path.name) if number else (path.parent, 0, goes_on, wall_time, path.name)
 
 
 def own_and_foreign(directory: Path) -> tuple[list[Path], list[Path]]:
@@ -67,7 +79,7 @@ def own_and_foreign(directory: Path) -> tuple[list[Path], list[Path]]:
     own, foreign = [], []
     for path in sorted(directory.glob(PATTERN)):
         if path.is_file():
-            (own if _is_own(path) else foreign).append(path)
+            (own if is_own(path) else foreign).append(path)
     return own, foreign
 
 
@@ -76,12 +88,18 @@ def first_tags(path: Path) -> set[str]:
     return {value.tag for event in _first_events(path) for value in event.summary.value}
 
 
-def _is_own(path: Path) -> bool:
+def is_own(path: Path) -> bool:
+    """Whether Limpet wrote an event file."""
     return path.name.endswith(SUFFIX) or any(
         value.metadata.plugin_data.plugin_name == PLUGIN_NAME or value.tag.startswith(OWN_TAGS)
         for event in _first_events(path)
         for value in event.summary.value
     )
+
+
+def _number_and_run(first: Event | None) -> tuple[int, str | None]:
+    written = WRITTEN.fullmatch(first.source_metadata.writer) if first is not None else None
+    return (int(written[1]), written[2]) if written else (0, None)
 
 
 def _first_events(path: Path) -> Iterator[Event]:

@@ -7,14 +7,15 @@ from typing import Any
 from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.text import metadata as text_metadata
-from tensorboard.util.tensor_util import make_ndarray
 
 from .._errors import LimpetError, LogdirError, warn_user
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
-from ._curve_summary import PLUGIN_NAME, curve_of, described
-from ._event_files import PATTERN, events_of, in_order
+from ._curve_summary import PLUGIN_NAME, curve_of, described, target_of
+from ._event_files import events_of, in_order, is_own
+from ._log_directory import event_files, run_name
 from ._sensitivity_summary import sensitivity_of
+from ._tensor_values import tensor_values
 
 CONFIG_TAG = "limpet/config"
 """The tag of the text that holds a run's configuration; a prefix may stand before it."""
@@ -52,8 +53,9 @@ class LoggedRun:
 def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
     """Every run under a log directory that holds robustness curves or sensitivities, by name.
 
-    A file that is truncated (a run that was killed, or is being written) gives what it holds up to there; one that
-    holds no events is left out; each with a warning.
+    Links are followed, as TensorBoard follows them. A file that is truncated (a run that was killed, or is being
+    written) or damaged gives what it holds up to there; what is no event, or no curve, is left out; each with a warning
+    that names the file. The other runs are not touched by that.
 
     Raises:
         LogdirError: there is no such directory.
@@ -62,8 +64,8 @@ def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
     if not root.is_dir():
         raise LogdirError(f"{logdir}: there is no such directory; name one that holds TensorBoard event files")
     runs: dict[str, LoggedRun] = {}
-    for path in sorted(root.rglob(PATTERN), key=in_order):
-        name = path.parent.relative_to(root).as_posix()
+    for path in sorted(event_files(root, warn_user), key=in_order):
+        name = run_name(path.parent, root)
         _read(path, runs.setdefault(name, LoggedRun(name)))
     for run in runs.values():
         run.curves = {metric: dict(sorted(curves.items())) for metric, curves in run.curves.items()}
@@ -71,12 +73,18 @@ def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
 
 
 def _read(path: Path, run: LoggedRun) -> None:
-    def warn(problem: str) -> None:
-        warn_user(problem)
+    said: set[str] = set()
 
+    def complain(problem: str) -> None:
+        if problem not in said:
+            said.add(problem)
+            warn_user(problem)
+
+    own = is_own(path)
     contents: dict[str, bytes] = {}  # the metadata of each tag, which writers may give with its first summary alone
-    for event in events_of(path, warn):
-        if event.session_log.status == SessionLog.START:
+    for event in events_of(path, complain):
+        # The sessions of another writer in this directory are its own affair: its runs begin and go on at other steps.
+        if own and event.session_log.status == SessionLog.START:
             _drop_from(run, event.step)
         for value in event.summary.value:
             plugin = value.metadata.plugin_data
@@ -87,9 +95,17 @@ def _read(path: Path, run: LoggedRun) -> None:
             if value.tag not in contents:
                 continue
             try:
-                _take(run, contents[value.tag], make_ndarray(value.tensor), event.step)
+                metric = _take(run, contents[value.tag], tensor_values(value.tensor), event.step)
             except LimpetError as error:
-                warn_user(f"{path}: '{value.tag}' at step {event.step} is left out: {error}")
+                complain(f"{path}: '{value.tag}' at step {event.step} is left out: {error}")
+                continue
+            try:
+                target = target_of(contents[value.tag])
+            except LimpetError as error:
+                complain(f"{path}: '{value.tag}' is read without the target of its yield: {error}")
+                continue
+            if target is not None:
+                run.targets[metric] = target
 
 
 def _drop_from(run: LoggedRun, first: int) -> None:
@@ -99,12 +115,12 @@ def _drop_from(run: LoggedRun, first: int) -> None:
             del series[step]
 
 
-def _take(run: LoggedRun, content: bytes, values: NDArray[Any], step: int) -> None:
+def _take(run: LoggedRun, content: bytes, values: NDArray[Any], step: int) -> str:
+    """Enter a curve or a sensitivity; its metric."""
     if (description := described(content, "sensitivity")) is not None:
         sensitivity = sensitivity_of(content, values)
         run.sensitivities.setdefault(description["metric"], {})[step] = sensitivity
-        return
+        return description["metric"]
     curve = curve_of(content, values)
     run.curves.setdefault(curve.metric, {})[step] = curve
-    if (target := (described(content) or {}).get("target")) is not None:
-        run.targets[curve.metric] = target
+    return curve.metric

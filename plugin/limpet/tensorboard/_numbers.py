@@ -14,10 +14,12 @@ from ..results._comparison import compare
 from ..results._provenance import are_same_chips, common_chips, excluded_words, hardware_names
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
-from ..results._yield import Yield
+from ..results._yield import Yield, yield_of
 
 TARGETS = 300
 """At most so many targets in a chart of the yield."""
+CONFIDENCE = 0.95
+"""Of all intervals that the tab and the report show."""
 
 
 def plain(values: NDArray[Any] | float) -> Any:
@@ -56,13 +58,19 @@ def names_of_hardware(runs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> di
 def evaluations(curves: Mapping[int, RobustnessCurve]) -> dict[str, Any]:
     """A run's curves over training, each statistic of shape (evaluations, strengths), strengths in rising order.
 
-    Evaluations at other strengths than those of the newest one are left out, because a chart has one axis.
+    Evaluations at other strengths than those of the newest one, or of another direction, are left out, because a chart
+    has one axis, and one end of it is the better one.
 
     Args:
         curves: by training step, not empty.
     """
     newest = curves[max(curves)]
-    curves = {step: curve for step, curve in curves.items() if np.array_equal(curve.sigmas, newest.sigmas)}
+    curves = {
+        step: curve
+        for step, curve in curves.items()
+        if np.array_equal(curve.sigmas, newest.sigmas)
+        and (curve.axis, curve.higher_is_better) == (newest.axis, newest.higher_is_better)
+    }
     order = np.argsort(newest.sigmas, kind="stable")
     steps = sorted(curves)
 
@@ -119,18 +127,26 @@ def yield_over_target(curve: RobustnessCurve, sigma: float, low: float, high: fl
     """The yield at one sigma over a range of targets; None where the curve has no such sigma."""
     if (curve_at_sigma := measured_at(curve, sigma)) is None:
         return None
-    # The yield changes where a chip lies; with more chips than points, an even grid is as good.
-    values = curve_at_sigma.values
-    steps = np.unique(values[np.isfinite(values) & (low < values) & (values < high)])
-    inner = steps if len(steps) <= TARGETS else np.linspace(low, high, TARGETS)[1:-1]
-    targets = np.concatenate([[low], inner, [high]])
-    yields = [curve_at_sigma.yield_at(target)[0] for target in targets]
+    targets = targets_of(curve_at_sigma, low, high)
+    counts = curve_at_sigma.passing(targets)[0].tolist()
+    yields = [yield_of(count, curve.chips, CONFIDENCE, "exact", curve.antithetic) for count in counts]
     return {
         "targets": targets.tolist(),
         "fraction": [reached.fraction for reached in yields],
         "low": [reached.low for reached in yields],
         "high": [reached.high for reached in yields],
     }
+
+
+def targets_of(curve_at_sigma: RobustnessCurve, low: float, high: float) -> NDArray[np.float64]:
+    """The targets at which a chart of the yield has points.
+
+    The yield changes where a chip lies; with more chips than points, an even grid is as good.
+    """
+    values = curve_at_sigma.values
+    steps = np.unique(values[np.isfinite(values) & (low < values) & (values < high)])
+    inner = steps if len(steps) <= TARGETS else np.linspace(low, high, TARGETS)[1:-1]
+    return np.concatenate([[low], inner, [high]])
 
 
 def difference(first: RobustnessCurve, second: RobustnessCurve) -> dict[str, Any]:

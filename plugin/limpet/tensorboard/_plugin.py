@@ -5,6 +5,7 @@ Everything shown is read through TensorBoard's data provider, never from the fil
 
 import argparse
 import json
+import math
 import threading
 from collections.abc import Callable
 from importlib import import_module
@@ -97,14 +98,14 @@ class RobustnessTab(TBPlugin):
 
     def _table(self, ctx: Any, experiment: str, query: Query) -> Any:
         sigma, target = query.number("sigma"), query.optional_number("target")
-        newest = self._newest(ctx, experiment, query, query.texts("run"))
+        newest = self._newest_readable(ctx, experiment, query, query.texts("run"))
         return {run: {"step": step} | _numbers.table_row(curve, sigma, target) for run, (step, curve) in newest.items()}
 
     def _yields(self, ctx: Any, experiment: str, query: Query) -> Any:
         sigma, low, high = query.number("sigma"), query.number("low"), query.number("high")
-        if low >= high:
-            raise QueryError(f"low = {low:g}: allowed is a number below high = {high:g}")
-        newest = self._newest(ctx, experiment, query, query.texts("run"))
+        if not 0 < high - low < math.inf:
+            raise QueryError(f"low = {low:g}: allowed is a number below high = {high:g}, and not infinitely far")
+        newest = self._newest_readable(ctx, experiment, query, query.texts("run"))
         return {run: _numbers.yield_over_target(curve, sigma, low, high) for run, (_, curve) in newest.items()}
 
     def _difference(self, ctx: Any, experiment: str, query: Query) -> Any:
@@ -116,26 +117,36 @@ class RobustnessTab(TBPlugin):
         run, metric = query.text("run"), query.text("metric")
         series = self._logged.sensitivities(ctx, experiment, [run], metric).get(run)
         if series is None:
-            raise QueryError(f"run {run[:80]!r} holds no sensitivity of {metric[:80]!r}")
+            raise QueryError(f"run {run[:80]!r} holds no sensitivity of {metric[:80]!r} that can be read")
         return _numbers.leaf_costs(series[max(series)])
 
     def _curves(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, dict[int, Any]]:
         """The curves of some runs by step, none of them empty."""
-        metric = query.text("metric")
-        curves = self._logged.curves(ctx, experiment, runs, metric)
+        curves = self._logged.curves(ctx, experiment, runs, query.text("metric"))
         for run in runs:
             if run not in curves:
-                raise QueryError(f"run {run[:80]!r} holds no curve of {metric[:80]!r}")
+                raise _no_curve(run, query)
         return curves
 
     def _newest(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
         """Step and curve of some runs: the newest, or the newest no later than the step asked for, else the first."""
         latest = query.optional_step()
-        newest = {}
-        for run, series in self._curves(ctx, experiment, query, runs).items():
-            step = max((step for step in series if latest is None or step <= latest), default=min(series))
-            newest[run] = step, series[step]
-        return newest
+        return {run: _no_later(series, latest) for run, series in self._curves(ctx, experiment, query, runs).items()}
+
+    def _newest_readable(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
+        """The same, without the runs that hold no curve that can be read, so that the others are answered for."""
+        latest = query.optional_step()
+        curves = self._logged.curves(ctx, experiment, runs, query.text("metric"))
+        return {run: _no_later(series, latest) for run, series in curves.items()}
+
+
+def _no_later(series: dict[int, Any], latest: int | None) -> tuple[int, Any]:
+    step = max((step for step in series if latest is None or step <= latest), default=min(series))
+    return step, series[step]
+
+
+def _no_curve(run: str, query: Query) -> QueryError:
+    return QueryError(f"run {run[:80]!r} holds no curve of {query.text('metric')[:80]!r} that can be read")
 
 
 def _numbers_route(answer: Answer, allowed: tuple[str, ...]) -> Any:

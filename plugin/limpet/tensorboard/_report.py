@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from .._errors import LogdirError
 from ..results._provenance import hardware_names
 from ._logged_runs import LoggedRun, logged_runs
 from ._page_files import one_script, page_files
 from ._report_answers import metrics_of, newest, report_answers, target_of
-from ._statement import statement
+from ._statement import named, statement
 
 MOST_UNFOLDED = 4
 """Runs whose configurations are shown at once; of more, each is opened with a click."""
@@ -61,7 +62,7 @@ def report_html(runs: Mapping[str, LoggedRun]) -> str:
     return template.substitute(
         style=page_files()["style.css"],
         plotly=_in_script(get_plotlyjs()),
-        answers=_in_script(json.dumps(report_answers(runs), allow_nan=False).replace("<", "\\u003c")),
+        answers=_in_script(_json(report_answers(runs)).replace("<", "\\u003c")),
         script=_in_script(one_script("report.js")),
         result="\n".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences),
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -77,9 +78,9 @@ def _hardware(runs: Mapping[str, LoggedRun]) -> Iterator[str]:
     descriptions = {curve.fingerprint: curve.hardware for _, curve in curves}
     names = hardware_names(descriptions)
     for fingerprint, words in descriptions.items():
-        alike = dict.fromkeys(name for name, curve in curves if curve.fingerprint == fingerprint)
+        alike = list(dict.fromkeys(name for name, curve in curves if curve.fingerprint == fingerprint))
         full = f": {words}" if words and words != names[fingerprint] else ""
-        yield f"{names[fingerprint]}{full} (measured on it: {', '.join(alike)})"
+        yield f"{names[fingerprint]}{full} (measured on it: {named(alike)})"
 
 
 def _configurations(runs: Mapping[str, LoggedRun]) -> Iterator[str]:
@@ -101,6 +102,10 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield package[0], version(package[0])
         except PackageNotFoundError:
             yield package[0], "not installed"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _in_script(script: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from ..results._robustness_curve import RobustnessCurve
 from . import _numbers
 from ._logged_runs import LoggedRun
+from ._packed_chips import packed_chips
 from ._statement import telling_sigma
 
 MAX_COMPARED = 12
@@ -31,28 +32,23 @@ def target_of(runs: Mapping[str, LoggedRun], metric: str) -> float | None:
 def report_answers(runs: Mapping[str, LoggedRun]) -> dict[str, Any]:
     """What the tab's routes would answer, for the newest evaluations."""
     metrics = metrics_of(runs)
-    answers: dict[str, Any] = {"evaluations": {}, "chips": {}, "table": {}, "yields": {}, "difference": {}}
+    answers: dict[str, Any] = {"evaluations": {}, "chips": {}, "table": {}, "difference": {}}
     for metric in metrics:
         curves, target = newest(runs, metric), target_of(runs, metric)
         steps = {name: runs[name].final(metric)[0] for name in curves}
         answers["evaluations"][metric] = {
             name: _numbers.evaluations({steps[name]: curve}) for name, curve in curves.items()
         }
-        low, high = _range(answers["evaluations"][metric].values(), target)
-        answers["chips"][metric] = {name: _numbers.chips(curve) for name, curve in curves.items()}
+        sigmas = _sigmas(curves)
         answers["table"][metric] = {
             name: {
                 _script_number(sigma): {"step": steps[name]} | _numbers.table_row(curve, sigma, target)
-                for sigma in _sigmas(curves)
+                for sigma in sigmas
             }
             for name, curve in curves.items()
         }
-        answers["yields"][metric] = {
-            name: {
-                _script_number(sigma): _numbers.yield_over_target(curve, sigma, low, high) for sigma in _sigmas(curves)
-            }
-            for name, curve in curves.items()
-        }
+        low, high = _range(answers["evaluations"][metric].values(), target)
+        answers["chips"][metric] = packed_chips(curves, low, high)
         answers["difference"][metric] = _differences(curves)
     answers["sensitivity"] = {
         metric: {

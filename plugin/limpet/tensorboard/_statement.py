@@ -9,6 +9,9 @@ from ..results._robustness_curve import RobustnessCurve
 from ..results._yield import Yield
 from ._numbers import measured_at
 
+MOST_NAMED = 12
+"""Runs that a sentence names, beside the best one; all of them stand in the table."""
+
 
 def statement(curves: Mapping[str, RobustnessCurve], target: float | None, metric: str) -> Iterator[str]:
     """What the newest evaluations say of a metric: the best run and the others, at the strength that tells most.
@@ -31,9 +34,19 @@ def statement(curves: Mapping[str, RobustnessCurve], target: float | None, metri
     for fingerprint, alike in sorted(of_hardware.items(), key=lambda group: not group[0]):
         place = f"On hardware '{names[fingerprint]}', at" if fingerprint else "On hardware that was not recorded, at"
         yield from _of_one_hardware(alike, target, metric, place if len(of_hardware) > 1 else "At")
+    without_chips: dict[str, list[str]] = {}
     for run, curve in curves.items():
         if words := excluded_words(curve.excluded_chips):
-            yield f"'{run}' was {words}."
+            without_chips.setdefault(words, []).append(f"'{run}'")
+    for words, trained in without_chips.items():
+        yield f"{named(trained)} {'was' if len(trained) == 1 else 'were'} {words}."
+
+
+def named(names: list[str]) -> str:
+    """Names in a sentence, or what is said of each; of very many, the first, and how many more there are."""
+    if len(names) <= MOST_NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED:,} more"
 
 
 def hardware_sentence(fingerprints: list[str]) -> str:
@@ -103,7 +116,7 @@ def _measured_at(curves: Mapping[str, RobustnessCurve], sigma: float) -> dict[st
 
 
 def _joined(first: str, others: list[str]) -> str:
-    return f"{first}; {', '.join(others)}." if others else f"{first}."
+    return f"{first}; {named(others)}." if others else f"{first}."
 
 
 def _percent(reached: Yield) -> str:

@@ -2,10 +2,11 @@
 
 import io
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
@@ -13,14 +14,14 @@ from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text import metadata as text_metadata
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from .._errors import LogdirError, warn_user
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ._curve_summary import curve_summary
-from ._event_files import SUFFIX, first_tags, own_and_foreign
+from ._event_files import first_tags, own_and_foreign
+from ._growing_file import GrowingFile
 from ._sensitivity_summary import sensitivity_summary
 from ._session import HParamValue, experiment, session_end, session_start
 from ._stock_charts import chip_histograms, margin_layout, statistic_tag
@@ -29,30 +30,34 @@ PERCENTILES = (5, 50, 95)
 
 
 class CurveWriter:
-    """Writes an event file of a run, beside those that lie there. Everything handed over is on disk after `flush`.
+    """Writes an event file of a run, beside those that lie there.
 
+    When a call returns, what it was given is on disk. A call that fails, because the disk is full, say, or that is
+    interrupted, writes nothing, and the file stays readable.
     This adds to a run: a sensitivity after training, say. To start one, use `start_run`, which sets an earlier run in
     the same directory aside.
 
     Args:
         logdir: the run's directory; made if need be.
         prefix: what the tags of scalars, histograms, pictures, texts and curves begin with, such as "limpet/".
+        run: the name of the run; None for that which the directory holds, or a new one.
+
+    Attributes:
+        run: the name of the run, which all its event files say.
 
     Raises:
-        LogdirError: the directory cannot be made or written.
+        LogdirError: the directory cannot be made or written. Every method that writes raises this, too.
     """
 
-    def __init__(self, logdir: str | Path, prefix: str = "") -> None:
+    def __init__(self, logdir: str | Path, prefix: str = "", run: str | None = None) -> None:
         self.logdir = Path(logdir)
         self.prefix = prefix
         try:
             self.logdir.mkdir(parents=True, exist_ok=True)
-            self._file = EventFileWriter(str(self.logdir), filename_suffix=SUFFIX)
+            self._file = GrowingFile(self.logdir, run)
         except OSError as error:
-            raise LogdirError(
-                f"tensorboard.logdir = {str(logdir)!r}: cannot be written ({error.strerror or error}); "
-                f"name a directory in which you may write"
-            ) from None
+            raise self._refused(error) from None
+        self.run = self._file.run
         self._sigmas: dict[str, list[float]] = {}  # by metric, of the curves logged
         self._yields: set[str] = set()  # metrics of which a yield was logged
         self._hparams: Mapping[str, HParamValue] | None = None
@@ -66,15 +71,30 @@ class CurveWriter:
             step: the first that will be logged.
         """
         start = SessionLog(status=SessionLog.START)
-        self._file.add_event(Event(wall_time=time.time(), step=step, session_log=start))
+        self._write([Event(wall_time=time.time(), step=step, session_log=start)])
 
-    def scalar(self, tag: str, value: float, step: int, wall_time: float | None = None) -> None:
+    def scalar(self, tag: str, value: float, step: int) -> None:
         """Log one number."""
-        self._add(scalar_pb(self.prefix + tag, value), step, wall_time)
+        self._add(self._scalar(tag, value), step)
+
+    def scalars(self, series: Mapping[str, Iterable[float]], steps: Iterable[int], wall_time: float) -> None:
+        """Log the numbers of some steps: all of them or, if this is an error or interrupted, none.
+
+        Args:
+            series: by tag, a number for each step.
+            steps: training steps.
+            wall_time: when they were done.
+        """
+        rows = zip(steps, *series.values(), strict=True)
+        self._write(
+            _event(self._scalar(tag, value), step, wall_time)
+            for step, *values in rows
+            for tag, value in zip(series, values, strict=True)
+        )
 
     def text(self, tag: str, markdown: str, step: int = 0) -> None:
         """Log a text, shown as Markdown."""
-        self._tensor(tag, text_metadata.create_summary_metadata("", ""), [markdown.encode()], step)
+        self._add(self._tensor(tag, text_metadata.create_summary_metadata("", ""), [markdown.encode()]), step)
 
     def hparams(self, hparams: Mapping[str, HParamValue]) -> None:
         """Log the run's hyperparameters, by which TensorBoard's HParams tab tells it from other runs.
@@ -105,16 +125,22 @@ class CurveWriter:
         # TensorBoard sorts groups by name: this one, hopefully all zeros, comes last.
         groups: dict[str, Iterable[float]] = {f"robustness_{name}": values for name, values in statistics.items()}
         groups["virtual_chips_failed"] = curve.failed
-        now = time.time()
-        for group, values in groups.items():
-            for sigma, value in zip(curve.sigmas, values, strict=True):
-                self.scalar(statistic_tag(group, curve.metric, sigma), float(value), step, now)
-        self.scalar(f"robustness_area/{curve.metric}", curve.area(), step, now)
-        for histogram in chip_histograms(curve, self.prefix):
-            self._add(histogram, step, now)
-        self._add(curve_summary(curve, target, self.prefix), step, now)
-        self._picture(f"robustness/{curve.metric}", f"{curve.metric} over sigma", curve, step)
-        self._announce(curve, step, target is not None)
+        # Everything is made before anything is written: what is interrupted, is made and written again as a whole.
+        summaries = [
+            self._scalar(statistic_tag(group, curve.metric, sigma), float(value))
+            for group, values in groups.items()
+            for sigma, value in zip(curve.sigmas, values, strict=True)
+        ]
+        summaries.append(self._scalar(f"robustness_area/{curve.metric}", curve.area()))
+        summaries += chip_histograms(curve, self.prefix)
+        summaries.append(curve_summary(curve, target, self.prefix))
+        summaries.append(self._picture(f"robustness/{curve.metric}", f"{curve.metric} over sigma", curve))
+        announced = self._sigmas | {curve.metric: curve.sigmas.tolist()}
+        with_yield = self._yields | ({curve.metric} if target is not None else set())
+        if (announced, with_yield) != (self._sigmas, self._yields):
+            summaries += self._announcements(announced, with_yield)
+        self._add_all(summaries, step)
+        self._sigmas, self._yields = announced, with_yield
 
     def sensitivity(self, costs: Sensitivity, step: int, metric: str) -> None:
         """Log which leaves cost the metric how much, as `limpet.sensitivity` found it; with a picture.
@@ -124,37 +150,44 @@ class CurveWriter:
             step: training step.
             metric: name of the metric.
         """
-        self._add(sensitivity_summary(costs, metric, self.prefix), step)
-        self._picture(f"sensitivity/{metric}", f"what each leaf costs {metric}", costs, step)
+        picture = self._picture(f"sensitivity/{metric}", f"what each leaf costs {metric}", costs)
+        self._add_all([sensitivity_summary(costs, metric, self.prefix), picture], step)
 
     def flush(self) -> None:
-        """Put everything on disk."""
-        self._file.flush()
+        """Make sure that what was handed over is on disk: that nobody has removed the file."""
+        try:
+            self._file.check()
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def abandon(self) -> None:
+        """End the file as it is, without another word; no error follows an error."""
+        self._file.abandon()
 
     def close(self, succeeded: bool = True) -> None:
-        """Flush, and end the file.
+        """End the file.
 
         Args:
             succeeded: whether the HParams tab shows the run as a success; a run that was killed shows as unfinished.
         """
-        if self._hparams is not None:
-            self._add(session_end(succeeded), 0)
-        self._file.close()
+        try:
+            if self._hparams is not None:
+                self._add(session_end(succeeded), 0)
+            self._file.close()
+        except OSError as error:
+            raise self._refused(error) from None
+        finally:
+            self._file.abandon()
 
-    def _announce(self, curve: RobustnessCurve, step: int, has_yield: bool) -> None:
-        """Tell the Custom Scalars and HParams tabs of a metric when it comes up."""
-        new_yield = has_yield and curve.metric not in self._yields
-        if self._sigmas.get(curve.metric) == (sigmas := curve.sigmas.tolist()) and not new_yield:
-            return
-        self._sigmas[curve.metric] = sigmas
-        self._yields |= {curve.metric} if has_yield else set()
+    def _announcements(self, sigmas: Mapping[str, list[float]], with_yield: set[str]) -> Iterator[Summary]:
+        """What tells the Custom Scalars and HParams tabs of the metrics that there are."""
         if not self._is_taken(CONFIG_SUMMARY_TAG, "a layout of the Custom Scalars tab"):
-            self._add(margin_layout(self._sigmas, self.prefix), step)
+            yield margin_layout(sigmas, self.prefix)
         if self._hparams is not None:
-            tags = [f"robustness_area/{metric}" for metric in self._sigmas]
-            for metric in sorted(self._yields):
-                tags += [statistic_tag("robustness_yield", metric, sigma) for sigma in self._sigmas[metric]]
-            self._add(experiment(self._hparams, [self.prefix + tag for tag in tags]), step)
+            tags = [f"robustness_area/{metric}" for metric in sigmas]
+            for metric in sorted(with_yield):
+                tags += [statistic_tag("robustness_yield", metric, sigma) for sigma in sigmas[metric]]
+            yield experiment(self._hparams, [self.prefix + tag for tag in tags])
 
     def _is_taken(self, tag: str, what: str) -> bool:
         """Whether a foreign event file of this directory holds, among its first events, what TensorBoard has room for
@@ -171,18 +204,41 @@ class CurveWriter:
             )
         return tag in self._foreign_tags
 
-    def _picture(self, tag: str, description: str, drawable: Any, step: int) -> None:
+    def _scalar(self, tag: str, value: float) -> Summary:
+        with np.errstate(over="ignore"):  # charts hold single precision, in which a larger number is infinite
+            return scalar_pb(self.prefix + tag, value)
+
+    def _picture(self, tag: str, description: str, drawable: Any) -> Summary:
         figure = drawable.plot().figure
         width, height = figure.canvas.get_width_height()
         png = io.BytesIO()
         figure.savefig(png, format="png")
         metadata = image_metadata.create_summary_metadata("", description, converted_to_tensor=True)
-        self._tensor(tag, metadata, [str(width).encode(), str(height).encode(), png.getvalue()], step)
+        return self._tensor(tag, metadata, [str(width).encode(), str(height).encode(), png.getvalue()])
 
-    def _tensor(self, tag: str, metadata: SummaryMetadata, content: list[bytes], step: int) -> None:
+    def _tensor(self, tag: str, metadata: SummaryMetadata, content: list[bytes]) -> Summary:
         tensor = make_tensor_proto(content)
-        self._add(Summary(value=[Summary.Value(tag=self.prefix + tag, metadata=metadata, tensor=tensor)]), step)
+        return Summary(value=[Summary.Value(tag=self.prefix + tag, metadata=metadata, tensor=tensor)])
 
-    def _add(self, summary: Summary, step: int, wall_time: float | None = None) -> None:
-        event = Event(wall_time=time.time() if wall_time is None else wall_time, step=step, summary=summary)
-        self._file.add_event(event)
+    def _add(self, summary: Summary, step: int) -> None:
+        self._add_all([summary], step)
+
+    def _add_all(self, summaries: Iterable[Summary], step: int) -> None:
+        now = time.time()
+        self._write(_event(summary, step, now) for summary in summaries)
+
+    def _write(self, events: Iterable[Event]) -> None:
+        try:
+            self._file.add(events)
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> LogdirError:
+        return LogdirError(
+            f"tensorboard.logdir = {str(self.logdir)!r}: cannot be written ({error.strerror or error}); "
+            f"name a directory in which you may write, on a disk that is not full"
+        )
+
+
+def _event(summary: Summary, step: int, wall_time: float) -> Event:
+    return Event(wall_time=wall_time, step=step, summary=summary)

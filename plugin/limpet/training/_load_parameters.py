@@ -1,6 +1,5 @@
 """Trained parameters from a file, put into a model."""
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from .._errors import LimpetError
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, leaves_by_path, listing
+from ..results._npz_file import arrays_of
 
 
 def load_parameters(model: Any, path: str | Path) -> Any:
@@ -54,20 +54,23 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """Arrays by leaf path from an .npz.
 
     Raises:
-        LimpetError: the file is missing, no .npz, or holds anything but arrays.
+        LimpetError: the file is missing, no .npz, damaged, or holds anything but arrays.
     """
-    if not zipfile.is_zipfile(path):
-        raise LimpetError(f"{path}: {'is no .npz file' if Path(path).exists() else 'there is no such file'}")
+    if not Path(path).exists():
+        raise LimpetError(f"{path}: there is no such file")
     try:
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            tree = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        tree = {name: _known_to_jax(value) for name, value in arrays_of(path).items()}
+    except LimpetError as error:
         raise LimpetError(f"{path}: is no .npz of arrays by leaf path ({error})") from None
     if not tree:
         raise LimpetError(f"{path}: holds no arrays")
-    if strays := [name for name, value in tree.items() if not isinstance(value, np.ndarray)]:
-        raise LimpetError(f"{path}: {listing(strays)}: no array; save arrays by numpy.savez")
     return tree
+
+
+def _known_to_jax(value: np.ndarray) -> np.ndarray:
+    """An array in the byte order of this machine, and in double precision where it has more: JAX knows no other."""
+    known = {np.longdouble: np.float64, np.clongdouble: np.complex128}.get(value.dtype.type, value.dtype)
+    return value.astype(np.dtype(known).newbyteorder("="), copy=False)
 
 
 def _prefix(paths: Iterable[str], stored: Mapping[str, Any], source: str | Path) -> str:

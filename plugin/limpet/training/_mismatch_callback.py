@@ -26,7 +26,7 @@ from ._evaluator import Evaluator, Rounds
 from ._injection import Injection
 from ._loop_audit import LoopAudit
 from ._resume import resumed_step, run_checkpoint
-from ._run_log import RunLog
+from ._run_log import RunLog, adding_to
 
 
 class MismatchCallback:
@@ -52,7 +52,7 @@ class MismatchCallback:
         **plain: with a hardware or a recipe, what a configuration would say: `seed`, `generator`, and `training`, a
             mapping as in the file (without it, every part is drawn afresh at every step); of the section `robustness`
             `scales`, `chips`, `every_steps`, `target` and `higher_is_better`; of the section `tensorboard` `logdir`,
-            `flush_steps` and `prefix`. The two sections may be given as mappings instead.
+            `flush_steps`, `prefix` and `on_error`. The two sections may be given as mappings instead.
 
     Attributes:
         logdir: the TensorBoard log directory of this run.
@@ -115,6 +115,7 @@ class MismatchCallback:
         self._fingerprint = fingerprint(recipe, shapes_of(adapter_of(model).nominal(model)))
         self.first_step = 0 if resume is None else resumed_step(config, resume, self._fingerprint)
         self._resumed = resume is not None
+        self._run: str | None = None if resume is None else resume.get("run")
         self._evaluator = None
         if metric_fn is not None:
             self._evaluator = Evaluator(
@@ -140,6 +141,7 @@ class MismatchCallback:
             self._curves_of,
             config.robustness.target,
             config.tensorboard.flush_steps,
+            config.tensorboard.on_error,
         )
 
     @property
@@ -178,7 +180,10 @@ class MismatchCallback:
         Raises:
             MismatchNotApplied: at the first steps: a draw does not reach the loss or the metric, no gradient is taken
                 through it, or every step met the same draw.
-            MetricError: a metric has another shape.
+            MetricError: a metric cannot be logged: it is no number, has another shape, or a name that cannot be shown
+                or is taken. Then nothing of these steps is logged.
+            LogdirError: the log directory is full, was removed, and the like. This is told once, and then nothing more
+                is logged; with `tensorboard.on_error: warn` it is a warning, and training goes on.
             LimpetError: the callback is closed, or steps are no rising integers.
         """
         self._refuse_closed()
@@ -228,7 +233,7 @@ class MismatchCallback:
         """
         self._refuse_closed()
         self._log.write(wait=True)
-        return run_checkpoint(self._config, int(step), self._fingerprint)
+        return run_checkpoint(self._config, int(step), self._fingerprint, self._run)
 
     def close(self) -> None:
         """Wait for what is still running, write everything and end the event file.
@@ -246,7 +251,11 @@ class MismatchCallback:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._close(succeeded=kind is None)
+        if error is None:
+            self._close(succeeded=True)
+            return
+        with adding_to(error):
+            self._close(succeeded=False)
 
     def _close(self, succeeded: bool) -> None:
         if self._closed:
@@ -264,9 +273,9 @@ class MismatchCallback:
 
     def _open_log(self) -> CurveWriter:
         config = self._config
-        writer = start_run(
-            self.logdir, prefix=config.tensorboard.prefix, resume=self.first_step if self._resumed else None
-        )
+        resume = self.first_step if self._resumed else None
+        writer = start_run(self.logdir, prefix=config.tensorboard.prefix, resume=resume, run=self._run)
+        self._run = writer.run
         if not self._resumed:
             writer.text("limpet/config", f"{config.describe()}\nfingerprint: {self._fingerprint}".replace("\n", "  \n"))
         writer.hparams(hparams_of(config))

@@ -12,16 +12,18 @@ FREE = {"tensorboard", "train"}
 """Sections that may differ: where logs go, and what is the user's own."""
 
 
-def run_checkpoint(config: Config, step: int, fingerprint: str) -> dict[str, Any]:
+def run_checkpoint(config: Config, step: int, fingerprint: str, run: str | None) -> dict[str, Any]:
     """What a checkpoint keeps beside parameters and optimizer state: plain JSON.
 
     Args:
         config: of the run.
         step: the last one that the parameters hold.
         fingerprint: of the hardware on the model that is trained.
+        run: which run the log directory holds; None where nothing was logged.
     """
     sections = json.loads(json.dumps(config.model_dump(exclude=FREE)))  # tuples become lists, as in a file
-    return {"step": step, "draws_version": DRAWS_VERSION, "fingerprint": fingerprint, "config": sections}
+    versions = {"draws_version": DRAWS_VERSION, "fingerprint": fingerprint}
+    return {"step": step, "run": run, **versions, "config": sections}
 
 
 def resumed_step(config: Config, checkpoint: Mapping[str, Any], fingerprint: str) -> int:
@@ -31,10 +33,12 @@ def resumed_step(config: Config, checkpoint: Mapping[str, Any], fingerprint: str
         ConfigError: the checkpoint is none, or of another configuration or draws version; names what differs.
     """
     try:
-        before, step = dict(_flat({**checkpoint, "step": 0})), int(checkpoint["step"])
+        before, step = dict(_flat({**checkpoint, "step": 0, "run": None})), int(checkpoint["step"])
+        if not isinstance(checkpoint.get("run"), str | None):
+            raise TypeError("run is no text")
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"resume = {checkpoint!r}: give what callback.checkpoint returned ({error!r})") from None
-    now = dict(_flat(run_checkpoint(config, 0, fingerprint)))
+    now = dict(_flat(run_checkpoint(config, 0, fingerprint, None)))
     different = [
         f"{key.removeprefix('config.')} was {_shown(before, key)} and is {_shown(now, key)}"
         for key in sorted(before.keys() | now.keys())

@@ -2,17 +2,18 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import MetricError, warn_user
+from .._errors import LogdirError, warn_user
 from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter
+from ._checked_metrics import checked_metrics
 from ._evaluator import Rounds, require_targets
 
 DEAD_AFTER = 10
@@ -20,7 +21,7 @@ DEAD_AFTER = 10
 
 
 class _Steps(NamedTuple):
-    """Steps in a row, logged in one call: numbers of shape (steps,), metrics by name, each of that shape."""
+    """Steps in a row, logged in one call: their numbers, shape (steps,); metrics by tag: one number or that shape."""
 
     numbers: np.ndarray
     wall_time: float
@@ -36,7 +37,8 @@ class RunLog:
     """Buffers what a run logs, and writes it without making a training step wait.
 
     Its event file is opened when something is written for the first time. Of several processes that train together,
-    the first one writes; the others hold the same numbers and write nothing.
+    the first one writes; the others hold the same numbers and write nothing. Once the log directory has failed, nothing
+    more is written: what comes after a gap would look whole. Evaluations are finished all the same.
 
     Args:
         open_writer: opens the run's event file.
@@ -44,6 +46,8 @@ class RunLog:
         to_curves: makes curves by metric name from an evaluation.
         targets: the target of the yield by metric name; one number for all; None.
         flush_steps: after how many steps to write.
+        on_error: whether a log directory that cannot be written is an error ("raise") or a warning ("warn"); either is
+            given once.
 
     Attributes:
         curves: the newest evaluation written.
@@ -56,6 +60,7 @@ class RunLog:
         to_curves: Callable[[Rounds], dict[str, RobustnessCurve]],
         targets: float | Mapping[str, float] | None,
         flush_steps: int,
+        on_error: Literal["raise", "warn"],
     ) -> None:
         self.curves: dict[str, RobustnessCurve] = {}
         self._open_writer = open_writer
@@ -64,20 +69,27 @@ class RunLog:
         self._to_curves = to_curves
         self._targets = targets
         self._flush_steps = flush_steps
+        self._on_error = on_error
+        self._has_failed = False  # the log directory, of which was told
         self._steps: deque[_Steps] = deque()
         self._waiting = 0  # steps in `_steps`, which are not counted anew at each of them
         self._evaluations: deque[_Evaluation] = deque()
+        self._finished: deque[tuple[int, RobustnessCurve]] = deque()
         self._dead: dict[str, tuple[int, int]] = {}  # metric to (first step of NaN, steps since)
         self._warned = False
 
     def open(self) -> CurveWriter | None:
-        """The writer of the run's event file, which is opened if need be; None in all processes but the first.
+        """The writer of the run's event file, which is opened if need be; None in all processes but the first, and
+        where the log directory has failed.
 
         Raises:
-            LogdirError: the log directory cannot be written.
+            LogdirError: the log directory cannot be written, and that is to be an error.
         """
-        if self._open is None and jax.process_index() == 0:
-            self._open = self._open_writer()
+        if self._open is None and not self._has_failed and jax.process_index() == 0:
+            try:
+                self._open = self._open_writer()
+            except LogdirError as error:
+                self._fail(error)
         return self._open
 
     def add_steps(self, numbers: np.ndarray, metrics: Mapping[str, Any]) -> None:
@@ -88,18 +100,11 @@ class RunLog:
             metrics: by name, each one number, or an array of shape (steps,).
 
         Raises:
-            MetricError: one has another shape.
+            MetricError: one cannot be logged; then none is taken.
         """
-        if not isinstance(metrics, Mapping):
-            raise MetricError(f"metrics is a {type(metrics).__name__}: allowed are numbers by name, {{'loss': loss}}")
-        for name, value in metrics.items():
-            number = isinstance(value, int | float | np.number | np.ndarray | jax.Array)
-            if not number or np.shape(value) not in ((), numbers.shape):
-                one = "one number (or call callback(steps, ...) with the numbers of several steps)"
-                shape = one if len(numbers) == 1 else f"one number, or an array of shape {numbers.shape}"
-                raise MetricError(f"metrics['{name}'] = {value!r}: allowed is {shape}")
+        by_tag = checked_metrics(metrics, numbers, self._strengths)
         # A copy, because a number that belongs to a donated state is gone with the next step.
-        kept = {name: jnp.copy(value) if isinstance(value, jax.Array) else value for name, value in metrics.items()}
+        kept = {tag: jnp.copy(value) if isinstance(value, jax.Array) else value for tag, value in by_tag.items()}
         self._steps.append(_Steps(numbers, time.time(), kept))
         self._waiting += len(numbers)
         if self._waiting >= self._flush_steps:
@@ -127,11 +132,12 @@ class RunLog:
             self._steps.popleft()
             self._waiting -= len(entry.numbers)
             first = rows.stop
+        self._write_curves()
         while self._evaluations and (wait or all(map(_is_ready, self._evaluations[0].rounds))):
-            self._write_evaluation(self._evaluations[0])
+            self._finish(self._evaluations[0])
             self._evaluations.popleft()
-        if (writer := self.open()) is not None:
-            writer.flush()
+            self._write_curves()
+        self._do(CurveWriter.flush)
 
     def close(self, succeeded: bool = True) -> None:
         """Wait for what is still running, write everything, end the event file.
@@ -139,34 +145,71 @@ class RunLog:
         Args:
             succeeded: whether training came to its end.
         """
-        written = False
         try:
             self.write(wait=True)
-            written = True
-        finally:
-            if self._open is not None:
-                self._open.close(succeeded and written)
+        except BaseException as error:
+            with adding_to(error):
+                self._end(succeeded=False)
+            raise
+        self._end(succeeded)
+
+    def _end(self, succeeded: bool) -> None:
+        if self._open is not None:
+            self._do(lambda writer: writer.close(succeeded))
 
     def _write_steps(self, steps: _Steps, metrics: Mapping[str, Any], strengths: Mapping[str, np.ndarray]) -> None:
-        values = {name: np.broadcast_to(value, steps.numbers.shape) for name, value in metrics.items()}
-        tagged = {name if "/" in name else f"train/{name}": series for name, series in values.items()}
-        tagged |= strengths
-        writer = self.open()
-        for index, number in enumerate(steps.numbers.tolist()):
-            for name, series in values.items():
-                self._watch(name, float(series[index]), number)
-            for tag, series in tagged.items():
-                if writer is not None:
-                    writer.scalar(tag, float(series[index]), number, steps.wall_time)
+        values = {
+            tag: np.broadcast_to(np.asarray(value, np.float64), steps.numbers.shape).tolist()
+            for tag, value in metrics.items()
+        }
+        numbers = steps.numbers.tolist()
+        for tag, series in values.items():
+            for number, value in zip(numbers, series, strict=True):
+                self._watch(tag.removeprefix("train/"), value, number)
+        series = values | {tag: strength.tolist() for tag, strength in strengths.items()}
+        self._do(lambda writer: writer.scalars(series, numbers, steps.wall_time))
 
-    def _write_evaluation(self, evaluation: _Evaluation) -> None:
+    def _finish(self, evaluation: _Evaluation) -> None:
         curves = self._to_curves(evaluation.rounds)
         require_targets(self._targets, curves)
         self.curves = curves
-        for name, curve in self.curves.items():
-            target = self._targets.get(name) if isinstance(self._targets, Mapping) else self._targets
-            if (writer := self.open()) is not None:
-                writer.curve(curve, evaluation.step, target)
+        self._finished.extend([(evaluation.step, curve) for curve in curves.values()])
+
+    def _write_curves(self) -> None:
+        """Write the curves of finished evaluations, each as a whole: an interrupt leaves what is not written yet."""
+        while self._finished:
+            step, curve = self._finished[0]
+            target = self._targets.get(curve.metric) if isinstance(self._targets, Mapping) else self._targets
+            self._do(lambda writer, step=step, curve=curve, target=target: writer.curve(curve, step, target))
+            self._finished.popleft()
+
+    def _do(self, write: Callable[[CurveWriter], None]) -> None:
+        """Write to the event file, where there is one."""
+        if (writer := self.open()) is None:
+            return
+        try:
+            write(writer)
+        except LogdirError as error:
+            self._fail(error)
+
+    def _fail(self, error: LogdirError) -> None:
+        """Tell, once, that the log directory cannot be written, and from which step on nothing is logged."""
+        self._has_failed = True
+        writer, self._open = self._open, None
+        if writer is not None:
+            writer.abandon()
+        steps = [int(entry.numbers[0]) for entry in self._steps]
+        evaluated = [step for step, _ in self._finished] + [evaluation.step for evaluation in self._evaluations]
+        lost = "nothing is logged" if writer is None else "nothing more is logged"
+        if steps:
+            earlier = [step for step in evaluated if step < steps[0]]
+            lost = f"nothing is logged from step {steps[0]} on"
+            lost += f", nor the evaluation of step {earlier[0]}" if earlier else ""
+        elif evaluated:
+            lost = f"nothing is logged from the evaluation of step {evaluated[0]} on"
+        if self._on_error == "raise":
+            raise LogdirError(f"{error}; {lost}. To train on without a log, set tensorboard.on_error to warn") from None
+        warn_user(f"{error}; {lost}. Training goes on")
 
     def _watch(self, name: str, value: float, step: int) -> None:
         """Warn, once, when a metric stays NaN or infinite: one NaN is an unlucky chip, a row of them a dead network."""
@@ -179,6 +222,15 @@ class RunLog:
                 f"range: lower sigma, or guard the optimizer with optax.apply_if_finite",
                 RuntimeWarning,
             )
+
+
+@contextmanager
+def adding_to(error: BaseException) -> Iterator[None]:
+    """Do something after an error that must not be hidden: what fails in turn becomes a note of that error."""
+    try:
+        yield
+    except Exception as another:
+        error.add_note(f"The log could not be ended either: {type(another).__name__}: {another}")
 
 
 def _over_steps(strength: Callable[[jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:

@@ -17,11 +17,11 @@ export function curveTraces(shown, allRuns, chips) {
   const many = shown.length > MOST_WITH_BANDS;
   for (const { run, curve, at } of shown) {
     const colour = colourOf(run, allRuns);
-    const chart = { legendgroup: run, name: label(runName(run)), x: curve.sigmas };
+    const chart = { legendgroup: `run ${run}`, name: label(runName(run)), x: curve.sigmas };
     if (chips?.[run]) {
-      bands.push(chipLines(chips[run], { ...chart, line: { color: translucent(colour, 0.28), width: 1 } }));
+      bands.push(chipLines(run, chips[run], { ...chart, line: { color: translucent(colour, 0.28), width: 1 } }));
     } else if (!many) {
-      bands.push(band(curve, at, { ...chart, fillcolor: translucent(colour, shown.length > 8 ? 0.06 : 0.16) }));
+      bands.push(band(run, curve, at, { ...chart, fillcolor: translucent(colour, shown.length > 8 ? 0.06 : 0.16) }));
       lines.push({
         ...chart, y: curve.worst[at], mode: "lines", line: { color: colour, width: 1.5, dash: "dot" },
         showlegend: false, hoverinfo: "skip", meta: { kind: "worst", run },
@@ -64,7 +64,7 @@ function tooltip(curve, at, place) {
   return `${spread}<br>worst chip: ${failed ? "failed" : number(curve.worst[at][place])}` + (failed ? ` (${failed} failed)` : "");
 }
 
-function band(curve, at, chart) {
+function band(run, curve, at, chart) {
   const places = curve.sigmas.map((_, place) => place).filter((p) => curve.p5[at][p] !== null && curve.p95[at][p] !== null);
   const back = [...places].reverse();
   return {
@@ -72,16 +72,16 @@ function band(curve, at, chart) {
     x: [...places, ...back].map((place) => curve.sigmas[place]),
     y: [...places.map((place) => curve.p95[at][place]), ...back.map((place) => curve.p5[at][place])],
     fill: "toself", mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip",
-    meta: { kind: "band", run: chart.legendgroup },
+    meta: { kind: "band", run },
   };
 }
 
 // All chips are one trace with gaps: a hundred traces would make the page slow.
-function chipLines({ sigmas, values }, chart) {
+function chipLines(run, { sigmas, values }, chart) {
   return {
     ...chart,
     x: values.flatMap(() => [...sigmas, null]),
     y: values.flatMap((chip) => [...chip, null]),
-    mode: "lines", showlegend: false, hoverinfo: "skip", meta: { kind: "chips", run: chart.legendgroup, chips: values.length },
+    mode: "lines", showlegend: false, hoverinfo: "skip", meta: { kind: "chips", run, chips: values.length },
   };
 }

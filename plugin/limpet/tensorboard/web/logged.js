@@ -1,12 +1,13 @@
 // What the source has told so far: the list of runs, and each run's evaluations, asked for once.
+import { byName } from "./source.js";
 
 export class Logged {
   constructor(source) {
     this.source = source;
-    this.runs = {};
-    this.sensitivities = {};
-    this.startAt = {}; // sigma by metric, where the source knows which tells most
-    this.hardwareNames = {}; // short names by fingerprint
+    this.runs = byName();
+    this.sensitivities = byName();
+    this.startAt = byName(); // sigma by metric, where the source knows which tells most
+    this.hardwareNames = byName(); // short names by fingerprint
     this.asked = new Map(); // "metric run" as JSON to {lastStep, promise, curve}
   }
 
@@ -16,7 +17,7 @@ export class Logged {
     const before = JSON.stringify([this.runs, this.sensitivities]);
     this.runs = answer.runs;
     this.sensitivities = answer.sensitivities;
-    this.startAt = answer.start_at ?? {};
+    this.startAt = answer.start_at ?? byName();
     this.hardwareNames = answer.hardware_names;
     return JSON.stringify([this.runs, this.sensitivities]) !== before;
   }
@@ -52,8 +53,10 @@ export class Logged {
     return Object.keys(this.sensitivities).filter((run) => this.sensitivities[run].includes(metric));
   }
 
+  // What is wrong with runs that cannot be read; the others are there.
   async evaluations(metric, runs) {
-    await Promise.all(runs.map((run) => this.ask(metric, run)));
+    const settled = await Promise.allSettled(runs.map((run) => this.ask(metric, run)));
+    return settled.filter(({ status }) => status === "rejected").map(({ reason }) => reason.message);
   }
 
   curve(metric, run) {

@@ -9,6 +9,7 @@ import { excludedSentences, hardwareSentence, isMixed } from "./hardware.js";
 import { Logged } from "./logged.js";
 import { DifferencePanel, SensitivityPanel, YieldPanel } from "./panels.js";
 import { RunsTable } from "./runs_table.js";
+import { byName } from "./source.js";
 
 const LOOK_AGAIN = 15_000;
 const SHOWN_AT_FIRST = 8;
@@ -28,7 +29,7 @@ class Page {
     this.selected = new Set();
     this.seen = new Set();
     this.chosen = { metric: null, sigma: null, target: null, step: null, perChip: false };
-    this.rows = {};
+    this.rows = byName();
     this.ticket = 0;
     const choose = (changes) => this.guard(() => this.choose(changes));
     this.controls = new Controls(
@@ -119,7 +120,7 @@ class Page {
   }
 
   async choose(changes) {
-    if ("metric" in changes) this.rows = {};
+    if ("metric" in changes) this.rows = byName();
     Object.assign(this.chosen, changes);
     const { metric } = this.chosen;
     const sigmas = this.logged.sigmas(metric);
@@ -131,10 +132,11 @@ class Page {
     this.controls.setTarget(this.chosen.target);
     this.yields.allRuns = this.difference.allRuns = this.allRuns();
     this.drawTable();
-    await this.logged.evaluations(metric, this.shownRuns());
+    const problems = await this.logged.evaluations(metric, this.shownRuns());
     const steps = new Set(this.shownRuns().flatMap((run) => this.logged.curve(metric, run)?.steps ?? []));
     this.controls.setSteps([...steps].sort((first, second) => first - second), this.chosen.step);
     await Promise.all([this.drawCurves(), this.drawPanels(), this.fillTable()]);
+    if (problems.length) throw new Error(problems.join(" "));
   }
 
   async toggleRuns(runs, shown) {
@@ -167,7 +169,7 @@ class Page {
     let chips = null;
     if (perChip) {
       const asked = shown.map(async ({ run }) => [run, await this.source.ask("chips", { metric, run, step })]);
-      chips = Object.fromEntries(await Promise.all(asked));
+      chips = byName(await Promise.all(asked));
     }
     if (ticket !== this.ticket) return;
     this.curveChart.hint.textContent = shown.length > MOST_WITH_BANDS && !perChip
@@ -196,8 +198,9 @@ class Page {
     const ticket = (this.tableTicket = (this.tableTicket ?? 0) + 1);
     const runs = [...this.shownRuns(), ...this.allRuns().filter((run) => !this.selected.has(run))];
     this.tableHint.textContent = `at sigma ${sigma}` + (target === null ? "" : `; yield: ${metric} ${better(this.logged, metric, runs)} ${target}`);
-    for (let start = 0; start < runs.length; start += ROWS_ASKED_AT_ONCE) {
-      const run = runs.slice(start, start + ROWS_ASKED_AT_ONCE);
+    const atOnce = this.source.live ? ROWS_ASKED_AT_ONCE : runs.length;
+    for (let start = 0; start < runs.length; start += atOnce) {
+      const run = runs.slice(start, start + atOnce);
       const rows = await this.source.ask("table", { metric, run, step, sigma, target });
       if (ticket !== this.tableTicket) return;
       Object.assign(this.rows, rows);

@@ -11,7 +11,7 @@ export function yieldTraces(yields, allRuns) {
   for (const [run, found] of Object.entries(yields)) {
     if (!found) continue;
     const colour = colourOf(run, allRuns);
-    const chart = { legendgroup: run, name: label(runName(run)) };
+    const chart = { legendgroup: `run ${run}`, name: label(runName(run)) };
     if (!many) traces.push({
       ...chart, x: found.targets, y: found.low, mode: "lines", line: { width: 0, shape: "vh" }, hoverinfo: "skip",
     });
