@@ -15,6 +15,7 @@ from .._errors import LimpetError
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..draws._keys import leaf_key, path_hash
+from ..draws._normal import is_fast
 from ..draws._sealed import sealed
 from ._sharding import Division
 
@@ -60,7 +61,7 @@ def deviate(
         LimpetError: the deviation gives another shape, or no real numbers.
     """
     part = None if division is None else division.shard(value.shape)
-    if part is not None and not rule.deviation.elementwise:
+    if part is not None and not (rule.deviation.elementwise and is_fast(key)):
         undivided = partial(deviate, key, hashed_path, scale=scale, sign=sign, zero=zero, rule=rule)
         return part.of(undivided(value=division.gathered(value)))
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
