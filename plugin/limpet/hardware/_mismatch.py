@@ -23,7 +23,7 @@ from .._errors import LimpetError, PrototypeError, StrengthError
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..draws._keys import path_hash
-from ..draws._sealed import sealed_key, unknown_zero
+from ..draws._sealed import KNOWN_ZERO, sealed, sealed_key, unknown_zero
 from ..draws._strength import checked_strength
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
@@ -178,9 +178,9 @@ class Recipe(ABC):
         """
         self.require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
-        values = {path: jnp.asarray(leaves[path]) for path in rules}
-        divided = divisions(values, key, sharding)
         zero = unknown_zero()
+        values = {path: _hidden(leaves[path], zero) for path in rules}
+        divided = divisions(values, key, sharding)
         key, hashes = sealed_key(key, zero), path_hashes(list(rules), zero)
         # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
         with jax.disable_jit(False):
@@ -318,6 +318,11 @@ def _require_key(key: Any) -> None:
             f"key is a {type(key).__name__}: a recipe is called as mismatch(key, tree), with a JAX random key such as "
             f"jax.random.key(0)"
         )
+
+
+def _hidden(leaf: Any, zero: ArrayLike) -> jax.Array:
+    """A leaf's values; those that a traced function captured are sealed, as the compiler would know them."""
+    return jnp.asarray(leaf) if isinstance(leaf, Tracer) or zero is KNOWN_ZERO else sealed(jnp.asarray(leaf), zero)
 
 
 def _checked_scale(scale: Any) -> jax.Array:
