@@ -127,8 +127,8 @@ def _matrix(key: jax.Array, rows: Shard, columns: Shard) -> jax.Array:
     """
     added, factor = _words_of(key, rows, ROWS)
     place, mask = _words_of(key, columns, COLUMNS)
-    of_rows = (..., *[None] * len(columns.shape))
-    word = ((added[of_rows] + place) ^ mask) * (factor | 1)[of_rows]
+    of_rows, of_columns = (..., *[None] * len(columns.shape)), (*[None] * len(rows.shape), ...)
+    word = ((added[of_rows] + place[of_columns]) ^ mask[of_columns]) * (factor | 1)[of_rows]
     return word ^ (word >> 13)
 
 
@@ -154,7 +154,8 @@ def _counters(first: jax.Array, shard: Shard) -> jax.Array:
         places = jax.lax.iota(jnp.uint32, size)
         if size != shard.whole[axis]:
             places = places + shard.first[axis]
-        counters = counters[..., None] + places * jnp.uint32(stride)
+        # Ranks are made equal by hand: a user may have switched off that JAX does it (`jax_numpy_rank_promotion`).
+        counters = counters[..., None] + (places * jnp.uint32(stride))[(*[None] * axis, ...)]
     return counters
 
 

@@ -21,8 +21,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend.core import Literal, jaxpr_as_fun, jaxprs_in_params
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from .._errors import LimpetError
 
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the metrics of one chip in one case, scalars by name."""
@@ -70,6 +73,7 @@ class Program:
         Yields:
             Metrics by name, each of shape (cases, chips of this call).
         """
+        _require_untraced()
         if self.mesh is not None:
             operands, cases = jax.device_put((operands, cases), NamedSharding(self.mesh, PartitionSpec()))
         tile = self.width * (1 if self.mesh is None else self.mesh.size)
@@ -95,6 +99,7 @@ def compiled_program(chip_fn: ChipFn, operands: Any, cases: Any, mesh: Mesh | No
         cases: a pytree of arrays whose leading axis counts the cases.
         mesh: devices that share the chips; None for the default device.
     """
+    _require_untraced()
     # Under JAX's default, explicit axes, even a slice of the result would need a sharding of its own.
     mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
     case = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), cases)
@@ -160,6 +165,19 @@ def fetch(values: dict[str, jax.Array]) -> dict[str, np.ndarray]:
     from jax.experimental import multihost_utils
 
     return jax.device_get(multihost_utils.process_allgather(values, tiled=True))
+
+
+def _require_untraced() -> None:
+    """Refuse to measure while a function is traced: programs are compiled and run here, and a trace has no values.
+
+    Raises:
+        LimpetError: a function is being traced.
+    """
+    if isinstance(jnp.zeros(()), Tracer):
+        raise LimpetError(
+            "virtual chips are measured within a function that JAX is tracing (jax.jit, jax.grad, jax.vmap, "
+            "jax.lax.scan): measure outside of it, or through jax.pure_callback"
+        )
 
 
 def tile_bytes() -> float:

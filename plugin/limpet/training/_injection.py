@@ -186,7 +186,13 @@ class Injection:
         return tags
 
     def inject(
-        self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, notes: ProbeNotes | None = None
+        self,
+        params: Any,
+        step: ArrayLike,
+        draw: ArrayLike | None = None,
+        *,
+        sharding: Any = None,
+        notes: ProbeNotes | None = None,
     ) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
@@ -197,6 +203,7 @@ class Injection:
                 compiled program, so that every step would meet the same draw.
             draw: number of the draw within the step, an integer >= 0 which may be traced: one for each micro-batch of
                 an accumulated gradient, say. None: the step's only draw.
+            sharding: within `jax.shard_map`, how the leaves are divided among devices; see `Recipe.__call__`.
             notes: where probes on the deviated leaves take their notes; see `limpet.audit`.
 
         Returns:
@@ -223,7 +230,8 @@ class Injection:
             for part in self.draws:
                 # Signed, because schedules subtract from it.
                 scale = part.strength(jnp.asarray(step).astype(jnp.int32))
-                leaves = part.recipe.on_leaves(part.key(step, draw, self.generator), leaves, scale)
+                key = part.key(step, draw, self.generator)
+                leaves = part.recipe.on_leaves(key, leaves, scale, sharding=sharding)
             return leaves if notes is None else plant(leaves, self.paths, notes)
 
         return adapter.with_values(tree, drawn)
