@@ -19,8 +19,8 @@ import numpy as np
 
 import limpet
 from limpet.draws import _fast as _fast_bits
-from limpet.draws._shard import undivided
 from limpet.draws._keys import chip_key, leaf_key, path_hash, step_key
+from limpet.draws._shard import undivided
 
 STREAMS, BLOCK = 1024, 2**22
 MATRICES = {"rows": (2**16, 32), "columns": (32, 2**16)}

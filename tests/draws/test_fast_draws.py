@@ -15,8 +15,8 @@ from scipy import stats
 import limpet
 from limpet.draws import _fast as _fast_bits
 from limpet.draws._keys import chip_key, leaf_key, path_hash, step_key
-from limpet.draws._shard import undivided
 from limpet.draws._normal import WEIGHTS, times_normal
+from limpet.draws._shard import undivided
 
 KEY = jax.random.key(0, impl=limpet.fast)
 

@@ -101,7 +101,9 @@ WAYS = {
     "recomputed": lambda: with_a_gradient(jax.checkpoint(drawn, static_argnums=2)),
     "scan": lambda: jax.tree.map(
         lambda leaf: leaf[1],
-        jax.jit(lambda params: jax.lax.scan(lambda _, chip: (None, drawn(chip, params, SCALE)), None, CHIPS)[1])(tree()),
+        jax.jit(lambda params: jax.lax.scan(lambda _, chip: (None, drawn(chip, params, SCALE)), None, CHIPS)[1])(
+            tree()
+        ),
     ),
     "fori_loop": lambda: jax.jit(
         lambda params: jax.lax.fori_loop(CHIP - 1, CHIP + 1, lambda chip, _: drawn(chip, params, SCALE), params)

@@ -70,7 +70,9 @@ class Draw:
                 float32 or float64, which gives the result's dtype.
             bound: the largest number as a multiple of sigma, above sqrt(3) and at most 8.
         """
-        return truncated_normal(self.key, shape, self._signed(jnp.asarray(sigma)), bound, self.zero, self._shard_for(shape))
+        return truncated_normal(
+            self.key, shape, self._signed(jnp.asarray(sigma)), bound, self.zero, self._shard_for(shape)
+        )
 
     def times_normal(self, value: jax.Array, sigma: jax.Array) -> jax.Array:
         """`value * sigma * normal`, in one pass: the quickest way to a Gaussian deviation.

@@ -160,6 +160,12 @@ def _counters(first: jax.Array, shard: Shard) -> jax.Array:
 
 
 fast = define_prng_impl(
-    key_shape=(2,), seed=seed_data, split=_split, random_bits=_random_bits, fold_in=_fold_in, name="limpet_fast", tag="lf"
+    key_shape=(2,),
+    seed=seed_data,
+    split=_split,
+    random_bits=_random_bits,
+    fold_in=_fold_in,
+    name="limpet_fast",
+    tag="lf",
 )
 """The generator of Limpet's draws, for keys of one's own: `jax.random.key(seed, impl=limpet.fast)`."""

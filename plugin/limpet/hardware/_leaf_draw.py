@@ -61,7 +61,7 @@ def deviate(
         LimpetError: the deviation gives another shape, or no real numbers.
     """
     part = None if division is None else division.shard(value.shape)
-    if part is not None and not (rule.deviation.elementwise and is_fast(key)):
+    if part is not None and not (rule.deviation.elementwise and is_fast(key) and part.size <= 2**32):
         undivided = partial(deviate, key, hashed_path, scale=scale, sign=sign, zero=zero, rule=rule)
         return part.of(undivided(value=division.gathered(value)))
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)

@@ -29,6 +29,7 @@ from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
+from ._dtypes import require_countable, require_finite, warn_of_coarse
 from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
 from ._sharding import divisions
 
@@ -180,6 +181,7 @@ class Recipe(ABC):
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
         zero = unknown_zero()
         values = {path: _hidden(leaves[path], zero) for path in rules}
+        warn_of_coarse({path: self.sigma(path) for path in rules}, values)
         divided = divisions(values, key, sharding)
         key, hashes = sealed_key(key, zero), path_hashes(list(rules), zero)
         # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
@@ -193,7 +195,8 @@ class Recipe(ABC):
         """Refuse leaves that the recipe does not fit.
 
         Raises:
-            PrototypeError: the recipe does not describe some of them, selects none, or one that cannot deviate.
+            PrototypeError: the recipe does not describe some of them, selects none, or one that cannot deviate
+                (infinite values, where they are known).
         """
         stray = [path for path in leaves if path not in self.rules]
         if stray:
@@ -207,6 +210,8 @@ class Recipe(ABC):
                 f"nothing in this tree deviates; selected are: {listing(self.paths)}; the tree has: {listing(leaves)}"
             )
         require_real({path: leaves[path] for path in chosen})
+        require_countable({path: leaves[path] for path in chosen})
+        require_finite({path: leaves[path] for path in chosen if self.sigma(path) is not None})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.rules == other.rules

@@ -71,7 +71,9 @@ def _checked_specs(sharding: Any) -> dict[str, PartitionSpec]:
     for path, spec in specs.items():
         if not isinstance(spec, PartitionSpec):
             where = f" of '{path}'" if path else ""
-            raise LimpetError(f"sharding{where} = {spec!r}: allowed are PartitionSpecs, as shard_map's in_specs has them")
+            raise LimpetError(
+                f"sharding{where} = {spec!r}: allowed are PartitionSpecs, as shard_map's in_specs has them"
+            )
     return specs
 
 

@@ -57,7 +57,9 @@ class StepDraw:
 
     def strength(self, step: jax.Array) -> jax.Array:
         """The factor in force at a step."""
-        return jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
+        # Schedules, optax's among them, mix integers and floats, whatever a user wants of promotion in the network.
+        with jax.numpy_dtype_promotion("standard"):
+            return jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
 
 
 @dataclass(frozen=True, init=False, eq=False)

@@ -26,9 +26,7 @@ class LoopAudit:
         self._first_step: int | None = None
         self._reached = self._done = not injection.draws
 
-    def inject(
-        self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, sharding: Any = None
-    ) -> Any:
+    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, sharding: Any = None) -> Any:
         """What `Injection.inject` gives, with probes as long as the audit is open."""
         if self._done:
             return self._injection.inject(params, step, draw, sharding=sharding)

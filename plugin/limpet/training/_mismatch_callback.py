@@ -151,9 +151,7 @@ class MismatchCallback:
         drawn = listing(self.injection.paths, limit=4) if self.injection.draws else "nothing"
         return f"MismatchCallback({str(self.logdir)!r}, draws {drawn})"
 
-    def inject(
-        self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, sharding: Any = None
-    ) -> Any:
+    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, sharding: Any = None) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
         Arguments, result and errors are those of `limpet.Injection.inject`. The first two steps are audited: a draw
