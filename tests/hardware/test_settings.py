@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ def metric(params, x):
     return ((x @ params["w"] + params["b"][None]) ** 2).mean()
 
 
-def core() -> dict[str, np.ndarray]:
+def core() -> dict[str, Any]:
     """What is drawn, trained, measured and frozen, in small."""
     injections = [limpet.Injection(PARAMS, HARDWARE, schedule=schedule.to_optax()) for schedule in SCHEDULES]
     step = jax.jit(lambda params, number: [injection.inject(params, number)["w"] for injection in injections])
@@ -82,9 +83,7 @@ def test_a_setting_changes_nothing(name):
 def test_a_setting_under_which_chips_would_be_others_is_refused():
     with jax.threefry_partitionable(False):
         assert np.array_equal(limpet.freeze(PARAMS, HARDWARE, chip=3)["w"], reference()["frozen"])
-        with pytest.raises(
-            limpet.LimpetError, match="jax_threefry_partitionable .* is off: the generator 'threefry2x32'"
-        ):
+        with pytest.raises(limpet.LimpetError, match="jax_threefry_partitionable .* is off: .* 'threefry2x32'"):
             limpet.virtual_chip(0, 17, "threefry2x32")
 
 

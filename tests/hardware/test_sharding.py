@@ -37,14 +37,8 @@ DEVIATIONS = {
 SHAPES = {"vector": (64,), "matrix": (144, 256), "scalar": ()}
 LEAVES = {name: jnp.cos(jnp.arange(np.prod(shape))).reshape(shape) for name, shape in SHAPES.items()}
 TREE = dict.fromkeys(DEVIATIONS, LEAVES)
-SPECS = dict.fromkeys(
-    DEVIATIONS,
-    {
-        "vector": PartitionSpec("b"),
-        "matrix": PartitionSpec(None, ("b", "a")),
-        "scalar": WHOLE,
-    },
-)
+LEAF_SPECS = {"vector": PartitionSpec("b"), "matrix": PartitionSpec(None, ("b", "a")), "scalar": WHOLE}
+SPECS = dict.fromkeys(DEVIATIONS, LEAF_SPECS)
 MISMATCH = reduce(or_, (limpet.Mismatch({name: dict.fromkeys(LEAVES, True)}, DEVIATIONS[name]) for name in DEVIATIONS))
 W = {"w": jnp.linspace(1.0, 2.0, 32).reshape(8, 4)}
 ONE = limpet.Mismatch({"w": True}, limpet.Gaussian(0.1))

@@ -96,7 +96,7 @@ def _words(key: jax.Array, shard: Shard) -> jax.Array:
     split = _between_rows_and_columns(shard.whole)
     if split is None:
         return _vector(key, shard)
-    return _matrix(key, Shard(*(each[:split] for each in shard)), Shard(*(each[split:] for each in shard)))
+    return _matrix(key, shard.along(slice(split)), shard.along(slice(split, None)))
 
 
 def _between_rows_and_columns(shape: tuple[int, ...]) -> int | None:
@@ -119,7 +119,7 @@ def _vector(key: jax.Array, shard: Shard) -> jax.Array:
 
 
 def _matrix(key: jax.Array, rows: Shard, columns: Shard) -> jax.Array:
-    """The words of a matrix, of shape `rows.shape + columns.shape`, from two words for each row and two for each column.
+    """The words of a matrix, from two words for each row and two for each column. Shape (*rows.shape, *columns.shape).
 
     Along a row, and along a column, words are as random as those: what happens is one to one in the word `place` of a
     column, and in the word `added` of a row. The product with the row's odd word and the last shift are what keeps any

@@ -3,8 +3,8 @@
 The last bit of a sum of products depends on how it is computed. XLA computes what it knows at compile time by other
 means than what it learns at run time, joins sums with their neighbours, and fuses a product with the sum that takes it
 into one operation that rounds once. Each is right, and each would make a chip's last bits depend on the program in
-which it is drawn. A seal adds a zero that no compiler knows to be one to the bits of a number, taken as an integer: nothing moves across
-it. (An exclusive or would do once; two of them, one after the other, a compiler leaves out.)
+which it is drawn. A seal adds a zero that no compiler knows to be one to the bits of a number, taken as an integer:
+nothing moves across it. (An exclusive or would do once; two of them, one after the other, a compiler leaves out.)
 """
 
 from typing import Any

@@ -76,8 +76,8 @@ def warn_of_coarse(sigmas: Mapping[str, float | None], leaves: Mapping[str, jax.
             coarse.append(f"{path} ({leaves[path].dtype}, sigma {sigma:g}, of which {finest:.2g} is the least)")
     if coarse:
         warn_user(
-            f"numbers lie too far apart to be off by sigma: {listing(coarse)}. Rounded to them, deviations have another "
-            f"standard deviation than was asked for: keep these parameters in float32"
+            f"numbers lie too far apart to be off by sigma: {listing(coarse)}. Rounded to them, deviations have "
+            f"another standard deviation than was asked for: keep these parameters in float32"
         )
 
 

@@ -60,10 +60,12 @@ def deviate(
     Raises:
         LimpetError: the deviation gives another shape, or no real numbers.
     """
-    part = None if division is None else division.shard(value.shape)
-    if part is not None and not (rule.deviation.elementwise and is_fast(key) and part.size <= 2**32):
-        undivided = partial(deviate, key, hashed_path, scale=scale, sign=sign, zero=zero, rule=rule)
-        return part.of(undivided(value=division.gathered(value)))
+    part = None
+    if division is not None:
+        part = division.shard(value.shape)
+        if not (rule.deviation.elementwise and is_fast(key) and part.size <= 2**32):
+            undivided = partial(deviate, key, hashed_path, scale=scale, sign=sign, zero=zero, rule=rule)
+            return part.of(undivided(value=division.gathered(value)))
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
     strength = sealed(scale.astype(wide.dtype), zero)
     deviated = rule.deviation.deviate(Draw(leaf_key(key, hashed_path), key, sign, zero, part), wide, strength)
