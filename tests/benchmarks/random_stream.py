@@ -20,6 +20,7 @@ import numpy as np
 import limpet
 from limpet.draws import _fast as _fast_bits
 from limpet.draws._keys import chip_key, leaf_key, path_hash, step_key
+from limpet.draws._shard import undivided
 
 STREAMS, BLOCK = 1024, 2**22
 MATRICES = {"rows": (2**16, 32), "columns": (32, 2**16)}
@@ -58,7 +59,7 @@ def in_turn(keys: Any, block: jax.Array) -> jax.Array:
 def matrix(order: str, block: jax.Array) -> jax.Array:
     """A matrix of words of one step, row by row or column by column."""
     rows, columns = MATRICES[order]
-    words = _fast_bits._matrix(jax.random.key_data(step_leaf(block)), (rows,), (columns,))
+    words = _fast_bits._matrix(jax.random.key_data(step_leaf(block)), undivided((rows,)), undivided((columns,)))
     return words if order == "rows" else words.T
 
 

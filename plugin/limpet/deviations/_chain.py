@@ -40,10 +40,15 @@ class Chain(Deviation):
         members = tuple(checked_deviation(member, f"Chain.members[{i}]") for i, member in enumerate(self.members))
         object.__setattr__(self, "members", members)
 
+    @property
+    def elementwise(self) -> bool:
+        return all(member.elementwise for member in self.members)
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         before: Counter[str] = Counter()
         for member in self.members:
             kind = type(member).__qualname__
-            value = member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength)
+            # Sealed, so that each member is computed as it is alone, whichever comes before or after it.
+            value = draw.seal(member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength))
             before[kind] += 1
         return value

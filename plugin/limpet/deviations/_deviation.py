@@ -51,6 +51,15 @@ class Deviation(ABC):
                 f"function is used for other ones; leave the comparison to @dataclass(frozen=True)"
             )
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether what a value becomes depends on no other value of the leaf, nor on the leaf's shape.
+
+        A device that holds a part of a leaf (within `jax.shard_map`) then draws that part alone, under `limpet.fast`.
+        For other deviations the whole leaf is gathered first, which is right for all of them.
+        """
+        return False
+
     @abstractmethod
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         """One draw of a deviated array.

@@ -1,14 +1,17 @@
 """The randomness of one leaf on one chip: all that a deviation may draw from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
+from .._errors import LimpetError
 from ..draws._keys import path_hash
-from ..draws._normal import scaled_normal, times_normal
+from ..draws._normal import scaled_normal, times_normal, words
+from ..draws._sealed import KNOWN_ZERO, sealed
+from ..draws._shard import Shard
 from ..draws._truncated_normal import truncated_normal
 
 SHARED = "limpet: what the leaves of a chip have in common"
@@ -27,6 +30,9 @@ class Draw:
         chip_key: the key of the whole chip, shape ().
         sign: None, or a scalar that is -1.0 for the mirror image of a draw (antithetic chips) and 1.0 otherwise; it
             may be traced. `normal` and `uniform` obey it, so that a deviation need not look at it.
+        zero: what `seal` seals with.
+        shard: which part of the leaf the values are, where a device draws no more than the part that it holds (see
+            `Deviation.elementwise`); else None.
 
     Example:
         >>> draw = Draw(jax.random.key(1), jax.random.key(0))
@@ -42,6 +48,8 @@ class Draw:
     key: jax.Array
     chip_key: jax.Array
     sign: jax.Array | None = None
+    zero: ArrayLike = KNOWN_ZERO
+    shard: Shard | None = None
 
     def normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0) -> jax.Array:
         """Independent normal numbers of mean 0.
@@ -51,7 +59,7 @@ class Draw:
             sigma: their standard deviation, a scalar of float32 or float64, which gives the result's dtype. Scaling
                 inside takes less time than a product with the result.
         """
-        return scaled_normal(self.key, shape, self._signed(jnp.asarray(sigma)))
+        return scaled_normal(self.key, shape, self._signed(jnp.asarray(sigma)), self.zero, self._shard_for(shape))
 
     def truncated_normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0, bound: float = 3.0) -> jax.Array:
         """Independent normal numbers of mean 0 none of which is beyond `bound * sigma`.
@@ -62,7 +70,9 @@ class Draw:
                 float32 or float64, which gives the result's dtype.
             bound: the largest number as a multiple of sigma, above sqrt(3) and at most 8.
         """
-        return truncated_normal(self.key, shape, self._signed(jnp.asarray(sigma)), bound)
+        return truncated_normal(
+            self.key, shape, self._signed(jnp.asarray(sigma)), bound, self.zero, self._shard_for(shape)
+        )
 
     def times_normal(self, value: jax.Array, sigma: jax.Array) -> jax.Array:
         """`value * sigma * normal`, in one pass: the quickest way to a Gaussian deviation.
@@ -71,7 +81,7 @@ class Draw:
             value: float32 or float64, of any shape.
             sigma: a scalar of value's dtype.
         """
-        return times_normal(self.key, value, self._signed(sigma))
+        return times_normal(self.key, value, self._signed(sigma), self.zero, self._shard_for(value.shape))
 
     def uniform(self, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
         """Independent numbers, uniform between 0 and 1, neither of which is ever drawn.
@@ -83,7 +93,7 @@ class Draw:
             shape: of the result.
             dtype: float32 or float64.
         """
-        word = jax.random.bits(self.key, shape, jnp.uint32)
+        word = words(self.key, shape, self._shard_for(shape))
         if jnp.dtype(dtype) == jnp.float64:
             centred = (word.astype(dtype) * 2 + 1) * 2.0**-32 - 1
         else:
@@ -92,13 +102,25 @@ class Draw:
             centred = centred * self.sign.astype(dtype)
         return (centred + 1) / 2
 
+    def seal(self, values: jax.Array) -> jax.Array:
+        """The same values, rounded here in every program.
+
+        A compiler may round a product and the sum that it enters once instead of twice, or leave out a step whose
+        operands it knows; which of these it does depends on the whole program. Seal a product before it enters a sum
+        whose other term is a product as well, so that a chip is the same to the last bit wherever it is drawn.
+
+        Args:
+            values: floating-point numbers of any shape.
+        """
+        return sealed(values, self.zero)
+
     def stream(self, name: str) -> Self:
         """Another draw for the same leaf, independent of this one: for a deviation that needs several numbers a value.
 
         Args:
             name: any text; the same name gives the same draw.
         """
-        return type(self)(jax.random.fold_in(self.key, jnp.uint32(path_hash(name))), self.chip_key, self.sign)
+        return replace(self, key=jax.random.fold_in(self.key, jnp.uint32(path_hash(name))))
 
     def shared(self, name: str) -> Self:
         """A draw that all leaves of the chip have in common under a name: what a die or a core shares.
@@ -107,7 +129,18 @@ class Draw:
             name: any text; every leaf that asks under this name gets the same draw.
         """
         common = jax.random.fold_in(self.chip_key, jnp.uint32(path_hash(SHARED)))
-        return type(self)(jax.random.fold_in(common, jnp.uint32(path_hash(name))), self.chip_key, self.sign)
+        return replace(self, key=jax.random.fold_in(common, jnp.uint32(path_hash(name))))
+
+    def _shard_for(self, shape: tuple[int, ...]) -> Shard | None:
+        """Which part numbers of a shape are; None for those that all parts have in common."""
+        if self.shard is None or shape == ():
+            return None
+        if shape != self.shard.shape:
+            raise LimpetError(
+                f"numbers of shape {shape} are drawn for a part of shape {self.shard.shape} of a leaf: a deviation "
+                f"that is elementwise draws one number for each value, or one for all of them (shape ())"
+            )
+        return self.shard
 
     def _signed(self, sigma: jax.Array) -> jax.Array:
         """A standard deviation, negative for the mirror image."""

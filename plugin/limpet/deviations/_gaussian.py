@@ -57,5 +57,9 @@ class Gaussian(Deviation):
         """
         return cls(sigma_of_percent(percent_deviation, sigma_rule))
 
+    @property
+    def elementwise(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         return value + draw.times_normal(value, self.sigma * strength)

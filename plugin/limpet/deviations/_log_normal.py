@@ -106,6 +106,10 @@ class LogNormal(Deviation):
             raise LimpetError(f"{name}.preserve = {self.preserve!r}: allowed are 'median' and 'mean'")
         object.__setattr__(self, "sigma", strength)
 
+    @property
+    def elementwise(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         s = sigma_of_logarithm(self.sigma * strength)
         if self.preserve == "mean":

@@ -46,5 +46,9 @@ class TruncatedGaussian(Deviation):
         if not math.sqrt(3) * (1 + 1e-6) < self.bound <= 8:
             raise StrengthError(f"{name}.bound = {self.bound}: allowed is a number above sqrt(3) = 1.7321, up to 8")
 
+    @property
+    def elementwise(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         return value + value * draw.truncated_normal(value.shape, self.sigma * strength, self.bound)

@@ -15,6 +15,8 @@ import numpy as np
 from jax.extend.random import define_prng_impl
 from jax.typing import ArrayLike
 
+from ._shard import Shard, undivided
+
 GOLDEN = 0x9E3779B9  # 2^32 / golden ratio. Counters as they are leave the first round of neighbours nothing to mix.
 GOLDEN_INVERSE = pow(GOLDEN, -1, 2**32)
 # The shifts and factors of least bias among hashes of two multiplications: C. Wellons, "Prospecting for Hash Functions"
@@ -51,7 +53,7 @@ def _derived(key: jax.Array, number: jax.Array, purpose: int) -> jax.Array:
 
 
 @inlined
-def _seed(seed: jax.Array) -> jax.Array:
+def seed_data(seed: jax.Array) -> jax.Array:
     low, high = seed.astype(jnp.uint32), jnp.uint32(0)
     if seed.dtype.itemsize == 8:
         high = jax.lax.shift_right_logical(seed, jnp.array(32, seed.dtype)).astype(jnp.uint32)
@@ -60,7 +62,7 @@ def _seed(seed: jax.Array) -> jax.Array:
 
 @partial(inlined, static_argnums=1)
 def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    return _derived(key, _counters(jnp.uint32(0), shape), SPLITTING)
+    return _derived(key, _counters(jnp.uint32(0), undivided(shape)), SPLITTING)
 
 
 @inlined
@@ -76,9 +78,25 @@ def _random_bits(key: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Arra
     if width == 64:
         high, low = (_random_bits(half, 32, shape).astype(jnp.uint64) for half in _split(key, (2,)))
         return high << 32 | low
-    split = _between_rows_and_columns(shape)
-    word = _vector(key, shape) if split is None else _matrix(key, shape[:split], shape[split:])
+    word = _words(key, undivided(shape))
     return word if width == 32 else (word >> (32 - width)).astype(f"uint{width}")
+
+
+def words_of_shard(key: jax.Array, shard: Shard) -> jax.Array:
+    """The part that a shard holds of `jax.random.bits(key, shard.whole)`, without the rest of them.
+
+    Args:
+        key: a key of `limpet.fast`, shape ().
+        shard: of at most 2^32 values.
+    """
+    return _words(jax.random.key_data(key), shard)
+
+
+def _words(key: jax.Array, shard: Shard) -> jax.Array:
+    split = _between_rows_and_columns(shard.whole)
+    if split is None:
+        return _vector(key, shard)
+    return _matrix(key, shard.along(slice(split)), shard.along(slice(split, None)))
 
 
 def _between_rows_and_columns(shape: tuple[int, ...]) -> int | None:
@@ -91,17 +109,17 @@ def _between_rows_and_columns(shape: tuple[int, ...]) -> int | None:
     return best if fewer(best) >= FEWEST else None
 
 
-def _vector(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def _vector(key: jax.Array, shard: Shard) -> jax.Array:
     """The words of `_word` for the counters 0, 1, ...
 
     The key enters before the counters are an array of that shape: such an array would not change from step to step,
     and a compiled loop of steps would keep it in memory.
     """
-    return _mixed(_counters(key[0] * jnp.uint32(GOLDEN_INVERSE), shape) * jnp.uint32(GOLDEN), key[1])
+    return _mixed(_counters(key[0] * jnp.uint32(GOLDEN_INVERSE), shard) * jnp.uint32(GOLDEN), key[1])
 
 
-def _matrix(key: jax.Array, rows: tuple[int, ...], columns: tuple[int, ...]) -> jax.Array:
-    """The words of a matrix, of shape `rows + columns`, from two words for each row and two for each column.
+def _matrix(key: jax.Array, rows: Shard, columns: Shard) -> jax.Array:
+    """The words of a matrix, from two words for each row and two for each column. Shape (*rows.shape, *columns.shape).
 
     Along a row, and along a column, words are as random as those: what happens is one to one in the word `place` of a
     column, and in the word `added` of a row. The product with the row's odd word and the last shift are what keeps any
@@ -109,34 +127,45 @@ def _matrix(key: jax.Array, rows: tuple[int, ...], columns: tuple[int, ...]) -> 
     """
     added, factor = _words_of(key, rows, ROWS)
     place, mask = _words_of(key, columns, COLUMNS)
-    of_rows = (..., *[None] * len(columns))
-    word = ((added[of_rows] + place) ^ mask) * (factor | 1)[of_rows]
+    of_rows, of_columns = (..., *[None] * len(columns.shape)), (*[None] * len(rows.shape), ...)
+    word = ((added[of_rows] + place[of_columns]) ^ mask[of_columns]) * (factor | 1)[of_rows]
     return word ^ (word >> 13)
 
 
-def _words_of(key: jax.Array, shape: tuple[int, ...], purpose: int) -> jax.Array:
-    """Two words for each row or column. Shape (2, *shape).
+def _words_of(key: jax.Array, shard: Shard, purpose: int) -> jax.Array:
+    """Two words for each row or column. Shape (2, *shard.shape).
 
     Each is the exclusive or of two hashes. One would be random enough; but XLA keeps the result of a reduction, where
     it would compute a hash anew for every element of the matrix.
     """
-    hashes = _word(_counters(jnp.uint32(0), (2, 2, *shape)) ^ jnp.uint32(purpose), key[0], key[1])
+    pairs = Shard((2, 2, *shard.shape), (2, 2, *shard.whole), (0, 0, *shard.first))
+    hashes = _word(_counters(jnp.uint32(0), pairs) ^ jnp.uint32(purpose), key[0], key[1])
     return jax.lax.reduce(hashes, np.uint32(0), jax.lax.bitwise_xor, (0,))
 
 
-def _counters(first: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """`first` plus the place of each element in row-major order, modulo 2^32.
+def _counters(first: jax.Array, shard: Shard) -> jax.Array:
+    """`first` plus the place of each element in the whole, in row-major order, modulo 2^32.
 
     An outer sum of an iota for each axis: a shard can compute its own part.
     """
     counters = first
-    for axis, size in enumerate(shape):
-        stride = math.prod(shape[axis + 1 :]) % 2**32
-        counters = counters[..., None] + jax.lax.iota(jnp.uint32, size) * jnp.uint32(stride)
+    for axis, size in enumerate(shard.shape):
+        stride = math.prod(shard.whole[axis + 1 :]) % 2**32
+        places = jax.lax.iota(jnp.uint32, size)
+        if size != shard.whole[axis]:
+            places = places + shard.first[axis]
+        # Ranks are made equal by hand: a user may have switched off that JAX does it (`jax_numpy_rank_promotion`).
+        counters = counters[..., None] + (places * jnp.uint32(stride))[(*[None] * axis, ...)]
     return counters
 
 
 fast = define_prng_impl(
-    key_shape=(2,), seed=_seed, split=_split, random_bits=_random_bits, fold_in=_fold_in, name="limpet_fast", tag="lf"
+    key_shape=(2,),
+    seed=seed_data,
+    split=_split,
+    random_bits=_random_bits,
+    fold_in=_fold_in,
+    name="limpet_fast",
+    tag="lf",
 )
 """The generator of Limpet's draws, for keys of one's own: `jax.random.key(seed, impl=limpet.fast)`."""

@@ -16,7 +16,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
-from ._fast import fast
+from ._fast import fast, seed_data
 from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
 
 MAX_SEED = 2**32 - 1
@@ -53,7 +53,13 @@ def leaf_key(key: jax.Array, hashed_path: ArrayLike) -> jax.Array:
 
 def stream(seed: int, name: str, generator: Generator) -> jax.Array:
     """The key of all steps ("step") or all chips ("chip") of a seed. Shape ()."""
-    return jax.random.fold_in(jax.random.key(seed, impl=_implementation(generator)), jnp.uint32(path_hash(name)))
+    return jax.random.fold_in(_seeded(seed, generator), jnp.uint32(path_hash(name)))
+
+
+def _seeded(seed: int, generator: Generator) -> jax.Array:
+    """What `jax.random.key(seed)` gives: without what the setting `jax_random_seed_offset` would add to the seed."""
+    data = seed_data(jnp.uint32(seed)) if generator == "fast" else jnp.array([0, seed], jnp.uint32)
+    return typed_key(data, generator)
 
 
 def typed_key(data: jax.Array, generator: Generator) -> jax.Array:
@@ -62,7 +68,15 @@ def typed_key(data: jax.Array, generator: Generator) -> jax.Array:
 
 
 def _implementation(generator: Generator) -> Hashable:
-    return fast if generator == "fast" else generator
+    if generator == "fast":
+        return fast
+    if not jax.config.jax_threefry_partitionable:  # pyright: ignore[reportAttributeAccessIssue]
+        raise LimpetError(
+            f"the setting jax_threefry_partitionable (JAX_THREEFRY_PARTITIONABLE) is off: the generator {generator!r} "
+            f"would then draw other chips under the same numbers; leave it on, as it is by default, or take the "
+            f"generator 'fast'"
+        )
+    return generator
 
 
 def virtual_chip(seed: int, chip: ArrayLike, generator: Generator = DEFAULT_GENERATOR) -> jax.Array:

@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
-from ._fast import fast
+from ._fast import fast, words_of_shard
+from ._sealed import KNOWN_ZERO, sealed
+from ._shard import Shard
 
 # The coefficients of t, t^3, t^5 and t^7, for t as `bell` makes it. They minimise the largest of five errors, each as a
 # fraction of what is allowed: the distance to the normal distribution function is .0007 (of .002), the excess kurtosis
@@ -25,7 +27,9 @@ EVEN_BYTES = 0x00FF00FF
 WEIGHTS = 61 << 16 | 67
 
 
-def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Array:
+def times_normal(
+    key: jax.Array, value: jax.Array, sigma: jax.Array, zero: ArrayLike = KNOWN_ZERO, shard: Shard | None = None
+) -> jax.Array:
     """`value * sigma * n`, where n is standard normal and independent for each element.
 
     It is one function, because a product made inside takes two operations less for each element than one made of
@@ -36,40 +40,52 @@ def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array) -> jax.Arra
             generator they are `jax.random.normal`'s.
         value: of any shape, float32 or float64.
         sigma: a scalar of value's dtype; a negative one gives the same draw mirrored.
+        zero: see `unknown_zero`.
+        shard: which part of a leaf `value` is, under `limpet.fast`; None for all of it.
     """
     # Whatever sigma is a product of must not be multiplied with the coefficients at compile time in one program and at
     # run time in another: the last bit of a chip would depend on where it is drawn.
-    sigma = jax.lax.optimization_barrier(sigma)
+    sigma = sealed(sigma, zero)
     if not is_fast(key):
-        return (sigma * jax.random.normal(key, value.shape, value.dtype)) * value
-    place = bell(key, value.shape, value.dtype)
-    return (value * place) * bend(place, [sigma * coefficient for coefficient in BEND])
+        # Sealed, because XLA takes the constant factors that it knows of a product together.
+        return (sigma * jax.random.normal(key, value.shape, value.dtype)) * sealed(value, zero)
+    place = bell(key, value.shape, value.dtype, shard)
+    return (value * place) * bend(place, scaled(BEND, sigma, zero))
 
 
-def scaled_normal(key: jax.Array, shape: tuple[int, ...], sigma: jax.Array) -> jax.Array:
+def scaled_normal(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    sigma: jax.Array,
+    zero: ArrayLike = KNOWN_ZERO,
+    shard: Shard | None = None,
+) -> jax.Array:
     """`sigma * n`, where n is standard normal and independent for each element; see `times_normal`.
 
     Args:
         key: a random key, shape ().
         shape: of the result.
         sigma: a scalar, float32 or float64, which gives the result's dtype.
+        zero: see `unknown_zero`.
+        shard: of `shape`, where the numbers are a part of more, under `limpet.fast`; else None.
     """
-    sigma = jax.lax.optimization_barrier(sigma)
+    sigma = sealed(sigma, zero)
     if not is_fast(key):
         return sigma * jax.random.normal(key, shape, sigma.dtype)
-    place = bell(key, shape, sigma.dtype)
-    return place * bend(place, [sigma * coefficient for coefficient in BEND])
+    place = bell(key, shape, sigma.dtype, shard)
+    return place * bend(place, scaled(BEND, sigma, zero))
 
 
-def bell(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+def bell(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard | None = None) -> jax.Array:
     """Numbers between -1 and 1, distributed symmetrically about 0 as a sum of four uniform numbers is.
 
     Args:
         key: a key of `limpet.fast`, shape ().
         shape: of the result.
         dtype: float32 or float64.
+        shard: of `shape`, where the numbers are a part of more; else None.
     """
-    word = jax.random.bits(key, shape, jnp.uint32)
+    word = words(key, shape, shard)
     # The upper half holds byte 3 less byte 2 of the word, times 2^16; the lower half holds byte 1 less byte 0.
     differences = ((word >> 8) & EVEN_BYTES) - (word & EVEN_BYTES)
     weighted = jax.lax.bitcast_convert_type(differences * jnp.uint32(WEIGHTS), jnp.int32)
@@ -89,6 +105,28 @@ def bend(place: jax.Array, coefficients: Sequence[Any]) -> jax.Array:
     for coefficient in reversed(lower):
         bent = bent * square + coefficient
     return bent
+
+
+def scaled(coefficients: Sequence[float], sigma: jax.Array, zero: ArrayLike) -> list[jax.Array]:
+    """Coefficients times sigma, each product rounded before it enters a sum.
+
+    Args:
+        coefficients: numbers.
+        sigma: a scalar.
+        zero: see `unknown_zero`.
+    """
+    return [sealed(sigma * coefficient, zero) for coefficient in coefficients]
+
+
+def words(key: jax.Array, shape: tuple[int, ...], shard: Shard | None) -> jax.Array:
+    """Random words, uint32.
+
+    Args:
+        key: a random key, shape (); one of `limpet.fast`, where a shard is given.
+        shape: of the result.
+        shard: of `shape`, where the words are a part of more; else None.
+    """
+    return jax.random.bits(key, shape, jnp.uint32) if shard is None else words_of_shard(key, shard)
 
 
 def is_fast(key: jax.Array) -> bool:

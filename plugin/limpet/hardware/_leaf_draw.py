@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.custom_batching import custom_vmap
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..draws._keys import leaf_key, path_hash
+from ..draws._normal import is_fast
+from ..draws._sealed import sealed
+from ._sharding import Division
 
 Gradient = Literal["through", "straight_through"]
 """How gradients reach the nominal values: exactly, or as if nothing had deviated."""
@@ -29,9 +31,16 @@ class LeafRule:
     gradient: Gradient
 
 
-@partial(jax.jit, static_argnames="rule")
+@partial(jax.jit, static_argnames=("rule", "division"))
 def deviate(
-    key: jax.Array, hashed_path: ArrayLike, value: jax.Array, scale: jax.Array, sign: jax.Array | None, rule: LeafRule
+    key: jax.Array,
+    hashed_path: ArrayLike,
+    value: jax.Array,
+    scale: jax.Array,
+    sign: jax.Array | None,
+    zero: ArrayLike,
+    rule: LeafRule,
+    division: Division | None = None,
 ) -> jax.Array:
     """One leaf's draw.
 
@@ -44,14 +53,22 @@ def deviate(
         value: nominal values.
         scale: the factor on the deviation, a scalar.
         sign: see `Draw.sign`.
+        zero: see `unknown_zero`.
         rule: how the leaf deviates.
+        division: how the leaf is divided among devices, where `value` is one device's part; else None.
 
     Raises:
         LimpetError: the deviation gives another shape, or no real numbers.
     """
+    part = None
+    if division is not None:
+        part = division.shard(value.shape)
+        if not (rule.deviation.elementwise and is_fast(key) and part.size <= 2**32):
+            undivided = partial(deviate, key, hashed_path, scale=scale, sign=sign, zero=zero, rule=rule)
+            return part.of(undivided(value=division.gathered(value)))
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
-    strength = jax.lax.optimization_barrier(scale.astype(wide.dtype))
-    deviated = rule.deviation.deviate(Draw(leaf_key(key, hashed_path), key, sign), wide, strength)
+    strength = sealed(scale.astype(wide.dtype), zero)
+    deviated = rule.deviation.deviate(Draw(leaf_key(key, hashed_path), key, sign, zero, part), wide, strength)
     name = f"{type(rule.deviation).__name__}.deviate"
     if not isinstance(deviated, jax.Array | np.ndarray) or not jnp.issubdtype(deviated.dtype, jnp.floating):
         given = getattr(deviated, "dtype", type(deviated).__name__)
@@ -60,7 +77,7 @@ def deviate(
         raise LimpetError(
             f"{name} gave shape {deviated.shape} for values of shape {value.shape}: a deviation keeps the shape"
         )
-    deviated = jnp.asarray(deviated).astype(value.dtype)
+    deviated = sealed(jnp.asarray(deviated).astype(value.dtype), zero)
     return deviated if rule.gradient == "through" else _straight_through(value, deviated)
 
 
@@ -75,7 +92,7 @@ def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     return primals[1], tangents[0]
 
 
-def path_hashes(paths: Sequence[str], key: jax.Array) -> Sequence[Any]:
+def path_hashes(paths: Sequence[str], zero: ArrayLike) -> Sequence[Any]:
     """The hash of each path, as run-time values that a CPU's compiler cannot constant-fold.
 
     Draws of leaves of one shape then differ by an argument, not by a constant, and XLA compiles them once; with
@@ -83,25 +100,18 @@ def path_hashes(paths: Sequence[str], key: jax.Array) -> Sequence[Any]:
 
     Args:
         paths: of the leaves.
-        key: of the whole draw.
+        zero: see `unknown_zero`.
     """
     hashes = [np.uint32(path_hash(path)) for path in paths]
-    if not isinstance(key, Tracer):
+    if not isinstance(zero, Tracer):
         return hashes
 
-    @custom_vmap
-    def hidden(witness: jax.Array) -> list[jax.Array]:
-        # The condition always holds, but follows from a number that is known at run time only.
-        return jax.lax.cond(
-            (witness | 1) != 0, lambda: list(map(jnp.asarray, hashes)), lambda: [jnp.uint32(0)] * len(hashes)
-        )
+    def known() -> list[jax.Array]:
+        return list(map(jnp.asarray, hashes))
 
-    @hidden.def_vmap
-    def _(axis_size: int, in_batched: list[bool], witness: jax.Array) -> tuple[list[jax.Array], list[bool]]:
-        return hidden(witness[0]), [False] * len(hashes)
-
-    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     # An accelerator would wait for the host at a condition, and its kernels are not shared in any case.
     return jax.lax.platform_dependent(
-        data.ravel()[0], cpu=hidden, default=lambda witness: list(map(jnp.asarray, hashes))
+        zero,
+        cpu=lambda zero: jax.lax.cond(zero == 0, known, lambda: [jnp.uint32(0)] * len(hashes)),
+        default=lambda zero: known(),
     )

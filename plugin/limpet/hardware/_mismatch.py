@@ -23,12 +23,15 @@ from .._errors import LimpetError, PrototypeError, StrengthError
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..draws._keys import path_hash
+from ..draws._sealed import KNOWN_ZERO, sealed, sealed_key, unknown_zero
 from ..draws._strength import checked_strength
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
+from ._dtypes import require_countable, require_finite, warn_of_coarse
 from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
+from ._sharding import divisions
 
 Rules = Mapping[str, LeafRule | None]
 """By leaf path, how the leaf deviates; None for a leaf that does not."""
@@ -101,6 +104,7 @@ class Recipe(ABC):
         *,
         only: Collection[str] | None = None,
         mirrored: ArrayLike = False,
+        sharding: Any = None,
     ) -> Any:
         """One draw.
 
@@ -121,6 +125,10 @@ class Recipe(ABC):
             only: names of the parts of the hardware that are drawn; None for all of them.
             mirrored: True for the mirror image of the draw, in which every random number has the opposite sign; may be
                 traced. A chip and its mirror image are a pair of antithetic chips.
+            sharding: within `jax.shard_map`, how leaves are divided among devices: the `PartitionSpec`s that it was
+                given as `in_specs` for the tree, one for all leaves or a prefix of the tree. Each device then draws its
+                own part of the chip. Without it, leaves that differ from device to device are refused. (Under `jax.jit`
+                alone, draws of sharded arrays are right without it.)
 
         Returns:
             The tree with selected leaves deviated, structure and dtypes kept. Leaves that are not selected are
@@ -137,12 +145,12 @@ class Recipe(ABC):
         if only is not None:
             if isinstance(only, str):
                 raise LimpetError(f"only = {only!r}: give a list of names of parts; they are {listing(self.parts)}")
-            return self.only(*only)(key, tree, scale, mirrored=mirrored)
+            return self.only(*only)(key, tree, scale, mirrored=mirrored, sharding=sharding)
         _require_key(key)
         scale, sign = _checked_scale(scale), _sign(mirrored)
         adapter = adapter_of(tree)
         adapter.require_selected(tree, self.paths)
-        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, scale, sign))
+        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, scale, sign, sharding))
 
     def __or__(self, other: "Recipe") -> "JoinedMismatch":
         """Both recipes at once, over disjoint leaves.
@@ -157,7 +165,9 @@ class Recipe(ABC):
             return JoinedMismatch((*self.parts.values(), *other.parts.values()), names)
         return JoinedMismatch((self, other))
 
-    def on_leaves(self, key: jax.Array, leaves: Leaves, scale: jax.Array, sign: jax.Array | None = None) -> Leaves:
+    def on_leaves(
+        self, key: jax.Array, leaves: Leaves, scale: jax.Array, sign: jax.Array | None = None, sharding: Any = None
+    ) -> Leaves:
         """One draw of values by leaf path, for those who hold a tree's leaves; see `__call__`.
 
         Args:
@@ -165,20 +175,28 @@ class Recipe(ABC):
             leaves: values by leaf path.
             scale: factor on every deviation, a scalar.
             sign: see `Draw.sign`.
+            sharding: see `__call__`.
         """
         self.require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
-        hashes = path_hashes(list(rules), key)
-        return leaves | {
-            path: deviate(key, hashed, jnp.asarray(leaves[path]), scale, sign, rule)
-            for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
-        }
+        zero = unknown_zero()
+        values = {path: _hidden(leaves[path], zero) for path in rules}
+        warn_of_coarse({path: self.sigma(path) for path in rules}, values)
+        divided = divisions(values, key, sharding)
+        key, hashes = sealed_key(key, zero), path_hashes(list(rules), zero)
+        # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
+        with jax.disable_jit(False):
+            return leaves | {
+                path: deviate(key, hashed, values[path], scale, sign, zero, rule, divided.get(path))
+                for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
+            }
 
     def require_described(self, leaves: Leaves) -> None:
         """Refuse leaves that the recipe does not fit.
 
         Raises:
-            PrototypeError: the recipe does not describe some of them, selects none, or one that cannot deviate.
+            PrototypeError: the recipe does not describe some of them, selects none, or one that cannot deviate
+                (infinite values, where they are known).
         """
         stray = [path for path in leaves if path not in self.rules]
         if stray:
@@ -192,6 +210,8 @@ class Recipe(ABC):
                 f"nothing in this tree deviates; selected are: {listing(self.paths)}; the tree has: {listing(leaves)}"
             )
         require_real({path: leaves[path] for path in chosen})
+        require_countable({path: leaves[path] for path in chosen})
+        require_finite({path: leaves[path] for path in chosen if self.sigma(path) is not None})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.rules == other.rules
@@ -303,6 +323,11 @@ def _require_key(key: Any) -> None:
             f"key is a {type(key).__name__}: a recipe is called as mismatch(key, tree), with a JAX random key such as "
             f"jax.random.key(0)"
         )
+
+
+def _hidden(leaf: Any, zero: ArrayLike) -> jax.Array:
+    """A leaf's values; those that a traced function captured are sealed, as the compiler would know them."""
+    return jnp.asarray(leaf) if isinstance(leaf, Tracer) or zero is KNOWN_ZERO else sealed(jnp.asarray(leaf), zero)
 
 
 def _checked_scale(scale: Any) -> jax.Array:
