@@ -55,8 +55,8 @@ class Deviation(ABC):
     def elementwise(self) -> bool:
         """Whether what a value becomes depends on no other value of the leaf, nor on the leaf's shape.
 
-        A device that holds a part of a leaf (within `jax.shard_map`) then draws that part alone. For other deviations
-        the whole leaf is gathered first, which is right for all of them.
+        A device that holds a part of a leaf (within `jax.shard_map`) then draws that part alone, under `limpet.fast`.
+        For other deviations the whole leaf is gathered first, which is right for all of them.
         """
         return False
 

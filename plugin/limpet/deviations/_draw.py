@@ -173,8 +173,8 @@ class Draw:
             return None
         if shape != self.shard.shape:
             raise LimpetError(
-                f"numbers of shape {shape} are drawn for a part of shape {self.shard.shape} of a leaf: a deviation that "
-                f"is elementwise draws one number for each value, or one for all of them (shape ())"
+                f"numbers of shape {shape} are drawn for a part of shape {self.shard.shape} of a leaf: a deviation "
+                f"that is elementwise draws one number for each value, or one for all of them (shape ())"
             )
         return self.shard
 

@@ -96,7 +96,7 @@ def _words(key: jax.Array, shard: Shard) -> jax.Array:
     split = _between_rows_and_columns(shard.whole)
     if split is None:
         return _vector(key, shard)
-    return _matrix(key, Shard(*(each[:split] for each in shard)), Shard(*(each[split:] for each in shard)))
+    return _matrix(key, shard.along(slice(split)), shard.along(slice(split, None)))
 
 
 def _between_rows_and_columns(shape: tuple[int, ...]) -> int | None:
@@ -119,7 +119,7 @@ def _vector(key: jax.Array, shard: Shard) -> jax.Array:
 
 
 def _matrix(key: jax.Array, rows: Shard, columns: Shard) -> jax.Array:
-    """The words of a matrix, of shape `rows.shape + columns.shape`, from two words for each row and two for each column.
+    """The words of a matrix, from two words for each row and two for each column. Shape (*rows.shape, *columns.shape).
 
     Along a row, and along a column, words are as random as those: what happens is one to one in the word `place` of a
     column, and in the word `added` of a row. The product with the row's odd word and the last shift are what keeps any
@@ -127,8 +127,8 @@ def _matrix(key: jax.Array, rows: Shard, columns: Shard) -> jax.Array:
     """
     added, factor = _words_of(key, rows, ROWS)
     place, mask = _words_of(key, columns, COLUMNS)
-    of_rows = (..., *[None] * len(columns.shape))
-    word = ((added[of_rows] + place) ^ mask) * (factor | 1)[of_rows]
+    of_rows, of_columns = (..., *[None] * len(columns.shape)), (*[None] * len(rows.shape), ...)
+    word = ((added[of_rows] + place[of_columns]) ^ mask[of_columns]) * (factor | 1)[of_rows]
     return word ^ (word >> 13)
 
 
@@ -154,7 +154,8 @@ def _counters(first: jax.Array, shard: Shard) -> jax.Array:
         places = jax.lax.iota(jnp.uint32, size)
         if size != shard.whole[axis]:
             places = places + shard.first[axis]
-        counters = counters[..., None] + places * jnp.uint32(stride)
+        # Ranks are made equal by hand: a user may have switched off that JAX does it (`jax_numpy_rank_promotion`).
+        counters = counters[..., None] + (places * jnp.uint32(stride))[(*[None] * axis, ...)]
     return counters
 
 

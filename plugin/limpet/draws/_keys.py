@@ -70,7 +70,7 @@ def typed_key(data: jax.Array, generator: Generator) -> jax.Array:
 def _implementation(generator: Generator) -> Hashable:
     if generator == "fast":
         return fast
-    if not jax.config.jax_threefry_partitionable:
+    if not jax.config.jax_threefry_partitionable:  # pyright: ignore[reportAttributeAccessIssue]
         raise LimpetError(
             f"the setting jax_threefry_partitionable (JAX_THREEFRY_PARTITIONABLE) is off: the generator {generator!r} "
             f"would then draw other chips under the same numbers; leave it on, as it is by default, or take the "

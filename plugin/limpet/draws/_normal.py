@@ -41,13 +41,14 @@ def times_normal(
         value: of any shape, float32 or float64.
         sigma: a scalar of value's dtype; a negative one gives the same draw mirrored.
         zero: see `unknown_zero`.
-        shard: which part of a leaf `value` is; None for all of it.
+        shard: which part of a leaf `value` is, under `limpet.fast`; None for all of it.
     """
     # Whatever sigma is a product of must not be multiplied with the coefficients at compile time in one program and at
     # run time in another: the last bit of a chip would depend on where it is drawn.
     sigma = sealed(sigma, zero)
     if not is_fast(key):
-        return (sigma * standard_normal(key, value.shape, value.dtype, shard)) * value
+        # Sealed, because XLA takes the constant factors that it knows of a product together.
+        return (sigma * jax.random.normal(key, value.shape, value.dtype)) * sealed(value, zero)
     place = bell(key, value.shape, value.dtype, shard)
     return (value * place) * bend(place, scaled(BEND, sigma, zero))
 
@@ -66,20 +67,13 @@ def scaled_normal(
         shape: of the result.
         sigma: a scalar, float32 or float64, which gives the result's dtype.
         zero: see `unknown_zero`.
-        shard: of `shape`, where the numbers are a part of more; else None.
+        shard: of `shape`, where the numbers are a part of more, under `limpet.fast`; else None.
     """
     sigma = sealed(sigma, zero)
     if not is_fast(key):
-        return sigma * standard_normal(key, shape, sigma.dtype, shard)
+        return sigma * jax.random.normal(key, shape, sigma.dtype)
     place = bell(key, shape, sigma.dtype, shard)
     return place * bend(place, scaled(BEND, sigma, zero))
-
-
-def standard_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard | None) -> jax.Array:
-    """JAX's own normal numbers. It has none for a part of an array: all of them are drawn, and the part is taken."""
-    return (
-        jax.random.normal(key, shape, dtype) if shard is None else shard.of(jax.random.normal(key, shard.whole, dtype))
-    )
 
 
 def bell(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard | None = None) -> jax.Array:
@@ -128,13 +122,11 @@ def words(key: jax.Array, shape: tuple[int, ...], shard: Shard | None) -> jax.Ar
     """Random words, uint32.
 
     Args:
-        key: a random key of any generator, shape ().
+        key: a random key, shape (); one of `limpet.fast`, where a shard is given.
         shape: of the result.
         shard: of `shape`, where the words are a part of more; else None.
     """
-    if shard is None:
-        return jax.random.bits(key, shape, jnp.uint32)
-    return words_of_shard(key, shard) if is_fast(key) else shard.of(jax.random.bits(key, shard.whole, jnp.uint32))
+    return jax.random.bits(key, shape, jnp.uint32) if shard is None else words_of_shard(key, shard)
 
 
 def is_fast(key: jax.Array) -> bool:

@@ -3,7 +3,8 @@
 The last bit of a sum of products depends on how it is computed. XLA computes what it knows at compile time by other
 means than what it learns at run time, joins sums with their neighbours, and fuses a product with the sum that takes it
 into one operation that rounds once. Each is right, and each would make a chip's last bits depend on the program in
-which it is drawn. A seal is an exclusive or with a zero that no compiler knows to be one: nothing moves across it.
+which it is drawn. A seal adds a zero that no compiler knows to be one to the bits of a number, taken as an integer:
+nothing moves across it. (An exclusive or would do once; two of them, one after the other, a compiler leaves out.)
 """
 
 from typing import Any
@@ -42,7 +43,7 @@ def sealed(value: jax.Array, zero: ArrayLike) -> jax.Array:
         zero: see `unknown_zero`.
     """
     width = jnp.dtype(f"uint{8 * value.dtype.itemsize}")
-    bits = jax.lax.bitcast_convert_type(value, width) ^ jnp.asarray(zero).astype(width)
+    bits = jax.lax.bitcast_convert_type(value, width) + jnp.asarray(zero).astype(width)
     return jax.lax.bitcast_convert_type(bits, value.dtype)
 
 
@@ -54,5 +55,5 @@ def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
 def sealed_key(key: jax.Array, zero: ArrayLike) -> jax.Array:
     """The same random key behind a seal."""
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key ^ jnp.asarray(zero)
-    return jax.random.wrap_key_data(jax.random.key_data(key) ^ jnp.asarray(zero), impl=jax.random.key_impl(key))
+        return key + jnp.asarray(zero)
+    return jax.random.wrap_key_data(jax.random.key_data(key) + jnp.asarray(zero), impl=jax.random.key_impl(key))

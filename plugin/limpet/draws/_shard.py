@@ -25,6 +25,10 @@ class Shard(NamedTuple):
         """This part of an array of the whole leaf's shape."""
         return jax.lax.dynamic_slice(values, self.first, self.shape)
 
+    def along(self, axes: slice) -> "Shard":
+        """Where the part lies along some of the axes."""
+        return Shard(self.shape[axes], self.whole[axes], self.first[axes])
+
     @property
     def size(self) -> int:
         """How many values the whole leaf has."""

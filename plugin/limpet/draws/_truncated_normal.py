@@ -51,8 +51,7 @@ def truncated_normal(
         number = place * bend(place, scaled(bend_for(bound), sigma, zero))
     else:
         place, spread = cut_for(bound)
-        centred = jax.random.uniform(key, shape if shard is None else shard.whole, sigma.dtype, -1, 1)
-        centred = (centred if shard is None else shard.of(centred)) * math.erf(place / math.sqrt(2))
+        centred = jax.random.uniform(key, shape, sigma.dtype, -1, 1) * math.erf(place / math.sqrt(2))
         number = jax.lax.erf_inv(centred) * (sigma * (math.sqrt(2) / spread))
     return jnp.clip(number, -largest, largest)
 

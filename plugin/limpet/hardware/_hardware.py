@@ -14,6 +14,7 @@ from ..deviations._kinds import described, label
 from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import prototype, selection
+from ._dtypes import require_finite
 from ._leaf_draw import Gradient
 from ._mismatch import JoinedMismatch, Mismatch, Recipe
 
@@ -239,7 +240,10 @@ class Hardware:
                 members.append(Mismatch(part.prototype(model), part.deviation, gradient))
             except PrototypeError as error:
                 raise PrototypeError(f"hardware.{name}.leaves: {error}") from None
-        return JoinedMismatch(tuple(members), names)
+        recipe = JoinedMismatch(tuple(members), names)
+        leaves = adapter_of(model).leaves(model)
+        require_finite({path: leaves[path] for path in recipe.paths if recipe.sigma(path) is not None})
+        return recipe
 
     def require_parts(self, names: Collection[str], key: str) -> None:
         """Refuse names of parts that there are not.

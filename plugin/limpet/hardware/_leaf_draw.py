@@ -15,6 +15,7 @@ from .._errors import LimpetError
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..draws._keys import leaf_key, path_hash
+from ..draws._normal import is_fast
 from ..draws._sealed import sealed
 from ._sharding import Division
 
@@ -74,10 +75,12 @@ def deviate(
     Raises:
         LimpetError: the deviation gives another shape, or no real numbers.
     """
-    part = None if division is None else division.shard(value.shape)
-    if part is not None and not rule.deviation.elementwise:
-        undivided = partial(deviate, key, hashed_path, conditions=conditions, zero=zero, rule=rule)
-        return part.of(undivided(value=division.gathered(value)))
+    part = None
+    if division is not None:
+        part = division.shard(value.shape)
+        if not (rule.deviation.elementwise and is_fast(key) and part.size <= 2**32):
+            undivided = partial(deviate, key, hashed_path, conditions=conditions, zero=zero, rule=rule)
+            return part.of(undivided(value=division.gathered(value)))
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
     strength = sealed(conditions.scale.astype(wide.dtype), zero)
     draw = Draw(

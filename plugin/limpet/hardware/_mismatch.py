@@ -23,12 +23,13 @@ from .._errors import LimpetError, PrototypeError, StrengthError
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..draws._keys import checked_number, path_hash
-from ..draws._sealed import sealed_key, unknown_zero
+from ..draws._sealed import KNOWN_ZERO, sealed, sealed_key, unknown_zero
 from ..draws._strength import checked_strength
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
+from ._dtypes import require_countable, require_finite, warn_of_coarse
 from ._leaf_draw import Conditions, Gradient, LeafRule, deviate, path_hashes
 from ._sharding import divisions
 
@@ -182,9 +183,10 @@ class Recipe(ABC):
         """
         self.require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
-        values = {path: jnp.asarray(leaves[path]) for path in rules}
-        divided = divisions(values, key, sharding)
         zero = unknown_zero()
+        values = {path: _hidden(leaves[path], zero) for path in rules}
+        warn_of_coarse({path: self.sigma(path) for path in rules}, values)
+        divided = divisions(values, key, sharding)
         key, hashes = sealed_key(key, zero), path_hashes(list(rules), zero)
         # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
         with jax.disable_jit(False):
@@ -197,7 +199,8 @@ class Recipe(ABC):
         """Refuse leaves that the recipe does not fit.
 
         Raises:
-            PrototypeError: the recipe does not describe some of them, selects none, or one that cannot deviate.
+            PrototypeError: the recipe does not describe some of them, selects none, or one that cannot deviate
+                (infinite values, where they are known).
         """
         stray = [path for path in leaves if path not in self.rules]
         if stray:
@@ -211,6 +214,8 @@ class Recipe(ABC):
                 f"nothing in this tree deviates; selected are: {listing(self.paths)}; the tree has: {listing(leaves)}"
             )
         require_real({path: leaves[path] for path in chosen})
+        require_countable({path: leaves[path] for path in chosen})
+        require_finite({path: leaves[path] for path in chosen if self.sigma(path) is not None})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.rules == other.rules
@@ -323,6 +328,11 @@ def _require_key(key: Any) -> None:
             f"key is a {type(key).__name__}: a recipe is called as mismatch(key, tree), with a JAX random key such as "
             f"jax.random.key(0)"
         )
+
+
+def _hidden(leaf: Any, zero: ArrayLike) -> jax.Array:
+    """A leaf's values; those that a traced function captured are sealed, as the compiler would know them."""
+    return jnp.asarray(leaf) if isinstance(leaf, Tracer) or zero is KNOWN_ZERO else sealed(jnp.asarray(leaf), zero)
 
 
 def _checked_scalar(given: Any, name: str) -> jax.Array:

@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from .._errors import PrototypeError
@@ -85,6 +86,12 @@ def require_real(selected: dict[str, Any]) -> None:
             f"{listing(f'{path} ({kind})' for path, kind in wrong.items())}; "
             f"leave them out by rules such as ('{next(iter(wrong))}', False)"
         )
+    for path, leaf in selected.items():
+        if hasattr(leaf, "dtype") and jnp.finfo(leaf.dtype).bits < 8:
+            raise PrototypeError(
+                f"leaf '{path}' is of dtype {leaf.dtype}: allowed are floating-point numbers of 8 bits or more; let "
+                f"float32 parameters deviate, and convert what results"
+            )
 
 
 def _checked_rule(rule: Any) -> tuple[Any, bool]:

@@ -21,8 +21,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend.core import Literal, jaxpr_as_fun, jaxprs_in_params
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from .._errors import LimpetError
 
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the metrics of one chip in one case, scalars by name."""
@@ -70,6 +73,7 @@ class Program:
         Yields:
             Metrics by name, each of shape (cases, chips of this call).
         """
+        _require_untraced()
         if self.mesh is not None:
             operands, cases = jax.device_put((operands, cases), NamedSharding(self.mesh, PartitionSpec()))
         tile = self.width * (1 if self.mesh is None else self.mesh.size)
@@ -107,6 +111,7 @@ def traced(chip_fn: ChipFn, operands: Any, cases: Any) -> ChipTrace:
         operands: a pytree of arrays.
         cases: a pytree of arrays whose leading axis counts the cases.
     """
+    _require_untraced()
     case = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), cases)
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     # Without shardings: on which devices operands lie is no business of one chip's function.
@@ -184,6 +189,19 @@ def fetch(values: dict[str, jax.Array]) -> dict[str, np.ndarray]:
     from jax.experimental import multihost_utils
 
     return jax.device_get(multihost_utils.process_allgather(values, tiled=True))
+
+
+def _require_untraced() -> None:
+    """Refuse to measure while a function is traced: programs are compiled and run here, and a trace has no values.
+
+    Raises:
+        LimpetError: a function is being traced.
+    """
+    if isinstance(jnp.zeros(()), Tracer):
+        raise LimpetError(
+            "virtual chips are measured within a function that JAX is tracing (jax.jit, jax.grad, jax.vmap, "
+            "jax.lax.scan): measure outside of it, or through jax.pure_callback"
+        )
 
 
 def tile_bytes() -> float:

@@ -57,7 +57,9 @@ class StepDraw:
 
     def strength(self, step: jax.Array) -> jax.Array:
         """The factor in force at a step."""
-        return jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
+        # Schedules, optax's among them, mix integers and floats, whatever a user wants of promotion in the network.
+        with jax.numpy_dtype_promotion("standard"):
+            return jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -186,7 +188,13 @@ class Injection:
         return tags
 
     def inject(
-        self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, notes: ProbeNotes | None = None
+        self,
+        params: Any,
+        step: ArrayLike,
+        draw: ArrayLike | None = None,
+        *,
+        sharding: Any = None,
+        notes: ProbeNotes | None = None,
     ) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
@@ -197,6 +205,7 @@ class Injection:
                 compiled program, so that every step would meet the same draw.
             draw: number of the draw within the step, an integer >= 0 which may be traced: one for each micro-batch of
                 an accumulated gradient, say. None: the step's only draw.
+            sharding: within `jax.shard_map`, how the leaves are divided among devices; see `Recipe.__call__`.
             notes: where probes on the deviated leaves take their notes; see `limpet.audit`.
 
         Returns:
@@ -225,7 +234,8 @@ class Injection:
             for part in self.draws:
                 # Signed, because schedules subtract from it.
                 scale = part.strength(jnp.asarray(step).astype(jnp.int32))
-                leaves = part.recipe.on_leaves(part.key(step, draw, self.generator), leaves, Conditions(scale))
+                key = part.key(step, draw, self.generator)
+                leaves = part.recipe.on_leaves(key, leaves, Conditions(scale), sharding=sharding)
             return leaves if notes is None else plant(leaves, self.paths, notes)
 
         return adapter.with_values(tree, drawn)

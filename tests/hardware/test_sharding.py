@@ -1,0 +1,118 @@
+"""Draws within `jax.shard_map`: each device draws its own part of the chip, or the draw is refused."""
+
+from dataclasses import dataclass
+from functools import partial, reduce
+from operator import or_
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+import limpet
+
+MESH = jax.make_mesh((4, 2), ("a", "b"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+ROWS, WHOLE = PartitionSpec("a"), PartitionSpec()
+KEY = limpet.virtual_chip(0, 17)
+
+
+@dataclass(frozen=True)
+class OfTheLargest(limpet.Deviation):
+    """A deviation that looks at the whole leaf, and has a number in common with other leaves."""
+
+    sigma: float
+
+    def deviate(self, draw, value, strength):
+        largest = jnp.abs(value).max()
+        return value + self.sigma * strength * largest * (draw.normal(value.shape) + draw.shared("die").normal(()))
+
+
+DEVIATIONS = {
+    "gaussian": limpet.Gaussian(0.3),
+    "log-normal": limpet.LogNormal(sigma=0.3),
+    "chain": limpet.Chain((limpet.TruncatedGaussian(0.1), limpet.LogNormal(sigma=0.1))),
+    "largest": OfTheLargest(0.3),
+}
+SHAPES = {"vector": (64,), "matrix": (144, 256), "scalar": ()}
+LEAVES = {name: jnp.cos(jnp.arange(np.prod(shape))).reshape(shape) for name, shape in SHAPES.items()}
+TREE = dict.fromkeys(DEVIATIONS, LEAVES)
+LEAF_SPECS = {"vector": PartitionSpec("b"), "matrix": PartitionSpec(None, ("b", "a")), "scalar": WHOLE}
+SPECS = dict.fromkeys(DEVIATIONS, LEAF_SPECS)
+MISMATCH = reduce(or_, (limpet.Mismatch({name: dict.fromkeys(LEAVES, True)}, DEVIATIONS[name]) for name in DEVIATIONS))
+W = {"w": jnp.linspace(1.0, 2.0, 32).reshape(8, 4)}
+ONE = limpet.Mismatch({"w": True}, limpet.Gaussian(0.1))
+over_devices = partial(jax.shard_map, mesh=MESH)
+
+
+def require_equal(found, expected):
+    for (path, leaf), wanted in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True):
+        assert np.array_equal(leaf, wanted), jax.tree_util.keystr(path)
+
+
+def test_each_device_draws_its_own_part_of_the_chip():
+    expected = MISMATCH(KEY, TREE, 1.5)
+    divided = over_devices(lambda tree: MISMATCH(KEY, tree, 1.5, sharding=SPECS), in_specs=(SPECS,), out_specs=SPECS)
+    require_equal(jax.jit(divided)(TREE), expected)
+    spread = jax.tree.map(lambda leaf, spec: jax.device_put(leaf, NamedSharding(MESH, spec)), TREE, SPECS)
+    require_equal(jax.jit(MISMATCH)(KEY, spread, 1.5), expected)
+
+
+def test_a_part_is_drawn_without_the_rest():
+    drawn = over_devices(lambda tree: ONE(KEY, tree, sharding=ROWS), in_specs=ROWS, out_specs=ROWS)
+    assert "all_gather" not in str(jax.make_jaxpr(drawn)(W))
+
+
+def test_other_generators_draw_the_same_parts():
+    key = limpet.virtual_chip(0, 17, "threefry2x32")
+    drawn = over_devices(lambda tree: ONE(key, tree, sharding=ROWS), in_specs=ROWS, out_specs=ROWS)
+    require_equal(jax.jit(drawn)(W), ONE(key, W))
+
+
+def test_gradients_are_those_of_the_whole_leaf():
+    def total(tree, sharding=None):
+        return (ONE(KEY, tree, sharding=sharding)["w"] ** 2).sum()
+
+    drawn = over_devices(lambda tree: jax.grad(total)(tree, ROWS), in_specs=ROWS, out_specs=ROWS)
+    np.testing.assert_allclose(jax.jit(drawn)(W)["w"], jax.grad(total)(W)["w"], rtol=1e-6)
+
+
+def test_a_training_step_draws_its_own_part():
+    injection = limpet.Injection(W, ONE)
+    drawn = over_devices(
+        lambda tree, step: injection.inject(tree, step, sharding=ROWS), in_specs=(ROWS, WHOLE), out_specs=ROWS
+    )
+    require_equal(jax.jit(drawn)(W, 7), injection.inject(W, 7))
+
+
+def test_replicated_leaves_need_nothing():
+    require_equal(over_devices(lambda tree: ONE(KEY, tree), in_specs=WHOLE, out_specs=WHOLE)(W), ONE(KEY, W))
+    told = over_devices(lambda tree: ONE(KEY, tree, sharding=WHOLE), in_specs=WHOLE, out_specs=WHOLE, check_vma=False)
+    require_equal(told(W), ONE(KEY, W))
+
+
+@pytest.mark.parametrize(
+    ("sharding", "message"),
+    [
+        (None, "leaf 'w' differs between the devices along the axes a .*all parts would deviate alike: give sharding="),
+        (PartitionSpec("c"), r"sharding of 'w' = .*: c is no axis of a shard_map around the draw; the axes are a, b"),
+        (PartitionSpec("a", None, "b"), "sharding of 'w' = .*: the leaf has 2 axes"),
+        ({"v": ROWS}, "sharding: none is given for leaf 'w'; given are: v"),
+        ({"w": 3}, "sharding of 'w' = 3: allowed are PartitionSpecs"),
+    ],
+)
+def test_parts_that_would_deviate_alike_are_refused(sharding, message):
+    drawn = over_devices(lambda tree: ONE(KEY, tree, sharding=sharding), in_specs=ROWS, out_specs=ROWS)
+    with pytest.raises(limpet.LimpetError, match=message):
+        drawn(W)
+
+
+def test_outside_of_a_shard_map_there_are_no_parts():
+    with pytest.raises(limpet.LimpetError, match="a is no axis of a shard_map around the draw"):
+        ONE(KEY, W, sharding=ROWS)
+
+
+def test_where_jax_does_not_know_whether_leaves_are_parts_a_warning_says_so():
+    drawn = over_devices(lambda tree: ONE(KEY, tree), in_specs=ROWS, out_specs=ROWS, check_vma=False)
+    with pytest.warns(UserWarning, match="check_vma=False.*cannot be seen.*give sharding="):
+        drawn(W)
