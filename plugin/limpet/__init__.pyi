@@ -9,6 +9,7 @@ from ._errors import PrototypeError as PrototypeError
 from ._errors import StrengthError as StrengthError
 from .config._config import Config as Config
 from .config._load_config import load_config as load_config
+from .config._preset import preset as preset
 from .config._section import Section as Section
 from .deviations._additive import Additive as Additive
 from .deviations._binary_branches import BinaryBranches as BinaryBranches
@@ -37,6 +38,7 @@ from .hardware._hardware import Hardware as Hardware
 from .hardware._hardware import Part as Part
 from .hardware._mismatch import Mismatch as Mismatch
 from .hardware._mismatch import Recipe as Recipe
+from .hardware._pelgrom import pelgrom as pelgrom
 from .leaves._prototype import prototype as prototype
 from .leaves.rockpool import attributes as attributes
 from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prototype

@@ -273,15 +273,37 @@ class PartSection(Section):
         return Part(self.leaves, self.deviation)
 
 
-def _parsed_hardware(value: Any) -> Hardware:
+def _preset_or_parsed(value: Any) -> Hardware:
+    """The hardware that a preset's name stands for, or `{preset: name, ...}` with its parameters; else see
+    `parsed_hardware`."""
+    named = {"preset": value} if isinstance(value, str) else value
+    if not isinstance(named, Mapping) or "preset" not in named:
+        return parsed_hardware(value)
+    from ._preset import preset  # which reads presets by means of this file
+
+    name, parameters = named["preset"], {key: given for key, given in named.items() if key != "preset"}
+    if not isinstance(name, str) or not all(isinstance(key, str) for key in parameters):
+        raise ValueError(f"preset = {shown(name)}: allowed is the name of a preset, and its parameters beside it")
+    try:
+        return preset(name, **parameters)
+    except LimpetError as error:
+        raise ValueError(str(error)) from None
+
+
+def parsed_hardware(value: Any) -> Hardware:
+    """A hardware from an object, a recipe, or named parts.
+
+    Raises:
+        ValueError: it is none of these, or a part does not hold.
+    """
     if isinstance(value, Hardware):
         return value
     if isinstance(value, Recipe):
         return Hardware.of(value)
     if not isinstance(value, Mapping) or not value:
         raise ValueError(
-            "allowed is a mapping of parts by name, such as {weights: {leaves: '*/kernel', sigma: 0.1}}: what deviates "
-            "on a chip"
+            "allowed is the name of a preset, or a mapping of parts by name, such as {weights: {leaves: '*/kernel', "
+            "sigma: 0.1}}: what deviates on a chip"
         )
     if "leaves" in value:
         raise ValueError("parts have names: write {weights: {leaves: ..., sigma: ...}}")
@@ -320,5 +342,5 @@ def _dumped(hardware: Hardware) -> dict[str, Any]:
     return hardware.described()
 
 
-HardwareField = Annotated[Hardware, PlainValidator(_parsed_hardware), PlainSerializer(_dumped)]
-"""A hardware, given as an object, as a recipe, or as named parts."""
+HardwareField = Annotated[Hardware, PlainValidator(_preset_or_parsed), PlainSerializer(_dumped)]
+"""A hardware, given as an object, as a recipe, as named parts, or as the name of a preset."""

@@ -1,15 +1,15 @@
 """Noise of each read."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from .._errors import StrengthError
+from .._errors import LimpetError, StrengthError
 from ._draw import Draw
 from ._law import law_of
-from ._to_largest import ToLargest, checked_numbers
+from ._to_largest import ToLargest, checked_numbers, sign_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class ReadNoise(ToLargest):
 
     Attributes:
         spread: standard deviation as a fraction of the value, a law of a (see `Programming.spread`).
+        of: "value", or "largest": the spread is a fraction of the largest value instead.
         read_time: duration of a read in seconds, for 1/f noise; None for noise that does not depend on time.
         time: see `Drift`.
         start: see `Drift`.
@@ -42,6 +43,7 @@ class ReadNoise(ToLargest):
     """
 
     spread: Any
+    of: Literal["value", "largest"] = "value"
     read_time: float | None = None
     time: float = 0.0
     start: float = 20.0
@@ -51,6 +53,8 @@ class ReadNoise(ToLargest):
         name = type(self).__name__
         object.__setattr__(self, "spread", law_of(self.spread, f"{name}.spread"))
         checked_numbers(self, "time", "start")
+        if self.of not in ("value", "largest"):
+            raise LimpetError(f"{name}.of = {self.of!r}: allowed are 'value' and 'largest'")
         if self.read_time is not None:
             checked_numbers(self, "read_time")
             if not 0 < self.read_time < self.start:
@@ -67,4 +71,6 @@ class ReadNoise(ToLargest):
             since = draw.time_or(self.time, value.dtype) + self.start
             strength = strength * jnp.sqrt(jnp.log((since + self.read_time) / (2 * self.read_time)))
         noise = draw.of_read().times_normal(spread, strength)
+        if self.of == "largest":
+            return value + sign_of(value) * jnp.maximum(largest * noise, -jnp.abs(value))
         return value + value * jnp.maximum(noise, -1)

@@ -13,7 +13,7 @@ from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import described, label
 from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._paths import listing
-from ..leaves._prototype import prototype, selection
+from ..leaves._prototype import matrices, prototype, selection
 from ._dtypes import require_finite
 from ._leaf_draw import Gradient
 from ._mismatch import JoinedMismatch, Mismatch, Recipe
@@ -27,7 +27,8 @@ class Part:
         leaves: which leaves, as one of
             - a path glob, such as "*/kernel", or several in a list;
             - rules, a mapping of glob to bool, or pairs of them: the last one that matches a leaf decides;
-            - a selection that has a name: "dynapse-weights" (`w_rec` of DynapSim and `weight` of LinearJax) and
+            - a selection that has a name: "matrices" (all leaves of two axes or more: kernels, weights), of any model;
+              "dynapse-weights" (`w_rec` of DynapSim and `weight` of LinearJax) and
               "dynapse-frozen" (bias currents, capacitances and transistor constants of DynapSim), of a Rockpool
               network;
             - an nnx filter, where the model is an nnx module;
@@ -59,6 +60,8 @@ class Part:
         """
         if isinstance(self.leaves, str):
             adapter = adapter_of(model)
+            if self.leaves == "matrices":
+                return matrices(model)
             if self.leaves not in adapter.selections:
                 (owner,) = (other.name for other in ADAPTERS if self.leaves in other.selections)
                 raise PrototypeError(

@@ -10,7 +10,7 @@ from .tree import PlainTree
 ADAPTERS: tuple[Adapter, ...] = (Rockpool(), FlaxNnx(), FlaxNnxState(), PlainTree())
 """Asked in this order; the last one takes every tree."""
 
-NAMED_SELECTIONS = tuple(name for adapter in ADAPTERS for name in adapter.selections)
+NAMED_SELECTIONS = ("matrices", *(name for adapter in ADAPTERS for name in adapter.selections))
 """All names that stand for a selection of leaves, in whatever framework."""
 
 

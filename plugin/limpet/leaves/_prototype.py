@@ -54,6 +54,19 @@ def prototype(tree: Any, *rules: Any) -> Any:
     return adapter.prototype(tree, chosen)
 
 
+def matrices(tree: Any) -> Any:
+    """Select all leaves of two axes or more, of which rules could select some: what a crossbar holds.
+
+    Raises:
+        PrototypeError: there is none.
+    """
+    adapter = adapter_of(tree)
+    leaves, candidates = adapter.leaves(tree), adapter.globbed(tree)
+    chosen = {path: path in candidates and is_real(leaf) and np.ndim(leaf) >= 2 for path, leaf in leaves.items()}
+    require_some(chosen)
+    return adapter.prototype(tree, chosen)
+
+
 def selection(prototype: Any) -> dict[str, bool]:
     """A prototype's bools by leaf path.
 

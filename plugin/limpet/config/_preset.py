@@ -1,0 +1,149 @@
+"""Presets: chips that were measured or simulated by others, with their sources."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .._errors import LimpetError
+from ..hardware._hardware import Hardware, Part
+from ..hardware._pelgrom import pelgrom
+from ..leaves._paths import listing
+from ._hardware_section import parsed_hardware
+from ._parsed_yaml import parsed_yaml
+
+_FOLDER = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a preset says of itself.
+
+    Attributes:
+        name: by which it is asked for.
+        title: what it is, in a line.
+        source: the publication, data or program that its numbers are taken from.
+        status: "measured", "derived" from what was measured, "simulator default", or "illustrative".
+        measured: what was measured, and on how many devices.
+        units: what the numbers are fractions of.
+        notes: what it leaves out, and where it holds.
+        parameters: what may be chosen, by name, with its default, its range and unit, or its choices.
+        parts: the parts of the hardware, as a configuration writes them, with $name where a parameter stands.
+        pelgrom: for spreads that follow from a transistor's size, what `limpet.pelgrom` takes.
+    """
+
+    name: str
+    title: str
+    source: str
+    status: str
+    measured: str
+    parts: Mapping[str, Any]
+    units: str = ""
+    notes: str = ""
+    parameters: Mapping[str, Mapping[str, Any]] | None = None
+    pelgrom: Mapping[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """The preset's file, as it stands in the package."""
+        return (_FOLDER / f"{self.name}.yaml").read_text(encoding="utf-8")
+
+    def hardware(self, **parameters: Any) -> Hardware:
+        """The hardware for some values of the preset's parameters; see `preset`."""
+        numbers = self._numbers(parameters)
+        if self.pelgrom is not None:
+            numbers["sigma_vth"] = pelgrom(**_filled(self.pelgrom, numbers))
+        return parsed_hardware(_filled(self.parts, numbers))
+
+    def _numbers(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What stands for each $name."""
+        known = self.parameters or {}
+        if unknown := given.keys() - known.keys():
+            raise LimpetError(
+                f"preset {self.name!r} has no parameter {listing(map(repr, sorted(unknown)))}; it has "
+                f"{listing(known) if known else 'none'}"
+            )
+        numbers: dict[str, Any] = {}
+        for name, about in known.items():
+            if name not in given and "default" not in about:
+                raise LimpetError(f"preset {self.name!r} needs {name}, {_range(about)}")
+            numbers |= self._checked(name, about, given.get(name, about.get("default")))
+        return numbers
+
+    def _checked(self, name: str, about: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
+        if "choices" in about:
+            chosen = {str(key): entry for key, entry in about["choices"].items()}.get(str(value))
+            if chosen is None or isinstance(value, bool):
+                raise LimpetError(f"preset {self.name!r}: {name} = {value!r}: allowed are {listing(about['choices'])}")
+            return chosen
+        if isinstance(about.get("default"), bool):
+            if not isinstance(value, bool):
+                raise LimpetError(f"preset {self.name!r}: {name} = {value!r}: allowed are true and false")
+        elif (
+            isinstance(value, bool) or not isinstance(value, int | float) or not about["low"] <= value <= about["high"]
+        ):
+            raise LimpetError(f"preset {self.name!r}: {name} = {value!r}: allowed is {_range(about)}")
+        return {name: value}
+
+
+def preset(name: str, *, leaves: Any = None, **parameters: Any) -> Hardware:
+    """The hardware of a chip that was measured or simulated by others. `limpet presets` lists them.
+
+    Args:
+        name: of the preset.
+        leaves: which leaves are its weights, in place of what the preset says (see `limpet.Part`); for a preset of
+            several parts, a mapping by part.
+        **parameters: what may be chosen for this chip, such as `drift_compensation=True`; `limpet presets NAME` shows
+            them.
+
+    Raises:
+        LimpetError: there is no such preset, no such parameter, or a value outside the range that was measured.
+        PrototypeError: `leaves` is none.
+
+    Example:
+        >>> preset("brainscales2", leaves="*/kernel")
+        Hardware(weights: quantize, levels 127, then gaussian, sigma 0.07 on */kernel)
+    """
+    hardware = described_preset(name).hardware(**parameters)
+    if leaves is None:
+        return hardware
+    parts = hardware.parts
+    if len(parts) == 1 and not (isinstance(leaves, Mapping) and leaves.keys() == parts.keys()):
+        leaves = {next(iter(parts)): leaves}
+    if not isinstance(leaves, Mapping) or leaves.keys() - parts.keys():
+        raise LimpetError(
+            f"preset {name!r}: leaves = {leaves!r}: give a mapping by part; the parts are {listing(parts)}"
+        )
+    return Hardware({part: Part(leaves.get(part, held.leaves), held.deviation) for part, held in parts.items()})
+
+
+def preset_names() -> tuple[str, ...]:
+    """The names of all presets."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+@cache
+def described_preset(name: str) -> Preset:
+    """What a preset says of itself.
+
+    Raises:
+        LimpetError: there is no such preset.
+    """
+    if name not in preset_names():
+        raise LimpetError(f"there is no preset {name!r}; allowed are {', '.join(preset_names())}")
+    values = parsed_yaml((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return Preset(name, parts=values.pop("hardware"), **values)
+
+
+def _filled(plain: Any, numbers: Mapping[str, Any]) -> Any:
+    """Plain values, with what stands for each $name in its place."""
+    if isinstance(plain, Mapping):
+        return {key: _filled(value, numbers) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [_filled(value, numbers) for value in plain]
+    return numbers[plain[1:]] if isinstance(plain, str) and plain.startswith("$") else plain
+
+
+def _range(about: Mapping[str, Any]) -> str:
+    return f"a number from {about['low']:g} to {about['high']:g} {about.get('unit', '')}".rstrip()
