@@ -56,6 +56,7 @@ def _port(file):
 def _held(port, run):
     address = f"localhost:{port}"
     with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(timeout=60)  # the port is written before the server listens on it
         provider = grpc_provider.GrpcDataProvider(address, grpc_provider.make_stub(channel))
         ctx, where = RequestContext(), {"experiment_id": ""}
         # The server answers before it has read everything, and begins to show a run when it has read some of it.

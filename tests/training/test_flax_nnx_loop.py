@@ -136,3 +136,43 @@ def test_fine_tuning_to_one_chip_by_configuration(tmp_path):
         assert 5 not in callback.curves["loss_fn"].chip_numbers
     with pytest.raises(limpet.LimpetError, match="kernel: these values are a virtual chip's already"):
         limpet.MismatchCallback(chip, config, metric_fn=loss_fn)
+
+
+class Tied(nnx.Module):
+    """Two layers of one kernel."""
+
+    def __init__(self, rngs):
+        self.first, self.second = nnx.Linear(3, 3, rngs=rngs), nnx.Linear(3, 3, rngs=rngs)
+        self.second.kernel = self.first.kernel
+
+    def __call__(self, x):
+        return self.second(nnx.tanh(self.first(x)))
+
+
+def test_a_parameter_of_two_layers_is_one_leaf_trained_and_measured(tmp_path):
+    net, x = Tied(nnx.Rngs(0)), jnp.ones((2, 3))
+
+    def loss(model, x):
+        return (model(x) ** 2).mean()
+
+    def by_hand(tree, x):
+        return ((jnp.tanh(x @ tree["first"]["kernel"]) @ tree["first"]["kernel"]) ** 2).mean()
+
+    hardware = limpet.Hardware(kernels=limpet.Part("*/kernel", limpet.Gaussian(sigma=0.1)))
+    settings = {"scales": [0, 1], "chips": 4, "higher_is_better": False}
+    callback = limpet.MismatchCallback(
+        net, hardware, metric_fn=loss, eval_batch=x, every_steps=1, logdir=tmp_path, **settings
+    )
+
+    @nnx.jit
+    def gradient(model, step):
+        return nnx.grad(lambda model: loss(callback.inject(model, step), x))(model)
+
+    with callback:
+        for step in range(2):
+            gradient(net, step)
+            callback(step, net, {})
+    tree = {"first": {"kernel": net.first.kernel.get_value()}}
+    expected = limpet.robustness_curve(by_hand, tree, hardware, batch=x, **settings)
+    np.testing.assert_allclose(callback.curves["loss"].values, expected.values, rtol=1e-5)
+    assert limpet.sensitivity(loss, net, hardware, chips=4, batch=x, higher_is_better=False).groups == ("first/kernel",)

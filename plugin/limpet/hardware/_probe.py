@@ -18,7 +18,8 @@ from typing import Any
 from jax.extend.core import Primitive, jaxprs_in_params
 from jax.interpreters import ad, batching, mlir
 
-from ..leaves._paths import is_real, leaves_by_path
+from ..leaves._adapters import adapter_of
+from ..leaves._paths import is_real
 from ._dataflow import Dataflow
 from ._zeros import KnownZeros
 
@@ -53,7 +54,7 @@ def plant(tree: Any, paths: Iterable[str], notes: ProbeNotes) -> Any:
 
     Only what is traced takes notes: outside `jit` there is no program to look at.
     """
-    leaves, structure = leaves_by_path(tree)
+    leaves, structure = adapter_of(tree).flattened(tree)
     probed = leaves.keys() & set(paths)
     return structure.unflatten(
         _probe.bind(leaf, path=path, notes=notes, kind="draw") if path in probed else leaf

@@ -7,6 +7,12 @@ Leaves = dict[str, Any]
 """Values by leaf path, in flattening order."""
 
 
+class Structure(Protocol):
+    """What a tree is without its leaves; hashable."""
+
+    def unflatten(self, leaves: Iterable[Any]) -> Any: ...
+
+
 class Adapter(Protocol):
     """One framework's models, seen as leaves with paths. A class without state; one file for each framework.
 
@@ -49,6 +55,11 @@ class Adapter(Protocol):
 
     def nominal(self, model: Any) -> Any:
         """The tree of nominal values."""
+        ...
+
+    def flattened(self, tree: Any) -> tuple[dict[str, Any], "Structure"]:
+        """All leaves of a tree by path, also those that cannot deviate, and what takes them back: a tree that shares
+        nothing with this one. Values that have two places in the tree are one leaf."""
         ...
 
     def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:

@@ -5,13 +5,14 @@ Flax is never imported here: modules are recognised only where the user has impo
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 
 from .._errors import LimpetError, PrototypeError
-from ._adapter import Leaves
-from ._paths import is_real, listing
+from ._adapter import Leaves, Structure
+from ._paths import is_real, leaves_by_path, listing
 from .tree import PlainTree, nested
 
 
@@ -36,6 +37,11 @@ class FlaxNnx(PlainTree):
 
     def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:
         return nested(chosen)
+
+    def flattened(self, tree: Any) -> tuple[dict[str, Any], Structure]:
+        graph, state = sys.modules["flax.nnx"].split(tree)  # which knows variables that have two places
+        leaves, structure = leaves_by_path(state)
+        return leaves, ModuleStructure(graph, structure)
 
     def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
         return with_values(tree, change)
@@ -81,6 +87,22 @@ class FlaxNnx(PlainTree):
 
     def unboxed(self, value: Any) -> Any:
         return value.get_value() if "flax.nnx" in sys.modules and isinstance(value, _variable()) else value
+
+
+@dataclass(frozen=True)
+class ModuleStructure:
+    """What a module is without its leaves.
+
+    Attributes:
+        graph: what `nnx.split` gives beside the state.
+        state: the state's structure as a tree.
+    """
+
+    graph: Any
+    state: Any
+
+    def unflatten(self, leaves: Iterable[Any]) -> Any:
+        return sys.modules["flax.nnx"].merge(self.graph, self.state.unflatten(leaves))
 
 
 class FlaxNnxState(PlainTree):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from .._errors import LimpetError
-from ._adapter import Leaves
+from ._adapter import Leaves, Structure
 from ._paths import leaves_by_path
 
 
@@ -33,6 +33,9 @@ class PlainTree:
 
     def nominal(self, model: Any) -> Any:
         return model
+
+    def flattened(self, tree: Any) -> tuple[dict[str, Any], Structure]:
+        return leaves_by_path(tree)
 
     def with_values(self, tree: Any, change: Callable[[Leaves], Leaves]) -> Any:
         leaves, structure = leaves_by_path(tree)

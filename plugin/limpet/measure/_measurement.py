@@ -17,7 +17,7 @@ from ..hardware._hardware import Hardware, shortened
 from ..hardware._mismatch import Recipe
 from ..hardware._probe import ProbeNotes, depends_on, plant
 from ..leaves._adapters import adapter_of, never_read
-from ..leaves._paths import is_real, leaves_by_path, listing
+from ..leaves._paths import is_real, listing
 from ._metric import MetricFn, function_name, named_scalars
 from ._monte_carlo import ChipTrace, Program, compiled_program, fetch, tile_bytes, traced
 from ._programs import Programs, SameObject
@@ -265,7 +265,7 @@ def _divided(tree: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any], Has
     Arrays are operands, so that another network of the same shape compiles nothing; Python numbers, functions,
     integers and keys are constants, on which a metric may depend in any way.
     """
-    leaves, structure = leaves_by_path(tree)
+    leaves, structure = adapter_of(tree).flattened(tree)
     operand = {
         path: jnp.asarray(leaf)
         for path, leaf in leaves.items()

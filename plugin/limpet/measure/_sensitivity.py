@@ -15,7 +15,7 @@ from ..draws._keys import checked_number
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
-from ..leaves._paths import leaves_by_path, listing
+from ..leaves._paths import listing
 from ..results._direction import checked_direction
 from ..results._sensitivity import Sensitivity
 from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered
@@ -99,7 +99,7 @@ def sensitivity(
         return {UNNAMED: changes[place]}
 
     # Put together anew inside the trace: the state of an nnx module that was made outside could not be written there.
-    leaves, structure = leaves_by_path(tree)
+    leaves, structure = adapter_of(tree).flattened(tree)
 
     def loss(values: dict[str, Any]) -> Any:
         changed = structure.unflatten({**leaves, **values}.values())

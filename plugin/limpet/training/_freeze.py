@@ -115,7 +115,7 @@ def _remember(chip: Any, model: Any, recipe: Recipe) -> None:
         leaf = values.get(path)
         if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf is not nominal.get(path):
             place = id(leaf)
-            _MADE[place] = weakref.ref(leaf, lambda _, place=place: _MADE.pop(place, None))
+            _MADE[place] = weakref.ref(leaf, lambda _, place=place, made=_MADE: made.pop(place, None))
 
 
 def _was_made(leaf: Any) -> bool:
