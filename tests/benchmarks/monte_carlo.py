@@ -65,7 +65,7 @@ def dynapse(neurons: int = 4, timesteps: int = 500, chips: int = 1000) -> None:
         return deviated.reset_state()(x)[0].sum()
 
     def whole() -> Any:
-        return list(ahead(measurement.prepare(tree, x, jnp.ones(1)).rounds(0, chips)))
+        return list(ahead(measurement.prepare(tree, x, {"scale": jnp.ones(1)}).rounds(0, chips)))
 
     whole()
     float(single(np.uint32(0), tree, x))
@@ -114,7 +114,7 @@ def digits(chips: int = 1000) -> None:
         return jax.lax.scan(once, batch[0], None, length=len(scales) * chips)[0]
 
     def whole() -> Any:
-        return list(ahead(measurement.prepare(tree, batch, scales).rounds(0, chips)))
+        return list(ahead(measurement.prepare(tree, batch, {"scale": scales}).rounds(0, chips)))
 
     whole()
     jax.block_until_ready(products(tree, batch))

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import _errors
-from . import _check, _chips, _compare, _gate, _report
+from . import _check, _chips, _compare, _gate, _presets, _report
 
 EXAMPLES = """\
 examples:
+  limpet presets pcm-nandakumar2019
   limpet check configs/dynapse.yaml hardware.weights.sigma=0.2
   limpet compare runs/dynapse/standard runs/dynapse/mismatch
   limpet gate runs/dynapse/mismatch --sigma 0.1 --target 0.9 --yield 0.95
@@ -80,7 +81,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in (_check, _compare, _gate, _chips, _report):
+    for command in (_check, _presets, _compare, _gate, _chips, _report):
         command.add_parser(commands)
     # argparse gives up on positionals that follow an option; overrides may stand anywhere.
     arguments, rest = parser.parse_known_args(argv)

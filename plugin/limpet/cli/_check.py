@@ -94,7 +94,7 @@ def _measured(config: Any) -> dict[str, Any]:
 
     return {
         "parts": list(config.hardware.parts),
-        "scales": list(config.robustness.scales),
+        **{name: list(values) for name, values in config.robustness.over.items()},
         "chips": config.robustness.chips,
         "seed": config.chip_seed,
         "left_out": left_out_chip(config),

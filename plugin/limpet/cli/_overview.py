@@ -95,9 +95,9 @@ def _robustness(config: Config) -> Lines:
     lines = [
         ("chips", chips),
         ("parts", f"all: {', '.join(config.hardware.parts)}"),
-        ("scale", ", ".join(f"{scale:g}" for scale in robustness.scales)),
+        tuple(robustness.over_words.split(" ", 1)),
     ]
-    if sigma is not None:
+    if sigma is not None and robustness.times is None:
         lines += [("sigma", ", ".join(f"{scale * sigma:.4g}" for scale in robustness.scales))]
     return [
         *lines,

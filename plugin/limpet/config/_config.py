@@ -16,12 +16,14 @@ from pydantic import (
     model_validator,
 )
 
+from .._errors import MetricError
 from ..deviations._kinds import label
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ..draws._keys import MAX_SEED
 from ..hardware._hardware import leaves_label
 from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe
+from ..results._duration import seconds, words
 from ._hardware_section import HardwareField
 from ._schedule import ConstantSchedule, Schedule
 from ._section import Count, Number, Scale, Section, Seed, details_of, problem, require_few
@@ -123,8 +125,21 @@ _Direction = Annotated[bool, Strict()]
 _Directions = Annotated[bool | dict[str, bool] | None, _for_each_metric(_Direction, "{accuracy: true, loss: false}")]
 
 
+def _parsed_time(value: Any) -> float:
+    try:
+        return seconds(value)
+    except MetricError as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
+
+
+_Time = Annotated[float, PlainValidator(_parsed_time)]
+
+
 class RobustnessSection(Section):
-    """Evaluation on virtual chips during training; all parts of the hardware deviate on them."""
+    """Evaluation on virtual chips during training; all parts of the hardware deviate on them.
+
+    They are measured over `scales`; or at scale 1, over `times` since they were programmed, such as [1 s, 1 day].
+    """
 
     _moved: ClassVar[Mapping[str, str]] = {
         "sigmas": "strengths are now 'scales', multiples of what the hardware says",
@@ -133,6 +148,7 @@ class RobustnessSection(Section):
     }
 
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0)
+    times: Annotated[tuple[_Time, ...], Field(min_length=1)] | None = None
     chips: Annotated[Count, Field(le=MAX_CHIPS)] = 100
     seed: Seed | None = None
     every_steps: Count = 500
@@ -145,6 +161,24 @@ class RobustnessSection(Section):
         if len(set(scales)) < len(scales):
             raise ValueError("each scale may stand there once")
         return scales
+
+    @model_validator(mode="after")
+    def _one_axis(self) -> Self:
+        if self.times is not None and "scales" in self.model_fields_set:
+            raise ValueError("give scales or times, not both: times are measured at scale 1")
+        return self
+
+    @property
+    def over(self) -> dict[str, tuple[float, ...]]:
+        """What curves go over: the argument of `limpet.robustness_curve` and its value."""
+        return {"scales": self.scales} if self.times is None else {"times": self.times}
+
+    @property
+    def over_words(self) -> str:
+        """The same in words."""
+        if self.times is not None:
+            return f"times {', '.join(map(words, self.times))}"
+        return f"scale {', '.join(f'{scale:g}' for scale in self.scales)}"
 
 
 def _checked_logdir(logdir: Any) -> Any:
@@ -292,7 +326,6 @@ class Config(Section):
     def describe(self) -> str:
         """What was resolved, a line for each section."""
         robustness, training = self.robustness, self.training
-        scales = ", ".join(f"{scale:g}" for scale in robustness.scales)
         lines = {"seed": f"{self.seed} (generator {self.generator}, draws version {DRAWS_VERSION})"}
         for name, part in self.hardware.parts.items():
             lines[f"hardware.{name}"] = f"{label(part.deviation)}; on {leaves_label(part.leaves)}"
@@ -306,7 +339,8 @@ class Config(Section):
             which = "a fresh chip at every step" if chip is None else f"chip {chip[1]} of seed {chip[0]}"
             lines["training.frozen"] = f"{', '.join(self.frozen_parts)} of {which}; {_redraw(training.frozen)}"
         lines["robustness"] = (
-            f"{robustness.chips} chips of seed {self.chip_seed} at scale {scales}, every {robustness.every_steps} steps"
+            f"{robustness.chips} chips of seed {self.chip_seed} at {robustness.over_words}, every "
+            f"{robustness.every_steps} steps"
         )
         lines["tensorboard"] = str(self.tensorboard.logdir)
         return "\n".join(f"{name}: {line}" for name, line in lines.items())

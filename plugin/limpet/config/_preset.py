@@ -75,7 +75,9 @@ class Preset:
         if "choices" in about:
             chosen = {str(key): entry for key, entry in about["choices"].items()}.get(str(value))
             if chosen is None or isinstance(value, bool):
-                raise LimpetError(f"preset {self.name!r}: {name} = {value!r}: allowed are {listing(about['choices'])}")
+                raise LimpetError(
+                    f"preset {self.name!r}: {name} = {value!r}: allowed are {listing(map(str, about['choices']))}"
+                )
             return chosen
         if isinstance(about.get("default"), bool):
             if not isinstance(value, bool):

@@ -34,10 +34,10 @@ def curve_measurement(
     antithetic: bool = False,
     mesh: Mesh | None = None,
 ) -> Measurement:
-    """The measurement under a curve, whose cases are scales."""
+    """The measurement under a curve; see `Strengths.cases`."""
 
-    def on_chip(metric: Callable[[Any], Any], chip: Chip, tree: Any, scale: jax.Array) -> dict[str, jax.Array]:
-        return metric(recipe(chip.key, tree, scale, mirrored=chip.mirrored))
+    def on_chip(metric: Callable[[Any], Any], chip: Chip, tree: Any, case: Mapping[str, jax.Array]) -> Any:
+        return metric(recipe(chip.key, tree, case["scale"], mirrored=chip.mirrored, time=case.get("time")))
 
     return Measurement(metric_fn, recipe, on_chip, "curve", seed, generator, antithetic, mesh)
 
@@ -50,6 +50,7 @@ def robustness_curve(
     *,
     sigmas: Sequence[float] | None = ...,
     scales: Sequence[float] | None = ...,
+    times: Sequence[float | str] | None = ...,
     chips: int | Precision = ...,
     seed: int = ...,
     generator: Generator = ...,
@@ -69,6 +70,7 @@ def robustness_curve(
     *,
     sigmas: Sequence[float] | None = ...,
     scales: Sequence[float] | None = ...,
+    times: Sequence[float | str] | None = ...,
     chips: int | Precision = ...,
     seed: int = ...,
     generator: Generator = ...,
@@ -87,6 +89,7 @@ def robustness_curve(
     *,
     sigmas: Sequence[float] | None = None,
     scales: Sequence[float] | None = None,
+    times: Sequence[float | str] | None = None,
     chips: int | Precision = 100,
     seed: int = 0,
     generator: Generator = DEFAULT_GENERATOR,
@@ -113,8 +116,10 @@ def robustness_curve(
         mismatch: who deviates, and how: a recipe, or the hardware, which is laid over this very tree. (A part of a tree
             is refused by the recipe of the whole, `hardware.on(params)`; the hardware itself cannot tell.)
         sigmas: strengths as relative standard deviations, the same for every leaf; finite and >= 0, in any order, may
-            repeat. Give these or `scales`.
+            repeat. Give these, `scales` or `times`.
         scales: strengths as multiples of what the hardware says.
+        times: the same chips at several times since they were programmed, at scale 1: seconds, or texts such as
+            "1 day". For hardware that knows time (`limpet.Drift`, `limpet.ReadNoise`).
         chips: number of virtual chips; or a `limpet.Precision`, to draw on until an interval is narrow enough.
         seed: of the chips.
         generator: what they are drawn with, "fast" or "threefry2x32".
@@ -160,7 +165,7 @@ def robustness_curve(
     seed, generator = checked_number(seed, "seed"), checked_generator(generator)
     _check_options(antithetic and budget % 2 == 1, batch, batches, count_of, precision)
     recipe = checked_recipe(mismatch, tree)
-    strengths = Strengths.of(recipe, sigmas, scales)
+    strengths = Strengths.of(recipe, sigmas, scales, times)
     measurement = curve_measurement(metric_fn, strengths.recipe, seed, generator, antithetic, mesh)
     describe = Description(metric_fn, strengths, shapes_of(tree), seed, generator, antithetic, higher_is_better)
     on_device = jax.device_put(checked_batch(batch))  # once, not in every round

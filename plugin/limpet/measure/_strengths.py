@@ -1,8 +1,8 @@
-"""The strengths of a curve: relative standard deviations, or multiples of what the hardware says."""
+"""What a curve goes over: relative standard deviations, multiples of what the hardware says, or times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,58 +11,76 @@ import numpy as np
 from .._errors import MetricError
 from ..draws._strength import checked_strength
 from ..hardware._mismatch import Recipe
+from ..results._duration import seconds
+from ..results._robustness_curve import Axis
 
 
 @dataclass(frozen=True)
 class Strengths:
-    """The strengths of a curve, and how a recipe is called to have them.
+    """What a curve goes over, and how a recipe is called for each of its rows.
 
     Attributes:
         recipe: the recipe to call.
-        scales: what to call it with, one for each strength.
+        scales: what to call it with, one for each row.
         sigmas: what stands on the curve's axis: relative standard deviations; the scales themselves where leaves
-            deviate at different sigmas.
-        axis: which of the two that is.
+            deviate at different sigmas; or seconds.
+        axis: which of these it is.
     """
 
     recipe: Recipe
     scales: tuple[float, ...]
     sigmas: tuple[float, ...]
-    axis: Literal["sigma", "scale"] = "sigma"
+    axis: Axis = "sigma"
 
     @classmethod
-    def of(cls, recipe: Recipe, sigmas: Sequence[float] | None, scales: Sequence[float] | None) -> "Strengths":
-        """Strengths given one way or the other.
+    def of(
+        cls,
+        recipe: Recipe,
+        sigmas: Sequence[float] | None,
+        scales: Sequence[float] | None,
+        times: Sequence[float | str] | None = None,
+    ) -> "Strengths":
+        """What a curve goes over, given in one of three ways.
 
         Raises:
-            MetricError: both or neither are given, or there is none.
-            StrengthError: one is no finite number >= 0, or sigmas are given to deviations that have none.
+            MetricError: none or several are given, one of them holds nothing, or a time is none.
+            StrengthError: a strength is no finite number >= 0, or sigmas are given to deviations that have none.
         """
-        if sigmas is not None and scales is None:
+        given = {"sigmas": sigmas, "scales": scales, "times": times}
+        named = [name for name, values in given.items() if values is not None]
+        if len(named) != 1:
+            raise MetricError(
+                f"give either sigmas (relative standard deviations, the same for every leaf), or scales (multiples of "
+                f"what the hardware says), or times (since programming); got {' and '.join(named) or 'none'}"
+            )
+        if sigmas is not None:
             checked = _checked_strengths("sigmas", sigmas)
             return cls(recipe.with_sigma(1.0), checked, checked)
-        if scales is not None and sigmas is None:
-            checked = _checked_strengths("scales", scales)
-            sigma = recipe.shared_sigma
-            if sigma is None:
-                return cls(recipe, checked, checked, "scale")
-            # 1.5 * 0.1 is 0.15, not 0.15000000000000002.
-            return cls(recipe, checked, tuple(float(f"{scale * sigma:.12g}") for scale in checked))
-        raise MetricError(
-            "give either sigmas (relative standard deviations, the same for every leaf) or scales (multiples of what "
-            "the hardware says): the strengths of the curve"
-        )
+        if times is not None:
+            checked = tuple(seconds(time, f"times[{index}]") for index, time in enumerate(_listed("times", times)))
+            return cls(recipe, (1.0,) * len(checked), checked, "time")
+        checked = _checked_strengths("scales", scales)
+        sigma = recipe.shared_sigma
+        if sigma is None:
+            return cls(recipe, checked, checked, "scale")
+        # 1.5 * 0.1 is 0.15, not 0.15000000000000002.
+        return cls(recipe, checked, tuple(float(f"{scale * sigma:.12g}") for scale in checked))
 
     @property
-    def cases(self) -> jax.Array:
-        """The scales, shape (strengths,)."""
-        return jnp.asarray(self.scales, jnp.result_type(float))
+    def cases(self) -> dict[str, jax.Array]:
+        """What a recipe is called with for each row, arrays of shape (rows,): scales, and times where there are any."""
+        cases = {"scale": jnp.asarray(self.scales, jnp.result_type(float))}
+        return cases | ({"time": jnp.asarray(self.sigmas, jnp.result_type(float))} if self.axis == "time" else {})
 
 
-def _checked_strengths(name: str, strengths: Sequence[float]) -> tuple[float, ...]:
-    if np.ndim(strengths) != 1:
-        raise MetricError(f"{name} = {strengths!r}: allowed is a list of numbers")
-    checked = tuple(checked_strength(value, f"{name}[{index}]") for index, value in enumerate(strengths))
-    if not checked:
+def _checked_strengths(name: str, strengths: Any) -> tuple[float, ...]:
+    values = _listed(name, strengths)
+    return tuple(checked_strength(value, f"{name}[{index}]") for index, value in enumerate(values))
+
+
+def _listed(name: str, values: Any) -> Sequence[Any]:
+    if isinstance(values, str) or np.ndim(values) != 1:
+        raise MetricError(f"{name} = {values!r}: allowed is a list of numbers")
+    if not len(values):
         raise MetricError(f"{name}: at least 1 is needed, got 0")
-    return checked
+    return values

@@ -75,7 +75,7 @@ _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "sigmas": (_are_numbers, "a list of finite numbers"),
     "seed": (lambda value: type(value) is int, "a whole number"),
     "higher_is_better": (lambda value: isinstance(value, bool), "true or false"),
-    "axis": (lambda value: value in ("sigma", "scale"), "sigma or scale"),
+    "axis": (lambda value: value in ("sigma", "scale", "time"), "sigma, scale or time"),
     "antithetic": (lambda value: isinstance(value, bool), "true or false"),
     "generator": (_is_text, "a text"),
     "draws_version": (_is_count, "a whole number"),

@@ -12,10 +12,18 @@ from .._errors import LimpetError, MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ._curve_description import checked_description, require_numbers
 from ._direction import checked_direction
+from ._duration import words
 from ._npz_file import arrays_of
 from ._quantile import quantiles
 from ._yield import Yield, checked_confidence, checked_target, mean_interval, quantile_interval, yield_of
 
+Axis = Literal["sigma", "scale", "time"]
+"""Over what a curve goes."""
+AXIS_TITLES: dict[str, str] = {
+    "sigma": "mismatch sigma (relative standard deviation)",
+    "scale": "scale on each leaf's sigma",
+    "time": "seconds since programming",
+}
 Estimate = Literal["mean", "yield"] | float
 """What an interval is of: the mean, the yield at a target, or a quantile."""
 
@@ -29,12 +37,13 @@ class RobustnessCurve:
 
     Attributes:
         metric: name of the metric.
-        sigmas: the strengths, shape (strengths,): relative standard deviations, or scales where `axis` says so.
+        sigmas: the strengths, shape (strengths,): relative standard deviations; or what `axis` says.
         values: the metric of each chip, shape (strengths, chips); a column is the same chip in every row.
         seed: of the chips; `limpet.freeze(..., seed=seed, chip=c)` rebuilds chip c.
         higher_is_better: True for an accuracy, False for a loss. It must be given for a metric whose name speaks of a
             loss or an error.
-        axis: "sigma", or "scale" where leaves deviate at different sigmas.
+        axis: "sigma"; "scale" where leaves deviate at different sigmas; "time" where the same chips were measured at
+            several times, in seconds since they were programmed.
         antithetic: columns 2k and 2k + 1 are virtual chip k and its mirror image.
         generator: what the chips were drawn with.
         draws_version: `limpet.DRAWS_VERSION` of then.
@@ -63,7 +72,7 @@ class RobustnessCurve:
     values: NDArray[np.float64]
     seed: int = 0
     higher_is_better: bool = cast(bool, None)
-    axis: Literal["sigma", "scale"] = "sigma"
+    axis: Axis = "sigma"
     antithetic: bool = False
     generator: Generator = DEFAULT_GENERATOR
     draws_version: int = DRAWS_VERSION
@@ -80,6 +89,8 @@ class RobustnessCurve:
             )
         if not (np.isfinite(sigmas) & (sigmas >= 0)).all():
             raise MetricError(f"curve of '{self.metric}': sigmas = {sigmas.tolist()}: allowed are finite numbers >= 0")
+        if self.axis == "time" and not sigmas.all():
+            raise MetricError(f"curve of '{self.metric}': times = {sigmas.tolist()}: allowed are seconds above 0")
         if self.antithetic and values.shape[1] % 2:
             raise MetricError(f"curve of '{self.metric}': antithetic chips come in pairs, got {values.shape[1]}")
         if self.antithetic and len(self.excluded_chips):
@@ -121,6 +132,10 @@ class RobustnessCurve:
             why = f"is {near.size} of the strengths to six digits: give all digits" if near.size else "was not measured"
             raise MetricError(f"{self.axis} = {sigma:.12g}: {why}; the curve of '{self.metric}' has {held}")
         return int(near[0])
+
+    def place(self, sigma: float) -> str:
+        """A strength, or a time, as tables and charts call it."""
+        return words(sigma) if self.axis == "time" else f"{sigma:.4g}"
 
     def at(self, sigma: float) -> Self:
         """The curve at one of its strengths alone.
@@ -167,10 +182,12 @@ class RobustnessCurve:
     def area(self) -> float:
         """The area under the mean over the strengths, divided by their range: the mean metric over strengths.
 
-        Strengths may be in any order; for a single one, its mean.
+        Strengths may be in any order; for a single one, its mean. Over times, it is the mean over their logarithm.
         """
         order = np.argsort(self.sigmas, kind="stable")
         sigmas, means = self.sigmas[order], self.mean()[order]
+        if self.axis == "time":
+            sigmas = np.log(sigmas)
         span = sigmas[-1] - sigmas[0]
         return float(np.trapezoid(means, sigmas) / span) if span else float(means.mean())
 
@@ -321,9 +338,9 @@ class RobustnessCurve:
         )
         ax.fill_between(sigmas, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
         ax.plot(sigmas, worst, ":", color=line.get_color())
-        ax.set_xlabel(
-            "mismatch sigma (relative standard deviation)" if self.axis == "sigma" else "scale on each leaf's sigma"
-        )
+        ax.set_xlabel(AXIS_TITLES[self.axis])
+        if self.axis == "time":
+            ax.set_xscale("log")
         ax.set_ylabel(self.metric)
         ax.set_title(f"{self.chips} virtual chips; band: 5th to 95th percentile; dotted: worst chip", fontsize="medium")
         finite = self.values[np.isfinite(self.values)]
@@ -336,16 +353,17 @@ class RobustnessCurve:
     def __str__(self) -> str:
         excluded = f", without {', '.join(map(str, self.excluded_chips))}" if self.excluded_chips else ""
         better = "higher" if self.higher_is_better else "lower"
+        width = max(5, *(len(self.place(sigma)) for sigma in self.sigmas))
         lines = [
             f"{self.metric} on {self.chips} virtual chips of seed {self.seed}{excluded} ({better} is better)",
-            f"{self.axis:5}  {'mean':>8}  {'5th percentile':>14}  {'worst':>8}  failed",
+            f"{self.axis:{width}}  {'mean':>8}  {'5th percentile':>14}  {'worst':>8}  failed",
         ]
         if not self.higher_is_better:
             lines[1] = lines[1].replace(" 5th percentile", "95th percentile")
         tail = self.quantile(0.05 if self.higher_is_better else 0.95)
         rows = zip(self.sigmas, self.mean(), tail, self.worst(), self.failed, strict=True)
         lines += [
-            f"{sigma:5.4g}  {mean:8.4g}  {quantile:14.4g}  {worst:8.4g}  {failed:6d}"
+            f"{self.place(sigma):>{width}}  {mean:8.4g}  {quantile:14.4g}  {worst:8.4g}  {failed:6d}"
             for sigma, mean, quantile, worst, failed in rows
         ]
         if self.chips > 1 and self.sigmas.any() and np.ptp(self.values) == 0:
@@ -353,7 +371,7 @@ class RobustnessCurve:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        strengths = ", ".join(f"{sigma:g}" for sigma in self.sigmas)
+        strengths = ", ".join(map(self.place, self.sigmas))
         return f"RobustnessCurve({self.metric!r}, {self.axis} {strengths}, {self.chips} chips of seed {self.seed})"
 
     def _ranked(self) -> NDArray[np.float64]:

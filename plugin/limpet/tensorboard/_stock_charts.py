@@ -12,24 +12,31 @@ from tensorboard.util.tensor_util import make_tensor_proto
 from ..results._robustness_curve import RobustnessCurve
 
 
-def statistic_tag(statistic: str, metric: str, sigma: float) -> str:
-    """The tag of the scalar that holds a statistic over chips at one sigma."""
-    return f"{statistic}/{metric}/sigma={sigma:g}"
+def places_of(curve: RobustnessCurve) -> list[str]:
+    """What tags call each strength of a curve, or each time."""
+    if curve.axis == "time":
+        return [f"time={curve.place(time)}" for time in curve.sigmas]
+    return [f"sigma={sigma:g}" for sigma in curve.sigmas]
 
 
-def margin_layout(sigmas: Mapping[str, Iterable[float]], prefix: str = "") -> Summary:
-    """The layout of the Custom Scalars tab: for each metric and sigma the mean over training, with its 5-95% margin.
+def statistic_tag(statistic: str, metric: str, place: str) -> str:
+    """The tag of the scalar that holds a statistic over chips at one place of a curve; see `places_of`."""
+    return f"{statistic}/{metric}/{place}"
+
+
+def margin_layout(places: Mapping[str, Iterable[str]], prefix: str = "") -> Summary:
+    """The layout of the Custom Scalars tab: for each metric and place the mean over training, with its 5-95% margin.
 
     Args:
-        sigmas: strengths by metric name.
+        places: what tags call the strengths of curves, by metric name.
         prefix: what the tags of the scalars begin with.
     """
     categories = [
         layout_pb2.Category(  # pyright: ignore[reportAttributeAccessIssue]
             title=f"{metric}: mean over virtual chips, with 5th and 95th percentile",
-            chart=[_margin_chart(metric, sigma, prefix) for sigma in strengths],
+            chart=[_margin_chart(metric, place, prefix) for place in held],
         )
-        for metric, strengths in sigmas.items()
+        for metric, held in places.items()
     ]
     layout = layout_pb2.Layout(category=categories)  # pyright: ignore[reportAttributeAccessIssue]
     tensor = make_tensor_proto([layout.SerializeToString()], shape=())
@@ -38,17 +45,17 @@ def margin_layout(sigmas: Mapping[str, Iterable[float]], prefix: str = "") -> Su
 
 
 def chip_histograms(curve: RobustnessCurve, prefix: str = "") -> Iterator[Summary]:
-    """For each sigma a histogram of the metric over the chips that did not fail; tags begin with `prefix`."""
-    for sigma, values in zip(curve.sigmas, curve.values, strict=True):
-        yield histogram_pb(prefix + statistic_tag("virtual_chips", curve.metric, sigma), _finite(values))
+    """For each place of the curve a histogram over the chips that did not fail; tags begin with `prefix`."""
+    for place, values in zip(places_of(curve), curve.values, strict=True):
+        yield histogram_pb(prefix + statistic_tag("virtual_chips", curve.metric, place), _finite(values))
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[np.isfinite(values)]
 
 
-def _margin_chart(metric: str, sigma: float, prefix: str) -> layout_pb2.Chart:  # pyright: ignore[reportAttributeAccessIssue]
-    mean, low, high = (prefix + statistic_tag(f"robustness_{name}", metric, sigma) for name in ("mean", "p5", "p95"))
+def _margin_chart(metric: str, place: str, prefix: str) -> layout_pb2.Chart:  # pyright: ignore[reportAttributeAccessIssue]
+    mean, low, high = (prefix + statistic_tag(f"robustness_{name}", metric, place) for name in ("mean", "p5", "p95"))
     series = layout_pb2.MarginChartContent.Series(value=mean, lower=low, upper=high)  # pyright: ignore[reportAttributeAccessIssue]
     margin = layout_pb2.MarginChartContent(series=[series])  # pyright: ignore[reportAttributeAccessIssue]
-    return layout_pb2.Chart(title=f"{metric} at sigma = {sigma:g}", margin=margin)  # pyright: ignore[reportAttributeAccessIssue]
+    return layout_pb2.Chart(title=f"{metric} at {place.replace('=', ' = ')}", margin=margin)  # pyright: ignore[reportAttributeAccessIssue]

@@ -24,7 +24,7 @@ from ._event_files import first_tags, own_and_foreign
 from ._growing_file import GrowingFile
 from ._sensitivity_summary import sensitivity_summary
 from ._session import HParamValue, experiment, session_end, session_start
-from ._stock_charts import chip_histograms, margin_layout, statistic_tag
+from ._stock_charts import chip_histograms, margin_layout, places_of, statistic_tag
 
 PERCENTILES = (5, 50, 95)
 
@@ -58,7 +58,7 @@ class CurveWriter:
         except OSError as error:
             raise self._refused(error) from None
         self.run = self._file.run
-        self._sigmas: dict[str, list[float]] = {}  # by metric, of the curves logged
+        self._places: dict[str, list[str]] = {}  # by metric, of the curves logged
         self._yields: set[str] = set()  # metrics of which a yield was logged
         self._hparams: Mapping[str, HParamValue] | None = None
         self._foreign_tags: set[str] | None = None  # read when they are first asked for
@@ -127,20 +127,20 @@ class CurveWriter:
         groups["virtual_chips_failed"] = curve.failed
         # Everything is made before anything is written: what is interrupted, is made and written again as a whole.
         summaries = [
-            self._scalar(statistic_tag(group, curve.metric, sigma), float(value))
+            self._scalar(statistic_tag(group, curve.metric, place), float(value))
             for group, values in groups.items()
-            for sigma, value in zip(curve.sigmas, values, strict=True)
+            for place, value in zip(places_of(curve), values, strict=True)
         ]
         summaries.append(self._scalar(f"robustness_area/{curve.metric}", curve.area()))
         summaries += chip_histograms(curve, self.prefix)
         summaries.append(curve_summary(curve, target, self.prefix))
-        summaries.append(self._picture(f"robustness/{curve.metric}", f"{curve.metric} over sigma", curve))
-        announced = self._sigmas | {curve.metric: curve.sigmas.tolist()}
+        summaries.append(self._picture(f"robustness/{curve.metric}", f"{curve.metric} over {curve.axis}", curve))
+        announced = self._places | {curve.metric: places_of(curve)}
         with_yield = self._yields | ({curve.metric} if target is not None else set())
-        if (announced, with_yield) != (self._sigmas, self._yields):
+        if (announced, with_yield) != (self._places, self._yields):
             summaries += self._announcements(announced, with_yield)
         self._add_all(summaries, step)
-        self._sigmas, self._yields = announced, with_yield
+        self._places, self._yields = announced, with_yield
 
     def sensitivity(self, costs: Sensitivity, step: int, metric: str) -> None:
         """Log which leaves cost the metric how much, as `limpet.sensitivity` found it; with a picture.
@@ -179,14 +179,14 @@ class CurveWriter:
         finally:
             self._file.abandon()
 
-    def _announcements(self, sigmas: Mapping[str, list[float]], with_yield: set[str]) -> Iterator[Summary]:
+    def _announcements(self, places: Mapping[str, list[str]], with_yield: set[str]) -> Iterator[Summary]:
         """What tells the Custom Scalars and HParams tabs of the metrics that there are."""
         if not self._is_taken(CONFIG_SUMMARY_TAG, "a layout of the Custom Scalars tab"):
-            yield margin_layout(sigmas, self.prefix)
+            yield margin_layout(places, self.prefix)
         if self._hparams is not None:
-            tags = [f"robustness_area/{metric}" for metric in sigmas]
+            tags = [f"robustness_area/{metric}" for metric in places]
             for metric in sorted(with_yield):
-                tags += [statistic_tag("robustness_yield", metric, sigma) for sigma in sigmas[metric]]
+                tags += [statistic_tag("robustness_yield", metric, place) for place in places[metric]]
             yield experiment(self._hparams, [self.prefix + tag for tag in tags])
 
     def _is_taken(self, tag: str, what: str) -> bool:

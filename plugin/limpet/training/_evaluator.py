@@ -30,7 +30,7 @@ class Evaluator:
         metric_fn: `metric_fn(tree, batch)`.
         eval_batch: handed to the metric; a pytree of arrays.
         recipe: everything that deviates on a chip.
-        scales: strengths, as multiples of what the hardware says.
+        over: what curves go over: `{"scales": ...}`, multiples of what the hardware says, or `{"times": ...}`.
         chips: how many chips.
         seed: of the chips.
         generator: of the chips.
@@ -44,7 +44,7 @@ class Evaluator:
         metric_fn: MetricFn,
         eval_batch: Any,
         recipe: Recipe,
-        scales: tuple[float, ...],
+        over: Mapping[str, tuple[float, ...]],
         *,
         chips: int,
         seed: int,
@@ -54,7 +54,7 @@ class Evaluator:
     ) -> None:
         self._model = model
         self._batch = jax.device_put(checked_batch(eval_batch))  # once, not at every evaluation
-        self._strengths = Strengths.of(recipe, None, scales)
+        self._strengths = Strengths.of(recipe, None, over.get("scales"), over.get("times"))
         self._measurement = curve_measurement(metric_fn, self._strengths.recipe, seed, generator)
         self._chips = chips
         self._excluded = () if trained_on is None or trained_on >= chips else (trained_on,)

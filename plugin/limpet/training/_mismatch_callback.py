@@ -51,8 +51,8 @@ class MismatchCallback:
             deviated values.
         **plain: with a hardware or a recipe, what a configuration would say: `seed`, `generator`, and `training`, a
             mapping as in the file (without it, every part is drawn afresh at every step); of the section `robustness`
-            `scales`, `chips`, `every_steps`, `target` and `higher_is_better`; of the section `tensorboard` `logdir`,
-            `flush_steps`, `prefix` and `on_error`. The two sections may be given as mappings instead.
+            `scales`, `times`, `chips`, `every_steps`, `target` and `higher_is_better`; of the section `tensorboard`
+            `logdir`, `flush_steps`, `prefix` and `on_error`. The two sections may be given as mappings instead.
 
     Attributes:
         logdir: the TensorBoard log directory of this run.
@@ -123,7 +123,7 @@ class MismatchCallback:
                 metric_fn,
                 eval_batch,
                 recipe,
-                config.robustness.scales,
+                config.robustness.over,
                 chips=config.robustness.chips,
                 seed=config.chip_seed,
                 generator=config.generator,

@@ -6,8 +6,14 @@ import { number, runName } from "./format.js";
 // Of more runs only means are drawn: bands on top of one another say nothing.
 export const MOST_WITH_BANDS = 12;
 
-export function sigmaTitle(axis) {
-  return axis === "scale" ? "scale on each leaf's sigma" : "mismatch sigma (relative standard deviation)";
+const TITLES = new Map([
+  ["scale", "scale on each leaf's sigma"],
+  ["time", "seconds since programming"],
+]);
+
+export function sigmaAxis(axis) {
+  const title = TITLES.get(axis) ?? "mismatch sigma (relative standard deviation)";
+  return { title, hoverformat: ".4g", ...(axis === "time" ? { type: "log", exponentformat: "power" } : {}) };
 }
 
 // shown: [{run, curve, at}], the run's evaluations and the place of the one to show; chips: values by run, or null.
@@ -40,7 +46,7 @@ export function curveTraces(shown, allRuns, chips) {
 export function curveAxes(shown, metric) {
   const first = shown[0]?.curve;
   return {
-    xaxis: { title: sigmaTitle(first?.axis), hoverformat: ".4g" },
+    xaxis: sigmaAxis(first?.axis),
     yaxis: { title: `${metric} over virtual chips`, range: valueRange(shown.map(({ curve }) => curve)) },
     hovermode: shown.length > 6 ? "closest" : "x",
     showlegend: shown.length <= MOST_WITH_BANDS,

@@ -1,6 +1,6 @@
 // What changes from one run to another, chip by chip, over sigma.
 import { colourOf, translucent } from "./colours.js";
-import { sigmaTitle } from "./curve_chart.js";
+import { sigmaAxis } from "./curve_chart.js";
 import { interval, number, percent, placeOf, runName } from "./format.js";
 
 export function differenceTraces(found, second, allRuns) {
@@ -26,7 +26,7 @@ export function differenceTraces(found, second, allRuns) {
 
 export function differenceAxes(metric, axis) {
   return {
-    xaxis: { title: sigmaTitle(axis), hoverformat: ".4g" },
+    xaxis: sigmaAxis(axis),
     yaxis: { title: `difference in ${metric}`, zeroline: true, zerolinewidth: 2 },
     hovermode: "x",
     showlegend: false,
