@@ -1,4 +1,4 @@
-"""The distributions by which values deviate, a file each; and the laws by which their parameters depend on the value."""
+"""The distributions by which values deviate, a file each, and the laws by which parameters depend on the value."""
 
 from ._additive import Additive as Additive
 from ._binary_branches import BinaryBranches as BinaryBranches
