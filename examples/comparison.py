@@ -101,9 +101,17 @@ def variants(
 
 
 def rows_of(name: str, curve: limpet.RobustnessCurve, target: float) -> list[dict[str, Any]]:
-    """A row of numbers for each sigma."""
+    """A row of numbers for each sigma, or each time."""
     return [
-        {"network": name, "sigma": sigma, "mean": mean, "p5": p5, "worst": worst, "yield": found.fraction}
+        {
+            "network": name,
+            curve.axis: sigma,
+            "at": _place(curve, sigma),
+            "mean": mean,
+            "p5": p5,
+            "worst": worst,
+            "yield": found.fraction,
+        }
         for sigma, mean, p5, worst, found in zip(
             curve.sigmas.tolist(),
             curve.mean().tolist(),
@@ -115,17 +123,21 @@ def rows_of(name: str, curve: limpet.RobustnessCurve, target: float) -> list[dic
     ]
 
 
+def _place(curve: limpet.RobustnessCurve, sigma: float) -> str:
+    return curve.place(sigma) if curve.axis == "time" else f"{sigma:.2f}"
+
+
 def table_of(rows: list[dict[str, Any]], chips: int, target: float) -> Table:
-    """The rows of all networks, those of one sigma together."""
+    """The rows of all networks, those of one sigma, or one time, together."""
     table = Table(title=f"Test accuracy (%) on {chips} virtual chips", title_style="bold")
-    for column in ("sigma", "network"):
-        table.add_column(column)
+    for column in ("time" if "time" in rows[0] else "sigma", "network"):
+        table.add_column(column, no_wrap=True)
     for column in ("mean", "5th percentile", "worst chip", f"yield at {target:.0%}"):
         table.add_column(column, justify="right")
-    for sigma in dict.fromkeys(row["sigma"] for row in rows):
-        for index, row in enumerate(row for row in rows if row["sigma"] == sigma):
+    for place in dict.fromkeys(row["at"] for row in rows):
+        for index, row in enumerate(row for row in rows if row["at"] == place):
             numbers = [f"{100 * row[key]:.1f}" for key in ("mean", "p5", "worst", "yield")]
-            table.add_row(f"{sigma:.2f}" if index == 0 else "", row["network"], *numbers)
+            table.add_row(place if index == 0 else "", row["network"], *numbers)
         table.add_section()
     return table
 

@@ -3,9 +3,9 @@
 python tests/benchmarks/dense_step.py [--own] [--allocator=system] [--vectors=512]
 python tests/benchmarks/dense_step.py --deviations gaussian log-normal ... [--gradient through] [as above]
 
-`--own` leaves out the other generators. `--deviations` measures the named deviations instead, at a relative standard
-deviation of 0.1, all of them in turn with the plain step in one run: each with the straight-through gradient, and the
-ones after the first also as the difference of their ratio from that of the first.
+`--own` leaves out the other generators. `--deviations` measures the named deviations instead (those of `MADE`, or any
+kind at a relative standard deviation of 0.1), all of them in turn with the plain step in one run: each with the
+straight-through gradient, and the ones after the first also as the difference of their ratio from that of the first.
 """
 
 import argparse
@@ -32,6 +32,15 @@ NETWORKS = [
 OPTIMIZERS = {"Adam": optax.adam(1e-3), "SGD": optax.sgd(1e-3)}
 ROUNDS, OTHERS_ROUNDS = 15, 7
 GENERATORS = {"limpet.fast": limpet.fast, "threefry": "threefry2x32", "rbg": "rbg"}
+PROGRAMMING = limpet.Programming(spread=(0.0105392, 0.0786, -0.046924))
+MADE: dict[str, limpet.Deviation] = {
+    "additive": limpet.Additive(spread=0.05),
+    "additive-by-channel": limpet.Additive(spread=0.05, relative_to="channel"),
+    "programming": PROGRAMMING,
+    "quantised-additive": limpet.Chain((limpet.Quantize(bits=8), limpet.Additive(spread=0.05))),
+    "pairs": limpet.Crossbar(PROGRAMMING),
+}
+"""Deviations that are measured under names of their own; all others at a relative standard deviation of 0.1."""
 GRADIENTS: tuple[Gradient, ...] = ("straight_through", "through")
 Injection = Callable[[Any, jax.Array], Any]
 Way = Literal["dispatched", "awaited", "compiled"]
@@ -62,7 +71,7 @@ def copied(params: Any, number: jax.Array) -> Any:
 
 def deviated(gradient: Gradient, generator: Any, kind: str = "gaussian") -> Injection:
     """Fresh mismatch on every weight."""
-    deviation = deviation_class(kind)(sigma=0.1)  # pyright: ignore[reportCallIssue]
+    deviation = MADE.get(kind) or deviation_class(kind)(sigma=0.1)  # pyright: ignore[reportCallIssue]
 
     def inject(params: Any, number: jax.Array) -> Any:
         mismatch = limpet.Mismatch(dict.fromkeys(params, True), deviation, gradient)
@@ -148,7 +157,7 @@ def measure_deviations(kinds: list[str], gradient: Gradient) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--own", action="store_true")
-    parser.add_argument("--deviations", nargs="+", choices=list(DEVIATIONS))
+    parser.add_argument("--deviations", nargs="+", choices=[*DEVIATIONS, *MADE])
     parser.add_argument("--gradient", choices=GRADIENTS, default="straight_through")
     options, _ = parser.parse_known_args()  # `settle_environment` reads the others
     settle_environment()

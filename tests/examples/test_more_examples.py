@@ -44,6 +44,20 @@ def test_digits(tmp_path, script):
     assert all(found > 0 for found in spread.values())
 
 
+def test_phase_change_memory_over_time(tmp_path):
+    """Four networks at two times; the reduced run shows that it runs, configs/pcm.yaml what comes of it."""
+    table = tmp_path / "table.json"
+    settings = [*SMALL, "robustness.times=[1 s, 1 day]", f"tensorboard.logdir={tmp_path / 'log'}"]
+    ran = run("digits_pcm.py", "--json", table, overrides=settings)
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(table.read_text())["rows"]
+    assert {(row["at"], row["time"]) for row in rows} == {("1 s", 1.0), ("1 day", 86400.0)}
+    means = {(row["network"], row["at"]): row["mean"] for row in rows}
+    assert len(means) == 8
+    assert means["trained", "1 s"] == means["trained, compensated", "1 s"]  # the same training, nothing to compensate
+    assert "1 day" in ran.stdout
+
+
 def test_many_devices_train_as_many_chips(tmp_path):
     rows = rows_of(tmp_path, "many_devices.py", "--cpu-devices", "4", overrides=SMALL)
     one = rows_of(tmp_path, "many_devices.py", "--cpu-devices", "1", overrides=SMALL)
