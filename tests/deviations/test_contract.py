@@ -109,8 +109,8 @@ WITH_SIGMA = [name for name in MEMBERS if getattr(MEMBERS[name], "sigma", None) 
 SETTABLE = [name for name in WITH_SIGMA if "sigma" in {field.name for field in fields(MEMBERS[name])}]
 GENERATORS = {"fast": limpet.fast, "threefry2x32": "threefry2x32"}
 KEY = jax.random.key(11, impl=limpet.fast)
-SHAPES = [(), (0,), (7,), (3, 5), (130, 129)]
-DTYPES = ["float32", "float16", "bfloat16"]
+SHAPES = [(), (0,), (3, 5), (130, 129)]
+DTYPES = ["float32", "bfloat16"]
 each_member = pytest.mark.parametrize("name", MEMBERS)
 
 
@@ -142,7 +142,7 @@ def values(shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
 def tree_of_all_shapes() -> dict[str, Any]:
     """Every shape in float32, and a matrix in the narrower dtypes; the same for each member."""
     leaves = {f"float32 {shape}": values(shape) for shape in SHAPES}
-    leaves |= {f"{dtype} (3, 5)": values((3, 5), dtype) for dtype in DTYPES}
+    leaves |= {"bfloat16 (3, 5)": values((3, 5), "bfloat16")}
     return dict.fromkeys(MEMBERS, leaves)
 
 
@@ -185,11 +185,13 @@ def test_every_strength_keeps_shape_and_dtype_and_is_finite(scale, mirrored):
     for name, leaves in tree_of_all_shapes().items():
         for leaf, nominal in leaves.items():
             assert (drawn[name][leaf].shape, drawn[name][leaf].dtype) == (nominal.shape, nominal.dtype), (name, leaf)
-            assert nominal.dtype == jnp.float16 or bool(jnp.isfinite(drawn[name][leaf]).all()), (name, leaf)
+            assert bool(jnp.isfinite(drawn[name][leaf]).all()), (name, leaf)
 
 
 @settings(max_examples=15)
-@given(shape=st.lists(st.integers(0, 300), max_size=4).map(tuple), dtype=st.sampled_from([*DTYPES, "float64"]))
+@given(
+    shape=st.lists(st.integers(0, 300), max_size=4).map(tuple), dtype=st.sampled_from([*DTYPES, "float16", "float64"])
+)
 def test_every_shape_and_dtype_is_kept(shape, dtype):
     with jax.enable_x64(dtype == "float64"):
         leaf = jax.ShapeDtypeStruct(shape, dtype)
@@ -233,11 +235,7 @@ def in_every_way(generator: str) -> dict[str, list[dict[str, np.ndarray]]]:
     }
     if generator == "fast":  # the other generator takes long to compile
         gradients = jax.jit(jax.grad(loss, has_aux=True))
-        scales = jax.vmap(jax.vmap(drawn_all, (0, None, None)), (None, None, 0))
         ways |= {
-            "vmap over scales": each(
-                {name: leaf[1] for name, leaf in scales(keys, tree, jnp.array([0.5, 1.5])).items()}
-            ),
             "inside grad": [gradients(tree, key)[1] for key in keys],
         }
     return jax.tree.map(np.asarray, ways)
