@@ -1,0 +1,208 @@
+"""Distributions fitted to measured / nominal by maximum likelihood, and which of them fits best."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..deviations._deviation import Deviation
+from ..deviations._gaussian import Gaussian
+from ..deviations._kinds import kind_of
+from ..deviations._log_normal import LARGEST_SIGMA_LN, LogNormal
+from ..deviations._student_t import StudentT
+from ..deviations._truncated_gaussian import TruncatedGaussian
+from ..deviations._uniform import Uniform
+from ._factor_law import factor_law
+
+Factors = NDArray[np.float64]
+CLOSE = 2.0
+"""Of distributions whose AIC differs by less than this, none is better supported: the one of fewest parameters is taken."""
+FEWEST_DEGREES, MOST_DEGREES = 2.1, 200.0
+"""Of Student's distribution: it has no standard deviation at 2, and is a Gaussian beyond 200."""
+NARROWEST_CUT, WIDEST_CUT = 0.3, 6.0
+"""Of the truncated Gaussian, in standard deviations of the Gaussian that is cut: a uniform distribution, and no cut."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One distribution, fitted: factors are `center` times what the deviation makes of 1.
+
+    Attributes:
+        deviation: relative to the center.
+        center: the mean factor (of a log-normal, the median): what all devices have in common, 1 for a bench on which
+            nominal values are met on average.
+        parameters: how many numbers were fitted, the center among them.
+        log_likelihood: of all factors.
+    """
+
+    deviation: Deviation
+    center: float
+    parameters: int
+    log_likelihood: float
+
+    @property
+    def kind(self) -> str:
+        """The name of the deviation."""
+        return kind_of(self.deviation)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's information criterion, `2 parameters - 2 log-likelihood`: the lower, the better."""
+        return 2 * self.parameters - 2 * self.log_likelihood
+
+    def density(self, factors: Factors) -> Factors:
+        """The fitted density."""
+        return factor_law(self.deviation).pdf(factors / self.center) / self.center
+
+    def cumulative(self, factors: Factors) -> Factors:
+        """The fitted distribution function."""
+        return factor_law(self.deviation).cdf(factors / self.center)
+
+    def quantiles(self, probabilities: Factors) -> Factors:
+        """The fitted quantiles."""
+        return self.center * factor_law(self.deviation).ppf(probabilities)
+
+    def distance(self, factors: Factors) -> float:
+        """The Kolmogorov-Smirnov distance: the largest one between the fitted and the measured distribution."""
+        expected, count = self.cumulative(np.sort(factors)), len(factors)
+        ranks = np.arange(count + 1) / count
+        return float(max((ranks[1:] - expected).max(), (expected - ranks[:-1]).max()))
+
+
+def candidates(factors: Factors) -> tuple[Candidate, ...]:
+    """Every distribution fitted to some factors, the lowest AIC first; those that cannot be are left out.
+
+    Args:
+        factors: measured / nominal, shape (values,), not all equal and of a mean above 0.
+    """
+    fitted = [fit(factors) for fit in FITS.values()]
+    return tuple(sorted((fit for fit in fitted if fit is not None), key=lambda fit: fit.aic))
+
+
+def best_of(fitted: Sequence[Candidate]) -> Candidate:
+    """The fitted distribution to take: of those within 2 of the lowest AIC, the one of fewest parameters."""
+    lowest = min(fit.aic for fit in fitted)
+    close = [fit for fit in fitted if fit.aic < lowest + CLOSE]
+    return min(close, key=lambda fit: (fit.parameters, fit.aic))
+
+
+def _gaussian(factors: Factors) -> Candidate | None:
+    center, spread = float(factors.mean()), float(factors.std())
+    return Candidate(Gaussian(spread / center), center, 2, _normal_likelihood(len(factors), spread))
+
+
+def _normal_likelihood(count: int, spread: float) -> float:
+    return -count * (math.log(spread) + 0.5 * math.log(2 * math.pi) + 0.5)
+
+
+def _log_normal(factors: Factors) -> Candidate | None:
+    if factors.min() <= 0:
+        return None
+    logs = np.log(factors)
+    center, spread = float(logs.mean()), float(logs.std())
+    if spread > LARGEST_SIGMA_LN:
+        return None
+    likelihood = _normal_likelihood(len(factors), spread) - float(logs.sum())
+    return Candidate(LogNormal(sigma_ln=spread), math.exp(center), 2, likelihood)
+
+
+def _uniform(factors: Factors) -> Candidate | None:
+    low, high = float(factors.min()), float(factors.max())
+    center = (low + high) / 2
+    if center <= 0:
+        return None
+    likelihood = -len(factors) * math.log(high - low)
+    return Candidate(Uniform((high - low) / 2 / math.sqrt(3) / center), center, 2, likelihood)
+
+
+def _truncated_gaussian(factors: Factors) -> Candidate | None:
+    """The cut lies at the value that is farthest from the center: what remains to be fitted are center and cut."""
+    from scipy import optimize, special
+
+    count, mean, variance = len(factors), float(factors.mean()), float(factors.var())
+    low, high = float(factors.min()), float(factors.max())
+
+    def scale_at(center: float, cut: float) -> float:
+        return max(high - center, center - low) / cut
+
+    def cost(point: Factors) -> float:
+        center, cut = mean + point[0] * math.sqrt(variance), point[1]
+        if not NARROWEST_CUT <= cut <= WIDEST_CUT:
+            return math.inf
+        scale = scale_at(center, cut)
+        squares = count * (variance + (mean - center) ** 2)
+        inside = math.erf(cut / math.sqrt(2))
+        return count * (math.log(scale) + math.log(inside) + 0.5 * math.log(2 * math.pi)) + squares / (2 * scale**2)
+
+    middle = ((low + high) / 2 - mean) / math.sqrt(variance)
+    found = min(
+        (
+            optimize.minimize(cost, [start, cut], method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-7})
+            for start in (0.0, middle)
+            for cut in (1.0, 3.0)
+        ),
+        key=lambda result: result.fun,
+    )
+    center, cut = mean + float(found.x[0]) * math.sqrt(variance), float(found.x[1])
+    if center <= 0:
+        return None
+    # The standard deviation of a standard normal number between -cut and cut.
+    edge = math.exp(-(cut**2) / 2) / math.sqrt(2 * math.pi)
+    spread = math.sqrt(1 - 2 * cut * edge / float(special.erf(cut / math.sqrt(2))))
+    deviation = TruncatedGaussian(scale_at(center, cut) * spread / center, max(cut / spread, math.sqrt(3) * 1.0001))
+    return Candidate(deviation, center, 3, -float(found.fun))
+
+
+def _student_t(factors: Factors, degrees: float | None = None) -> Candidate | None:
+    """All three by their gradient; the center and the scale alone where the degrees of freedom are given."""
+    from scipy import optimize, special
+
+    middle, spread = float(np.median(factors)), float(factors.std())
+    scaled, count = (factors - middle) / spread, len(factors)
+
+    def cost(point: Factors) -> tuple[float, Factors]:
+        center, log_scale, log_excess = point
+        scale, free = math.exp(log_scale), 2 + math.exp(log_excess)
+        z = (scaled - center) / scale
+        squares = z * z
+        logs, shares = np.log1p(squares / free).sum(), squares / (free + squares)
+        half = (free + 1) / 2
+        constant = special.gammaln(half) - special.gammaln(free / 2) - 0.5 * math.log(free * math.pi) - log_scale
+        value = count * constant - half * logs
+        slopes = special.psi(half) - special.psi(free / 2) - 1 / free
+        by_degrees = count / 2 * slopes - logs / 2 + half / free * shares.sum()
+        gradient = [
+            (free + 1) / scale * (z / (free + squares)).sum(),
+            -count + (free + 1) * shares.sum(),
+            by_degrees * (free - 2),
+        ]
+        return -float(value), -np.array(gradient)
+
+    limits = [math.log((degrees or limit) - 2) for limit in (FEWEST_DEGREES, MOST_DEGREES)]
+    start = np.array([0.0, math.log(0.8), min(max(math.log(4.0), limits[0]), limits[1])])
+    bounds = [(-3.0, 3.0), (math.log(1e-3), math.log(3.0)), (limits[0], limits[1])]
+    found = optimize.minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    center, scale, free = middle + spread * float(found.x[0]), spread * math.exp(found.x[1]), 2 + math.exp(found.x[2])
+    if center <= 0:
+        return None
+    deviation = StudentT(scale * math.sqrt(free / (free - 2)) / center, free)
+    return Candidate(deviation, center, 3, -float(found.fun) - count * math.log(spread))
+
+
+FITS: dict[str, Callable[[Factors], Candidate | None]] = {
+    "gaussian": _gaussian,
+    "log-normal": _log_normal,
+    "student-t": _student_t,
+    "truncated-gaussian": _truncated_gaussian,
+    "uniform": _uniform,
+}
+"""How each distribution is fitted: to factors of shape (values,); None where it cannot have given them."""
+
+
+def refitted(fitted: Candidate, factors: Factors) -> Candidate | None:
+    """The same distribution fitted to other factors; of Student's, the degrees of freedom stay as they are."""
+    if isinstance(fitted.deviation, StudentT):
+        return _student_t(factors, fitted.deviation.degrees)
+    return FITS[fitted.kind](factors)
