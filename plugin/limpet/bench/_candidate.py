@@ -156,39 +156,38 @@ def _truncated_gaussian(factors: Factors) -> Candidate | None:
 
 
 def _student_t(factors: Factors, degrees: float | None = None) -> Candidate | None:
-    """All three by their gradient; the center and the scale alone where the degrees of freedom are given."""
-    from scipy import optimize, special
+    """Center and scale by expectation maximisation for given degrees of freedom, and those by a search over them."""
+    from scipy import optimize
 
-    middle, spread = float(np.median(factors)), float(factors.std())
-    scaled, count = (factors - middle) / spread, len(factors)
-
-    def cost(point: Factors) -> tuple[float, Factors]:
-        center, log_scale, log_excess = point
-        scale, free = math.exp(log_scale), 2 + math.exp(log_excess)
-        z = (scaled - center) / scale
-        squares = z * z
-        logs, shares = np.log1p(squares / free).sum(), squares / (free + squares)
-        half = (free + 1) / 2
-        constant = special.gammaln(half) - special.gammaln(free / 2) - 0.5 * math.log(free * math.pi) - log_scale
-        value = count * constant - half * logs
-        slopes = special.psi(half) - special.psi(free / 2) - 1 / free
-        by_degrees = count / 2 * slopes - logs / 2 + half / free * shares.sum()
-        gradient = [
-            (free + 1) / scale * (z / (free + squares)).sum(),
-            -count + (free + 1) * shares.sum(),
-            by_degrees * (free - 2),
-        ]
-        return -float(value), -np.array(gradient)
-
-    limits = [math.log((degrees or limit) - 2) for limit in (FEWEST_DEGREES, MOST_DEGREES)]
-    start = np.array([0.0, math.log(0.8), min(max(math.log(4.0), limits[0]), limits[1])])
-    bounds = [(-3.0, 3.0), (math.log(1e-3), math.log(3.0)), (limits[0], limits[1])]
-    found = optimize.minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    center, scale, free = middle + spread * float(found.x[0]), spread * math.exp(found.x[1]), 2 + math.exp(found.x[2])
+    if degrees is None:
+        limits = (math.log(FEWEST_DEGREES - 2), math.log(MOST_DEGREES - 2))
+        search = optimize.minimize_scalar(
+            lambda excess: -_t_of_degrees(factors, 2 + math.exp(excess))[2], bounds=limits, method="bounded"
+        )
+        degrees = 2 + math.exp(float(search.x))
+    center, scale, likelihood = _t_of_degrees(factors, degrees)
     if center <= 0:
         return None
-    deviation = StudentT(scale * math.sqrt(free / (free - 2)) / center, free)
-    return Candidate(deviation, center, 3, -float(found.fun) - count * math.log(spread))
+    return Candidate(StudentT(scale * math.sqrt(degrees / (degrees - 2)) / center, degrees), center, 3, likelihood)
+
+
+def _t_of_degrees(factors: Factors, degrees: float) -> tuple[float, float, float]:
+    """Center, scale and log-likelihood of Student's distribution of some degrees of freedom.
+
+    A value counts the less the farther it is off: Kent, Tyler and Vardi (1994), "A curious likelihood identity for the
+    multivariate t-distribution", Commun. Stat. Simul. Comput. 23:441.
+    """
+    center, square = float(np.median(factors)), float(factors.var())
+    for _ in range(200):
+        weights = (degrees + 1) / (degrees + (factors - center) ** 2 / square)
+        before, whole = (center, square), float(weights.sum())
+        center = float((weights * factors).sum()) / whole
+        square = float((weights * (factors - center) ** 2).sum()) / whole
+        if abs(square / before[1] - 1) < 1e-8 and abs(center - before[0]) < 1e-6 * math.sqrt(square):
+            break
+    tails = float(np.log1p((factors - center) ** 2 / (degrees * square)).sum()) * (degrees + 1) / 2
+    each = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2) - math.log(degrees * math.pi * square) / 2
+    return center, math.sqrt(square), len(factors) * each - tails
 
 
 FITS: dict[str, Callable[[Factors], Candidate | None]] = {

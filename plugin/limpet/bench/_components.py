@@ -3,6 +3,8 @@
 import math
 import warnings
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +73,7 @@ def components(
     """
     values = np.log(factors) if logarithms else factors / center
     nested = Nested.of(values, chips, cores)
-    variances, combinations = reml(nested), nested.combinations()
+    variances, intervals = reml(nested), nested.combinations()
     notes = _untold(nested)
     whole = sum(variances.values())
     found = []
@@ -80,7 +82,7 @@ def components(
             found.append(Component(level, math.nan, math.nan, math.nan, notes[level]))
             continue
         variance = variances[level]
-        low, high = combinations[level].interval(CONFIDENCE)
+        low, high = intervals[level].interval(CONFIDENCE)
         at_zero = variance < AT_ZERO * whole
         variance = 0.0 if at_zero else variance
         ends = (_sigma(value, logarithms) for value in (variance, min(low, variance), max(high, variance)))
@@ -91,35 +93,49 @@ def components(
 def reml(nested: Nested) -> dict[str, float]:
     """The variance of each level that can be told apart, by restricted maximum likelihood.
 
+    Where statsmodels finds no maximum, which happens where a variance is 0, the maximum lies at that boundary: it is
+    that of a model without the level.
+
     Raises:
         LimpetError: statsmodels is not installed.
     """
     levels = nested.levels
-    if levels == ("neuron",):
-        return {"neuron": float(nested.values.var(ddof=1))}
+    upper = levels[:-1]
+    nothing = dict.fromkeys(levels, 0.0)
+    for count in range(len(upper), 0, -1):
+        fits = [fit for kept in combinations(upper, count) if (fit := _mixed_model(nested, kept)) is not None]
+        if fits:
+            return nothing | max(fits, key=lambda fit: fit[0])[1]
+    return nothing | {"neuron": float(nested.values.var(ddof=1))}
+
+
+def _mixed_model(nested: Nested, upper: tuple[str, ...]) -> tuple[float, dict[str, float]] | None:
+    """Likelihood and variances of a model with some of the levels above the neuron; None where there is no maximum."""
     mixed_linear_model = _statsmodels()
     spread = nested.values.std()
-    scaled, ones = (nested.values - nested.values.mean()) / spread, np.ones((len(nested.values), 1))
-    upper = nested.chip if "chip" in levels else nested.core
-    order = np.argsort(upper, kind="stable")
-    arguments: dict[str, object] = {"groups": upper[order], "exog_re": ones}
-    if {"chip", "core"} <= set(levels):
-        matrices, names = [], []
-        for chip in range(int(nested.chip.max()) + 1):
-            numbers = nested.core[order][nested.chip[order] == chip]
-            own = np.unique(numbers)
-            matrices.append((numbers[:, None] == own[None, :]).astype(float))
-            names.append([str(core) for core in own])
-        arguments["exog_vc"] = mixed_linear_model.VCSpec(["core"], [names], [matrices])
-    model = mixed_linear_model.MixedLM(scaled[order], ones, **arguments)
+    highest = nested.chip if upper[0] == "chip" else nested.core
+    order = np.argsort(highest, kind="stable")
+    scaled, ones = (nested.values[order] - nested.values.mean()) / spread, np.ones((len(order), 1))
+    arguments: dict[str, Any] = {"groups": highest[order], "exog_re": ones}
+    if len(upper) == 2:
+        numbers = [nested.core[order][nested.chip[order] == chip] for chip in range(int(nested.chip.max()) + 1)]
+        own = [np.unique(cores) for cores in numbers]
+        matrices = [(cores[:, None] == names).astype(float) for cores, names in zip(numbers, own, strict=True)]
+        arguments["exog_vc"] = mixed_linear_model.VCSpec(["core"], [[list(map(str, names)) for names in own]], [matrices])
+    model = mixed_linear_model.MixedLM(scaled, ones, **arguments)
     with warnings.catch_warnings():
-        # At a boundary it warns of a matrix that is singular there; which component is 0 is said by its estimate.
+        # Near a boundary it warns of a matrix that is singular there; which variance is 0 is said by its estimate.
         warnings.simplefilter("ignore")
-        fit = model.fit(reml=True, method=["lbfgs"])
-        if not fit.converged:
-            fit = max(fit, model.fit(reml=True, method=["powell", "lbfgs"]), key=lambda fit: fit.llf)
-    estimates = [float(fit.cov_re[0, 0]), *map(float, np.atleast_1d(fit.vcomp)), float(fit.scale)]
-    return {level: max(estimate, 0.0) * spread**2 for level, estimate in zip(levels, estimates, strict=True)}
+        for method in (["lbfgs"], ["powell", "lbfgs"]):
+            try:
+                fit = model.fit(reml=True, method=method)
+            except np.linalg.LinAlgError:
+                continue
+            if fit.converged:
+                estimates = [float(fit.cov_re[0, 0]), *map(float, np.atleast_1d(fit.vcomp)), float(fit.scale)]
+                variances = zip((*upper, "neuron"), estimates, strict=True)
+                return float(fit.llf), {level: max(estimate, 0.0) * spread**2 for level, estimate in variances}
+    return None
 
 
 def _statsmodels():

@@ -1,7 +1,6 @@
 """A fit as a configuration, with what was found in comments."""
 
 import json
-import re
 
 from ..deviations._kinds import described
 from ._fit import Fit, ParameterFit, guessed_leaves
@@ -26,11 +25,11 @@ def configuration(fit: Fit) -> str:
     ]
     for name, part in fit.part_names().items():
         found = fit.parameters[name]
-        lines += [f"  {_text(part)}:"]
+        lines += [f"  {part}:"]
         lines += [f"    # {_one_line(line)}" for line in findings(found)]
         lines += [
             f"    leaves: {json.dumps(guessed_leaves(name), ensure_ascii=False)}  # a guess",
-            f"    deviation: {_flow(described(found.best.deviation))}",
+            f"    deviation: {_flow(described(found.deviation))}",
         ]
     return "\n".join([*lines, "training: {}", ""])
 
@@ -68,15 +67,9 @@ def off_center(found: ParameterFit) -> str:
 
 
 def _flow(plain: dict[str, object]) -> str:
-    return "{" + ", ".join(f"{key}: {value if isinstance(value, str) else f'{value:.6g}'}" for key, value in plain.items()) + "}"  # fmt: skip
-
-
-def _text(word: str) -> str:
-    """A key; YAML reads a few bare words as something else, and a configuration refuses them as names of parts."""
-    return word if re.fullmatch(r"[A-Za-z_][\w-]*", word) and word.lower() not in _RESERVED else f"{word}_"
-
-
-_RESERVED = frozenset("on off yes no y n true false null".split())
+    """Plain values as a YAML mapping in one line."""
+    values = [f"{key}: {value:.6g}" if isinstance(value, float) else f"{key}: {value}" for key, value in plain.items()]
+    return f"{{{', '.join(values)}}}"
 
 
 def _count(number: int, noun: str) -> str:

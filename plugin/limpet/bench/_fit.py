@@ -3,13 +3,14 @@
 import glob
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import LimpetError, warn_user
+from ..deviations._deviation import Deviation
 from ..deviations._kinds import label
 from ..deviations._log_normal import LogNormal
 from ..deviations._student_t import StudentT
@@ -25,6 +26,9 @@ RESAMPLES = 199
 """Of a goodness of fit; it can then be told to 0.005."""
 RESAMPLES_IF_SLOW = 99
 """Of distributions that are fitted by iteration."""
+
+NOT_A_TEXT = frozenset("on off yes no y n true false null".split())
+"""Words that YAML reads as something else, so that no part of a hardware is called so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,13 @@ class ParameterFit:
     distance: float
     p_value: float
     components: tuple[Component, ...]
+
+    @property
+    def deviation(self) -> Deviation:
+        """The best distribution as a deviation, its parameters to four digits, as the configuration has them."""
+        exact = {field.name: getattr(self.best.deviation, field.name) for field in fields(self.best.deviation)}  # pyright: ignore[reportArgumentType]
+        rounded = {name: float(f"{value:.4g}") for name, value in exact.items() if isinstance(value, float)}
+        return replace(self.best.deviation, **rounded)  # pyright: ignore[reportArgumentType]
 
     @property
     def aic(self) -> dict[str, float]:
@@ -108,8 +119,27 @@ class Fit:
             )
         patterns = {name: guessed_leaves(name) for name in self.parameters} | dict(leaves or {})
         return Hardware(
-            {part: Part(patterns[name], self.parameters[name].best.deviation) for name, part in self.part_names().items()}
+            {part: Part(patterns[name], self.parameters[name].deviation) for name, part in self.part_names().items()}
         )
+
+    def configuration(self) -> str:
+        """That hardware as a configuration in YAML, with what was found in comments; leaves are guessed from names."""
+        from ._configuration import configuration
+
+        return configuration(self)
+
+    def write_page(self, output: str | Path) -> None:
+        """Write one HTML file with pictures: histograms, quantiles, components.
+
+        Args:
+            output: the file to write; its directory is made if need be.
+
+        Raises:
+            LogdirError: it cannot be written.
+        """
+        from ._page import write_page
+
+        write_page(self, output)
 
     def part_names(self) -> dict[str, str]:
         """The part of the hardware that each parameter becomes: its name, made of letters, digits, _ and - alone."""
@@ -117,13 +147,14 @@ class Fit:
         for name in self.parameters:
             word = re.sub(r"[^A-Za-z0-9_-]", "_", name)
             word = word if re.match("[A-Za-z_]", word) else f"_{word}"
+            word = f"{word}_" if word.lower() in NOT_A_TEXT else word
             while word in names.values():
                 word += "_"
             names[name] = word
         return names
 
     def __repr__(self) -> str:
-        return f"Fit({', '.join(f'{name}: {label(fit.best.deviation)}' for name, fit in self.parameters.items())})"
+        return f"Fit({', '.join(f'{name}: {label(fit.deviation)}' for name, fit in self.parameters.items())})"
 
 
 def fit_measurements(source: str | Path | Table) -> Fit:
