@@ -12,7 +12,7 @@ import limpet
 ROOT = Path(limpet.__file__).parent
 # From the lowest to the highest: a folder imports only from itself and from folders below it.
 LAYERS = (
-    "_errors draws leaves results deviations hardware tensorboard objectives measure config training dynapse cli"
+    "_errors draws leaves results deviations hardware tensorboard bench objectives measure config training dynapse cli"
 ).split()
 KNOWS_ROCKPOOL = {"leaves/rockpool.py", "dynapse"}
 KNOWS_FLAX = {"leaves/flax_nnx.py"}

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from ._factor_law import factor_law
 
 Factors = NDArray[np.float64]
 CLOSE = 2.0
-"""Of distributions whose AIC differs by less than this, none is better supported: the one of fewest parameters is taken."""
+"""Distributions whose AIC differs by less than this are supported alike: the one of fewest parameters is taken."""
 FEWEST_DEGREES, MOST_DEGREES = 2.1, 200.0
 """Of Student's distribution: it has no standard deviation at 2, and is a Gaussian beyond 200."""
 NARROWEST_CUT, WIDEST_CUT = 0.3, 6.0
@@ -46,6 +47,13 @@ class Candidate:
     def kind(self) -> str:
         """The name of the deviation."""
         return kind_of(self.deviation)
+
+    @property
+    def rounded(self) -> Deviation:
+        """The deviation with its parameters to four digits: more than measurements can tell."""
+        exact = {field.name: getattr(self.deviation, field.name) for field in fields(self.deviation)}  # pyright: ignore[reportArgumentType]
+        digits = {name: float(f"{value:.4g}") for name, value in exact.items() if isinstance(value, float)}
+        return replace(self.deviation, **digits)  # pyright: ignore[reportArgumentType]
 
     @property
     def aic(self) -> float:
@@ -161,7 +169,7 @@ def _student_t(factors: Factors, degrees: float | None = None) -> Candidate | No
 
     if degrees is None:
         limits = (math.log(FEWEST_DEGREES - 2), math.log(MOST_DEGREES - 2))
-        search = optimize.minimize_scalar(
+        search: Any = optimize.minimize_scalar(
             lambda excess: -_t_of_degrees(factors, 2 + math.exp(excess))[2], bounds=limits, method="bounded"
         )
         degrees = 2 + math.exp(float(search.x))

@@ -85,8 +85,8 @@ def components(
         low, high = intervals[level].interval(CONFIDENCE)
         at_zero = variance < AT_ZERO * whole
         variance = 0.0 if at_zero else variance
-        ends = (_sigma(value, logarithms) for value in (variance, min(low, variance), max(high, variance)))
-        found.append(Component(level, *ends, "at the boundary 0" if at_zero else ""))
+        sigma, low, high = (_sigma(value, logarithms) for value in (variance, min(low, variance), max(high, variance)))
+        found.append(Component(level, sigma, low, high, "at the boundary 0" if at_zero else ""))
     return tuple(found)
 
 
@@ -121,7 +121,9 @@ def _mixed_model(nested: Nested, upper: tuple[str, ...]) -> tuple[float, dict[st
         numbers = [nested.core[order][nested.chip[order] == chip] for chip in range(int(nested.chip.max()) + 1)]
         own = [np.unique(cores) for cores in numbers]
         matrices = [(cores[:, None] == names).astype(float) for cores, names in zip(numbers, own, strict=True)]
-        arguments["exog_vc"] = mixed_linear_model.VCSpec(["core"], [[list(map(str, names)) for names in own]], [matrices])
+        arguments["exog_vc"] = mixed_linear_model.VCSpec(
+            ["core"], [[list(map(str, names)) for names in own]], [matrices]
+        )
     model = mixed_linear_model.MixedLM(scaled, ones, **arguments)
     with warnings.catch_warnings():
         # Near a boundary it warns of a matrix that is singular there; which variance is 0 is said by its estimate.

@@ -1,34 +1,35 @@
 """A fit as a configuration, with what was found in comments."""
 
 import json
+from collections.abc import Mapping
 
 from ..deviations._kinds import described
-from ._fit import Fit, ParameterFit, guessed_leaves
+from ._measurements import Measurements, guessed_leaves
+from ._parameter_fit import ParameterFit
 from ._units import quantity
 
 
-def configuration(fit: Fit) -> str:
+def configuration(table: Measurements, parts: Mapping[str, ParameterFit]) -> str:
     """The hardware as fitted, as a configuration in YAML that `limpet.load_config` reads.
 
     Args:
-        fit: what `limpet.fit_measurements` found.
+        table: what was read.
+        parts: what was found, by the name of the part that it becomes.
     """
-    table = fit.measurements
     lines = [
         f"# Fitted by `limpet fit` to {_one_line(table.source)}: {_count(len(table.line), 'value')} of "
-        f"{_count(len(fit.parameters), 'parameter')}, {_count(len(table.chips), 'chip')}.",
+        f"{_count(len(parts), 'parameter')}, {_count(len(table.chips), 'chip')}.",
         "#",
         "# Leaves are guessed from the names of the parameters: put in their place which leaves of your network these",
         "# are (`limpet check` with --model lists them). Deviations hold the whole spread, of chips, cores and neurons",
         "# together, and each device is drawn on its own.",
         "hardware:",
     ]
-    for name, part in fit.part_names().items():
-        found = fit.parameters[name]
+    for part, found in parts.items():
         lines += [f"  {part}:"]
         lines += [f"    # {_one_line(line)}" for line in findings(found)]
         lines += [
-            f"    leaves: {json.dumps(guessed_leaves(name), ensure_ascii=False)}  # a guess",
+            f"    leaves: {json.dumps(guessed_leaves(found.name), ensure_ascii=False)}  # a guess",
             f"    deviation: {_flow(described(found.deviation))}",
         ]
     return "\n".join([*lines, "training: {}", ""])
@@ -61,8 +62,8 @@ def off_center(found: ParameterFit) -> str:
     """What devices are off by in common."""
     off = found.best.center - 1
     return (
-        f"typically {abs(off):.1%} {'above' if off > 0 else 'below'} nominal, which no deviation holds: set nominal values "
-        f"by it, or calibrate it away"
+        f"typically {abs(off):.1%} {'above' if off > 0 else 'below'} nominal, which no deviation holds: set nominal "
+        f"values by it, or calibrate it away"
     )
 
 

@@ -1,16 +1,14 @@
 """From a bench's table to hardware: which distribution each parameter follows, and what chips and cores bring."""
 
-import glob
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError, warn_user
-from ..deviations._deviation import Deviation
+from .._errors import LimpetError, LogdirError, warn_user
 from ..deviations._kinds import label
 from ..deviations._log_normal import LogNormal
 from ..deviations._student_t import StudentT
@@ -18,7 +16,9 @@ from ..deviations._truncated_gaussian import TruncatedGaussian
 from ..hardware._hardware import Hardware, Part
 from ._candidate import Candidate, best_of, candidates, refitted
 from ._components import Component, components
-from ._measurements import Measurements, Table, read_measurements
+from ._configuration import configuration
+from ._measurements import Measurements, Table, guessed_leaves, read_measurements
+from ._parameter_fit import ParameterFit
 
 FEWEST_VALUES = 5
 """Of a parameter, to fit a distribution of up to three numbers to."""
@@ -29,66 +29,6 @@ RESAMPLES_IF_SLOW = 99
 
 NOT_A_TEXT = frozenset("on off yes no y n true false null".split())
 """Words that YAML reads as something else, so that no part of a hardware is called so."""
-
-
-@dataclass(frozen=True, eq=False)
-class ParameterFit:
-    """What was found of one parameter.
-
-    Attributes:
-        name: of the parameter.
-        factors: measured / nominal, shape (values,).
-        chips: name of the chip of each, shape (values,).
-        cores: name of the core within that chip, shape (values,).
-        nominal: the median of the nominal values, in `unit`.
-        unit: the base unit, such as "A"; empty where none was said.
-        candidates: every distribution that was fitted, the lowest AIC first.
-        best: the one to take: of those within 2 of the lowest AIC, the one of fewest parameters.
-        distance: Kolmogorov-Smirnov distance between the best one and the factors.
-        p_value: how often factors that do follow the best distribution are that far from one fitted to them: of
-            simulated benches with the same chips, cores and components, each with a fit of its own. (The usual p-value
-            does not hold where the distribution was fitted to the very same values.)
-        components: of the spread, for the levels chip, core and neuron.
-    """
-
-    name: str
-    factors: NDArray[np.float64]
-    chips: NDArray[np.str_]
-    cores: NDArray[np.str_]
-    nominal: float
-    unit: str
-    candidates: tuple[Candidate, ...]
-    best: Candidate
-    distance: float
-    p_value: float
-    components: tuple[Component, ...]
-
-    @property
-    def deviation(self) -> Deviation:
-        """The best distribution as a deviation, its parameters to four digits, as the configuration has them."""
-        exact = {field.name: getattr(self.best.deviation, field.name) for field in fields(self.best.deviation)}  # pyright: ignore[reportArgumentType]
-        rounded = {name: float(f"{value:.4g}") for name, value in exact.items() if isinstance(value, float)}
-        return replace(self.best.deviation, **rounded)  # pyright: ignore[reportArgumentType]
-
-    @property
-    def aic(self) -> dict[str, float]:
-        """AIC by kind of deviation, the lowest first; those that cannot have given the factors are not there."""
-        return {candidate.kind: candidate.aic for candidate in self.candidates}
-
-    @property
-    def center_error(self) -> float:
-        """The standard error of the center, with what chips and cores have in common."""
-        groups = {
-            "chip": len(np.unique(self.chips)),
-            "core": len({*zip(self.chips.tolist(), self.cores.tolist(), strict=True)}),
-            "neuron": len(self.factors),
-        }
-        return self.best.center * sum(c.sigma**2 / groups[c.level] for c in self.components if c.told) ** 0.5
-
-    @property
-    def off_center(self) -> bool:
-        """Whether devices are off in common, by more than 1% and than twice the standard error."""
-        return abs(self.best.center - 1) > max(0.01, 2 * self.center_error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +64,9 @@ class Fit:
 
     def configuration(self) -> str:
         """That hardware as a configuration in YAML, with what was found in comments; leaves are guessed from names."""
-        from ._configuration import configuration
-
-        return configuration(self)
+        return configuration(
+            self.measurements, {part: self.parameters[name] for name, part in self.part_names().items()}
+        )
 
     def write_page(self, output: str | Path) -> None:
         """Write one HTML file with pictures: histograms, quantiles, components.
@@ -137,9 +77,15 @@ class Fit:
         Raises:
             LogdirError: it cannot be written.
         """
-        from ._page import write_page
+        from ._page import page
 
-        write_page(self, output)
+        try:
+            Path(output).parent.mkdir(parents=True, exist_ok=True)
+            Path(output).write_text(page(self.measurements, self.parameters, self.configuration()), "utf-8")
+        except OSError as error:
+            raise LogdirError(
+                f"{output}: cannot be written ({error.strerror or error}); name a file you may write"
+            ) from None
 
     def part_names(self) -> dict[str, str]:
         """The part of the hardware that each parameter becomes: its name, made of letters, digits, _ and - alone."""
@@ -190,20 +136,15 @@ def fit_measurements(source: str | Path | Table) -> Fit:
         >>> fit.parameters["Itau_mem"].best.kind
         'log-normal'
         >>> fit.hardware()
-        Hardware(Itau_mem: log-normal, sigma 0.19... on */Itau_mem)
+        Hardware(Itau_mem: log-normal, sigma 0.201 on */Itau_mem)
     """
     table = read_measurements(source)
     if len(table.chips) == 1:
         warn_user(
-            f"{table.source}: all values are of one chip, {table.chips[0]}: what chips differ by cannot be told, and the "
-            f"spread of a population is larger"
+            f"{table.source}: all values are of one chip, {table.chips[0]}: what chips differ by cannot be told, and "
+            f"the spread of a population is larger"
         )
     return Fit(table, {name: _fitted(table.where(table.parameter == name), name) for name in table.parameters})
-
-
-def guessed_leaves(parameter: str) -> str:
-    """The glob that finds a parameter's leaves, if they are called as it is."""
-    return "*/" + glob.escape(parameter)
 
 
 def _fitted(rows: Measurements, name: str) -> ParameterFit:
@@ -213,7 +154,9 @@ def _fitted(rows: Measurements, name: str) -> ParameterFit:
         number = f"{len(factors)} value{'s' if len(factors) > 1 else ''}"
         raise LimpetError(f"{where} has {number}; needed are {FEWEST_VALUES}: measure more devices, or leave it out")
     if factors.std() <= 1e-9 * np.abs(factors).max():
-        raise LimpetError(f"{where}: all values are off by the same factor {factors[0]:.6g}, so there is nothing to fit")
+        raise LimpetError(
+            f"{where}: all values are off by the same factor {factors[0]:.6g}, so there is nothing to fit"
+        )
     if factors.mean() <= 0:
         raise LimpetError(f"{where}: measured / nominal has the mean {factors.mean():.3g}; is a sign the wrong way?")
     fitted = candidates(factors)

@@ -1,11 +1,12 @@
 """A bench's table of measurements: read, checked, and every doubt about it said by line."""
 
 import csv
+import glob
 import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,7 +76,7 @@ class Measurements:
     def where(self, chosen: NDArray[np.bool_]) -> "Measurements":
         """The measurements that a mask of shape (values,) chooses."""
         columns = (*LABELS, *VALUES, "unit", "line")
-        return Measurements(self.source, *(getattr(self, name)[chosen] for name in columns), self.ignored)
+        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
 
     def places(self, chosen: NDArray[np.bool_]) -> str:
         """Where the chosen values stand, as messages say it."""
@@ -103,19 +104,30 @@ def read_measurements(source: str | Path | Table) -> Measurements:
         empty = [line for line, cell in zip(lines, cells[key], strict=True) if not cell]
         if empty:
             _refuse(name, f"{_places(empty, name)}: column '{key}' is empty; name the {key} in every row")
-    row_units = [_checked_unit(name, line, cell) for line, cell in zip(lines, cells.get("unit", [""] * len(lines)), strict=True)]
+    row_units = [
+        _checked_unit(name, line, cell) for line, cell in zip(lines, cells.get("unit", [""] * len(lines)), strict=True)
+    ]
     numbers = {key: _numbers(name, key, cells[key], lines) for key in VALUES}
     scales = np.array([scale for scale, _ in row_units])
+    chip, core, neuron, parameter = (np.array(cells[key], dtype=np.str_) for key in LABELS)
     measurements = Measurements(
-        name,
-        *(np.array(cells[key], dtype=np.str_) for key in LABELS),
-        numbers["nominal"] * (scales if units is None else units["nominal"][0]),
-        numbers["measured"] * (scales if units is None else units["measured"][0]),
-        np.array([base if units is None else units["measured"][1] for _, base in row_units]),
-        np.array(lines, np.int64),
-        ignored,
+        source=name,
+        chip=chip,
+        core=core,
+        neuron=neuron,
+        parameter=parameter,
+        nominal=numbers["nominal"] * (scales if units is None else units["nominal"][0]),
+        measured=numbers["measured"] * (scales if units is None else units["measured"][0]),
+        unit=np.array([base if units is None else units["measured"][1] for _, base in row_units]),
+        line=np.array(lines, np.int64),
+        ignored=ignored,
     )
     return _checked(measurements)
+
+
+def guessed_leaves(parameter: str) -> str:
+    """The glob that finds a parameter's leaves, if they are called as it is."""
+    return "*/" + glob.escape(parameter)
 
 
 def _checked(table: Measurements) -> Measurements:
@@ -179,8 +191,8 @@ def _check_magnitudes(rows: Measurements, parameter: str) -> None:
         chosen = np.isin(rows.chip, list(mistaken))
         raise LimpetError(
             f"{rows.source}: parameter '{parameter}'{where}: measured / nominal has the median {typical[chip]:.3g} "
-            f"({rows.places(chosen)}), near 10^{power}: it looks as if measured were in another unit than nominal, such "
-            f"as {'p' if power > 0 else 'u'}A beside nA; give units as 'measured [pA]' and 'nominal [nA]'"
+            f"({rows.places(chosen)}), near 10^{power}, as if {_as_if(power)}: give each its unit, as in "
+            f"'nominal [nA]' and 'measured [pA]'"
         )
     whole = float(np.median(factors))
     if not 1 / FAR_OFF < whole < FAR_OFF:
@@ -188,6 +200,14 @@ def _check_magnitudes(rows: Measurements, parameter: str) -> None:
             f"{rows.source}: parameter '{parameter}': measured / nominal has the median {whole:.3g} "
             f"({rows.places(np.ones(rows.line.shape, bool))}); is nominal what the chip was set to?"
         )
+
+
+def _as_if(power: int) -> str:
+    """What a power of a thousand looks like, in the units of currents."""
+    prefixes = {3: ("nA", "pA"), 6: ("uA", "pA"), 9: ("mA", "pA"), 12: ("A", "pA")}
+    larger, smaller = prefixes.get(abs(power), ("one unit", "another"))
+    nominal, measured = (larger, smaller) if power > 0 else (smaller, larger)
+    return f"nominal were in {nominal} and measured in {measured}"
 
 
 def _thousands(ratio: float) -> int:

@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import LogdirError
 from ..deviations._kinds import label
 from ..tensorboard._page_files import page_files
 from ._candidate import Candidate
-from ._configuration import configuration, off_center
-from ._fit import Fit, ParameterFit
+from ._components import Component
+from ._configuration import off_center
+from ._measurements import Measurements
+from ._parameter_fit import ParameterFit
 from ._units import quantity
 
 MOST_POINTS = 400
@@ -26,22 +27,17 @@ TAIL = 40
 BLUE, ORANGE, GREY = "#2f6fdb", "#d9780f", "#8a929c"
 
 
-def write_page(fit: Fit, output: str | Path) -> None:
-    """Write the page; see `Fit.write_page`."""
-    try:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        Path(output).write_text(page(fit), "utf-8")
-    except OSError as error:
-        raise LogdirError(
-            f"{output}: cannot be written ({error.strerror or error}); name a file you may write"
-        ) from None
+def page(table: Measurements, parameters: Mapping[str, ParameterFit], configuration: str) -> str:
+    """The page, as HTML.
 
-
-def page(fit: Fit) -> str:
-    """The page, as HTML."""
+    Args:
+        table: what was read.
+        parameters: what was found, by name.
+        configuration: the hardware as fitted, in YAML.
+    """
     from plotly.offline import get_plotlyjs
 
-    table, found = fit.measurements, list(fit.parameters.values())
+    found = list(parameters.values())
     figures: dict[str, Any] = {}
     for number, parameter in enumerate(found):
         figures[f"histogram-{number}"] = _histogram(parameter)
@@ -56,7 +52,7 @@ def page(fit: Fit) -> str:
         result="\n".join(f"<p>{html.escape(_sentence(parameter))}</p>" for parameter in found),
         overview=_overview(found),
         cards="\n".join(_card(number, parameter) for number, parameter in enumerate(found)),
-        configuration=html.escape(configuration(fit)),
+        configuration=html.escape(configuration),
         plotly=_in_script(get_plotlyjs()),
         figures=json.dumps(figures, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
     )
@@ -86,17 +82,29 @@ def _overview(found: Iterable[ParameterFit]) -> str:
             f"{parameter.best.center:.4f}",
             label(parameter.deviation),
             f"{parameter.p_value:.2g}",
-            *(str(component) if component.told else "not told" for component in parameter.components),
+            *map(_percent, parameter.components),
         )
         for parameter in found
     ]
-    return _table(headers, rows)
+    return _table(headers, rows, "overview")
+
+
+def _percent(component: Component) -> str:
+    if not component.told:
+        return "not told"
+    zero = ", at the boundary" if component.note else ""
+    return f"{component.sigma:.2%} ({component.low:.2%} to {component.high:.2%}){zero}"
 
 
 def _card(number: int, found: ParameterFit) -> str:
     lowest = found.candidates[0].aic
     rows = [
-        (label(candidate.deviation), f"{candidate.center:.4f}", f"{candidate.parameters}", f"{candidate.aic - lowest:+.1f}")
+        (
+            label(candidate.rounded),
+            f"{candidate.center:.4f}",
+            f"{candidate.parameters}",
+            f"{candidate.aic - lowest:+.1f}",
+        )
         for candidate in found.candidates
     ]
     best = found.candidates.index(found.best)
@@ -149,8 +157,14 @@ def _histogram(found: ParameterFit) -> dict[str, Any]:
 
 
 def _density(candidate: Candidate, grid: Any, colour: str, dash: str) -> dict[str, Any]:
-    line = {"color": colour, "dash": dash, "width": 2}
-    return {"type": "scatter", "mode": "lines", "x": _rounded(grid), "y": _rounded(candidate.density(grid)), "line": line, "name": candidate.kind}  # fmt: skip
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": _rounded(grid),
+        "y": _rounded(candidate.density(grid)),
+        "line": {"color": colour, "dash": dash, "width": 2},
+        "name": candidate.kind,
+    }
 
 
 def _quantiles(found: ParameterFit) -> dict[str, Any]:
@@ -166,7 +180,8 @@ def _quantiles(found: ParameterFit) -> dict[str, Any]:
     edge = {"type": "scatter", "mode": "lines", "x": _rounded(expected), "line": {"width": 0}, "hoverinfo": "skip"}
     data = [
         edge | {"y": _rounded(band[0]), "showlegend": False},
-        edge | {"y": _rounded(band[1]), "fill": "tonexty", "fillcolor": "rgba(217,120,15,0.16)", "name": "95% by chance"},
+        edge
+        | {"y": _rounded(band[1]), "fill": "tonexty", "fillcolor": "rgba(217,120,15,0.16)", "name": "95% by chance"},
         {"type": "scatter", "mode": "lines", "x": ends, "y": ends, "line": line, "name": found.best.kind},
         {
             "type": "scatter",
@@ -177,8 +192,9 @@ def _quantiles(found: ParameterFit) -> dict[str, Any]:
             "name": "measured",
         },
     ]
-    title = f"Quantiles beside those of the {found.best.kind}"
-    return {"data": data, "layout": _layout(title, "fitted quantile", "measured / nominal")}
+    layout = _layout(f"Quantiles beside those of the {found.best.kind}", "fitted quantile", "measured / nominal")
+    layout["legend"] |= {"y": 0.02, "yanchor": "bottom"}  # the upper right is where the upper tail lies
+    return {"data": data, "layout": layout}
 
 
 def _components(found: ParameterFit) -> dict[str, Any]:
