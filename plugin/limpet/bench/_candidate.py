@@ -15,6 +15,7 @@ from ..deviations._log_normal import LARGEST_SIGMA_LN, LogNormal
 from ..deviations._student_t import StudentT
 from ..deviations._truncated_gaussian import TruncatedGaussian
 from ..deviations._uniform import Uniform
+from ..draws._truncated_normal import cut_for
 from ._factor_law import factor_law
 
 Factors = NDArray[np.float64]
@@ -125,7 +126,7 @@ def _uniform(factors: Factors) -> Candidate | None:
     return Candidate(Uniform((high - low) / 2 / math.sqrt(3) / center), center, 2, likelihood)
 
 
-def _truncated_gaussian(factors: Factors) -> Candidate | None:
+def _truncated_gaussian(factors: Factors, cuts: Sequence[float] = (1.0, 3.0)) -> Candidate | None:
     """The cut lies at the value that is farthest from the center: what remains to be fitted are center and cut."""
     from scipy import optimize, special
 
@@ -149,7 +150,7 @@ def _truncated_gaussian(factors: Factors) -> Candidate | None:
         (
             optimize.minimize(cost, [start, cut], method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-7})
             for start in (0.0, middle)
-            for cut in (1.0, 3.0)
+            for cut in cuts
         ),
         key=lambda result: result.fun,
     )
@@ -212,4 +213,6 @@ def refitted(fitted: Candidate, factors: Factors) -> Candidate | None:
     """The same distribution fitted to other factors; of Student's, the degrees of freedom stay as they are."""
     if isinstance(fitted.deviation, StudentT):
         return _student_t(factors, fitted.deviation.degrees)
+    if isinstance(fitted.deviation, TruncatedGaussian):
+        return _truncated_gaussian(factors, (cut_for(fitted.deviation.bound).place,))
     return FITS[fitted.kind](factors)

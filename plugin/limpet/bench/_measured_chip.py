@@ -56,10 +56,8 @@ class MeasuredChip:
         for what in ("values", "factors"):
             arrays = {path: np.asarray(array) for path, array in getattr(self, what).items()}
             for path, array in arrays.items():
-                if not is_real(array) and not np.issubdtype(array.dtype, np.integer):
-                    raise LimpetError(
-                        f"chip {self.name}: {what}['{path}'] holds {array.dtype}; needed are real numbers"
-                    )
+                if array.dtype.kind not in "biufc":
+                    raise LimpetError(f"chip {self.name}: {what}['{path}'] holds {array.dtype}; needed are numbers")
                 if is_real(array) and not np.isfinite(np.asarray(array, np.float64)).all():
                     raise LimpetError(
                         f"chip {self.name}: {what}['{path}'] holds NaN or infinite values; a device that was not "
@@ -95,9 +93,10 @@ class MeasuredChip:
             if chip is not None or leaves is not None:
                 given = "chip" if chip is not None else "leaves"
                 raise LimpetError(f"{given} goes with a bench's table; {source} is one chip, by leaf path")
-            if not Path(source).exists():
-                raise LimpetError(f"{source}: there is no such file")
-            return cls(name or Path(source).stem, values=arrays_of(source))
+            try:
+                return cls(name or Path(source).stem, values=arrays_of(source))
+            except LimpetError as error:
+                raise LimpetError(f"{source}: {error}") from None
         table = read_measurements(source)
         if chip is None and len(table.chips) > 1:
             raise LimpetError(
@@ -144,6 +143,8 @@ class MeasuredChip:
         for path, value in self.values.items():
             if not is_real(leaves[path]):  # a count or a key, as `limpet chips` writes them beside the parameters
                 continue
+            if value.dtype.kind == "c":
+                raise PrototypeError(f"chip {self.name}: values of leaf '{path}' are complex; the network's are real")
             self._require_shape(path, np.shape(value), np.shape(leaves[path]), "values")
             measured[path] = value
         for glob, factor in self.factors.items():
