@@ -50,7 +50,8 @@ def test_the_page_stands_alone_and_shows_names_as_text(written):
     assert "&lt;gain&gt;" in own
     assert "<gain>" not in page
     assert not re.search(r'(src|href)="(?!#)', own)
-    figures = strict(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])
+    (figures,) = re.findall(r'id="figures">(.*?)</script>', page, re.DOTALL)
+    figures = strict(figures)
     assert set(figures) == {f"{kind}-{n}" for kind in ("histogram", "quantiles", "components") for n in (0, 1)}
     bars = figures["histogram-0"]["data"][0]
     assert np.dot(bars["y"], bars["width"]) == pytest.approx(1, rel=1e-4)

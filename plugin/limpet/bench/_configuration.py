@@ -1,6 +1,7 @@
 """A fit as a configuration, with what was found in comments."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 
 from ..deviations._kinds import described
@@ -27,7 +28,8 @@ def configuration(table: Measurements, parts: Mapping[str, ParameterFit]) -> str
     ]
     for part, found in parts.items():
         lines += [f"  {part}:"]
-        lines += [f"    # {_one_line(line)}" for line in findings(found)]
+        for finding in findings(found):
+            lines += textwrap.wrap(finding, 110, initial_indent="    # ", subsequent_indent="    #   ")
         lines += [
             f"    leaves: {json.dumps(guessed_leaves(found.name), ensure_ascii=False)}  # a guess",
             f"    deviation: {_flow(described(found.deviation))}",

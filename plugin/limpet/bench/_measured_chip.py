@@ -1,5 +1,7 @@
 """A chip whose values come from a bench."""
 
+import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -217,10 +219,8 @@ def _in_order(rows: Measurements, parameter: str) -> np.ndarray:
 
 
 def _natural(text: str) -> tuple[float, str]:
-    try:
-        return float(text), ""
-    except ValueError:
-        return float("inf"), text
+    """Orders numbers as numbers, and before all else, which is ordered as text."""
+    return (float(text), "") if re.fullmatch(r"-?\d+(\.\d+)?", text) else (math.inf, text)
 
 
 def _like(value: Any, leaf: Any) -> jax.Array:

@@ -93,7 +93,8 @@ def _percent(component: Component) -> str:
     if not component.told:
         return "not told"
     zero = ", at the boundary" if component.note else ""
-    return f"{component.sigma:.2%} ({component.low:.2%} to {component.high:.2%}){zero}"
+    sigma, low, high = (f"{100 * value:.3g}%" for value in (component.sigma, component.low, component.high))
+    return f"{sigma} ({low} to {high}){zero}"
 
 
 def _card(number: int, found: ParameterFit) -> str:
@@ -153,7 +154,10 @@ def _histogram(found: ParameterFit) -> dict[str, Any]:
         },
         *(_density(candidate, grid, colour, dash) for candidate, colour, dash in curves),
     ]
-    return {"data": data, "layout": _layout("Measured values and fitted density", "measured / nominal", "density")}
+    layout = _layout("Measured values and fitted density", "measured / nominal", "density")
+    highest = max(heights.max(), found.best.density(grid).max())
+    layout["yaxis"] |= {"range": [0, 1.35 * float(highest)]}  # room for the legend
+    return {"data": data, "layout": layout}
 
 
 def _density(candidate: Candidate, grid: Any, colour: str, dash: str) -> dict[str, Any]:
@@ -222,7 +226,8 @@ def _components(found: ParameterFit) -> dict[str, Any]:
         }
     ]
     layout = _layout("Where the spread comes from, 95% intervals", "", "sigma (%)")
-    layout["yaxis"] |= {"rangemode": "tozero"}
+    highest = 100 * max(component.high for component in told)
+    layout["yaxis"] |= {"range": [-0.05 * highest, 1.1 * highest]}  # the mark of a sigma of 0 stands free
     layout["xaxis"] |= {"type": "category", "range": [-0.5, len(told) - 0.3]}
     return {"data": data, "layout": layout}
 
