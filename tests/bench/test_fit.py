@@ -10,7 +10,7 @@ import simulated_bench as bench
 from scipy import stats
 
 import limpet
-from limpet.bench._candidate import FITS
+from limpet.bench._candidate import FITS, best_of, candidates
 from limpet.bench._components import components, reml
 from limpet.bench._fit import _p_value
 from limpet.bench._measurements import read_measurements
@@ -40,6 +40,13 @@ def test_the_distribution_that_gave_the_values_is_found_and_hardware_reproduces_
     drawn = limpet.Hardware(p=limpet.Part("*", found.deviation)).on({"w": jnp.ones(100_000)})
     values = np.asarray(drawn(jax.random.key(0), {"w": jnp.ones(100_000)})["w"])
     assert values.std() == pytest.approx(law.std(), rel=0.12)
+
+
+def test_the_end_of_a_sample_is_not_taken_for_the_end_of_the_law():
+    """Of 60 Gaussian samples, more than 3 are called truncated in 1e-3 of all seeds."""
+    kinds = [best_of(candidates(RNG(seed).normal(1, 0.1, 200))).kind for seed in range(60)]
+    assert kinds.count("truncated-gaussian") <= 3
+    assert kinds.count("gaussian") >= 40
 
 
 def test_likelihoods_are_as_high_as_scipy_finds_them():
@@ -186,13 +193,13 @@ def test_without_statsmodels_it_is_said_how_to_install_it(monkeypatch):
 
 
 def test_p_values_hold_for_chips_that_have_something_in_common():
-    """Of 12 benches that do follow a Gaussian, more than 4 have p < 0.05 in 2e-4 of all seeds. If devices counted as
+    """Of 8 benches that do follow a Gaussian, more than 3 have p < 0.05 in 4e-4 of all seeds. If devices counted as
     independent, most would, because four chips do not fill a bell."""
     generator, sizes, low, independent = RNG(13), [[10] * 3] * 4, 0, 0
-    for _ in range(12):
+    for _ in range(8):
         rows = read_measurements(bench.table(1 + bench.nested(generator, (0.1, 0.05, 0.05), sizes), sizes))
         best = FITS["gaussian"](rows.factor)
         found = components(rows.factor, rows.chip, rows.core, center=best.center, logarithms=False)
         low += _p_value(best, rows.factor, rows, found) < 0.05
         independent += _p_value(best, rows.factor, rows, found[2:]) < 0.05
-    assert low <= 4 < independent
+    assert low <= 3 < independent

@@ -46,8 +46,8 @@ def findings(found: ParameterFit) -> list[str]:
     chosen = f"{found.best.kind} by AIC (others, above the lowest: {', '.join(others)})"
     if found.best is not lowest:
         chosen = (
-            f"{found.best.kind}, {found.best.aic - lowest.aic:.1f} above the lowest AIC, with a number less to fit "
-            f"(others: {', '.join(others)})"
+            f"{found.best.kind}, {found.best.aic - lowest.aic:.1f} above the lowest AIC and simpler (others: "
+            f"{', '.join(others)})"
         )
     lines = [
         f"{_count(len(found.factors), 'value')} of {_count(chips, 'chip')}{nominal}; {chosen}",

@@ -110,7 +110,8 @@ def fit_measurements(source: str | Path | Table) -> Fit:
     to measured / nominal by maximum likelihood, and compared by AIC; and the spread is divided into what all devices of
     a chip have in common, what those of a core have, and the rest. AIC counts values as independent, which those of a
     chip are not quite; and of distributions that end (uniform, truncated Gaussian) its theory holds only roughly. So of
-    distributions within 2 of the lowest, the one of fewest parameters is taken.
+    distributions within 2 of the lowest, the one of fewest parameters is taken, and a truncated Gaussian only where it
+    is lower by more than 8.
 
     Args:
         source: a .csv file with the columns chip, core, neuron, parameter, nominal and measured, and perhaps a unit (a

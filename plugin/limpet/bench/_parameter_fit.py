@@ -22,7 +22,8 @@ class ParameterFit:
         nominal: the median of the nominal values, in `unit`.
         unit: the base unit, such as "A"; empty where none was said.
         candidates: every distribution that was fitted, the lowest AIC first.
-        best: the one to take: of those within 2 of the lowest AIC, the one of fewest parameters.
+        best: the one to take: of those within 2 of the lowest AIC, the one of fewest parameters; a truncated Gaussian
+            only where it is lower by more than 8.
         distance: Kolmogorov-Smirnov distance between the best one and the factors.
         p_value: how often factors that do follow the best distribution are that far from one fitted to them: of
             simulated benches with the same chips, cores and components, each with a fit of its own. (The usual p-value
