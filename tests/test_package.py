@@ -107,6 +107,7 @@ def test_errors_are_shown_under_their_public_names():
         ("limpet.Mismatch, limpet.prototype, limpet.Hardware", "rockpool flax tensorboard matplotlib pydantic"),
         ("limpet.freeze, limpet.robustness_curve, limpet.with_mismatch", "rockpool flax tensorboard matplotlib"),
         ("limpet.MismatchCallback, limpet.load_config", "rockpool flax matplotlib tensorflow torch scipy.stats"),
+        ("limpet.fit_measurements, limpet.MeasuredChip", "rockpool flax plotly matplotlib statsmodels scipy.stats"),
         ("limpet.RobustnessCurve('a', [0.1], [[1.0]], higher_is_better=True).mean()", "jax rockpool"),
         ("import limpet.tensorboard", "jax rockpool flax tensorflow torch matplotlib plotly scipy.stats"),
     ],

@@ -18,6 +18,7 @@ from ._candidate import Candidate, best_of, candidates, refitted
 from ._components import Component, components
 from ._configuration import configuration
 from ._measurements import Measurements, Table, guessed_leaves, read_measurements
+from ._nested import Nested
 from ._parameter_fit import ParameterFit
 
 FEWEST_VALUES = 5
@@ -185,9 +186,8 @@ def _p_value(best: Candidate, factors: NDArray[np.float64], rows: Measurements, 
     from scipy import special
 
     levels = {component.level: component.sigma**2 for component in found if component.told}
-    chip = np.unique(rows.chip, return_inverse=True)[1].ravel()
-    core = np.unique(np.stack([chip.astype(str), rows.core]), axis=1, return_inverse=True)[1].ravel()
-    places = {"chip": chip, "core": core, "neuron": np.arange(len(factors))}
+    groups = Nested.of(factors, rows.chip, rows.core)
+    places = {"chip": groups.chip, "core": groups.core, "neuron": np.arange(len(factors))}
     whole, measured = sum(levels.values()), best.distance(factors)
     slow = isinstance(best.deviation, StudentT | TruncatedGaussian)
     resamples, farther = RESAMPLES_IF_SLOW if slow else RESAMPLES, 0

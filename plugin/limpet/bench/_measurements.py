@@ -190,9 +190,9 @@ def _check_magnitudes(rows: Measurements, parameter: str) -> None:
         where = "" if len(mistaken) == len(typical) else f" on chip {listing(mistaken, limit=6)}"
         chosen = np.isin(rows.chip, list(mistaken))
         raise LimpetError(
-            f"{rows.source}: parameter '{parameter}'{where}: measured / nominal has the median {typical[chip]:.3g} "
-            f"({rows.places(chosen)}), near 10^{power}, as if {_as_if(power)}: give each its unit, as in "
-            f"'nominal [nA]' and 'measured [pA]'"
+            f"{rows.source}: parameter '{parameter}'{where}: measured / nominal has the median {typical[chip]:.4g} "
+            f"({rows.places(chosen)}), near 10^{power}, as if {_as_if(power)}: say the units, as in "
+            f"'nominal [nA]' and 'measured [pA]', or correct those that are said"
         )
     whole = float(np.median(factors))
     if not 1 / FAR_OFF < whole < FAR_OFF:
