@@ -162,6 +162,16 @@ def test_what_cannot_be_fitted_is_refused(factors, said):
         limpet.fit_measurements(bench.table(factors, [[len(factors)]]))
 
 
+@pytest.mark.parametrize(
+    "factors",
+    [[1.0] * 40 + [1.1] * 8, [1.0, 1.1] * 24, [1.0] * 47 + [5.0], [*RNG(0).normal(1, 0.01, 47), 3.0]],
+)
+def test_coarse_readings_and_outliers_are_fitted_without_a_warning(factors):
+    found = limpet.fit_measurements(bench.table(factors, [[6] * 4] * 2)).parameters["Itau"]
+    assert np.isfinite([*found.aic.values(), found.p_value, *(c.high for c in found.components)]).all()
+    assert np.isfinite(found.best.density(np.array([1.0]))).all()
+
+
 def test_a_common_offset_is_said_and_is_no_part_of_the_spread():
     found = limpet.fit_measurements(bench.table(1.3 * (1 + bench.nested(RNG(10), (0, 0, 0.1))))).parameters["Itau"]
     assert found.best.center == pytest.approx(1.3, rel=0.02)

@@ -175,6 +175,8 @@ def _student_t(factors: Factors, degrees: float | None = None) -> Candidate | No
     """Center and scale by expectation maximisation for given degrees of freedom, and those by a search over them."""
     from scipy import optimize
 
+    if not np.median(np.abs(factors - np.median(factors))):
+        return None  # most values are one and the same, about which the likelihood would rise without end
     if degrees is None:
         limits = (math.log(FEWEST_DEGREES - 2), math.log(MOST_DEGREES - 2))
         search: Any = optimize.minimize_scalar(
