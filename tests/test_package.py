@@ -12,7 +12,7 @@ import limpet
 ROOT = Path(limpet.__file__).parent
 # From the lowest to the highest: a folder imports only from itself and from folders below it.
 LAYERS = (
-    "_errors draws leaves results deviations hardware tensorboard objectives measure config training dynapse cli"
+    "_errors draws leaves results deviations hardware tensorboard bench objectives measure config training dynapse cli"
 ).split()
 KNOWS_ROCKPOOL = {"leaves/rockpool.py", "dynapse"}
 KNOWS_FLAX = {"leaves/flax_nnx.py"}
@@ -107,6 +107,7 @@ def test_errors_are_shown_under_their_public_names():
         ("limpet.Mismatch, limpet.prototype, limpet.Hardware", "rockpool flax tensorboard matplotlib pydantic"),
         ("limpet.freeze, limpet.robustness_curve, limpet.with_mismatch", "rockpool flax tensorboard matplotlib"),
         ("limpet.MismatchCallback, limpet.load_config", "rockpool flax matplotlib tensorflow torch scipy.stats"),
+        ("limpet.fit_measurements, limpet.MeasuredChip", "rockpool flax plotly matplotlib statsmodels scipy.stats"),
         ("limpet.RobustnessCurve('a', [0.1], [[1.0]], higher_is_better=True).mean()", "jax rockpool"),
         ("import limpet.tensorboard", "jax rockpool flax tensorflow torch matplotlib plotly scipy.stats"),
     ],

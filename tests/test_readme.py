@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import limpet
 
 ROOT = Path(__file__).parents[1]
@@ -49,3 +51,19 @@ def test_links_lead_somewhere():
             headings = re.findall(r"^#+ (.*)$", linked, re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
             assert anchor in anchors, f"{page.name}: {target}#{anchor}"
+
+
+def test_chips_from_the_bench_run_when_pasted_and_print_what_is_shown(tmp_path):
+    page = (ROOT / "examples/README.md").read_text()
+    section = re.search(r"## Chips from the bench.*?```python\n(.*?)```\n\n```text\n(.*?)```", page, re.DOTALL)
+    assert section
+    ran = subprocess.run([sys.executable, "-c", section[1]], capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    printed, shown = ran.stdout.split(), section[2].split()
+    assert len(printed) == len(shown)
+    for word, expected in zip(printed, shown, strict=True):
+        bare = [text.strip("(),%") for text in (word, expected)]
+        if re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?", bare[1]):  # the last digits may be another machine's
+            assert float(bare[0]) == pytest.approx(float(bare[1]), rel=0.02, abs=1.5 if "%" in expected else 1e-3)
+        else:
+            assert word == expected

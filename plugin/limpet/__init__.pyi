@@ -7,6 +7,9 @@ from ._errors import MetricError as MetricError
 from ._errors import MismatchNotApplied as MismatchNotApplied
 from ._errors import PrototypeError as PrototypeError
 from ._errors import StrengthError as StrengthError
+from .bench._fit import Fit as Fit
+from .bench._fit import fit_measurements as fit_measurements
+from .bench._measured_chip import MeasuredChip as MeasuredChip
 from .config._config import Config as Config
 from .config._load_config import load_config as load_config
 from .config._preset import preset as preset
@@ -44,10 +47,12 @@ from .leaves.rockpool import attributes as attributes
 from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prototype
 from .leaves.rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
 from .leaves.rockpool import mismatch_generator as mismatch_generator
+from .measure._measure_chips import measure_chips as measure_chips
 from .measure._precision import Precision as Precision
 from .measure._robustness_curve import robustness_curve as robustness_curve
 from .measure._sensitivity import sensitivity as sensitivity
 from .objectives._with_mismatch import with_mismatch as with_mismatch
+from .results._chip_metrics import ChipMetrics as ChipMetrics
 from .results._comparison import Comparison as Comparison
 from .results._comparison import compare as compare
 from .results._robustness_curve import RobustnessCurve as RobustnessCurve

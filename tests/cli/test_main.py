@@ -177,7 +177,7 @@ def test_python_m_limpet_and_the_script_are_the_same_program(runs):
     assert pkgutil.resolve_name(pyproject["project"]["scripts"]["limpet"]) is main
 
 
-@pytest.mark.parametrize("command", ["check", "compare", "gate", "chips", "report"])
+@pytest.mark.parametrize("command", ["check", "compare", "gate", "chips", "fit", "report"])
 def test_help_has_examples_and_fits_eighty_columns(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert main([command, "--help"]) == 0
@@ -191,5 +191,5 @@ def test_help_of_the_program(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(f"\n    {command} " in out for command in ("check", "compare", "gate", "chips", "report"))
+    assert all(f"\n    {command} " in out for command in ("check", "compare", "gate", "chips", "fit", "report"))
     assert max(map(len, out.splitlines())) <= 80

@@ -1,4 +1,4 @@
-"""The command line: check a configuration, rebuild chips, compare runs, gate a build, write a report.
+"""The command line: check a configuration, rebuild and fit chips, compare runs, gate a build, write a report.
 
 Each command is a file that adds its parser and runs it. What they import at the top is light: `--help`, `gate`,
 `compare` and `report` start without JAX.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import _errors
-from . import _check, _chips, _compare, _gate, _presets, _report
+from . import _check, _chips, _compare, _fit, _gate, _presets, _report
 
 EXAMPLES = """\
 examples:
@@ -22,6 +22,7 @@ examples:
   limpet compare runs/dynapse/standard runs/dynapse/mismatch
   limpet gate runs/dynapse/mismatch --sigma 0.1 --target 0.9 --yield 0.95
   limpet chips nets:build --config configs/dynapse.yaml --chip 17 -o chip.npz
+  limpet fit measurements.csv -o hardware.yaml --report bench.html
   limpet report runs/dynapse -o report.html
 
 exit codes:
@@ -81,7 +82,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in (_check, _presets, _compare, _gate, _chips, _report):
+    for command in (_check, _presets, _compare, _gate, _chips, _fit, _report):
         command.add_parser(commands)
     # argparse gives up on positionals that follow an option; overrides may stand anywhere.
     arguments, rest = parser.parse_known_args(argv)

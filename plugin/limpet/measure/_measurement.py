@@ -79,7 +79,7 @@ class Measurement:
             MetricError: the metric gives no scalars, or cannot be traced.
             MismatchNotApplied: the metric depends on no draw at all.
         """
-        operand, rebuild, constants = _divided(tree)
+        operand, rebuild, constants = divided(tree)
         # The data of the key, because a key itself cannot be put onto the devices of several processes.
         chips_key = jax.random.key_data(stream(self.seed, "chip", self.generator))
         operands = (operand, batch, chips_key, self.extra)
@@ -259,7 +259,7 @@ def check_count(name: str, value: Any) -> int:
     return int(value)
 
 
-def _divided(tree: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any], Hashable]:
+def divided(tree: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any], Hashable]:
     """The arrays of real numbers in a tree, how to put them back, and what the rest of the tree is.
 
     Arrays are operands, so that another network of the same shape compiles nothing; Python numbers, functions,

@@ -1,13 +1,15 @@
 """Frozen mismatch: one virtual chip, drawn before compilation."""
 
 import weakref
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from .._errors import LimpetError
+from .._errors import LimpetError, warn_user
+from ..bench._measured_chip import MeasuredChip
 from ..config._config import Config
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key
@@ -24,9 +26,9 @@ _MADE: dict[int, weakref.ref[Any]] = {}
 
 def freeze(
     model: Any,
-    mismatch: Recipe | Hardware | Config,
+    mismatch: Recipe | Hardware | Config | None = None,
     seed: int | None = None,
-    chip: int | None = None,
+    chip: int | MeasuredChip | None = None,
     generator: Generator | None = None,
     *,
     scale: float | None = None,
@@ -42,9 +44,11 @@ def freeze(
     Args:
         model: a Rockpool JAX module, a Flax nnx module, or any pytree that the recipe describes.
         mismatch: a recipe or the hardware, of which all parts are frozen; or a whole configuration, of which the parts
-            of `training.frozen` are, with its seed, chip, scale and generator.
+            of `training.frozen` are, with its seed, chip, scale and generator. A measured chip needs none; where one is
+            given, leaves that deviate on it and were not measured are said.
         seed: overrides the configuration's; default 0.
-        chip: overrides the configuration's; default 0.
+        chip: overrides the configuration's; default 0. Or a `limpet.MeasuredChip`, whose values are then taken; it has
+            no seed, generator and scale.
         generator: overrides the configuration's; default "fast".
         scale: overrides the configuration's; default 1.
 
@@ -53,7 +57,7 @@ def freeze(
 
     Raises:
         LimpetError: seed or chip is no integer from 0 to 2**32 - 1, there is no such generator, `mismatch` is none of
-            these, or the configuration names no chip.
+            these, the configuration names no chip, or a measured chip is given a seed, generator or scale.
         PrototypeError: recipe and model do not fit.
 
     Example:
@@ -64,6 +68,8 @@ def freeze(
         >>> chip["kernel"] is params["kernel"], bool((chip["bias"] == params["bias"]).any())
         (True, False)
     """
+    if isinstance(chip, MeasuredChip):
+        return _frozen_as_measured(model, mismatch, chip, {"seed": seed, "generator": generator, "scale": scale})
     if isinstance(mismatch, Config):
         frozen = mismatch.training and mismatch.training.frozen
         if not frozen:
@@ -77,11 +83,7 @@ def freeze(
         defaults = mismatch.frozen_seed, frozen.chip, mismatch.generator, frozen.scale
     else:
         recipe, defaults = mismatch.on(model) if isinstance(mismatch, Hardware) else mismatch, (0, 0, None, 1.0)
-    if not isinstance(recipe, Recipe):
-        raise LimpetError(
-            f"mismatch = {mismatch!r}: allowed are a recipe, such as limpet.Mismatch(prototype, limpet.Gaussian(0.1)), "
-            f"the hardware, and a whole configuration"
-        )
+    recipe = _checked(recipe)
     seed = checked_number(defaults[0] if seed is None else seed, "seed")
     chip = checked_number(defaults[1] if chip is None else chip, "chip")
     generator = checked_generator(generator or defaults[2] or DEFAULT_GENERATOR)
@@ -89,8 +91,37 @@ def freeze(
     key, adapter = chip_key(seed, chip, generator), adapter_of(model)
     adapter.require_selected(model, recipe.paths)
     frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, Conditions(strength)))
-    _remember(frozen_model, model, recipe)
+    _remember(frozen_model, model, recipe.paths)
     return frozen_model
+
+
+def _frozen_as_measured(model: Any, mismatch: Any, chip: MeasuredChip, others: Mapping[str, Any]) -> Any:
+    if given := [name for name, value in others.items() if value is not None]:
+        raise LimpetError(
+            f"{given[0]} = {others[given[0]]!r}: chip {chip.name} was measured, and has no {given[0]}; leave it out"
+        )
+    adapter = adapter_of(model)
+    measured = chip.measured(adapter.leaves(model))
+    if mismatch is not None:
+        hardware = mismatch.hardware if isinstance(mismatch, Config) else mismatch
+        recipe = _checked(hardware.on(model) if isinstance(hardware, Hardware) else hardware)
+        if missing := [path for path in recipe.paths if path not in measured]:
+            warn_user(
+                f"chip {chip.name}: {listing(missing, limit=10)} deviate on this hardware and were not measured: they "
+                f"stay nominal"
+            )
+    frozen_model = adapter.frozen(model, chip.on_leaves)
+    _remember(frozen_model, model, measured)
+    return frozen_model
+
+
+def _checked(recipe: Any) -> Recipe:
+    if not isinstance(recipe, Recipe):
+        raise LimpetError(
+            f"mismatch = {recipe!r}: allowed are a recipe, such as limpet.Mismatch(prototype, limpet.Gaussian(0.1)), "
+            f"the hardware, and a whole configuration"
+        )
+    return recipe
 
 
 def require_nominal(model: Any, recipe: Recipe) -> None:
@@ -108,10 +139,10 @@ def require_nominal(model: Any, recipe: Recipe) -> None:
         )
 
 
-def _remember(chip: Any, model: Any, recipe: Recipe) -> None:
+def _remember(chip: Any, model: Any, paths: Iterable[str]) -> None:
     """Note which arrays are a chip's. Of a Rockpool module there are none: it remembers its nominal values itself."""
     values, nominal = adapter_of(chip).leaves(chip), adapter_of(model).leaves(model)
-    for path in recipe.paths:
+    for path in paths:
         leaf = values.get(path)
         if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf is not nominal.get(path):
             place = id(leaf)

@@ -1,0 +1,155 @@
+"""How well an assumed hardware explains a measured chip."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import PrototypeError
+from ..deviations._kinds import label
+from ..draws._keys import virtual_chip
+from ..hardware._leaf_draw import Conditions
+from ..hardware._mismatch import Recipe
+from ..leaves._paths import listing
+from ._factor_law import factor_law
+
+VIRTUAL_CHIPS = 200
+"""Among so many a value is ranked where its deviation has no density."""
+
+
+@dataclass(frozen=True)
+class LeafExplanation:
+    """How well one leaf's deviation explains what was measured.
+
+    Attributes:
+        path: of the leaf.
+        assumed: the deviation in words.
+        count: how many values were compared; those of nominal value 0 have no measured / nominal, and are left out
+            where a deviation has a density.
+        spread: the root mean square of measured / nominal - 1; NaN where no nominal value is other than 0.
+        sigma: the assumed relative standard deviation; NaN where the deviation has none.
+        log_likelihood: of measured / nominal, for each value on average; NaN where there is no density, and
+            -infinity where a value cannot be.
+        expected: what it would be on average if the assumption held.
+        distance: Kolmogorov-Smirnov, between measured and assumed.
+        p_value: how often values of the assumed distribution are so far from it.
+    """
+
+    path: str
+    assumed: str
+    count: int
+    spread: float
+    sigma: float
+    log_likelihood: float
+    expected: float
+    distance: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How well an assumed hardware explains a measured chip: `print` it.
+
+    Attributes:
+        chip: the chip's name.
+        leaves: by path, for each leaf that was measured and deviates.
+        unmeasured: paths that deviate and were not measured.
+    """
+
+    chip: str
+    leaves: Mapping[str, LeafExplanation]
+    unmeasured: tuple[str, ...]
+
+    def __str__(self) -> str:
+        width = max(4, *map(len, self.leaves))
+        lines = [
+            f"chip {self.chip} beside the assumed hardware",
+            f"{'leaf':{width}}  values  spread  assumed  log-likelihood  expected  KS distance        p  deviation",
+        ]
+        for leaf in self.leaves.values():
+            numbers = f"{leaf.count:6}  {_number(leaf.spread, '6.3g')}  {_number(leaf.sigma, '7.3g')}"
+            likelihood = f"{_number(leaf.log_likelihood, '14.3f')}  {_number(leaf.expected, '8.3f')}"
+            test = f"{leaf.distance:11.3f}  {leaf.p_value:7.2g}"
+            lines.append(f"{leaf.path:{width}}  {numbers}  {likelihood}  {test}  {leaf.assumed}")
+        if self.unmeasured:
+            lines.append(f"not measured: {listing(self.unmeasured, limit=10)}")
+        return "\n".join(lines)
+
+
+def explanation(
+    chip: str, measured: Mapping[str, Any], recipe: Recipe, leaves: Mapping[str, Any], scale: float
+) -> Explanation:
+    """How well a recipe explains measured values; see `MeasuredChip.explained_by`.
+
+    Args:
+        chip: the chip's name.
+        measured: values by leaf path.
+        recipe: what is assumed.
+        leaves: nominal values by leaf path.
+        scale: the factor on every deviation.
+    """
+    chosen = [path for path in recipe.paths if path in measured]
+    if not chosen:
+        raise PrototypeError(
+            f"chip {chip}: nothing that deviates was measured; measured are {listing(measured, limit=10)}, and "
+            f"{listing(recipe.paths, limit=10)} deviate"
+        )
+    drawn: dict[str, NDArray[np.float64]] = {}
+    rules = {path: recipe.rules[path] for path in chosen}
+    laws = {path: factor_law(rule.deviation, scale) for path, rule in rules.items() if rule is not None}
+    if without := [path for path, law in laws.items() if law is None]:
+        drawn = _virtual(recipe, leaves, without, scale)
+    found = {}
+    for path, law in laws.items():
+        rule = rules[path]
+        assert rule is not None
+        nominal, value = (np.asarray(array, np.float64).ravel() for array in (leaves[path], measured[path]))
+        there = nominal != 0
+        factors = value[there] / nominal[there]
+        spread = float(np.sqrt(((factors - 1) ** 2).mean())) if factors.size else math.nan
+        sigma = (recipe.sigma(path) or 0) * scale if recipe.sigma(path) is not None else math.nan
+        if law is None:
+            numbers = (value.size, spread, sigma, math.nan, math.nan, *_of_ranks(value, drawn[path]))
+        elif not factors.size:
+            raise PrototypeError(f"leaf '{path}': all nominal values are 0, and deviate by a fraction of that")
+        else:
+            likelihood = float(law.logpdf(factors).mean())
+            numbers = (factors.size, spread, sigma, likelihood, -float(law.entropy()), *_of_values(factors, law.cdf))
+        found[path] = LeafExplanation(path, label(rule.deviation), *numbers)
+    return Explanation(chip, found, tuple(path for path in recipe.paths if path not in measured))
+
+
+def _virtual(
+    recipe: Recipe, leaves: Mapping[str, Any], paths: list[str], scale: float
+) -> dict[str, NDArray[np.float64]]:
+    """The values of some leaves on virtual chips, shape (chips, values) by path."""
+    conditions = Conditions(jnp.asarray(scale, jnp.result_type(float)))
+    held = {path: jnp.asarray(leaves[path]) for path in paths}
+    keys = jax.vmap(lambda chip: virtual_chip(0, chip))(jnp.arange(VIRTUAL_CHIPS))
+    values = jax.jit(jax.vmap(lambda key: recipe.on_leaves(key, held, conditions)))(keys)
+    return {path: np.asarray(value, np.float64).reshape(VIRTUAL_CHIPS, -1) for path, value in values.items()}
+
+
+def _of_ranks(value: NDArray[np.float64], drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """The test of each value's rank among its own virtual ones; ties and gaps between ranks are filled by chance."""
+    below, equal = (drawn < value).sum(axis=0), (drawn == value).sum(axis=0)
+    chance = np.random.default_rng(0).uniform(size=value.size)
+    return _of_values((below + chance * (equal + 1)) / (len(drawn) + 1), lambda rank: rank)
+
+
+def _of_values(values: NDArray[np.float64], cumulative: Any) -> tuple[float, float]:
+    from scipy import stats
+
+    result = stats.kstest(values, cumulative)
+    return float(result.statistic), float(result.pvalue)
+
+
+def _number(value: float, layout: str) -> str:
+    """A number; "-" where there is none, in as many columns."""
+    width = int(layout.partition(".")[0])
+    return f"{'-':>{width}}" if math.isnan(value) else f"{value:{layout}}"

@@ -1,0 +1,231 @@
+"""A chip whose values come from a bench."""
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._errors import LimpetError, PrototypeError
+from ..draws._strength import checked_strength
+from ..hardware._hardware import Hardware
+from ..hardware._mismatch import Recipe
+from ..leaves._adapter import Leaves
+from ..leaves._adapters import adapter_of
+from ..leaves._paths import is_real, listing
+from ..results._npz_file import arrays_of
+from ._explanation import Explanation, explanation
+from ._measurements import Measurements, Table, guessed_leaves, read_measurements
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredChip:
+    """A chip whose values come from a bench, usable where the number of a virtual one is.
+
+    It holds values by leaf path, which replace those of a network (`of` an .npz); or factors, measured / nominal, by
+    which a network's own values are multiplied (`of` a bench's table), because a bench's devices were set to other
+    values than those of a trained network, and are off by the same factor.
+
+    Attributes:
+        name: by which tables call it.
+        values: arrays by leaf path.
+        factors: arrays by path glob, each of which must match one leaf of a network.
+
+    Raises:
+        LimpetError: there are neither values nor factors, or one that is no array of finite numbers.
+
+    Example:
+        >>> import limpet
+        >>> chip = MeasuredChip("A3", values={"dense/bias": np.array([0.9, 1.2])})
+        >>> params = {"dense": {"bias": jnp.ones(2), "kernel": jnp.ones((2, 2))}}
+        >>> limpet.freeze(params, chip=chip)["dense"]["bias"]
+        Array([0.9, 1.2], dtype=float32)
+    """
+
+    name: str
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.values and not self.factors:
+            raise LimpetError(f"chip {self.name}: give values by leaf path, or factors by path glob")
+        for what in ("values", "factors"):
+            arrays = {path: np.asarray(array) for path, array in getattr(self, what).items()}
+            for path, array in arrays.items():
+                if array.dtype.kind not in "biufc":
+                    raise LimpetError(f"chip {self.name}: {what}['{path}'] holds {array.dtype}; needed are numbers")
+                if is_real(array) and not np.isfinite(np.asarray(array, np.float64)).all():
+                    raise LimpetError(
+                        f"chip {self.name}: {what}['{path}'] holds NaN or infinite values; a device that was not "
+                        f"measured has no value here"
+                    )
+            object.__setattr__(self, what, arrays)
+
+    @classmethod
+    def of(
+        cls,
+        source: str | Path | Table,
+        chip: str | None = None,
+        *,
+        leaves: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> "MeasuredChip":
+        """A chip from a file.
+
+        Args:
+            source: an .npz of values by leaf path, as `limpet chips` writes it; or a bench's table with the columns
+                that `limpet.fit_measurements` takes, of which factors are taken. Devices are put into a leaf in the
+                order of their cores, and of their neurons within those.
+            chip: which chip of the table; None where it holds one.
+            leaves: by parameter of the table, the path glob of the leaf that it is; None, and what is not named:
+                `*/<parameter>` or the parameter itself.
+            name: by which tables call it; None for the file's name or the chip's.
+
+        Raises:
+            LimpetError: the file cannot be read; it holds several chips and none is named, or has no such chip; or
+                `chip` or `leaves` are given with an .npz.
+        """
+        if isinstance(source, str | Path) and Path(source).suffix == ".npz":
+            if chip is not None or leaves is not None:
+                given = "chip" if chip is not None else "leaves"
+                raise LimpetError(f"{given} goes with a bench's table; {source} is one chip, by leaf path")
+            try:
+                return cls(name or Path(source).stem, values=arrays_of(source))
+            except LimpetError as error:
+                raise LimpetError(f"{source}: {error}") from None
+        table = read_measurements(source)
+        if chip is None and len(table.chips) > 1:
+            raise LimpetError(
+                f"{table.source}: holds {len(table.chips)} chips; name one by chip=, of {_list(table.chips)}"
+            )
+        if chip is not None and str(chip) not in table.chips:
+            raise LimpetError(f"{table.source}: has no chip {chip!r}; it has {_list(table.chips)}")
+        rows = table.where(table.chip == (table.chips[0] if chip is None else str(chip)))
+        if unknown := [parameter for parameter in leaves or {} if parameter not in rows.parameters]:
+            raise LimpetError(
+                f"leaves names {_list(unknown)}, which was not measured; measured are {_list(rows.parameters)}"
+            )
+        globs = {parameter: guessed_leaves(parameter) for parameter in rows.parameters} | dict(leaves or {})
+        factors = {globs[parameter]: _in_order(rows, parameter) for parameter in rows.parameters}
+        return cls(name or rows.chips[0], factors=factors)
+
+    def on(self, tree: Any) -> Any:
+        """The tree of a network on this chip; what was not measured stays as it is.
+
+        Args:
+            tree: nominal values: a tree as a recipe takes it, or a Flax nnx module.
+
+        Raises:
+            PrototypeError: a path or a glob matches no leaf, or a shape does not fit.
+        """
+        return adapter_of(tree).with_values(tree, self.on_leaves)
+
+    def on_leaves(self, leaves: Leaves) -> Leaves:
+        """Values by leaf path on this chip, for those who hold a network's leaves; see `on`."""
+        return leaves | {path: _like(value, leaves[path]) for path, value in self.measured(leaves).items()}
+
+    def measured(self, leaves: Leaves) -> dict[str, Any]:
+        """What this chip makes of a network's leaves, for those that were measured.
+
+        Raises:
+            PrototypeError: see `on`.
+        """
+        if lost := [path for path in self.values if path not in leaves]:
+            raise PrototypeError(
+                f"chip {self.name} has values for {listing(lost, limit=10)}, which the network has not; it has "
+                f"{listing(leaves, limit=20)}"
+            )
+        measured = {}
+        for path, value in self.values.items():
+            if not is_real(leaves[path]):  # a count or a key, as `limpet chips` writes them beside the parameters
+                continue
+            if value.dtype.kind == "c":
+                raise PrototypeError(f"chip {self.name}: values of leaf '{path}' are complex; the network's are real")
+            self._require_shape(path, np.shape(value), np.shape(leaves[path]), "values")
+            measured[path] = value
+        for glob, factor in self.factors.items():
+            path = self._path(glob, leaves)
+            if path in measured:
+                raise PrototypeError(f"chip {self.name}: leaf '{path}' is measured twice, the second time as '{glob}'")
+            nominal = leaves[path]
+            if factor.size != np.size(nominal):
+                self._require_shape(path, (factor.size,), np.shape(nominal), "devices")
+            measured[path] = jnp.asarray(nominal) * jnp.asarray(
+                factor.reshape(np.shape(nominal)), jnp.result_type(nominal)
+            )
+        return measured
+
+    def explained_by(self, mismatch: Recipe | Hardware, tree: Any, *, scale: float = 1.0) -> Explanation:
+        """How well an assumed hardware explains this chip, leaf by leaf.
+
+        Where a deviation has a density (Gaussian, log-normal, Student's, truncated Gaussian, uniform), measured /
+        nominal is compared with it: the log-likelihood of a value, beside what it would be on average if the assumption
+        held, and the Kolmogorov-Smirnov distance with its p-value. For other deviations each value is ranked among
+        those of 200 virtual chips; ranks are uniform if the assumption holds. Values count as independent: where
+        devices of one chip have something in common, p-values of a single chip are too small.
+
+        Args:
+            mismatch: the recipe, or the hardware.
+            tree: the nominal values that were set when the chip was measured.
+            scale: the factor on every deviation.
+
+        Returns:
+            A table; `print` it.
+
+        Raises:
+            PrototypeError: nothing that deviates was measured, or chip and tree do not fit.
+            LimpetError: `mismatch` is neither.
+        """
+        recipe = mismatch.on(tree) if isinstance(mismatch, Hardware) else mismatch
+        if not isinstance(recipe, Recipe):
+            raise LimpetError(
+                f"mismatch = {mismatch!r}: allowed are the hardware, and a recipe such as hardware.on(model)"
+            )
+        leaves = adapter_of(tree).leaves(tree)
+        return explanation(self.name, self.measured(leaves), recipe, leaves, checked_strength(scale, "scale"))
+
+    def _path(self, glob: str, leaves: Collection[str]) -> str:
+        paths = [path for path in leaves if fnmatchcase(path, glob) or fnmatchcase(path, glob.removeprefix("*/"))]
+        if len(paths) == 1:
+            return paths[0]
+        problem = "matches no leaf" if not paths else f"matches {listing(paths, limit=6)}"
+        raise PrototypeError(
+            f"chip {self.name}: '{glob}' {problem}; say which leaf it is by leaves={{parameter: path}}; the network "
+            f"has {listing(leaves, limit=20)}"
+        )
+
+    def _require_shape(self, path: str, own: tuple[int, ...], shape: tuple[int, ...], what: str) -> None:
+        if own != shape:
+            raise PrototypeError(
+                f"chip {self.name}: {what} of shape {own} for leaf '{path}', which has shape {shape}: it is of another "
+                f"network, or not all of its devices were measured"
+            )
+
+    def __repr__(self) -> str:
+        return f"MeasuredChip({self.name!r}, {listing([*self.values, *self.factors], limit=6)})"
+
+
+def _in_order(rows: Measurements, parameter: str) -> np.ndarray:
+    """The factors of a parameter, by core and neuron; numbers in the order of numbers, not of texts."""
+    own = rows.where(rows.parameter == parameter)
+    places = list(zip(map(_natural, own.core), map(_natural, own.neuron), range(len(own.line)), strict=True))
+    return own.factor[[index for *_, index in sorted(places)]]
+
+
+def _natural(text: str) -> tuple[float, str]:
+    """Orders numbers as numbers, and before all else, which is ordered as text."""
+    return (float(text), "") if re.fullmatch(r"-?\d+(\.\d+)?", text) else (math.inf, text)
+
+
+def _like(value: Any, leaf: Any) -> jax.Array:
+    return jnp.asarray(value, jnp.result_type(leaf))
+
+
+def _list(names: Collection[str]) -> str:
+    return listing(map(repr, names), limit=12)

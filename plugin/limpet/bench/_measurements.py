@@ -1,0 +1,362 @@
+"""A bench's table of measurements: read, checked, and every doubt about it said by line."""
+
+import csv
+import glob
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import LimpetError, warn_user
+from ..leaves._paths import listing
+from ._units import UNITS, unit_of
+
+LABELS = ("chip", "core", "neuron", "parameter")
+VALUES = ("nominal", "measured")
+MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
+"""How benches write that a value is missing, in lower case."""
+FAR_OFF = 10.0
+"""Measured values that are typically off by more than this factor are said."""
+AS_A_THOUSAND = 2.5
+"""A median within this factor of a power of a thousand looks like a unit that was mistaken."""
+
+Table = Mapping[str, Sequence[Any]]
+"""Columns by name, all of one length: a dict of lists, or a data frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """Values that a bench measured, one for each device and parameter. All arrays have shape (values,).
+
+    Attributes:
+        source: the file's name, or "table".
+        chip: which chip a device is on.
+        core: which core of that chip.
+        neuron: which neuron (or other device) of that core.
+        parameter: what was measured of it.
+        nominal: what it should be, in the base unit.
+        measured: what it is, in the base unit.
+        unit: that base unit, such as "A"; empty where none was said.
+        line: where it stands in the file (the header is line 1); of a table, the number of the row.
+        ignored: names of columns that are not used.
+    """
+
+    source: str
+    chip: NDArray[np.str_]
+    core: NDArray[np.str_]
+    neuron: NDArray[np.str_]
+    parameter: NDArray[np.str_]
+    nominal: NDArray[np.float64]
+    measured: NDArray[np.float64]
+    unit: NDArray[np.str_]
+    line: NDArray[np.int64]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def factor(self) -> NDArray[np.float64]:
+        """Measured / nominal."""
+        return self.measured / self.nominal
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters, in the order in which they come."""
+        return list(dict.fromkeys(self.parameter.tolist()))
+
+    @property
+    def chips(self) -> list[str]:
+        """The names of the chips, in the order in which they come."""
+        return list(dict.fromkeys(self.chip.tolist()))
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Measurements":
+        """The measurements that a mask of shape (values,) chooses."""
+        columns = (*LABELS, *VALUES, "unit", "line")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
+
+    def places(self, chosen: NDArray[np.bool_]) -> str:
+        """Where the chosen values stand, as messages say it."""
+        return _places(self.line[chosen].tolist(), self.source)
+
+
+def read_measurements(source: str | Path | Table) -> Measurements:
+    """Read and check a bench's table.
+
+    Args:
+        source: a .csv file (separated by commas, semicolons or tabs) whose header names the columns chip, core, neuron,
+            parameter, nominal and measured, in any order; or columns by name. A unit stands in a column `unit` (of
+            both values of a row), or behind a name: `measured [nA]`. Other columns are not used. Lines that begin with
+            # are comments.
+
+    Raises:
+        LimpetError: it cannot be read, lacks a column, or holds what cannot be meant: a text where a number belongs, a
+            unit that is not known, one device's parameter twice, a nominal value of 0, units that are off by a power of
+            a thousand. Says in which lines.
+    """
+    name, header, rows, lines = _read_csv(Path(source)) if isinstance(source, str | Path) else _read_table(source)
+    columns, units, ignored = _columns(name, header)
+    cells = {key: [row[place] for row in rows] for key, place in columns.items()}
+    for key in LABELS:
+        empty = [line for line, cell in zip(lines, cells[key], strict=True) if not cell]
+        if empty:
+            _refuse(name, f"{_places(empty, name)}: column '{key}' is empty; name the {key} in every row")
+    row_units = [
+        _checked_unit(name, line, cell) for line, cell in zip(lines, cells.get("unit", [""] * len(lines)), strict=True)
+    ]
+    numbers = {key: _numbers(name, key, cells[key], lines) for key in VALUES}
+    scales = np.array([scale for scale, _ in row_units])
+    chip, core, neuron, parameter = (np.array(cells[key], dtype=np.str_) for key in LABELS)
+    measurements = Measurements(
+        source=name,
+        chip=chip,
+        core=core,
+        neuron=neuron,
+        parameter=parameter,
+        nominal=numbers["nominal"] * (scales if units is None else units["nominal"][0]),
+        measured=numbers["measured"] * (scales if units is None else units["measured"][0]),
+        unit=np.array([base if units is None else units["measured"][1] for _, base in row_units]),
+        line=np.array(lines, np.int64),
+        ignored=ignored,
+    )
+    return _checked(measurements)
+
+
+def guessed_leaves(parameter: str) -> str:
+    """The glob that finds a parameter's leaves, if they are called as it is."""
+    return "*/" + glob.escape(parameter)
+
+
+def _checked(table: Measurements) -> Measurements:
+    """Measurements that can be meant; missing values are left out, and doubtful ones are said.
+
+    Raises:
+        LimpetError: see `read_measurements`.
+    """
+    first: dict[tuple[str, ...], int] = {}
+    for *device, line in zip(table.chip, table.core, table.neuron, table.parameter, table.line, strict=True):
+        chip, core, neuron, parameter = device
+        if (before := first.setdefault((chip, core, neuron, parameter), int(line))) != line:
+            _refuse(
+                table.source,
+                f"{_places([before, int(line)], table.source)}: '{parameter}' of chip {chip}, core {core}, neuron "
+                f"{neuron} stands there twice; keep one row for each device and parameter (of several readings, their "
+                f"mean)",
+            )
+    missing = np.isnan(table.nominal) | np.isnan(table.measured)
+    if missing.any():
+        warn_user(f"{table.source}: {table.places(missing)}: a value is missing; {_rows(missing)} left out")
+        table = table.where(~missing)
+    if not table.line.size:
+        _refuse(table.source, "no row holds both a nominal and a measured value")
+    if (zero := table.nominal == 0).any():
+        _refuse(
+            table.source,
+            f"{table.places(zero)}: nominal is 0, of which no measured value is a multiple; leave these rows out",
+        )
+    for parameter in table.parameters:
+        rows = table.where(table.parameter == parameter)
+        if len(units := dict.fromkeys(rows.unit.tolist())) > 1:
+            _refuse(
+                table.source,
+                f"parameter '{parameter}' is given in {' and in '.join(unit or 'no unit' for unit in units)}; give all "
+                f"of its rows one kind of unit",
+            )
+        _check_magnitudes(rows, parameter)
+    opposite = table.factor < 0
+    if opposite.any():
+        warn_user(
+            f"{table.source}: {table.places(opposite)}: measured has another sign than nominal, which no log-normal "
+            f"deviation gives; if these devices are broken, leave them out"
+        )
+    if (dead := table.measured == 0).any():
+        warn_user(
+            f"{table.source}: {table.places(dead)}: measured is 0; if these devices are dead, leave them out, and "
+            f"describe them by limpet.Stuck"
+        )
+    return table
+
+
+def _check_magnitudes(rows: Measurements, parameter: str) -> None:
+    """Look for units that were mistaken, in the whole parameter and chip by chip."""
+    factors = np.abs(rows.factor)
+    typical = {chip: float(np.median(factors[rows.chip == chip])) for chip in rows.chips}
+    mistaken = {chip: power for chip, value in typical.items() if (power := _thousands(value))}
+    if mistaken:
+        chip, power = next(iter(mistaken.items()))
+        where = "" if len(mistaken) == len(typical) else f" on chip {listing(mistaken, limit=6)}"
+        chosen = np.isin(rows.chip, list(mistaken))
+        raise LimpetError(
+            f"{rows.source}: parameter '{parameter}'{where}: measured / nominal has the median {typical[chip]:.4g} "
+            f"({rows.places(chosen)}), near 10^{power}, as if {_as_if(power)}: say the units, as in "
+            f"'nominal [nA]' and 'measured [pA]', or correct those that are said"
+        )
+    whole = float(np.median(factors))
+    if not 1 / FAR_OFF < whole < FAR_OFF:
+        warn_user(
+            f"{rows.source}: parameter '{parameter}': measured / nominal has the median {whole:.3g} "
+            f"({rows.places(np.ones(rows.line.shape, bool))}); is nominal what the chip was set to?"
+        )
+
+
+def _as_if(power: int) -> str:
+    """What a power of a thousand looks like, in the units of currents."""
+    prefixes = {3: ("nA", "pA"), 6: ("uA", "pA"), 9: ("mA", "pA"), 12: ("A", "pA")}
+    larger, smaller = prefixes.get(abs(power), ("one unit", "another"))
+    nominal, measured = (larger, smaller) if power > 0 else (smaller, larger)
+    return f"nominal were in {nominal} and measured in {measured}"
+
+
+def _thousands(ratio: float) -> int:
+    """The power of ten of the power of a thousand that a ratio is near; 0 where it is near none but 1."""
+    if not ratio:
+        return 0
+    power = 3 * round(math.log10(ratio) / 3)
+    return power if abs(math.log10(ratio) - power) < math.log10(AS_A_THOUSAND) else 0
+
+
+def _read_csv(path: Path) -> tuple[str, list[str], list[list[str]], list[int]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise LimpetError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if b"\0" in data:
+        raise LimpetError(f"{path}: is no text; needed is a .csv file with the columns {', '.join(LABELS + VALUES)}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")  # as spreadsheets on Windows write the micro sign
+    # Comments become empty lines, so that all others keep their numbers.
+    kept = ["" if line.lstrip().startswith("#") else line for line in text.splitlines()]
+    first = next((line for line in kept if line.strip()), None)
+    if first is None:
+        raise LimpetError(f"{path}: is empty; needed are the columns {', '.join(LABELS + VALUES)}")
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO("\n".join(kept)), delimiter=delimiter, skipinitialspace=True)
+    header: list[str] = []
+    rows, lines, uneven = [], [], []
+    try:
+        for fields in reader:
+            cells = [cell.strip() for cell in fields]
+            if not any(cells):
+                continue
+            if not header:
+                header = cells
+                continue
+            extra = cells[len(header) :]
+            if len(cells) < len(header) or any(extra):
+                uneven.append(reader.line_num)
+            rows.append(cells[: len(header)])
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise LimpetError(f"{path}, line {reader.line_num}: cannot be read ({error})") from None
+    if uneven:
+        _refuse(str(path), f"{_places(uneven, str(path))}: allowed are {len(header)} fields, as the header has")
+    return str(path), header, rows, lines
+
+
+def _read_table(table: Any) -> tuple[str, list[str], list[list[str]], list[int]]:
+    try:
+        columns = {str(name): ["" if cell is None else str(cell).strip() for cell in table[name]] for name in table}
+    except (TypeError, KeyError, IndexError):
+        raise LimpetError(
+            f"measurements: got {type(table).__name__}; give the path of a .csv file, or columns by name (a dict of "
+            f"lists, or a data frame)"
+        ) from None
+    lengths = {name: len(cells) for name, cells in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise LimpetError(f"table: columns differ in length: {', '.join(f'{n} {c}' for n, c in lengths.items())}")
+    rows = [list(cells) for cells in zip(*columns.values(), strict=True)]
+    return "table", list(columns), rows, list(range(1, len(rows) + 1))
+
+
+def _columns(
+    name: str, header: list[str]
+) -> tuple[dict[str, int], dict[str, tuple[float, str]] | None, tuple[str, ...]]:
+    """The place of each column, the units that nominal and measured are given in (None if not there), and the rest."""
+    places: dict[str, int] = {}
+    units: dict[str, tuple[float, str]] = {}
+    ignored = []
+    for place, title in enumerate(header):
+        match = re.fullmatch(r"(.*?)\s*[\[(]([^\])]*)[\])]", title)
+        key, suffix = (match[1], match[2]) if match else (title, None)
+        key = key.strip().lower()
+        if key not in (*LABELS, *VALUES, "unit"):
+            ignored.append(title)
+            continue
+        if key in places:
+            _refuse(name, f"there are two columns '{key}'; keep one")
+        places[key] = place
+        if suffix is not None and key in VALUES:
+            units[key] = _checked_unit(name, 1, suffix)
+    if lacking := [key for key in (*LABELS, *VALUES) if key not in places]:
+        has = listing([repr(title) for title in header], limit=12)
+        hint = "; where a chip has no cores, write one and the same core in every row" if "core" in lacking else ""
+        _refuse(name, f"has no column {' and no column '.join(map(repr, lacking))}; it has {has}{hint}")
+    if units and "unit" in places:
+        _refuse(name, "units stand in a column 'unit' and behind the names of columns; keep one of the two")
+    if units and len(units) < 2:
+        (alone,) = units
+        other = VALUES[1 - VALUES.index(alone)]
+        _refuse(name, f"'{alone}' has a unit and '{other}' has none; give both, as '{other} [nA]'")
+    if units and len({base for _, base in units.values()}) > 1:
+        _refuse(name, f"nominal is in {units['nominal'][1]} and measured in {units['measured'][1]}; give one kind")
+    return places, units or None, tuple(ignored)
+
+
+def _numbers(name: str, key: str, cells: list[str], lines: list[int]) -> NDArray[np.float64]:
+    """The numbers of a column, NaN where one is missing."""
+    numbers, wrong = [], []
+    for cell, line in zip(cells, lines, strict=True):
+        try:
+            number = math.nan if cell.lower() in MISSING else float(cell)
+        except ValueError:
+            number = math.inf
+        if math.isinf(number):
+            wrong.append((line, cell))
+        numbers.append(number)
+    if wrong:
+        comma = any(re.fullmatch(r"[+-]?\d+,\d+(e[+-]?\d+)?", cell, re.IGNORECASE) for _, cell in wrong)
+        hint = "decimals are written with a point, 1.5" if comma else "leave the field empty where a value is missing"
+        _refuse(
+            name,
+            f"{_places([line for line, _ in wrong], name)}: {key} = {wrong[0][1]!r} is no finite number; {hint}",
+        )
+    return np.array(numbers, np.float64)
+
+
+def _checked_unit(name: str, line: int, text: str) -> tuple[float, str]:
+    if (unit := unit_of(text)) is None:
+        _refuse(name, f"{_places([line], name)}: the unit {text!r} is not known; allowed are {UNITS}")
+    return unit
+
+
+def _places(lines: Iterable[int], source: str) -> str:
+    """Numbers of lines (of a table: of rows); runs of them are drawn together.
+
+    Example:
+        >>> _places([2, 3, 4, 9], "a.csv"), _places([5], "table")
+        ('lines 2 to 4, 9', 'row 5')
+    """
+    lines = sorted(lines)
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and line == runs[-1][1] + 1:
+            runs[-1][1] = line
+        else:
+            runs.append([line, line])
+    texts = [str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a} to {b}" for a, b in runs]
+    word = "row" if source == "table" else "line"
+    return f"{word}{'s' if len(lines) > 1 else ''} {listing(texts, limit=8)}"
+
+
+def _rows(chosen: NDArray[np.bool_]) -> str:
+    count = int(chosen.sum())
+    return "1 row is" if count == 1 else f"{count} rows are"
+
+
+def _refuse(source: str, problem: str) -> NoReturn:
+    raise LimpetError(f"{source}: {problem}")

@@ -1,0 +1,150 @@
+"""`limpet fit`: from a bench's measurements to hardware."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from .._errors import LimpetError, LogdirError
+from ._output import show, table, write_json
+
+EXAMPLES = """\
+The table has the columns chip, core, neuron, parameter, nominal and measured,
+separated by commas, semicolons or tabs. Units stand in a column `unit`, or
+behind a name: `measured [pA]`. Other columns are not used.
+
+The configuration holds a part for each parameter, with the distribution that
+fits best. Which leaves it is, is guessed from its name: look at them.
+
+examples:
+  limpet fit measurements.csv
+  limpet fit measurements.csv -o hardware.yaml --report bench.html
+  limpet check hardware.yaml --model nets:build
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "fit",
+        help="from a bench's measurements to hardware",
+        description="Fit the hardware to measured chips: distributions, and what chips and cores have in common.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("measurements", metavar="MEASUREMENTS.csv", help="a bench's table")
+    parser.add_argument("-o", "--output", metavar="HARDWARE.yaml", help="the configuration to write")
+    parser.add_argument("--report", metavar="PAGE.html", help="an HTML file with pictures to write")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fit one table."""
+    from ..bench._fit import fit_measurements
+
+    for option, path in (("-o", arguments.output), ("--report", arguments.report)):
+        if path is not None and Path(path).resolve() == Path(arguments.measurements).resolve():
+            raise LimpetError(f"{option} {path}: would overwrite the measurements; name another file")
+    if arguments.output is not None and Path(arguments.output).suffix not in (".yaml", ".yml"):
+        raise LimpetError(f"-o {arguments.output}: give a name that ends in .yaml")
+    fit = fit_measurements(arguments.measurements)
+    if fit.measurements.ignored:
+        print(f"columns that are not used: {', '.join(fit.measurements.ignored)}", file=sys.stderr)
+    if arguments.output is not None:
+        _write(arguments.output, fit.configuration())
+    if arguments.report is not None:
+        fit.write_page(arguments.report)
+    if arguments.json:
+        write_json(_plain(fit))
+        return 0
+    _show(fit)
+    for what, path in (("configuration", arguments.output), ("report", arguments.report)):
+        if path is not None:
+            show(f"{what}: {path}")
+    return 0
+
+
+def _show(fit: Any) -> None:
+    from rich.text import Text
+
+    from ..bench._configuration import off_center
+    from ..bench._units import quantity
+    from ..deviations._kinds import label
+
+    found, measured = list(fit.parameters.values()), fit.measurements
+    chips = len(measured.chips)
+    show(Text(f"{measured.source}: {len(measured.line):,} values on {chips} chip{'s' * (chips != 1)}", "bold"))
+    rows = [
+        [
+            parameter.name,
+            str(len(parameter.factors)),
+            quantity(parameter.nominal, parameter.unit),
+            f"{parameter.best.center:.4f}",
+            label(parameter.deviation),
+            _next_best(parameter),
+            Text(f"{parameter.p_value:.2g}", "yellow" if parameter.p_value < 0.05 else ""),
+        ]
+        for parameter in found
+    ]
+    columns = {"parameter": "left", "values": "right", "nominal": "right", "center": "right"}
+    show("", table(columns | {"deviation": "left", "next by AIC": "left", "p": "right"}, rows))
+    rows = [[parameter.name, *(_told(component) for component in parameter.components)] for parameter in found]
+    show("sigma by level (95% interval)", table(dict.fromkeys(("parameter", "chip", "core", "neuron"), "left"), rows))
+    notes = {
+        f"{component.level} not told: {component.note}": None
+        for parameter in found
+        for component in parameter.components
+        if not component.told
+    }
+    show(*notes)
+    for parameter in found:
+        if parameter.off_center:
+            show(f"{parameter.name}: {off_center(parameter)}")
+        if parameter.p_value < 0.05:
+            show(f"{parameter.name}: p = {parameter.p_value:.2g}, so not even the best distribution fits well")
+
+
+def _told(component: Any) -> str:
+    return str(component) if component.told else "not told"
+
+
+def _next_best(parameter: Any) -> str:
+    other = next(candidate for candidate in parameter.candidates if candidate is not parameter.best)
+    return f"{other.kind} {other.aic - parameter.best.aic:+.1f}"
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text, "utf-8")
+    except OSError as error:
+        raise LogdirError(f"{path}: cannot be written ({error.strerror or error}); name a file you may write") from None
+
+
+def _plain(fit: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from ..deviations._kinds import described
+
+    return {
+        "measurements": fit.measurements.source,
+        "not_used": list(fit.measurements.ignored),
+        "chips": fit.measurements.chips,
+        "parameters": {
+            name: {
+                "values": len(found.factors),
+                "nominal": found.nominal,
+                "unit": found.unit,
+                "center": found.best.center,
+                "deviation": described(found.deviation),
+                "aic": found.aic,
+                "distance": found.distance,
+                "p_value": found.p_value,
+                "components": {component.level: asdict(component) for component in found.components},
+            }
+            for name, found in fit.parameters.items()
+        },
+        "hardware": fit.hardware().described(),
+    }

@@ -1,0 +1,182 @@
+"""Chips from a bench stand where virtual ones do, and say how well the hardware explains them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import simulated_bench as bench
+from scipy import stats
+
+import limpet
+
+PARAMS = {"dense": {"kernel": jnp.full((30, 20), 0.5), "bias": jnp.linspace(0.5, 2.0, 20)}, "step": 3}
+HARDWARE = limpet.Hardware(
+    kernels=limpet.Part("*/kernel", limpet.Gaussian(sigma=0.1)),
+    biases=limpet.Part("*/bias", limpet.Additive(spread=0.05)),
+)
+
+
+def measured(chip, name="V") -> limpet.MeasuredChip:
+    return limpet.MeasuredChip(name, {f"dense/{leaf}": chip["dense"][leaf] for leaf in ("kernel", "bias")})
+
+
+def table_of(factors, parameter="Itau_mem", chip="A", cores=2):
+    """One chip, its rows in another order than its devices."""
+    each = len(factors) // cores
+    rows = [(chip, n // each, n % each, parameter, 2.0, 2.0 * factor) for n, factor in enumerate(factors)]
+    order = np.random.default_rng(0).permutation(len(rows))
+    columns = [[rows[place][column] for place in order] for column in range(6)]
+    return dict(zip(bench.COLUMNS, columns, strict=True))
+
+
+def test_values_by_leaf_path_replace_those_of_a_tree():
+    chip = limpet.MeasuredChip("A3", {"dense/bias": np.arange(20.0)})
+    frozen = limpet.freeze(PARAMS, chip=chip)
+    assert (frozen["dense"]["bias"] == jnp.arange(20.0)).all()
+    assert frozen["dense"]["bias"].dtype == PARAMS["dense"]["bias"].dtype
+    assert frozen["dense"]["kernel"] is PARAMS["dense"]["kernel"]
+    assert jax.tree.all(jax.tree.map(np.array_equal, chip.on(PARAMS), frozen))
+
+
+def test_what_limpet_chips_writes_is_a_measured_chip(tmp_path):
+    virtual = limpet.freeze(PARAMS, HARDWARE, seed=3, chip=5)
+    np.savez(
+        tmp_path / "c5.npz",
+        **{"dense/kernel": virtual["dense"]["kernel"], "dense/bias": virtual["dense"]["bias"], "step": 3},
+    )
+    chip = limpet.MeasuredChip.of(tmp_path / "c5.npz")
+    assert chip.name == "c5"
+    frozen = limpet.freeze(PARAMS, HARDWARE, chip=chip)
+    assert jax.tree.all(jax.tree.map(np.array_equal, frozen, virtual))
+
+
+def test_a_table_gives_factors_in_the_order_of_cores_and_neurons(dynapse_net, tmp_path):
+    factors = np.array([0.8, 0.9, 1.1, 1.3])
+    path = bench.write(tmp_path / "bench.csv", table_of(factors), table_of(factors[::-1], chip="B"))
+    chip = limpet.MeasuredChip.of(path, "A", leaves={"Itau_mem": "*/Itau_mem"})
+    before = limpet.attributes(dynapse_net)["1_DynapSim"]
+    frozen = limpet.freeze(dynapse_net, chip=chip)
+    after = limpet.attributes(frozen)["1_DynapSim"]
+    assert np.allclose(after["Itau_mem"], before["Itau_mem"] * factors, rtol=1e-6)
+    assert np.array_equal(after["Igain_mem"], before["Igain_mem"])
+    again = limpet.attributes(limpet.freeze(frozen, chip=chip))["1_DynapSim"]  # from nominal values, not on top
+    assert np.array_equal(again["Itau_mem"], after["Itau_mem"])
+    other = limpet.attributes(limpet.freeze(dynapse_net, chip=limpet.MeasuredChip.of(path, "B")))["1_DynapSim"]
+    assert np.allclose(other["Itau_mem"], before["Itau_mem"] * factors[::-1], rtol=1e-6)
+
+
+def test_ten_neurons_are_in_the_order_of_numbers():
+    factors = np.linspace(0.5, 1.5, 12)
+    chip = limpet.MeasuredChip.of(table_of(factors, "bias", cores=1))
+    assert np.allclose(chip.on({"bias": jnp.ones(12)})["bias"], factors)
+
+
+def test_training_refuses_values_of_a_measured_chip_as_nominal_ones():
+    frozen = limpet.freeze(PARAMS, chip=measured(PARAMS))
+    with pytest.raises(limpet.LimpetError, match="would deviate a second time"):
+        limpet.MismatchCallback(
+            frozen, HARDWARE, metric_fn=lambda tree, _: tree["dense"]["bias"].sum(), eval_batch=None, chips=2
+        )
+
+
+@pytest.mark.parametrize(
+    ("chip", "said"),
+    [
+        (limpet.MeasuredChip("A", {"dense/gain": np.ones(2)}), "chip A has values for dense/gain, which the network"),
+        (limpet.MeasuredChip("A", {"dense/bias": np.ones(3)}), r"values of shape \(3,\) for leaf 'dense/bias', which"),
+        (limpet.MeasuredChip("A", {"dense/bias": np.ones(20) * 1j}), "'dense/bias' are complex"),
+        (limpet.MeasuredChip("A", factors={"*/gain": np.ones(3)}), r"'\*/gain' matches no leaf; say which"),
+        (limpet.MeasuredChip("A", factors={"dense/*": np.ones(3)}), r"matches dense/bias, dense/kernel; say which"),
+        (limpet.MeasuredChip("A", factors={"*/bias": np.ones(3)}), r"devices of shape \(3,\) for leaf 'dense/bias'"),
+        (limpet.MeasuredChip("A", {"dense/bias": np.ones(20)}, {"*/bias": np.ones(20)}), "is measured twice"),
+    ],
+)
+def test_what_does_not_fit_a_network_is_named(chip, said):
+    with pytest.raises(limpet.PrototypeError, match=said):
+        limpet.freeze(PARAMS, chip=chip)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda path: limpet.MeasuredChip("A"), "give values by leaf path, or factors"),
+        (lambda path: limpet.MeasuredChip("A", {"w": np.array([1.0, np.nan])}), "values\\['w'\\] holds NaN"),
+        (lambda path: limpet.MeasuredChip("A", {"w": np.array(["x"])}), "holds <U1; needed are numbers"),
+        (lambda path: limpet.MeasuredChip.of(path / "none.npz"), "none.npz: there is no such file"),
+        (lambda path: limpet.MeasuredChip.of(path / "one.npz", "A"), "chip goes with a bench's table"),
+        (lambda path: limpet.MeasuredChip.of(path / "one.npz", leaves={}), "leaves goes with a bench's table"),
+        (lambda path: limpet.MeasuredChip.of(path / "two.csv"), "holds 2 chips; name one by chip=, of 'A', 'B'"),
+        (lambda path: limpet.MeasuredChip.of(path / "two.csv", "C"), "has no chip 'C'; it has 'A', 'B'"),
+        (lambda path: limpet.MeasuredChip.of(path / "two.csv", "A", leaves={"x": "*"}), "leaves names 'x'"),
+    ],
+)
+def test_chips_that_cannot_be_are_refused(build, said, tmp_path):
+    np.savez(tmp_path / "one.npz", w=np.ones(2))
+    bench.write(tmp_path / "two.csv", table_of([1.0, 1.1]), table_of([1.0, 1.1], chip="B"))
+    with pytest.raises(limpet.LimpetError, match=said):
+        build(tmp_path)
+
+
+@pytest.mark.parametrize("given", [{"seed": 0}, {"scale": 1.0}, {"generator": "fast"}])
+def test_a_measured_chip_has_no_seed_scale_or_generator(given):
+    with pytest.raises(limpet.LimpetError, match=f"chip V was measured, and has no {next(iter(given))}"):
+        limpet.freeze(PARAMS, chip=measured(PARAMS), **given)
+
+
+def test_leaves_that_deviate_and_were_not_measured_are_said():
+    chip = limpet.MeasuredChip("A", {"dense/bias": np.ones(20)})
+    with pytest.warns(UserWarning, match="chip A: dense/kernel deviate on this hardware and were not measured"):
+        limpet.freeze(PARAMS, HARDWARE, chip=chip)
+    with pytest.raises(limpet.LimpetError, match="mismatch = 3: allowed are a recipe"):
+        limpet.freeze(PARAMS, 3, chip=chip)
+
+
+def test_the_hardware_that_made_a_chip_explains_it_and_another_does_not():
+    chip = measured(limpet.freeze(PARAMS, HARDWARE, seed=1, chip=7))
+    right, wrong = chip.explained_by(HARDWARE, PARAMS), chip.explained_by(HARDWARE, PARAMS, scale=2)
+    kernel = right.leaves["dense/kernel"]
+    # p is below 1e-3 in 1e-3 of all seeds.
+    assert min(leaf.p_value for leaf in right.leaves.values()) > 1e-3
+    assert kernel.log_likelihood == pytest.approx(kernel.expected, abs=5 / (2 * 600) ** 0.5)
+    assert kernel.spread == pytest.approx(0.1, rel=5 / (2 * 600) ** 0.5)
+    assert wrong.leaves["dense/kernel"].p_value < 1e-6
+    assert wrong.leaves["dense/kernel"].log_likelihood < kernel.log_likelihood - 0.1
+    assert wrong.leaves["dense/bias"].distance > right.leaves["dense/bias"].distance
+    assert str(right).splitlines()[0] == "chip V beside the assumed hardware"
+    assert "additive, spread 0.05" in str(right)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "law"),
+    [
+        (limpet.Gaussian(sigma=0.2), stats.norm(1, 0.2)),
+        (limpet.LogNormal(sigma_ln=0.3), stats.lognorm(0.3)),
+        (limpet.LogNormal(sigma_ln=0.3, preserve="mean"), stats.lognorm(0.3, scale=np.exp(-0.045))),
+        (limpet.StudentT(sigma=0.2, degrees=4.0), stats.t(4, 1, 0.2 / 2**0.5)),
+        (limpet.Uniform.within(0.2), stats.uniform(0.8, 0.4)),
+    ],
+)
+def test_likelihoods_are_those_of_the_densities(deviation, law):
+    factors = law.rvs(50, random_state=np.random.default_rng(1))
+    chip = limpet.MeasuredChip("A", factors={"w": factors})
+    tree = {"w": jnp.full(50, 2.0)}
+    found = chip.explained_by(limpet.Hardware(p=limpet.Part("w", deviation)), tree).leaves["w"]
+    assert found.log_likelihood == pytest.approx(law.logpdf(factors).mean(), abs=1e-4)
+    assert found.expected == pytest.approx(-law.entropy(), abs=1e-4)
+    assert found.p_value == pytest.approx(stats.kstest(factors, law.cdf).pvalue, rel=1e-2)
+
+
+def test_a_truncated_law_is_that_of_its_draws():
+    deviation = limpet.TruncatedGaussian(sigma=0.2, bound=2.0)
+    hardware, tree = limpet.Hardware(p=limpet.Part("*", deviation)), {"w": jnp.ones(20_000)}
+    chip = limpet.MeasuredChip("A", {"w": limpet.freeze(tree, hardware)["w"]})
+    assert chip.explained_by(hardware, tree).leaves["w"].p_value > 1e-4  # its false alarm
+
+
+def test_nothing_to_explain_is_refused():
+    chip = limpet.MeasuredChip("A", {"dense/bias": np.ones(20)})
+    with pytest.raises(limpet.PrototypeError, match="nothing that deviates was measured; measured are dense/bias"):
+        chip.explained_by(limpet.Hardware(k=limpet.Part("*/kernel", limpet.Gaussian(0.1))), PARAMS)
+    assert chip.explained_by(HARDWARE, PARAMS).unmeasured == ("dense/kernel",)
+    with pytest.raises(limpet.LimpetError, match="allowed are the hardware, and a recipe"):
+        chip.explained_by("hardware", PARAMS)

@@ -1,0 +1,97 @@
+"""`limpet fit`: a configuration, a table and a page from a bench's measurements."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import simulated_bench as bench
+from logged_curves import strict
+
+import limpet
+from limpet.cli import main
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """What the command has written, of two parameters on three chips."""
+    folder = tmp_path_factory.mktemp("bench")
+    generator, sizes = np.random.default_rng(1), [[20] * 3] * 3
+    tau = np.exp(bench.nested(generator, (0.05, 0.03, 0.25), sizes))
+    gain = 1.2 * (1 + bench.nested(generator, (0.0, 0.0, 0.1), sizes))
+    tables = [bench.table(tau, sizes, "Itau_mem", 2.0), bench.table(gain, sizes, "<gain>", 80.0)]
+    for columns in tables:
+        columns["temperature"] = [25] * len(tau)
+    header = ["chip", "core", "neuron", "parameter", "nominal [pA]", "measured [pA]", "temperature"]
+    bench.write(folder / "bench.csv", *tables, header=header)
+    outputs = ["-o", str(folder / "out/hardware.yaml"), "--report", str(folder / "out/page.html")]
+    assert main(["fit", str(folder / "bench.csv"), *outputs]) == 0
+    return folder, tau
+
+
+def test_the_configuration_is_read_and_reproduces_the_spread(written):
+    folder, tau = written
+    config = limpet.load_config(folder / "out/hardware.yaml")
+    assert config.hardware == limpet.fit_measurements(folder / "bench.csv").hardware()
+    text = (folder / "out/hardware.yaml").read_text()
+    assert re.search(r'leaves: "\*/Itau_mem"  # a guess', text)
+    assert re.search(r"# sigma by level, with 95% intervals: chip 0\.\d+ \(", text)
+    assert "typically 18.5% above nominal" in text
+    tree = {"1_DynapSim": {"Itau_mem": jnp.ones(50_000)}}
+    drawn = config.hardware.on(tree, only=["Itau_mem"])(jax.random.key(0), tree)["1_DynapSim"]["Itau_mem"]
+    assert np.log(drawn).std() == pytest.approx(np.log(tau).std(), rel=0.02)
+
+
+def test_the_page_stands_alone_and_shows_names_as_text(written):
+    page = (written[0] / "out/page.html").read_text("utf-8")
+    own = page[: page.index("<script>")]
+    assert own.count('<div class="plot"') == 6
+    assert "&lt;gain&gt;" in own
+    assert "<gain>" not in page
+    assert not re.search(r'(src|href)="(?!#)', own)
+    (figures,) = re.findall(r'id="figures">(.*?)</script>', page, re.DOTALL)
+    figures = strict(figures)
+    assert set(figures) == {f"{kind}-{n}" for kind in ("histogram", "quantiles", "components") for n in (0, 1)}
+    bars = figures["histogram-0"]["data"][0]
+    assert np.dot(bars["y"], bars["width"]) == pytest.approx(1, rel=1e-4)
+
+
+def test_the_table_says_what_was_found_and_what_was_not_used(written, capsys):
+    assert main(["fit", str(written[0] / "bench.csv")]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "columns that are not used: temperature\n"
+    lines = [" ".join(line.split()) for line in captured.out.splitlines()]
+    assert lines[0].endswith("bench.csv: 360 values on 3 chips")
+    assert any(line.startswith("Itau_mem 180 2 pA") and "log-normal, sigma 0.2" in line for line in lines)
+    assert any(line.startswith("<gain>: typically") for line in lines)
+
+
+def test_json_holds_it_unrounded(written, capsys):
+    assert main(["fit", str(written[0] / "bench.csv"), "--json"]) == 0
+    found = strict(capsys.readouterr().out)
+    fit = limpet.fit_measurements(written[0] / "bench.csv").parameters["Itau_mem"]
+    assert found["parameters"]["Itau_mem"]["aic"] == fit.aic
+    assert found["parameters"]["Itau_mem"]["components"]["neuron"]["sigma"] == fit.components[-1].sigma
+    assert found["not_used"] == ["temperature"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.csv"], "none.csv: cannot be read"),
+        (["bench.csv", "-o", "bench.csv"], "would overwrite the measurements"),
+        (["bench.csv", "-o", "out.txt"], "-o out.txt: give a name that ends in .yaml"),
+        (["few.csv"], "parameter 'x' (line 2) has 1 value; needed are 5"),
+        (["empty.csv"], "is empty"),
+    ],
+)
+def test_what_is_refused_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.csv").write_text("chip,core,neuron,parameter,nominal,measured\nA,0,0,x,1,1.1\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "bench.csv").write_text("")
+    assert main(["fit", *arguments]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
+    assert error.startswith("limpet fit: error: ")
+    assert said in error
