@@ -21,11 +21,15 @@ from .deviations._drop_connect import DropConnect as DropConnect
 from .deviations._empirical import Empirical as Empirical
 from .deviations._gaussian import Gaussian as Gaussian
 from .deviations._log_normal import LogNormal as LogNormal
+from .deviations._off import Off as Off
+from .deviations._pelgrom import pelgrom as pelgrom
 from .deviations._programming import Programming as Programming
 from .deviations._quantize import Quantize as Quantize
 from .deviations._read_noise import ReadNoise as ReadNoise
 from .deviations._relaxation import Relaxation as Relaxation
 from .deviations._right_censored_gaussian import RightCensoredGaussian as RightCensoredGaussian
+from .deviations._shared import Shared as Shared
+from .deviations._spatial import Spatial as Spatial
 from .deviations._stuck import Stuck as Stuck
 from .deviations._student_t import StudentT as StudentT
 from .deviations._truncated_gaussian import TruncatedGaussian as TruncatedGaussian

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -11,12 +11,13 @@ import jax
 from .._errors import LimpetError, PrototypeError
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import described, label
+from ..deviations._levels import without
 from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import prototype, selection
 from ._dtypes import require_finite
 from ._leaf_draw import Gradient
-from ._mismatch import JoinedMismatch, Mismatch, Recipe
+from ._mismatch import JoinedMismatch, Mismatch, Recipe, require_levels
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,23 @@ class Hardware:
         leaves = adapter_of(model).leaves(model)
         require_finite({path: leaves[path] for path in recipe.paths if recipe.sigma(path) is not None})
         return recipe
+
+    def without(self, *levels: str) -> "Hardware":
+        """The hardware without some levels of variation; what the others draw is the same to the last bit.
+
+        Without "chip" only devices differ, as an EDA tool simulates mismatch alone; without "device" only what devices
+        have in common does, as it simulates a process alone. Parts that draw at none of these levels stay as they are.
+
+        Args:
+            *levels: see `limpet.Recipe.without`.
+
+        Raises:
+            LimpetError: nothing is drawn at such a level.
+        """
+        require_levels(levels, [part.deviation for part in self._parts.values()])
+        return Hardware(
+            {name: replace(part, deviation=without(part.deviation, levels)) for name, part in self._parts.items()}
+        )
 
     def require_parts(self, names: Collection[str], key: str) -> None:
         """Refuse names of parts that there are not.

@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from .._errors import LimpetError, PrototypeError, StrengthError
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
+from ..deviations._levels import levels_of, without
 from ..draws._keys import checked_number, path_hash
 from ..draws._sealed import KNOWN_ZERO, sealed, sealed_key, unknown_zero
 from ..draws._strength import checked_strength
@@ -61,6 +62,23 @@ class Recipe(ABC):
         Raises:
             StrengthError: a leaf's deviation has no relative standard deviation.
         """
+
+    @abstractmethod
+    def _without(self, levels: Collection[str]) -> "Recipe":
+        """The same recipe without what some levels of variation draw."""
+
+    def without(self, *levels: str) -> "Recipe":
+        """The recipe without some levels of variation; what the others draw is the same to the last bit.
+
+        Args:
+            *levels: "device" for what each device has of its own, "chip" or another name of a `limpet.Shared` or a
+                `limpet.Spatial`, "shared" or "spatial" for those without a name.
+
+        Raises:
+            LimpetError: nothing is drawn at such a level.
+        """
+        require_levels(levels, [rule.deviation for rule in self.rules.values() if rule is not None])
+        return self._without(levels)
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -274,6 +292,9 @@ class Mismatch(Recipe):
     def with_sigma(self, sigma: float) -> Self:
         return replace(self, deviation=self.deviation.with_sigma(sigma))
 
+    def _without(self, levels: Collection[str]) -> Self:
+        return replace(self, deviation=without(self.deviation, levels))
+
     def __repr__(self) -> str:
         return f"Mismatch({label(self.deviation)} on {listing(self.paths, limit=6)})"
 
@@ -312,6 +333,9 @@ class JoinedMismatch(Recipe):
 
     def with_sigma(self, sigma: float) -> Self:
         return replace(self, members=tuple(member.with_sigma(sigma) for member in self.members))
+
+    def _without(self, levels: Collection[str]) -> Self:
+        return replace(self, members=tuple(member._without(levels) for member in self.members))
 
     def __repr__(self) -> str:
         if self.names:
@@ -374,6 +398,23 @@ def require_disjoint(members: tuple[Recipe, ...], names: tuple[str, ...]) -> Non
                     f"leaf '{path}' is selected {who}: parts, and recipes joined by |, must be disjoint; deviations "
                     f"that act one after another on one leaf are a limpet.Chain"
                 )
+
+
+def require_levels(levels: Collection[str], deviations: Collection[Deviation]) -> None:
+    """Refuse names of levels at which nothing is drawn.
+
+    Args:
+        levels: names, see `levels_of`.
+        deviations: what draws.
+
+    Raises:
+        LimpetError: names them, and the levels there are.
+    """
+    drawn = frozenset().union(*map(levels_of, deviations))
+    if unknown := [level for level in levels if level not in drawn]:
+        raise LimpetError(f"nothing is drawn at {listing(map(repr, unknown))}; the levels are {listing(sorted(drawn))}")
+    if not levels:
+        raise LimpetError(f"no level is named; the levels are {listing(sorted(drawn))}")
 
 
 def _require_distinct_hashes(rules: Rules) -> None:
