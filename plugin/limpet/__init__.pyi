@@ -39,6 +39,7 @@ from .draws._generator import DRAWS_VERSION as DRAWS_VERSION
 from .draws._keys import virtual_chip as virtual_chip
 from .hardware._hardware import Hardware as Hardware
 from .hardware._hardware import Part as Part
+from .hardware._limits import Limits as Limits
 from .hardware._mismatch import Mismatch as Mismatch
 from .hardware._mismatch import Recipe as Recipe
 from .leaves._prototype import prototype as prototype
@@ -46,6 +47,8 @@ from .leaves.rockpool import attributes as attributes
 from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prototype
 from .leaves.rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
 from .leaves.rockpool import mismatch_generator as mismatch_generator
+from .measure._limits_report import LimitsReport as LimitsReport
+from .measure._limits_report import limits_report as limits_report
 from .measure._precision import Precision as Precision
 from .measure._robustness_curve import robustness_curve as robustness_curve
 from .measure._sensitivity import sensitivity as sensitivity

@@ -1,8 +1,7 @@
 """What values of a chip have in common: a die, a core, a column."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -122,9 +121,10 @@ class Shared(Deviation):
         return axis % value.ndim
 
 
-def _whole_numbers(given: Collection[int], name: str) -> tuple[int, ...]:
-    numbers = list(given) if isinstance(given, tuple | list | np.ndarray) else [given]
+def _whole_numbers(given: Any, name: str) -> tuple[int, ...]:
+    numbers = np.asarray(given) if isinstance(given, tuple | list | np.ndarray) else np.zeros((1, 1))
+    real = numbers.dtype.kind in "iuf" or not numbers.size
     # A core map that Rockpool makes has its whole numbers as floating-point ones.
-    if not all(isinstance(n, int | float | np.number) and not isinstance(n, bool) and n == int(n) for n in numbers):
+    if numbers.ndim != 1 or not real or not np.array_equal(numbers, np.round(numbers)):
         raise LimpetError(f"{name} = {given!r}: allowed are whole numbers, in a tuple")
     return tuple(int(number) for number in numbers)

@@ -151,7 +151,7 @@ def _of_few(draw: Draw, factor: np.ndarray, dtype: np.dtype) -> jax.Array:
     """Correlated numbers from the factor of their covariance, in whole multiples."""
     numbers = jnp.clip(draw.normal((len(factor),), jnp.ones((), dtype)), -6, 6)
     whole = jnp.round(numbers * NUMBER).astype(jnp.int32)
-    return (factor.astype(np.int32) @ whole).astype(dtype) / (FRACTION * NUMBER)
+    return (jnp.asarray(factor, jnp.int32) @ whole).astype(dtype) / (FRACTION * NUMBER)
 
 
 def _of_many(draw: Draw, root: np.ndarray, dtype: np.dtype) -> jax.Array:
@@ -170,7 +170,8 @@ def _filtered(numbers: jax.Array, root: jax.Array) -> jax.Array:
 def _factor(places: tuple[Site, ...], length: float, nugget: float) -> np.ndarray:
     """The Cholesky factor of the covariance of some sites, in multiples of 1 / FRACTION; its rows have length 1."""
     place = np.array(places, np.float64)
-    distance = np.hypot(*(place[:, None, axis] - place[None, :, axis] for axis in (0, 1)))
+    apart = place[:, None] - place[None, :]
+    distance = np.hypot(apart[..., 0], apart[..., 1])
     covariance = _correlation(distance, length, nugget)
     # Sites at one place would make it singular.
     factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(place)))
@@ -186,8 +187,8 @@ def _embedding(grid: tuple[int, int], length: float, nugget: float) -> np.ndarra
     """
     size = [1 if extent == 1 else 2 ** math.ceil(math.log2(2 * extent)) for extent in grid]
     while math.prod(size) <= MOST_EMBEDDED:
-        rows, columns = (np.minimum(np.arange(n), n - np.arange(n)) for n in size)
-        eigenvalues = np.fft.fft2(_correlation(np.hypot(rows[:, None], columns), length, nugget)).real
+        rows, columns = (np.minimum(np.arange(n), n - np.arange(n), dtype=np.float64) for n in size)
+        eigenvalues = np.fft.fft2(_correlation(np.hypot(rows[:, None], columns[None, :]), length, nugget)).real
         if eigenvalues.min() > -1e-6 * eigenvalues.max():
             return np.sqrt(np.maximum(eigenvalues, 0)).astype(np.float32)
         size = [n if n == 1 else 2 * n for n in size]

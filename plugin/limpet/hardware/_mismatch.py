@@ -26,12 +26,13 @@ from ..deviations._levels import levels_of, without
 from ..draws._keys import checked_number, path_hash
 from ..draws._sealed import KNOWN_ZERO, sealed, sealed_key, unknown_zero
 from ..draws._strength import checked_strength
-from ..leaves._adapter import Leaves
+from ..leaves._adapter import Leaves, Range
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
 from ._dtypes import require_countable, require_finite, warn_of_coarse
 from ._leaf_draw import Conditions, Gradient, LeafRule, deviate, path_hashes
+from ._limits import Limits, checked_limits
 from ._sharding import divisions
 
 Rules = Mapping[str, LeafRule | None]
@@ -79,6 +80,10 @@ class Recipe(ABC):
         """
         require_levels(levels, [rule.deviation for rule in self.rules.values() if rule is not None])
         return self._without(levels)
+
+    @abstractmethod
+    def unlimited(self) -> "Recipe":
+        """The same recipe without limits: what chips would hold if there were none."""
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -164,7 +169,8 @@ class Recipe(ABC):
                 selected leaf that holds no real floating-point numbers.
             StrengthError: `scale` or `time` is negative, NaN, infinite (where its value is known) or no scalar.
             LimpetError: `key` is no random key; there is no part that `only` names; an nnx module with state was
-                captured by the function that is being traced.
+                captured by the function that is being traced; values are beyond limits whose policy is "error" (where
+                they are known).
         """
         if only is not None:
             if isinstance(only, str):
@@ -208,10 +214,14 @@ class Recipe(ABC):
         key, hashes = sealed_key(key, zero), path_hashes(list(rules), zero)
         # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
         with jax.disable_jit(False):
-            return leaves | {
+            deviated = {
                 path: deviate(key, hashed, values[path], conditions, zero, rule, divided.get(path))
                 for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
             }
+        for path, rule in rules.items():
+            if rule.limits is not None and rule.limits.policy == "error":
+                rule.limits.require(deviated[path], path)
+        return leaves | deviated
 
     def require_described(self, leaves: Leaves) -> None:
         """Refuse leaves that the recipe does not fit.
@@ -258,10 +268,13 @@ class Mismatch(Recipe):
             1 + sigma * n); "through_value" is the same but for what a deviation takes of all values of a leaf together,
             as their largest, which counts as a constant; "straight_through" is the gradient at the deviated values,
             passed to the nominal ones unchanged.
+        limits: between which values the chip can hold the leaves.
+        ranges: the smallest and the largest value by leaf path, where the limits name a table.
 
     Raises:
         PrototypeError: the prototype is empty or no tree of bools.
-        LimpetError: the deviation is none, or keeps parameters outside its fields.
+        LimpetError: the deviation is none, or keeps parameters outside its fields; or limits are none, or do not go
+            with the deviation.
 
     Example:
         >>> import limpet
@@ -277,20 +290,37 @@ class Mismatch(Recipe):
     prototype: Any
     deviation: Deviation
     gradient: Gradient = "through"
+    limits: Limits | None = None
+    ranges: Mapping[str, Range] | None = None
 
     def __post_init__(self) -> None:
         checked_deviation(self.deviation)
+        if checked_limits(self.limits) is not None:
+            self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]
+        if (self.ranges is not None) != (self.limits is not None and self.limits.table is not None):
+            raise LimpetError(
+                f"limits = {self.limits!r}, ranges = {self.ranges!r}: ranges by leaf path are what a table says of a "
+                f"network; give limits that name one to a limpet.Part, and lay the hardware over the network"
+            )
         if self.gradient not in get_args(Gradient):
             raise LimpetError(f"gradient = {self.gradient!r}: allowed are {', '.join(map(repr, get_args(Gradient)))}")
         _require_distinct_hashes(self.rules)
 
     @cached_property
     def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
-        rule = LeafRule(self.deviation, self.gradient)
-        return {path: rule if chosen else None for path, chosen in selection(self.prototype).items()}
+        def rule(path: str) -> LeafRule:
+            limits = self.limits
+            if limits is not None and self.ranges is not None:
+                limits = Limits(*self.ranges[path], limits.policy) if path in self.ranges else None
+            return LeafRule(self.deviation, self.gradient, limits)
+
+        return {path: rule(path) if chosen else None for path, chosen in selection(self.prototype).items()}
 
     def with_sigma(self, sigma: float) -> Self:
         return replace(self, deviation=self.deviation.with_sigma(sigma))
+
+    def unlimited(self) -> Self:
+        return replace(self, limits=None, ranges=None)
 
     def _without(self, levels: Collection[str]) -> Self:
         return replace(self, deviation=without(self.deviation, levels))
@@ -333,6 +363,9 @@ class JoinedMismatch(Recipe):
 
     def with_sigma(self, sigma: float) -> Self:
         return replace(self, members=tuple(member.with_sigma(sigma) for member in self.members))
+
+    def unlimited(self) -> Self:
+        return replace(self, members=tuple(member.unlimited() for member in self.members))
 
     def _without(self, levels: Collection[str]) -> Self:
         return replace(self, members=tuple(member._without(levels) for member in self.members))
