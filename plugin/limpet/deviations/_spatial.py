@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -170,8 +171,8 @@ def _filtered(numbers: jax.Array, root: jax.Array) -> jax.Array:
 def _factor(places: tuple[Site, ...], length: float, nugget: float) -> np.ndarray:
     """The Cholesky factor of the covariance of some sites, in multiples of 1 / FRACTION; its rows have length 1."""
     place = np.array(places, np.float64)
-    apart = place[:, None] - place[None, :]
-    distance = np.hypot(apart[..., 0], apart[..., 1])
+    apart: np.ndarray = place[:, None] - place[None, :]
+    distance = np.linalg.norm(apart, axis=-1)
     covariance = _correlation(distance, length, nugget)
     # Sites at one place would make it singular.
     factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(place)))
@@ -187,8 +188,8 @@ def _embedding(grid: tuple[int, int], length: float, nugget: float) -> np.ndarra
     """
     size = [1 if extent == 1 else 2 ** math.ceil(math.log2(2 * extent)) for extent in grid]
     while math.prod(size) <= MOST_EMBEDDED:
-        rows, columns = (np.minimum(np.arange(n), n - np.arange(n), dtype=np.float64) for n in size)
-        eigenvalues = np.fft.fft2(_correlation(np.hypot(rows[:, None], columns[None, :]), length, nugget)).real
+        rows, columns = (np.fft.fftfreq(n, 1 / n) for n in size)
+        eigenvalues = np.fft.fft2(_correlation(np.hypot.outer(rows, columns), length, nugget)).real
         if eigenvalues.min() > -1e-6 * eigenvalues.max():
             return np.sqrt(np.maximum(eigenvalues, 0)).astype(np.float32)
         size = [n if n == 1 else 2 * n for n in size]
@@ -215,7 +216,7 @@ def _checked_grid(grid: object, name: str) -> tuple[int, int]:
 
 def _checked_positions(positions: object, name: str) -> tuple[Site, ...]:
     try:
-        places = np.asarray(positions, np.float64)
+        places: Any = np.asarray(positions, np.float64)
     except (TypeError, ValueError):
         places = np.zeros(0)
     if places.ndim != 2 or places.shape[1] != 2 or not len(places) <= MOST_BY_CHOLESKY or not np.isfinite(places).all():

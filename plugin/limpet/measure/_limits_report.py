@@ -20,7 +20,7 @@ from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
-from ._measurement import check_count, checked_recipe
+from ._measurement import check_count
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class LimitsReport:
 
 def limits_report(
     mismatch: Recipe | Hardware,
-    tree: Any,
+    model: Any,
     *,
     chips: int = 100,
     seed: int = 0,
@@ -90,7 +90,7 @@ def limits_report(
 
     Args:
         mismatch: the recipe or the hardware.
-        tree: nominal values, or a module.
+        model: whose values deviate: a Rockpool JAX module, a Flax nnx module, or a tree of nominal values.
         chips: how many virtual chips are drawn.
         seed: of the chips.
         scale: factor on every deviation.
@@ -110,7 +110,9 @@ def limits_report(
         leaf     beyond  chips  smallest  largest  limits
         current   2.2...%     10     -1...     5...  0 to none (clip)
     """
-    recipe = checked_recipe(mismatch, tree)
+    recipe = mismatch.on(model) if isinstance(mismatch, Hardware) else mismatch
+    if not isinstance(recipe, Recipe):
+        raise LimpetError(f"mismatch = {mismatch!r}: give limpet.Hardware(...) or a recipe, hardware.on(model)")
     count, seed = check_count("chips", chips), checked_number(seed, "seed")
     scale, generator = checked_strength(scale, "scale"), checked_generator(generator)
     limits = _limits_of(recipe)
@@ -119,7 +121,7 @@ def limits_report(
             f"no leaf has limits; give them to a part of the hardware, limpet.Part(leaves, deviation, "
             f"limpet.Limits(low, high)). What deviates: {listing(recipe.paths)}"
         )
-    leaves = adapter_of(tree).leaves(tree)
+    leaves = adapter_of(model).leaves(model)
     values = {path: jnp.asarray(leaves[path]) for path in limits if path in leaves and np.size(leaves[path])}
     counted = _counted(recipe, values, stream(seed, "chip", generator), scale, range(count))
     rows = {
