@@ -61,11 +61,11 @@ def test_correlations_on_a_large_grid():
 
 
 def test_the_factor_and_the_embedding_have_the_covariance_asked_for():
-    places = tuple((float(row), float(column)) for row in range(40) for column in range(50))
+    places = tuple((float(row), float(column)) for row in range(20) for column in range(25))
     factor = _factor(places, 10.0, 0.0) / FRACTION
     distance = np.hypot(*(np.array(places)[:, None] - np.array(places)[None]).transpose(2, 0, 1))
     assert np.abs(factor @ factor.T - np.exp(-distance / 10)).max() < 5e-3
-    for grid in ((45, 46), (1, 5_000), (50, 60)):
+    for grid in ((45, 46), (1, 5_000)):
         root = _embedding(grid, 8.0, 0.2)
         covariance = np.fft.ifft2(root.astype(np.float64) ** 2).real[: grid[0], : grid[1]]
         rows, columns = np.ogrid[: grid[0], : grid[1]]
@@ -118,7 +118,7 @@ def test_what_is_no_field(arguments, message):
     ("arguments", "shape", "message"),
     [
         ({"grid": (2, 3)}, (4, 5), r"Spatial\.grid: 6 sites for a leaf of shape \(4, 5\), which has 5 along axis -1"),
-        ({"positions": ((0.0, 1.0),), "axis": None}, (4,), r"Spatial\.positions: 1 sites .* which has 4$"),
+        ({"positions": ((0.0, 1.0),), "axis": None}, (4,), r"Spatial\.positions: 1 sites .* which has 4\b"),
         ({"axis": 2}, (4, 5), r"Spatial\.axis = 2: a leaf of shape \(4, 5\) has no such axis"),
         ({"length": 1e5, "grid": (50, 50)}, (2500,), r"Spatial\.length = 100000: on a grid of 50 x 50 sites"),
     ],

@@ -25,7 +25,7 @@ FRACTION, NUMBER = 2.0**12, 2.0**10
 sums are sums of whole numbers, which are the same in any order. Of 2,000 sites, products of 13 and of 14 bits add up to
 less than 2^31, and what is rounded away is a standard deviation of .003 at most."""
 
-MOST_EMBEDDED = 2**24
+MOST_EMBEDDED = 2**22
 """Sites of the torus on which a field is drawn by Fourier transforms."""
 
 Site = tuple[float, float]

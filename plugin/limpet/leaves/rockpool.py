@@ -54,7 +54,7 @@ _BIASES: Mapping[str, tuple[str, float]] = {
 """By name, the type of the transistor that makes a bias current of DYNAP-SE2, and the factor on what the bias generator
 gives. (The four dendrites share the factors of Itau_syn and of Igain_syn.)"""
 
-_GENERATED: Mapping[str, tuple[float, float]] = {"N": (4.94e-13, 2.28e-6), "P": (3.73e-13, 2.24e-6)}
+_GENERATED: Mapping[str, tuple[float, float]] = {"N": (4.9361e-13, 2.2759e-6), "P": (3.7279e-13, 2.2449e-6)}
 """The smallest and the largest current in amperes that the bias generator of DYNAP-SE2 gives, over all coarse and fine
 values, by type of transistor. Source of both tables: Rockpool 3.1, `rockpool.devices.dynapse.lookup`, `paramgen_se2`
 and `scale`."""
