@@ -109,9 +109,7 @@ def test_limits_in_their_place():
     table = limpet.Limits(table="dynapse")
     with pytest.raises(limpet.LimpetError, match="give limits that name one to a limpet.Part"):
         limpet.Mismatch({"w": True}, WIDE, limits=table)
-    with pytest.raises(
-        limpet.LimpetError, match=r"hardware\.w\.limits: table = 'dynapse' has the limits of a Rockpool"
-    ):
+    with pytest.raises(limpet.LimpetError, match=r"hardware\.w\.limits: table = 'dynapse' has the limits of a"):
         limpet.Hardware(w=limpet.Part("w", WIDE, table)).on(TREE)
 
 

@@ -118,9 +118,10 @@ def test_the_generator_refuses_what_rockpools_accepts(dynapse_net):
 
 def test_limits_are_those_of_rockpools_bias_generator(dynapse_net):
     """The four dendrites of a synapse have currents of one range; the simulator's floor is the leakage Io."""
-    from rockpool.devices.dynapse.lookup import default_currents, paramgen_se2, scale_factor_se2, sim2device_se2
+    from rockpool.devices.dynapse.lookup import paramgen_se2, scale_factor_se2, sim2device_se2
 
     generated = {kind: np.array([*table.values()]) for kind, table in paramgen_se2.items()}
+    leakage = float(limpet.attributes(dynapse_net)["1_DynapSim"]["Io"][0])
     limits = dynapse_limits(dynapse_net)
     for path, (low, high) in limits.items():
         name = path.removeprefix("1_DynapSim/")
@@ -130,7 +131,11 @@ def test_limits_are_those_of_rockpools_bias_generator(dynapse_net):
         for dendrite in ("ampa", "gaba", "nmda", "shunt") if name.endswith("_syn") else (None,):
             device = sim2device_se2[name.replace("syn", dendrite) if dendrite else name]
             currents = generated[device[-1]] * scale_factor_se2[device]
-            floor = default_currents["Io"] if name.startswith(("Itau", "Igain")) else 0.0
+            floor = (
+                float(limpet.attributes(dynapse_net)["1_DynapSim"]["Io"][0])
+                if name.startswith(("Itau", "Igain"))
+                else 0.0
+            )
             np.testing.assert_allclose([low, high], [max(currents.min(), floor), currents.max()], rtol=1e-4)
     frozen, _ = leaves_by_path(limpet.frozen_mismatch_prototype(dynapse_net))
     assert set(limits) == {path for path, chosen in frozen.items() if chosen}

@@ -24,7 +24,7 @@ def hardware(policy, sigma=0.5):
 def test_values_are_counted_whatever_the_policy_is(policy):
     """False alarm: 6e-7, 5 standard errors of a share of 20,000 values."""
     report = limpet.limits_report(hardware(policy), PARAMS, chips=40, seed=3)
-    assert list(report.leaves) == ["w", "b"]
+    assert list(report.leaves) == ["b", "w"]
     weights = report.leaves["w"]
     expected = stats.norm.sf(2.0) + stats.norm.cdf(-1.5)
     assert abs(weights.share - expected) < 5 * math.sqrt(expected / 20_000)
@@ -41,9 +41,9 @@ def test_the_report_prints_as_a_table():
     lines = str(limpet.limits_report(hardware("clip"), PARAMS, chips=5, scale=0.01)).splitlines()
     assert lines[0] == "0 of 5 virtual chips of seed 0 would leave their limits at scale 0.01"
     assert lines[1].split() == ["leaf", "beyond", "chips", "smallest", "largest", "limits"]
-    assert lines[2].split()[:3] == ["w", "0.00%", "0"]
-    assert lines[2].endswith("0.5 to 4 (clip)")
-    assert lines[3].endswith("none to 0 (report)")
+    assert lines[2].split()[:3] == ["b", "0.00%", "0"]
+    assert lines[2].endswith("none to 0 (report)")
+    assert lines[3].endswith("0.5 to 4 (clip)")
 
 
 def test_a_module_is_reported_on_by_its_table(dynapse_net):
@@ -72,6 +72,10 @@ def mean(tree, _):
     return tree["w"].mean() + tree["b"].mean() + tree["c"].mean()
 
 
+def total(tree, _):
+    return tree["w"].sum()
+
+
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_chips_beyond_strict_limits_are_not_measured(antithetic):
     def curve(scales):
@@ -85,22 +89,10 @@ def test_chips_beyond_strict_limits_are_not_measured(antithetic):
 
 def test_a_mirror_image_beyond_is_found():
     """Of a pair of chips, one is above and the other below: only the second is beyond."""
-    part = limpet.Part("w", limpet.Shared(limpet.Gaussian(0.5), across="chip"), limpet.Limits(high=1.0, policy="error"))
+    common = limpet.Shared(limpet.Gaussian(0.5), across="chip")
+    hardware = limpet.Hardware(w=limpet.Part("w", common, limpet.Limits(high=1.0, policy="error")))
     params = {"w": jnp.ones(1)}
-    drawn = [
-        float(
-            limpet.Hardware(w=limpet.Part("w", part.deviation)).on(params)(limpet.virtual_chip(seed, 0), params)["w"][0]
-        )
-        for seed in range(8)
-    ]
-    seed = next(seed for seed, value in enumerate(drawn) if value < 1)
+    chips = [limpet.virtual_chip(seed, chip=0) for seed in range(8)]
+    seed = next(seed for seed, chip in enumerate(chips) if limpet.Mismatch({"w": True}, common)(chip, params)["w"] < 1)
     with pytest.raises(limpet.LimpetError, match="of chip 0, mirrored, are beyond"):
-        limpet.robustness_curve(
-            lambda tree, _: tree["w"].sum(),
-            params,
-            limpet.Hardware(w=part),
-            scales=[1.0],
-            chips=2,
-            seed=seed,
-            antithetic=True,
-        )
+        limpet.robustness_curve(total, params, hardware, scales=[1.0], chips=2, seed=seed, antithetic=True)

@@ -132,7 +132,7 @@ def limits_report(
             float(smallest.min()),
             float(largest.max()),
         )
-        for path, (beyond, smallest, largest) in counted.items()
+        for path, (beyond, smallest, largest) in ((path, counted[path]) for path in values)
     }
     on_any = sum((beyond for beyond, *_ in counted.values()), np.zeros(count, int))
     return LimitsReport(rows, count, int((on_any > 0).sum()), seed, scale)
