@@ -131,11 +131,7 @@ def test_limits_are_those_of_rockpools_bias_generator(dynapse_net):
         for dendrite in ("ampa", "gaba", "nmda", "shunt") if name.endswith("_syn") else (None,):
             device = sim2device_se2[name.replace("syn", dendrite) if dendrite else name]
             currents = generated[device[-1]] * scale_factor_se2[device]
-            floor = (
-                float(limpet.attributes(dynapse_net)["1_DynapSim"]["Io"][0])
-                if name.startswith(("Itau", "Igain"))
-                else 0.0
-            )
+            floor = leakage if name.startswith(("Itau", "Igain")) else 0.0
             np.testing.assert_allclose([low, high], [max(currents.min(), floor), currents.max()], rtol=1e-4)
     frozen, _ = leaves_by_path(limpet.frozen_mismatch_prototype(dynapse_net))
     assert set(limits) == {path for path, chosen in frozen.items() if chosen}

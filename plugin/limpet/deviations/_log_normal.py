@@ -148,8 +148,8 @@ def _of_pelgrom(arguments: Any, name: str) -> float:
     needed = [key for key, parameter in allowed.items() if parameter.default is parameter.empty]
     if not isinstance(arguments, Mapping) or arguments.keys() - allowed.keys() or set(needed) - arguments.keys():
         raise StrengthError(
-            f"{name} = {arguments!r}: allowed is a mapping of {', '.join(needed)} (in mV um and um) and, if a_vt is "
-            f"that of a pair, pair"
+            f"{name}: allowed is a mapping of {', '.join(needed)} (in mV um and um) and, if a_vt is that of a pair, "
+            f"pair; got {', '.join(map(str, arguments)) if isinstance(arguments, Mapping) else repr(arguments)}"
         )
     try:
         return pelgrom_law(**arguments)

@@ -18,6 +18,9 @@ FARTHEST = 5.0
 """Standard deviations. Beyond, float32 does not tell the normal distribution function from 0 or 1; what has to lie
 there is put at the end of its range that is nearest to its nominal value."""
 
+BEYOND = 1e9
+"""Farther than any number leads. (An infinity would make gradients NaN.)"""
+
 
 def supports_within(deviation: Deviation) -> bool:
     """Whether `deviate_within` knows the distribution of a deviation."""
@@ -77,7 +80,7 @@ def _places(
         sigma: the factor on normal numbers.
     """
     nonzero = jnp.where(value != 0, value, 1)
-    upwards = jnp.where(value < 0, -jnp.inf, jnp.inf)  # the way in which larger numbers move the value
+    upwards = jnp.where(value < 0, -BEYOND, BEYOND)  # the way in which larger numbers move the value
     per_sigma = draw.seal(1 / jnp.maximum(sigma, 1e-6))
     changes = (
         end if limit is None else draw.seal(change(draw.seal(limit / nonzero)))
@@ -88,8 +91,8 @@ def _places(
 
 
 def _logarithm(ratio: jax.Array) -> jax.Array:
-    """The logarithm; of a ratio that no factor above 0 reaches, minus infinity."""
-    return jnp.where(ratio > 0, jnp.log(jnp.where(ratio > 0, ratio, 1)), -jnp.inf)
+    """The logarithm; of a ratio that no factor above 0 reaches, farther down than any number leads."""
+    return jnp.where(ratio > 0, jnp.log(jnp.where(ratio > 0, ratio, 1)), -BEYOND)
 
 
 def _conditional(draw: Draw, first: jax.Array, last: jax.Array) -> jax.Array:
