@@ -108,7 +108,7 @@ def limits_report(
         >>> print(report)
         10 of 10 virtual chips of seed 0 would leave their limits at scale 1
         leaf     beyond  chips  smallest  largest  limits
-        current   2.2...%     10     -1...     5...  0 to none (clip)
+        current   2.31%     10     -1.74     6.07  0 to none (clip)
     """
     recipe = mismatch.on(model) if isinstance(mismatch, Hardware) else mismatch
     if not isinstance(recipe, Recipe):
