@@ -91,6 +91,16 @@ def test_draws_are_the_same_to_the_last_bit_and_gradients_finite():
         assert np.isfinite(by_value[name]).all(), name
 
 
+def test_values_that_are_next_to_nothing_beside_a_limit_have_gradients():
+    mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(0.5), limits=limpet.Limits(-1.0, 1.0, "truncate"))
+    tree = {"w": jnp.array([0.0, 1e-37, -1e-30, 1e-7, -1e-5, 0.5])}
+    drawn, slopes = jax.value_and_grad(lambda tree: mismatch(KEY, tree)["w"].sum())(tree)
+    assert np.isfinite(drawn)
+    assert np.isfinite(slopes["w"]).all()
+    chip = mismatch(KEY, tree)["w"]
+    assert (np.abs(chip[1:] / tree["w"][1:] - 1) < 2.5).all()
+
+
 def test_a_value_far_beyond_is_held_at_the_limit():
     limits = limpet.Limits(1.0, 2.0, "truncate")
     mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.01), limits=limits)

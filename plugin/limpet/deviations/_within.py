@@ -18,7 +18,7 @@ FARTHEST = 5.0
 """Standard deviations. Beyond, float32 does not tell the normal distribution function from 0 or 1; what has to lie
 there is put at the end of its range that is nearest to its nominal value."""
 
-BEYOND = 1e9
+BEYOND = 1e6
 """Farther than any number leads. (An infinity would make gradients NaN.)"""
 
 
@@ -79,14 +79,18 @@ def _places(
         change: from the ratio of a deviated and its nominal value to the normal number times sigma that leads to it.
         sigma: the factor on normal numbers.
     """
-    nonzero = jnp.where(value != 0, value, 1)
-    upwards = jnp.where(value < 0, -BEYOND, BEYOND)  # the way in which larger numbers move the value
     per_sigma = draw.seal(1 / jnp.maximum(sigma, 1e-6))
-    changes = (
-        end if limit is None else draw.seal(change(draw.seal(limit / nonzero)))
-        for limit, end in ((low, -upwards), (high, upwards))
-    )
-    smallest, largest = (jnp.clip(change * per_sigma, -FARTHEST, FARTHEST) for change in changes)
+
+    def place(limit: float) -> jax.Array:
+        # Of a value that is next to nothing beside the limit, the ratio would overflow.
+        counts = jnp.abs(value) * BEYOND > abs(limit)
+        ratio = draw.seal(limit / jnp.where(counts, value, 1))
+        far = jnp.where((value < 0) == (limit < 0), BEYOND, -BEYOND)
+        return jnp.clip(jnp.where(counts, draw.seal(change(ratio)), far) * per_sigma, -FARTHEST, FARTHEST)
+
+    upwards = jnp.where(value < 0, -FARTHEST, FARTHEST)  # the way in which larger numbers move the value
+    smallest = -upwards if low is None else place(low)
+    largest = upwards if high is None else place(high)
     return jnp.where(value < 0, largest, smallest), jnp.where(value < 0, smallest, largest)
 
 
