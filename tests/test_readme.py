@@ -38,6 +38,21 @@ def test_the_configuration_holds(tmp_path):
     assert list(config.hardware.parts) == ["weights", "currents"]
 
 
+def test_what_a_die_has_in_common_and_its_limits_run_as_shown(capsys, tmp_path):
+    text = (ROOT / "examples/README.md").read_text()
+    text = text[text.index("## What a die has in common") : text.index("## Configuration")]
+    namespace = {}
+    for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(program, namespace)
+    (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    assert capsys.readouterr().out == shown
+    path = tmp_path / "config.yaml"
+    path.write_text(*re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    deviation = limpet.load_config(path).hardware.parts["neurons"].deviation
+    assert isinstance(deviation, limpet.Chain)
+    assert deviation.members[0] == limpet.Shared(limpet.LogNormal(sigma=0.05), across="chip")
+
+
 def test_links_lead_somewhere():
     for page in (*ROOT.glob("*.md"), *ROOT.glob("examples/*.md"), ROOT / "tests/benchmarks/README.md"):
         text = page.read_text()

@@ -107,6 +107,36 @@ def load(tmp_path):
             "deviation: [{kind: log-normal, sigma: 0.1}, {kind: gaussian, sigma: 0.2}]",
             limpet.Chain((limpet.LogNormal(0.1), limpet.Gaussian(0.2))),
         ),
+        (
+            "deviation: [{kind: shared, across: chip, deviation: {kind: log-normal, sigma: 0.05}}, "
+            "{kind: log-normal, sigma: 0.1}]",
+            limpet.Chain((limpet.Shared(limpet.LogNormal(0.05), across="chip"), limpet.LogNormal(0.1))),
+        ),
+        (
+            "deviation: {kind: shared, groups: [0, 0, 1], name: core, deviation: [{kind: gaussian, sigma: 0.1}]}",
+            limpet.Shared(limpet.Chain((limpet.Gaussian(0.1),)), groups=(0, 0, 1), name="core"),
+        ),
+        (
+            "deviation: {kind: shared, axes: [0], deviation: {kind: drop-connect, fraction: 0.1}}",
+            limpet.Shared(limpet.DropConnect(0.1), axes=(0,)),
+        ),
+        (
+            "deviation: {kind: spatial, length: 3, grid: [2, 2], axis: null, deviation: {kind: gaussian, sigma: 0.1}}",
+            limpet.Spatial(limpet.Gaussian(0.1), length=3.0, grid=(2, 2), axis=None),
+        ),
+        (
+            "deviation: {kind: spatial, length: 3, positions: [[0, 1], [2.5, 3]], "
+            "deviation: {kind: gaussian, sigma: 1}}",
+            limpet.Spatial(limpet.Gaussian(1.0), length=3.0, positions=((0.0, 1.0), (2.5, 3.0))),
+        ),
+        (
+            "deviation: {kind: log-normal, pelgrom: {a_vt: 5.05, width: 1.0, length: 0.5}}",
+            limpet.LogNormal(sigma_vth=limpet.pelgrom(5.05, 1.0, 0.5)),
+        ),
+        (
+            "deviation: {kind: log-normal, pelgrom: {a_vt: 7, width: 1, length: 1, pair: true}, kappa: 0.7}",
+            limpet.LogNormal(sigma_vth=limpet.pelgrom(7.0, 1.0, 1.0, pair=True), kappa=0.7),
+        ),
     ],
 )
 def test_a_deviation_by_kind_by_parameters_and_as_a_chain(load, part, deviation):
@@ -115,8 +145,49 @@ def test_a_deviation_by_kind_by_parameters_and_as_a_chain(load, part, deviation)
 
 
 @pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ("{low: 1e-13, high: 1e-6, policy: clip}", limpet.Limits(1e-13, 1e-6)),
+        ("{low: 0, policy: truncate}", limpet.Limits(0.0, policy="truncate")),
+        ("{high: 2, policy: report}", limpet.Limits(high=2.0, policy="report")),
+        ("dynapse", limpet.Limits(table="dynapse")),
+        ("{table: dynapse, policy: error}", limpet.Limits(table="dynapse", policy="error")),
+        ("null", None),
+    ],
+)
+def test_limits_of_a_part(load, limits, expected):
+    config = load(f"{{leaves: '*', sigma: 0.1, limits: {limits}}}")
+    assert config.hardware.parts["weights"] == limpet.Part("*", limpet.Gaussian(0.1), expected)
+    assert limpet.Config.model_validate_json(config.model_dump_json()) == config
+    assert ("limits" in config.describe()) == (expected is not None)
+
+
+@pytest.mark.parametrize(
     ("part", "message"),
     [
+        ("{leaves: a, sigma: 1, limits: 3}", "weights.limits = 3: allowed are a mapping such as {low: 1e-13"),
+        ("{leaves: a, sigma: 1, limits: {}}", "weights.limits = {}: give low, high or both"),
+        ("{leaves: a, sigma: 1, limits: {low: a}}", "weights.limits.low = 'a': a number is needed"),
+        ("{leaves: a, sigma: 1, limits: {low: 1, hihg: 2}}", "weights.limits.hihg: unknown key; did you mean 'high'?"),
+        ("{leaves: a, sigma: 1, limits: {low: 2, high: 1}}", "low = 2 is not below high = 1"),
+        ("{leaves: a, sigma: 1, limits: {low: 2, policy: cut}}", "weights.limits.policy = 'cut': allowed are"),
+        (
+            "{leaves: a, sigma: 1, limits: xylo}",
+            "weights.limits = 'xylo': Limits.table = 'xylo': allowed are 'dynapse'",
+        ),
+        (
+            "{leaves: a, sigma: 1, deviation: uniform, limits: {low: 0, policy: truncate}}",
+            "limits with policy 'truncate' need a distribution that is known",
+        ),
+        (
+            "{leaves: a, deviation: {kind: shared, across: chip, deviation: {kind: additive, spread: 1}}}",
+            "weights.deviation.deviation = Additive(relative_to='tensor', channel_axis=-1, spread=1.0): what",
+        ),
+        ("{leaves: a, deviation: {kind: shared, deviation: {kind: gaussian, sigma: 1}}}", "by one of across, axes and"),
+        (
+            "{leaves: a, deviation: {kind: log-normal, pelgrom: {a_vt: 5.05, width: 1.0}}}",
+            "weights.deviation.pelgrom: allowed is a mapping of a_vt, width, length",
+        ),
         ("null", "weights = null: allowed is a mapping, such as {leaves: '*/kernel', sigma: 0.1}"),
         ("[a]", "weights = ['a']: allowed is a mapping"),
         ("{}", "weights.leaves: is missing"),

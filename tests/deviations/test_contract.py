@@ -56,11 +56,14 @@ EXAMPLES: dict[str, limpet.Deviation] = {
     "drift": DRIFT,
     "drop-connect": limpet.DropConnect(fraction=0.1),
     "empirical": limpet.Empirical(tuple(1 + 0.1 * np.sin(np.arange(40.0) ** 2)), bandwidth=0.02),
+    "off": limpet.Off(limpet.LogNormal(sigma=0.1)),
     "programming": PROGRAMMING,
     "quantize": limpet.Quantize(bits=4),
     "read-noise": READ_NOISE,
     "relaxation": limpet.Relaxation(mean=(0.0, -0.01), spread=(0.02, 0.005), time=1000.0),
     "right-censored-gaussian": limpet.RightCensoredGaussian(spread=0.1, bound=0.5),
+    "shared": limpet.Shared(limpet.LogNormal(sigma=0.1), across="chip"),
+    "spatial": limpet.Spatial(limpet.LogNormal(sigma=0.1), length=3.0, nugget=0.2),
     "stuck": limpet.Stuck(at_zero=0.05, at_largest=0.02, at_random=0.03),
 }
 VARIANTS: dict[str, limpet.Deviation] = {
@@ -81,7 +84,9 @@ ROUNDED = (*QUANTISED, "phase-change memory")
 """Members whose differences over a small step are not their derivatives: drift is compensated in whole steps."""
 WITH_FIXED_PART = (*QUANTISED, "drift", "relaxation", "phase-change memory")
 """Members that change values at strength 0 as well, each in the same way on every chip."""
+NOT_RANDOM = ("quantize", "off")
 SEVERAL_NUMBERS = (
+    "off",
     "chain",
     "own",
     "binary-branches",
@@ -249,7 +254,7 @@ def test_a_draw_is_the_same_to_the_last_bit_however_it_is_made(generator):
             for draw, eager in zip(draws, ways["eager"], strict=True):
                 assert np.array_equal(draw[name], eager[name]), (name, way)
         first, second = ways["eager"]
-        assert np.array_equal(first[name], second[name]) == (name == "quantize"), name
+        assert np.array_equal(first[name], second[name]) == (name in NOT_RANDOM), name
 
 
 def test_a_draw_does_not_depend_on_other_leaves():
@@ -426,8 +431,8 @@ def test_plain_values_give_the_deviation_back(name):
             return limpet.Chain(tuple(map(built, plain)))
         parameters = dict(plain)
         kind = parameters.pop("kind")
-        if "device" in parameters:
-            parameters["device"] = built(parameters["device"])
+        for inner in parameters.keys() & {"device", "deviation"}:
+            parameters[inner] = built(parameters[inner])
         return (Own if kind.endswith(":Own") else deviation_class(kind))(**parameters)
 
     plain = described(MEMBERS[name])

@@ -11,6 +11,8 @@ from rockpool.nn.modules import LIF, ExpSynJax, InstantJax, LIFJax, LIFODEJax, L
 from rockpool.transform.mismatch import mismatch_generator as oracle_generator
 
 import limpet
+from limpet.leaves._paths import leaves_by_path
+from limpet.leaves.rockpool import dynapse_limits
 
 MODULES = {
     "bare DynapSim": lambda: DynapSim((2, 2), has_rec=True),
@@ -112,3 +114,31 @@ def test_the_generator_is_rockpools_bit_for_bit_under_jit(dynapse_net, kind, key
 def test_the_generator_refuses_what_rockpools_accepts(dynapse_net):
     with pytest.raises(limpet.StrengthError, match="percent_deviation = nan"):
         limpet.mismatch_generator(limpet.dynamic_mismatch_prototype(dynapse_net), float("nan"))
+
+
+def test_limits_are_those_of_rockpools_bias_generator(dynapse_net):
+    """The four dendrites of a synapse have currents of one range; the simulator's floor is the leakage Io."""
+    from rockpool.devices.dynapse.lookup import paramgen_se2, scale_factor_se2, sim2device_se2
+
+    generated = {kind: np.array([*table.values()]) for kind, table in paramgen_se2.items()}
+    leakage = float(limpet.attributes(dynapse_net)["1_DynapSim"]["Io"][0])
+    limits = dynapse_limits(dynapse_net)
+    for path, (low, high) in limits.items():
+        name = path.removeprefix("1_DynapSim/")
+        if not name.startswith("I") or name == "Io":
+            assert (low, high) == (0.0, None)
+            continue
+        for dendrite in ("ampa", "gaba", "nmda", "shunt") if name.endswith("_syn") else (None,):
+            device = sim2device_se2[name.replace("syn", dendrite) if dendrite else name]
+            currents = generated[device[-1]] * scale_factor_se2[device]
+            floor = leakage if name.startswith(("Itau", "Igain")) else 0.0
+            np.testing.assert_allclose([low, high], [max(currents.min(), floor), currents.max()], rtol=1e-4)
+    frozen, _ = leaves_by_path(limpet.frozen_mismatch_prototype(dynapse_net))
+    assert set(limits) == {path for path, chosen in frozen.items() if chosen}
+
+
+def test_only_a_dynapsim_has_its_limits():
+    with pytest.raises(limpet.PrototypeError, match="LinearJax holds no DynapSim"):
+        limpet.Hardware(w=limpet.Part("weight", limpet.Gaussian(0.1), limpet.Limits(table="dynapse"))).on(
+            LinearJax((2, 2))
+        )

@@ -5,7 +5,6 @@ from typing import Any
 from ..config._config import Config, RedrawSection
 from ..config._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule
 from ..deviations._deviation import sigma_of
-from ..deviations._kinds import label
 from ..draws._generator import DRAWS_VERSION
 from ..hardware._hardware import leaves_label
 
@@ -23,8 +22,7 @@ def overview(config: Config) -> dict[str, Lines]:
     return {
         "seed": [("number", f"{config.seed}"), ("generator", f"{config.generator}, draws version {DRAWS_VERSION}")],
         "hardware": [
-            (name, f"{label(part.deviation)}, on {leaves_label(part.leaves)}")
-            for name, part in config.hardware.parts.items()
+            (name, f"{part.label()}, on {leaves_label(part.leaves)}") for name, part in config.hardware.parts.items()
         ],
         "training": _training(config),
         "robustness": _robustness(config),

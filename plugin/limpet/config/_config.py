@@ -17,7 +17,6 @@ from pydantic import (
 )
 
 from .._errors import MetricError
-from ..deviations._kinds import label
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ..draws._keys import MAX_SEED
 from ..hardware._hardware import leaves_label
@@ -328,7 +327,7 @@ class Config(Section):
         robustness, training = self.robustness, self.training
         lines = {"seed": f"{self.seed} (generator {self.generator}, draws version {DRAWS_VERSION})"}
         for name, part in self.hardware.parts.items():
-            lines[f"hardware.{name}"] = f"{label(part.deviation)}; on {leaves_label(part.leaves)}"
+            lines[f"hardware.{name}"] = f"{part.label()}; on {leaves_label(part.leaves)}"
         lines["training"] = "not said" if training is None else "without mismatch"
         if training is not None and training.dynamic is not None:
             del lines["training"]

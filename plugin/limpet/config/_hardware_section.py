@@ -27,7 +27,9 @@ from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import DEVIATIONS, deviation_class
 from ..draws._strength import sigma_of_percent
 from ..hardware._hardware import Hardware, Part, checked_leaves, shortened
+from ..hardware._limits import Limits, Policy
 from ..hardware._mismatch import Recipe
+from ..leaves._adapters import NAMED_LIMITS
 from ._section import NonNegative, Number, Section, details_of, problem, require_few, shown, unknown_key
 
 _KINDS = f"{', '.join(DEVIATIONS)}, or a class of your own as module:Class"
@@ -70,6 +72,35 @@ def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:
     elif isinstance(value, str) and "sigma" in inspect.signature(cls).parameters:
         return value
     return _built(cls, parameters)
+
+
+class LimitsSection(Section):
+    """Between which values the chip can hold the leaves of a part; see `limpet.Limits`."""
+
+    low: Annotated[float, Number] | None = None
+    high: Annotated[float, Number] | None = None
+    policy: Policy = "clip"
+    table: str | None = None
+
+    def limits(self) -> Limits:
+        """The limits that the section describes."""
+        return Limits(self.low, self.high, self.policy, self.table)
+
+
+def _parsed_limits(value: Any) -> Limits | None:
+    """Limits: an object, a mapping, or the name of a table."""
+    if value is None or isinstance(value, Limits):
+        return value
+    if not isinstance(value, Mapping | str):
+        raise ValueError(
+            f"allowed are a mapping such as {{low: 1e-13, high: 1e-6, policy: clip}}, and a table: "
+            f"{', '.join(NAMED_LIMITS)}"
+        )
+    section = LimitsSection.model_validate({"table": value} if isinstance(value, str) else value)
+    try:
+        return section.limits()
+    except LimpetError as error:
+        raise ValueError(str(error).removeprefix("Limits: ")) from None
 
 
 def _sigma(sigma: float | None, percent_deviation: float | None, sigma_rule: float | None) -> float | None:
@@ -252,6 +283,7 @@ class PartSection(Section):
     percent_deviation: NonNegative | None = None
     sigma_rule: Annotated[float, Number, Field(gt=0)] | None = None
     deviation: DeviationField = Field("gaussian", validate_default=True)  # after its strength, which it takes up
+    limits: Annotated[Any, PlainValidator(_parsed_limits)] = None
 
     @field_validator("sigma", "percent_deviation")
     @classmethod
@@ -266,11 +298,16 @@ class PartSection(Section):
             raise ValueError("sigma_rule goes with percent_deviation, which is missing")
         if isinstance(self.deviation, str):
             raise ValueError("no strength: give sigma, or percent_deviation (with sigma_rule, 3 if left out)")
+        if self.limits is not None:
+            try:
+                self.limits.require_fit(self.deviation)
+            except LimpetError as error:
+                raise ValueError(str(error)) from None
         return self
 
     def part(self) -> Part:
         """The part that the section describes."""
-        return Part(self.leaves, self.deviation)
+        return Part(self.leaves, self.deviation, self.limits)
 
 
 def _preset_or_parsed(value: Any) -> Hardware:

@@ -8,7 +8,6 @@ from typing import Any
 
 from .._errors import LimpetError
 from ..hardware._hardware import Hardware, Part
-from ..hardware._pelgrom import pelgrom
 from ..leaves._paths import listing
 from ._hardware_section import parsed_hardware
 from ._parsed_yaml import parsed_yaml
@@ -30,7 +29,6 @@ class Preset:
         notes: what it leaves out, and where it holds.
         parameters: what may be chosen, by name, with its default, its range and unit, or its choices.
         parts: the parts of the hardware, as a configuration writes them, with $name where a parameter stands.
-        pelgrom: for spreads that follow from a transistor's size, what `limpet.pelgrom` takes.
     """
 
     name: str
@@ -42,7 +40,6 @@ class Preset:
     units: str = ""
     notes: str = ""
     parameters: Mapping[str, Mapping[str, Any]] | None = None
-    pelgrom: Mapping[str, Any] | None = None
 
     @property
     def text(self) -> str:
@@ -51,10 +48,7 @@ class Preset:
 
     def hardware(self, **parameters: Any) -> Hardware:
         """The hardware for some values of the preset's parameters; see `preset`."""
-        numbers = self._numbers(parameters)
-        if self.pelgrom is not None:
-            numbers["sigma_vth"] = pelgrom(**_filled(self.pelgrom, numbers))
-        return parsed_hardware(_filled(self.parts, numbers))
+        return parsed_hardware(_filled(self.parts, self._numbers(parameters)))
 
     def _numbers(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What stands for each $name."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import jax
 
 from .._errors import LimpetError
-from ._deviation import Deviation, checked_deviation
+from ._deviation import UNNAMED_LEVELS, Deviation, checked_deviation
 from ._draw import Draw
+from ._off import Off
 from ._programming import Programming
 
 
@@ -22,7 +23,7 @@ class Chain(Deviation):
         members: the deviations, the first to act first.
 
     Raises:
-        LimpetError: there is none, or one is no deviation.
+        LimpetError: there is none, one is no deviation, or two draw the same numbers, as levels of one name would.
 
     Example:
         >>> import limpet
@@ -40,18 +41,29 @@ class Chain(Deviation):
             raise LimpetError(f"Chain.members = {self.members!r}: give one deviation or more, in a tuple")
         members = tuple(checked_deviation(member, f"Chain.members[{i}]") for i, member in enumerate(self.members))
         object.__setattr__(self, "members", members)
+        levels = Counter(member.level for member in members)
+        if twice := [level for level, count in levels.items() if count > 1 and level not in UNNAMED_LEVELS]:
+            raise LimpetError(
+                f"Chain.members: two of them are named {twice[0]!r}, so that they would draw the same numbers and not "
+                f"add up as levels do: give each a name= of its own"
+            )
 
     @property
     def elementwise(self) -> bool:
         return all(member.elementwise for member in self.members)
 
+    @property
+    def relative(self) -> bool:
+        return all(member.relative for member in self.members)
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         before: Counter[str] = Counter()
         for member in self.members:
-            kind, target = type(member).__qualname__, value
+            acting = member.deviation if isinstance(member, Off) else member
+            kind, target = type(acting).__qualname__, value
             # Sealed, so that each member is computed as it is alone, whichever comes before or after it.
             value = draw.seal(member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength))
             before[kind] += 1
-            if isinstance(member, Programming):  # drift and read noise depend on what was written
+            if isinstance(acting, Programming):  # drift and read noise depend on what was written
                 draw = replace(draw, written=(target, value))
         return value

@@ -12,6 +12,9 @@ from .._errors import LimpetError, StrengthError
 from ..draws._strength import checked_strength
 from ._draw import Draw
 
+UNNAMED_LEVELS = frozenset({"", "device", "shared", "spatial"})
+"""The levels of deviations that no user has named: each leaf draws its own numbers."""
+
 
 class Deviation(ABC):
     """The distribution by which one array deviates from its nominal value.
@@ -59,6 +62,20 @@ class Deviation(ABC):
         For other deviations the whole leaf is gathered first, which is right for all of them.
         """
         return False
+
+    @property
+    def relative(self) -> bool:
+        """Whether each value is multiplied by a factor that depends on no value, as `sigma` has it.
+
+        Such a factor can be drawn once for several values, see `limpet.Shared`.
+        """
+        return sigma_of(self) is not None
+
+    @property
+    def level(self) -> str:
+        """The level of variation by which `Hardware.without` switches it off: "device" for what each device has of its
+        own."""
+        return "device"
 
     @abstractmethod
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
@@ -133,6 +150,32 @@ def checked_deviation(deviation: Any, name: str = "deviation") -> Deviation:
     if (sigma := sigma_of(deviation)) is not None:
         checked_strength(sigma, f"{kind.__name__}.sigma")
     return deviation
+
+
+def checked_relative(deviation: Any, name: str) -> Deviation:
+    """A deviation that multiplies each value by a factor that depends on no value.
+
+    Raises:
+        LimpetError: it is none, or is not relative.
+    """
+    if not checked_deviation(deviation, name).relative:
+        raise LimpetError(
+            f"{name} = {deviation!r}: what several values have in common is a factor, so that a relative deviation is "
+            f"needed, such as limpet.LogNormal; this one depends on the values (in a class of your own, a property "
+            f"`relative` that is True says that it does not)"
+        )
+    return deviation
+
+
+def checked_level(name: Any, key: str) -> str:
+    """The name that a user gives to a level of variation, or none, which is the empty text.
+
+    Raises:
+        LimpetError: it is no text, or a name that unnamed levels have.
+    """
+    if not isinstance(name, str) or (name and name in UNNAMED_LEVELS):
+        raise LimpetError(f"{key} = {name!r}: allowed is a text other than 'device', 'shared' and 'spatial'")
+    return name
 
 
 def sigma_of(deviation: Deviation) -> float | None:

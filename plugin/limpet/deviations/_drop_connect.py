@@ -42,6 +42,10 @@ class DropConnect(Deviation):
     def elementwise(self) -> bool:
         return True
 
+    @property
+    def relative(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         dropped = draw.uniform(value.shape, value.dtype) < self.fraction * strength
         return jnp.where(dropped, jnp.zeros((), value.dtype), value)

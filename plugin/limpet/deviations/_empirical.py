@@ -75,6 +75,10 @@ class Empirical(Deviation):
     def elementwise(self) -> bool:
         return True
 
+    @property
+    def relative(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         changes = jnp.asarray(np.sort(self.factors) - 1, value.dtype)  # sorted: the mirror image has the opposite ranks
         place = jnp.floor(draw.uniform(value.shape, value.dtype) * len(self.factors)).astype(jnp.int32)

@@ -20,11 +20,14 @@ from ._empirical import Empirical
 from ._gaussian import Gaussian
 from ._law import Law, described_law
 from ._log_normal import LogNormal
+from ._off import Off
 from ._programming import Programming
 from ._quantize import Quantize
 from ._read_noise import ReadNoise
 from ._relaxation import Relaxation
 from ._right_censored_gaussian import RightCensoredGaussian
+from ._shared import Shared
+from ._spatial import Spatial
 from ._stuck import Stuck
 from ._student_t import StudentT
 from ._truncated_gaussian import TruncatedGaussian
@@ -39,11 +42,14 @@ DEVIATIONS: dict[str, type[Deviation]] = {
     "empirical": Empirical,
     "gaussian": Gaussian,
     "log-normal": LogNormal,
+    "off": Off,
     "programming": Programming,
     "quantize": Quantize,
     "read-noise": ReadNoise,
     "relaxation": Relaxation,
     "right-censored-gaussian": RightCensoredGaussian,
+    "shared": Shared,
+    "spatial": Spatial,
     "student-t": StudentT,
     "stuck": Stuck,
     "truncated-gaussian": TruncatedGaussian,

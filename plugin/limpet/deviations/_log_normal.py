@@ -1,8 +1,10 @@
 """Log-normal mismatch: currents of transistors below threshold."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass
-from typing import Literal, cast, get_args
+from inspect import signature
+from typing import Any, Literal, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from .._errors import LimpetError, StrengthError
 from ..draws._strength import checked_strength
 from ._deviation import Deviation
 from ._draw import Draw
+from ._pelgrom import pelgrom as pelgrom_law
 from ._power_of_two import power_of_two
 
 Preserve = Literal["median", "mean"]
@@ -33,9 +36,9 @@ class LogNormal(Deviation):
     changes its sign, and large deviations upwards are more frequent than with `Gaussian`. With s the standard deviation
     of the logarithm, `s = kappa sigma_vth / U_T` and `sigma = sqrt(exp(s^2) - 1)`.
 
-    Give the strength by one of `sigma`, `sigma_ln` and `sigma_vth`. Whichever it is, a scale multiplies sigma, the
-    relative standard deviation: at scale t, `s = sqrt(ln(1 + (t sigma)^2))`, so that a curve over sigma means the same
-    for every deviation.
+    Give the strength by one of `sigma`, `sigma_ln`, `sigma_vth` and `pelgrom`. Whichever it is, a scale multiplies
+    sigma, the relative standard deviation: at scale t, `s = sqrt(ln(1 + (t sigma)^2))`, so that a curve over sigma
+    means the same for every deviation.
 
     Reference: K. Boahen, "Silicon circuit heterogeneity", EE 304 lecture 7, Stanford University.
 
@@ -48,8 +51,9 @@ class LogNormal(Deviation):
     Args:
         sigma_ln: s, the standard deviation of the logarithm; in place of `sigma`.
         sigma_vth: standard deviation of one transistor's threshold, in volts; in place of `sigma`.
-        kappa: gate coupling, with `sigma_vth`; 0.705 if left out.
-        thermal_voltage: U_T = kT/q in volts, with `sigma_vth`; 0.025 if left out.
+        pelgrom: the arguments of `limpet.pelgrom`, which gives `sigma_vth`, as a mapping; in place of `sigma`.
+        kappa: gate coupling, with `sigma_vth` and `pelgrom`; 0.705 if left out.
+        thermal_voltage: U_T = kT/q in volts, with `sigma_vth` and `pelgrom`; 0.025 if left out.
 
     Raises:
         StrengthError: none or several strengths are given, or one that is not a finite number >= 0.
@@ -71,6 +75,7 @@ class LogNormal(Deviation):
     sigma_vth: InitVar[float | None] = None
     kappa: InitVar[float | None] = None
     thermal_voltage: InitVar[float | None] = None
+    pelgrom: InitVar[dict[str, float | bool] | None] = None
 
     def __post_init__(
         self,
@@ -78,8 +83,13 @@ class LogNormal(Deviation):
         sigma_vth: float | None,
         kappa: float | None,
         thermal_voltage: float | None,
+        pelgrom: Mapping[str, Any] | None,
     ) -> None:
         name = type(self).__name__
+        if pelgrom is not None:
+            if sigma_vth is not None:
+                raise StrengthError(f"{name}: sigma_vth follows from pelgrom: give one of the two")
+            sigma_vth = _of_pelgrom(pelgrom, f"{name}.pelgrom")
         given = {"sigma": self.sigma, "sigma_ln": sigma_ln, "sigma_vth": sigma_vth}
         given = {key: checked_strength(value, f"{name}.{key}") for key, value in given.items() if value is not None}
         if len(given) != 1:
@@ -126,6 +136,25 @@ def sigma_of_logarithm(sigma: jax.Array) -> jax.Array:
     counts = square > SMALLEST_SQUARE
     positive = jnp.where(counts, square, 1)
     return jnp.where(counts, jnp.sqrt(jnp.log1p(positive)), sigma)
+
+
+def _of_pelgrom(arguments: Any, name: str) -> float:
+    """The standard deviation of a threshold, in volts, from the arguments of Pelgrom's law.
+
+    Raises:
+        StrengthError: they are no such arguments.
+    """
+    allowed = signature(pelgrom_law).parameters
+    needed = [key for key, parameter in allowed.items() if parameter.default is parameter.empty]
+    if not isinstance(arguments, Mapping) or arguments.keys() - allowed.keys() or set(needed) - arguments.keys():
+        raise StrengthError(
+            f"{name}: allowed is a mapping of {', '.join(needed)} (in mV um and um) and, if a_vt is that of a pair, "
+            f"pair; got {', '.join(map(str, arguments)) if isinstance(arguments, Mapping) else repr(arguments)}"
+        )
+    try:
+        return pelgrom_law(**arguments)
+    except StrengthError as error:
+        raise StrengthError(str(error).replace("pelgrom: ", f"{name}: ", 1)) from None
 
 
 def _positive(value: float | None, default: float, name: str) -> float:

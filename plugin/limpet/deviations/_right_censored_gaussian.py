@@ -46,6 +46,10 @@ class RightCensoredGaussian(Deviation):
     def elementwise(self) -> bool:
         return True
 
+    @property
+    def relative(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         spread = draw.seal(self.spread * strength)
         return value + value * jnp.minimum(draw.normal(value.shape, spread), spread * self.bound)

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from .._errors import StrengthError
 from ..deviations._kinds import described, label
 from ..leaves._paths import listing
+from ._leaf_draw import LeafRule
+from ._limits import Limits
 from ._mismatch import Recipe
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def fingerprint(recipe: Recipe, shapes: Shapes) -> str:
-    """Sixteen hexadecimal digits that stand for which leaves deviate, their shapes, and their deviations.
+    """Sixteen hexadecimal digits that stand for which leaves deviate, their shapes, their deviations and limits.
 
     A sigma that all leaves share is left out: over sigma, networks of another shared sigma meet the same chips.
 
@@ -26,7 +28,12 @@ def fingerprint(recipe: Recipe, shapes: Shapes) -> str:
     """
     recipe = _without_shared_sigma(recipe)
     leaves = sorted(
-        (path, list(shapes.get(path, ())), described(rule.deviation))
+        (
+            path,
+            list(shapes.get(path, ())),
+            described(rule.deviation),
+            *(limits.described() for limits in _limits_of(rule)),
+        )
         for path, rule in recipe.rules.items()
         if rule is not None
     )
@@ -44,10 +51,15 @@ def summary(recipe: Recipe, shapes: Shapes) -> str:
     groups: dict[str, list[str]] = {}
     for path, rule in recipe.rules.items():
         if rule is not None:
-            words = label(rule.deviation)
+            words = ", ".join([label(rule.deviation), *(limits.label() for limits in _limits_of(rule))])
             shape = "x".join(map(str, shapes.get(path, ()))) or "scalar"
             groups.setdefault(words, []).append(f"{path} ({shape})")
     return "; ".join(f"{words} on {listing(paths, limit=4)}" for words, paths in groups.items())
+
+
+def _limits_of(rule: LeafRule) -> list[Limits]:
+    """The limits of a leaf, where they change what a chip holds: those that count or refuse leave chips as they are."""
+    return [rule.limits] if rule.limits is not None and rule.limits.acts else []
 
 
 def _without_shared_sigma(recipe: Recipe) -> Recipe:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -11,12 +11,15 @@ import jax
 from .._errors import LimpetError, PrototypeError
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import described, label
+from ..deviations._levels import without
+from ..leaves._adapter import Range
 from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import matrices, prototype, selection
 from ._dtypes import require_finite
 from ._leaf_draw import Gradient
-from ._mismatch import JoinedMismatch, Mismatch, Recipe
+from ._limits import Limits, checked_limits
+from ._mismatch import JoinedMismatch, Mismatch, Recipe, require_levels
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,10 @@ class Part:
             - an nnx filter, where the model is an nnx module;
             - a prototype, a tree of bools with the model's structure.
         deviation: the distribution.
+        limits: between which values the chip can hold these leaves; None for any.
 
     Raises:
-        LimpetError: the deviation is none.
+        LimpetError: the deviation is none, or limits are none or do not go with it.
         PrototypeError: `leaves` is none of these.
 
     Example:
@@ -47,10 +51,34 @@ class Part:
 
     leaves: Any
     deviation: Deviation
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leaves", checked_leaves(self.leaves))
         checked_deviation(self.deviation)
+        if checked_limits(self.limits) is not None:
+            self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]
+
+    def label(self) -> str:
+        """The deviation and the limits in a few words."""
+        return label(self.deviation) + (f", {self.limits.label()}" if self.limits else "")
+
+    def ranges(self, model: Any) -> Mapping[str, Range] | None:
+        """The range of each leaf of a model by path, where the limits name a table; else None.
+
+        Raises:
+            LimpetError: the table is one of another framework's models.
+        """
+        if self.limits is None or self.limits.table is None:
+            return None
+        adapter, table = adapter_of(model), self.limits.table
+        if table not in adapter.limits:
+            (owner,) = (other.name for other in ADAPTERS if table in other.limits)
+            raise LimpetError(
+                f"table = {table!r} has the limits of {owner}, got {adapter.name}: lay the hardware over the network "
+                f"itself, hardware.on(net), or give low and high"
+            )
+        return adapter.limits[table](model)
 
     def prototype(self, model: Any) -> Any:
         """Which leaves of a model the part is: a tree of bools.
@@ -240,13 +268,34 @@ class Hardware:
         for name in names:
             part = self._parts[name]
             try:
-                members.append(Mismatch(part.prototype(model), part.deviation, gradient))
+                chosen = part.prototype(model)
             except PrototypeError as error:
                 raise PrototypeError(f"hardware.{name}.leaves: {error}") from None
+            try:
+                members.append(Mismatch(chosen, part.deviation, gradient, part.limits, part.ranges(model)))
+            except LimpetError as error:
+                raise type(error)(f"hardware.{name}.limits: {error}") from None
         recipe = JoinedMismatch(tuple(members), names)
         leaves = adapter_of(model).leaves(model)
         require_finite({path: leaves[path] for path in recipe.paths if recipe.sigma(path) is not None})
         return recipe
+
+    def without(self, *levels: str) -> "Hardware":
+        """The hardware without some levels of variation; what the others draw is the same to the last bit.
+
+        Without "chip" only devices differ, as an EDA tool simulates mismatch alone; without "device" only what devices
+        have in common does, as it simulates a process alone. Parts that draw at none of these levels stay as they are.
+
+        Args:
+            *levels: see `limpet.Recipe.without`.
+
+        Raises:
+            LimpetError: nothing is drawn at such a level.
+        """
+        require_levels(levels, [part.deviation for part in self._parts.values()])
+        return Hardware(
+            {name: replace(part, deviation=without(part.deviation, levels)) for name, part in self._parts.items()}
+        )
 
     def require_parts(self, names: Collection[str], key: str) -> None:
         """Refuse names of parts that there are not.
@@ -263,6 +312,7 @@ class Hardware:
         """The parts as plain values, as a configuration writes them."""
         return {
             name: {"leaves": _described_leaves(part.leaves), "deviation": described(part.deviation)}
+            | ({"limits": part.limits.described()} if part.limits else {})
             for name, part in self._parts.items()
         }
 
@@ -273,9 +323,7 @@ class Hardware:
         return hash(frozenset(self._parts.items()))
 
     def __repr__(self) -> str:
-        parts = [
-            f"{name}: {label(part.deviation)} on {leaves_label(part.leaves)}" for name, part in self._parts.items()
-        ]
+        parts = [f"{name}: {part.label()} on {leaves_label(part.leaves)}" for name, part in self._parts.items()]
         return f"Hardware({'; '.join(parts)})"
 
 
@@ -297,7 +345,7 @@ def _parts_of(recipe: Recipe) -> dict[str, Part]:
     if recipe.parts:
         return {name: part for name, member in recipe.parts.items() for part in _parts_of(member).values()}
     if isinstance(recipe, Mismatch):
-        return {"part_0": Part(Prototype(jax.tree.map(bool, recipe.prototype)), recipe.deviation)}
+        return {"part_0": Part(Prototype(jax.tree.map(bool, recipe.prototype)), recipe.deviation, recipe.limits)}
     assert isinstance(recipe, JoinedMismatch)
     parts: dict[str, Part] = {}
     for member in recipe.members:

@@ -17,6 +17,7 @@ from ..deviations._draw import Draw
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
 from ..draws._sealed import sealed
+from ._limits import Limits
 from ._sharding import Division
 
 Gradient = Literal["through", "through_value", "straight_through"]
@@ -46,6 +47,7 @@ class LeafRule:
 
     deviation: Deviation
     gradient: Gradient
+    limits: Limits | None = None
 
 
 @partial(jax.jit, static_argnames=("rule", "division"))
@@ -93,7 +95,11 @@ def deviate(
         conditions.read,
         constant_statistics=rule.gradient == "through_value",
     )
-    deviated = rule.deviation.deviate(draw, wide, strength)
+    limits = rule.limits
+    if limits is not None and limits.policy == "truncate":
+        deviated = limits.drawn_within(rule.deviation, draw, wide, strength)
+    else:
+        deviated = rule.deviation.deviate(draw, wide, strength)
     name = f"{type(rule.deviation).__name__}.deviate"
     if not isinstance(deviated, jax.Array | np.ndarray) or not jnp.issubdtype(deviated.dtype, jnp.floating):
         given = getattr(deviated, "dtype", type(deviated).__name__)
@@ -102,7 +108,10 @@ def deviate(
         raise LimpetError(
             f"{name} gave shape {deviated.shape} for values of shape {value.shape}: a deviation keeps the shape"
         )
-    deviated = sealed(jnp.asarray(deviated).astype(value.dtype), zero)
+    deviated = jnp.asarray(deviated).astype(value.dtype)
+    if limits is not None and limits.acts:
+        deviated = jnp.clip(deviated, *limits.ends(value.dtype))
+    deviated = sealed(deviated, zero)
     return _straight_through(value, deviated) if rule.gradient == "straight_through" else deviated
 
 

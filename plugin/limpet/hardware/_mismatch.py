@@ -22,15 +22,17 @@ from jax.typing import ArrayLike
 from .._errors import LimpetError, PrototypeError, StrengthError
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
+from ..deviations._levels import levels_of, without
 from ..draws._keys import checked_number, path_hash
 from ..draws._sealed import KNOWN_ZERO, sealed, sealed_key, unknown_zero
 from ..draws._strength import checked_strength
-from ..leaves._adapter import Leaves
+from ..leaves._adapter import Leaves, Range
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
 from ._dtypes import require_countable, require_finite, warn_of_coarse
 from ._leaf_draw import Conditions, Gradient, LeafRule, deviate, path_hashes
+from ._limits import Limits, checked_limits
 from ._sharding import divisions
 
 Rules = Mapping[str, LeafRule | None]
@@ -61,6 +63,27 @@ class Recipe(ABC):
         Raises:
             StrengthError: a leaf's deviation has no relative standard deviation.
         """
+
+    @abstractmethod
+    def _without(self, levels: Collection[str]) -> "Recipe":
+        """The same recipe without what some levels of variation draw."""
+
+    def without(self, *levels: str) -> "Recipe":
+        """The recipe without some levels of variation; what the others draw is the same to the last bit.
+
+        Args:
+            *levels: "device" for what each device has of its own, "chip" or another name of a `limpet.Shared` or a
+                `limpet.Spatial`, "shared" or "spatial" for those without a name.
+
+        Raises:
+            LimpetError: nothing is drawn at such a level.
+        """
+        require_levels(levels, [rule.deviation for rule in self.rules.values() if rule is not None])
+        return self._without(levels)
+
+    @abstractmethod
+    def unlimited(self) -> "Recipe":
+        """The same recipe without limits: what chips would hold if there were none."""
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -146,7 +169,8 @@ class Recipe(ABC):
                 selected leaf that holds no real floating-point numbers.
             StrengthError: `scale` or `time` is negative, NaN, infinite (where its value is known) or no scalar.
             LimpetError: `key` is no random key; there is no part that `only` names; an nnx module with state was
-                captured by the function that is being traced.
+                captured by the function that is being traced; values are beyond limits whose policy is "error" (where
+                they are known).
         """
         if only is not None:
             if isinstance(only, str):
@@ -190,10 +214,14 @@ class Recipe(ABC):
         key, hashes = sealed_key(key, zero), path_hashes(list(rules), zero)
         # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
         with jax.disable_jit(False):
-            return leaves | {
+            deviated = {
                 path: deviate(key, hashed, values[path], conditions, zero, rule, divided.get(path))
                 for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
             }
+        for path, rule in rules.items():
+            if rule.limits is not None and rule.limits.policy == "error":
+                rule.limits.require(deviated[path], path)
+        return leaves | deviated
 
     def require_described(self, leaves: Leaves) -> None:
         """Refuse leaves that the recipe does not fit.
@@ -240,10 +268,13 @@ class Mismatch(Recipe):
             1 + sigma * n); "through_value" is the same but for what a deviation takes of all values of a leaf together,
             as their largest, which counts as a constant; "straight_through" is the gradient at the deviated values,
             passed to the nominal ones unchanged.
+        limits: between which values the chip can hold the leaves.
+        ranges: the smallest and the largest value by leaf path, where the limits name a table.
 
     Raises:
         PrototypeError: the prototype is empty or no tree of bools.
-        LimpetError: the deviation is none, or keeps parameters outside its fields.
+        LimpetError: the deviation is none, or keeps parameters outside its fields; or limits are none, or do not go
+            with the deviation.
 
     Example:
         >>> import limpet
@@ -259,20 +290,40 @@ class Mismatch(Recipe):
     prototype: Any
     deviation: Deviation
     gradient: Gradient = "through"
+    limits: Limits | None = None
+    ranges: Mapping[str, Range] | None = None
 
     def __post_init__(self) -> None:
         checked_deviation(self.deviation)
+        if checked_limits(self.limits) is not None:
+            self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]
+        if (self.ranges is not None) != (self.limits is not None and self.limits.table is not None):
+            raise LimpetError(
+                f"limits = {self.limits!r}, ranges = {self.ranges!r}: ranges by leaf path are what a table says of a "
+                f"network; give limits that name one to a limpet.Part, and lay the hardware over the network"
+            )
         if self.gradient not in get_args(Gradient):
             raise LimpetError(f"gradient = {self.gradient!r}: allowed are {', '.join(map(repr, get_args(Gradient)))}")
         _require_distinct_hashes(self.rules)
 
     @cached_property
     def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
-        rule = LeafRule(self.deviation, self.gradient)
-        return {path: rule if chosen else None for path, chosen in selection(self.prototype).items()}
+        def rule(path: str) -> LeafRule:
+            limits = self.limits
+            if limits is not None and self.ranges is not None:
+                limits = Limits(*self.ranges[path], limits.policy) if path in self.ranges else None
+            return LeafRule(self.deviation, self.gradient, limits)
+
+        return {path: rule(path) if chosen else None for path, chosen in selection(self.prototype).items()}
 
     def with_sigma(self, sigma: float) -> Self:
         return replace(self, deviation=self.deviation.with_sigma(sigma))
+
+    def unlimited(self) -> Self:
+        return replace(self, limits=None, ranges=None)
+
+    def _without(self, levels: Collection[str]) -> Self:
+        return replace(self, deviation=without(self.deviation, levels))
 
     def __repr__(self) -> str:
         return f"Mismatch({label(self.deviation)} on {listing(self.paths, limit=6)})"
@@ -312,6 +363,12 @@ class JoinedMismatch(Recipe):
 
     def with_sigma(self, sigma: float) -> Self:
         return replace(self, members=tuple(member.with_sigma(sigma) for member in self.members))
+
+    def unlimited(self) -> Self:
+        return replace(self, members=tuple(member.unlimited() for member in self.members))
+
+    def _without(self, levels: Collection[str]) -> Self:
+        return replace(self, members=tuple(member._without(levels) for member in self.members))
 
     def __repr__(self) -> str:
         if self.names:
@@ -374,6 +431,23 @@ def require_disjoint(members: tuple[Recipe, ...], names: tuple[str, ...]) -> Non
                     f"leaf '{path}' is selected {who}: parts, and recipes joined by |, must be disjoint; deviations "
                     f"that act one after another on one leaf are a limpet.Chain"
                 )
+
+
+def require_levels(levels: Collection[str], deviations: Collection[Deviation]) -> None:
+    """Refuse names of levels at which nothing is drawn.
+
+    Args:
+        levels: names, see `levels_of`.
+        deviations: what draws.
+
+    Raises:
+        LimpetError: names them, and the levels there are.
+    """
+    drawn = frozenset().union(*map(levels_of, deviations))
+    if unknown := [level for level in levels if level not in drawn]:
+        raise LimpetError(f"nothing is drawn at {listing(map(repr, unknown))}; the levels are {listing(sorted(drawn))}")
+    if not levels:
+        raise LimpetError(f"no level is named; the levels are {listing(sorted(drawn))}")
 
 
 def _require_distinct_hashes(rules: Rules) -> None:

@@ -6,6 +6,9 @@ from typing import Any, Protocol
 Leaves = dict[str, Any]
 """Values by leaf path, in flattening order."""
 
+Range = tuple[float | None, float | None]
+"""The smallest and the largest value of a leaf; None for none."""
+
 
 class Structure(Protocol):
     """What a tree is without its leaves; hashable."""
@@ -31,6 +34,10 @@ class Adapter(Protocol):
 
     selections: Mapping[str, Callable[[Any], Any]]
     """Selections of leaves that have a name, such as "dynapse-weights": functions from a model to its prototype."""
+
+    limits: Mapping[str, Callable[[Any], Mapping[str, Range]]]
+    """Tables of operating ranges that have a name, such as "dynapse": functions from a model to the range of each leaf
+    that the table knows, by path."""
 
     def recognises(self, model: Any) -> bool:
         """Whether this is the adapter for a model."""

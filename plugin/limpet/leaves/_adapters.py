@@ -13,6 +13,9 @@ ADAPTERS: tuple[Adapter, ...] = (Rockpool(), FlaxNnx(), FlaxNnxState(), PlainTre
 NAMED_SELECTIONS = ("matrices", *(name for adapter in ADAPTERS for name in adapter.selections))
 """All names that stand for a selection of leaves, in whatever framework."""
 
+NAMED_LIMITS = tuple(name for adapter in ADAPTERS for name in adapter.limits)
+"""All names that stand for a table of limits, in whatever framework."""
+
 
 def adapter_of(model: Any) -> Adapter:
     """The adapter for a model.

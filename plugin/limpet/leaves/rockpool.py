@@ -18,7 +18,7 @@ from jax.core import Tracer
 
 from .._errors import LimpetError, PrototypeError
 from ..draws._strength import sigma_of_percent
-from ._adapter import Leaves
+from ._adapter import Leaves, Range
 from ._paths import is_real, leaves_by_path, listing
 from .tree import PlainTree, nested
 
@@ -32,6 +32,35 @@ _DYNAMIC: Mapping[str, frozenset[str]] = {"DynapSim": frozenset({"w_rec"}), "Lin
 
 # DynapSim registers the NMDA gate current for the chip's configuration, but its `evolve` never reads it.
 _UNREAD = frozenset({"If_nmda"})
+
+_IO = 5e-13
+"""The leakage of a transistor in amperes, as the simulator has it: what is below counts as this."""
+
+_BIASES: Mapping[str, tuple[str, float]] = {
+    "Idc": ("P", 0.38),
+    "If_nmda": ("N", 1.05),
+    "Igain_ahp": ("P", 0.68),
+    "Igain_mem": ("N", 1.05),
+    "Igain_syn": ("P", 0.68),
+    "Ipulse_ahp": ("N", 0.92),
+    "Ipulse": ("N", 0.92),
+    "Iref": ("N", 1.05),
+    "Ispkthr": ("P", 0.38),
+    "Itau_ahp": ("P", 0.2),
+    "Itau_mem": ("N", 0.61),
+    "Itau_syn": ("P", 0.2),
+    "Iw_ahp": ("N", 0.92),
+}
+"""By name, the type of the transistor that makes a bias current of DYNAP-SE2, and the factor on what the bias generator
+gives. (The four dendrites share the factors of Itau_syn and of Igain_syn.)"""
+
+_GENERATED: Mapping[str, tuple[float, float]] = {"N": (4.9361e-13, 2.2759e-6), "P": (3.7279e-13, 2.2449e-6)}
+"""The smallest and the largest current in amperes that the bias generator of DYNAP-SE2 gives, over all coarse and fine
+values, by type of transistor. Source of both tables: Rockpool 3.1, `rockpool.devices.dynapse.lookup`, `paramgen_se2`
+and `scale`."""
+
+_POSITIVE = frozenset("C_ahp C_syn C_pulse_ahp C_pulse C_ref C_mem Io kappa_n kappa_p Ut Vth".split())
+"""Capacitances and constants of transistors, of which no table has a range: they are above 0."""
 
 _NOMINAL = "_limpet_nominal"
 
@@ -94,6 +123,36 @@ def dynamic_mismatch_prototype(module: Any) -> dict[str, Any]:
     return _prototype(module, _DYNAMIC)
 
 
+def dynapse_limits(module: Any) -> dict[str, Range]:
+    """Between which values DYNAP-SE2 can hold the attributes of a DynapSim, by path: for each current, the bias
+    generator's smallest and largest one.
+
+    The simulator takes time constants' currents and gains (Itau_*, Igain_*) for the leakage Io where they are below it,
+    so that their range begins there.
+
+    Args:
+        module: a Rockpool JAX module, nested to any depth.
+
+    Raises:
+        PrototypeError: `module` is not a Rockpool JAX module, or holds no DynapSim.
+    """
+    _require_module(module)
+
+    def held(owner: Any, name: str, _: Any) -> Range:
+        if not any(cls.__name__ == "DynapSim" for cls in type(owner).__mro__):
+            return None, None
+        if name in _BIASES:
+            kind, factor = _BIASES[name]
+            low, high = (current * factor for current in _GENERATED[kind])
+            return max(low, _IO) if name.startswith(("Itau_", "Igain_")) else low, high
+        return (0.0, None) if name in _POSITIVE else (None, None)
+
+    lows, highs = (leaves_by_path(_mapped(module, lambda *of, end=end: held(*of)[end]))[0] for end in (0, 1))
+    if not lows:
+        raise PrototypeError(f"{type(module).__name__} holds no DynapSim, whose limits these are")
+    return {path: (low, highs.get(path)) for path, low in lows.items()}
+
+
 def mismatch_generator(
     prototype: dict[str, Any], percent_deviation: float = 0.30, sigma_rule: float = 3.0
 ) -> Callable[[Any, jax.Array], dict[str, Any]]:
@@ -151,6 +210,7 @@ class Rockpool(PlainTree):
         "dynapse-weights": dynamic_mismatch_prototype,
         "dynapse-frozen": frozen_mismatch_prototype,
     }
+    limits: Mapping[str, Callable[[Any], Mapping[str, Range]]] = {"dynapse": dynapse_limits}
 
     def recognises(self, model: Any) -> bool:
         return is_module(model)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from .._errors import LimpetError
-from ._adapter import Leaves, Structure
+from ._adapter import Leaves, Range, Structure
 from ._paths import leaves_by_path
 
 
@@ -15,6 +15,7 @@ class PlainTree:
     stateful = False
     not_a_module = ""
     selections: Mapping[str, Callable[[Any], Any]] = {}
+    limits: Mapping[str, Callable[[Any], Mapping[str, Range]]] = {}
 
     def recognises(self, model: Any) -> bool:
         return True

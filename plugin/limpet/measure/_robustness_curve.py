@@ -15,6 +15,7 @@ from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..results._robustness_curve import RobustnessCurve
 from ._description import Description, Direction
+from ._limits_report import require_within
 from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered, shapes_of
 from ._metric import UNNAMED, MetricFn, NamedMetrics, ScalarMetric
 from ._monte_carlo import ahead
@@ -146,7 +147,8 @@ def robustness_curve(
         StrengthError: a strength that is negative, NaN or infinite.
         PrototypeError: recipe and tree do not fit, or the tree lacks leaves that deviate.
         MismatchNotApplied: the metric does not depend on the draw.
-        LimpetError: seed, generator or mismatch is not one of those allowed.
+        LimpetError: seed, generator or mismatch is not one of those allowed; or values of a chip are beyond limits
+            whose policy is "error".
 
     Example:
         >>> import jax.numpy as jnp, limpet
@@ -166,6 +168,7 @@ def robustness_curve(
     _check_options(antithetic and budget % 2 == 1, batch, batches, count_of, precision)
     recipe = checked_recipe(mismatch, tree)
     strengths = Strengths.of(recipe, sigmas, scales, times)
+    require_within(strengths.recipe, tree, strengths.scales, budget, seed, generator, antithetic)
     measurement = curve_measurement(metric_fn, strengths.recipe, seed, generator, antithetic, mesh)
     describe = Description(metric_fn, strengths, shapes_of(tree), seed, generator, antithetic, higher_is_better)
     on_device = jax.device_put(checked_batch(batch))  # once, not in every round

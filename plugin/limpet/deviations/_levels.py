@@ -1,0 +1,38 @@
+"""The levels of variation of a deviation, and switching them off."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from ._chain import Chain
+from ._crossbar import Crossbar
+from ._deviation import Deviation
+from ._off import Off
+
+
+def levels_of(deviation: Deviation) -> frozenset[str]:
+    """The names of the levels that a deviation draws from: "device", and those of `Shared` and `Spatial`.
+
+    Example:
+        >>> import limpet
+        >>> sorted(levels_of(Chain((limpet.Shared(limpet.Gaussian(0.1), across="chip"), limpet.Gaussian(0.1)))))
+        ['chip', 'device']
+    """
+    if isinstance(deviation, Chain):
+        return frozenset().union(*map(levels_of, deviation.members))
+    if isinstance(deviation, Crossbar):
+        return levels_of(deviation.device)
+    return frozenset({deviation.level}) if deviation.level else frozenset()
+
+
+def without(deviation: Deviation, levels: Collection[str]) -> Deviation:
+    """The same deviation without what some levels draw; what the others draw is the same to the last bit.
+
+    Args:
+        deviation: any.
+        levels: names, see `levels_of`.
+    """
+    if isinstance(deviation, Chain):
+        return replace(deviation, members=tuple(without(member, levels) for member in deviation.members))
+    if isinstance(deviation, Crossbar):
+        return replace(deviation, device=without(deviation.device, levels))
+    return Off(deviation) if deviation.level and deviation.level in levels else deviation

@@ -1,0 +1,226 @@
+"""Mismatch of neighbours that resembles each other."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from .._errors import LimpetError, StrengthError
+from ..draws._strength import checked_strength
+from ._deviation import Deviation, checked_level
+from ._draw import Draw
+from ._gaussian import Gaussian
+from ._log_normal import LogNormal
+
+MOST_BY_CHOLESKY = 2_000
+"""Sites. Beyond, the factor of their covariance matrix takes too much memory, and Fourier transforms take its place."""
+
+FRACTION, NUMBER = 2.0**12, 2.0**10
+"""The multiples to whose inverse the factor of the covariance and the independent numbers are rounded, so that their
+sums are sums of whole numbers, which are the same in any order. Of 2,000 sites, products of 13 and of 14 bits add up to
+less than 2^31, and what is rounded away is a standard deviation of .003 at most."""
+
+MOST_EMBEDDED = 2**22
+"""Sites of the torus on which a field is drawn by Fourier transforms."""
+
+Site = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Spatial(Deviation):
+    """Gaussian or log-normal mismatch whose numbers are correlated between sites: neighbours deviate alike.
+
+    The normal numbers of two sites at a distance h > 0 have the correlation `(1 - nugget) * exp(-h / length)`; the
+    nugget is the share of the variance that is each site's own. Gradients of oxide thickness and doping across a die
+    are such fields: Fu, Luk and Zeng, "Intra-die spatial correlation extraction with maximum likelihood estimation".
+
+    Up to 2,000 sites are drawn by the Cholesky factor of their covariance matrix, larger grids by circulant embedding:
+    C. R. Dietrich and G. N. Newsam (1997), "Fast and exact simulation of stationary Gaussian processes through
+    circulant embedding of the covariance matrix", SIAM J. Sci. Comput. 18:1088.
+
+    Attributes:
+        deviation: a `Gaussian` or a `LogNormal`: what each site's factor is by itself.
+        length: the distance at which the correlation has fallen to 1 / e, in the unit of the sites' positions.
+        nugget: from 0 (no part of the variance is a site's own) to 1 (all of it is).
+        grid: rows and columns of a grid on which the sites lie row by row, at a distance of 1. None: they lie in a row.
+        positions: the two coordinates of each site, in place of `grid`; up to 2,000 of them.
+        axis: along which the sites are counted; values at one site have the factor in common. None: each value of the
+            leaf is a site, row by row.
+        name: of the level, as in `Shared`: leaves that say the same one have the same field.
+
+    Raises:
+        StrengthError: `length` is no finite number above 0, or `nugget` none from 0 to 1.
+        LimpetError: another argument is none of these.
+
+    Example:
+        >>> import limpet
+        >>> field = Spatial(limpet.LogNormal(sigma=0.1), length=5.0, grid=(16, 16))
+        >>> core = limpet.Mismatch({"current": True}, field)(jax.random.key(0), {"current": jnp.ones(256)})["current"]
+        >>> bool(jnp.corrcoef(core[:-1], core[1:])[0, 1] > 0.5)
+        True
+    """
+
+    deviation: Deviation
+    length: float
+    nugget: float = 0.0
+    grid: tuple[int, int] | None = None
+    positions: tuple[Site, ...] | None = None
+    axis: int | None = -1
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if type(self.deviation) not in (Gaussian, LogNormal):
+            raise LimpetError(
+                f"{name}.deviation = {self.deviation!r}: allowed are limpet.Gaussian and limpet.LogNormal, whose "
+                f"numbers are normal: of those the correlations are known"
+            )
+        for key in ("length", "nugget"):
+            object.__setattr__(self, key, checked_strength(getattr(self, key), f"{name}.{key}"))
+        if not self.length:
+            raise StrengthError(f"{name}.length = {self.length}: allowed is a finite number above 0")
+        if self.nugget > 1:
+            raise StrengthError(f"{name}.nugget = {self.nugget}: allowed is a share of the variance, from 0 to 1")
+        if self.grid is not None:
+            object.__setattr__(self, "grid", _checked_grid(self.grid, f"{name}.grid"))
+        if self.positions is not None:
+            object.__setattr__(self, "positions", _checked_positions(self.positions, f"{name}.positions"))
+            if self.grid is not None:
+                raise LimpetError(f"{name}: give grid or positions, not both")
+        if self.axis is not None and (isinstance(self.axis, bool) or not isinstance(self.axis, int)):
+            raise LimpetError(f"{name}.axis = {self.axis!r}: allowed is an integer, -1 for the last axis, and None")
+        checked_level(self.name, f"{name}.name")
+
+    @property
+    def relative(self) -> bool:
+        return True
+
+    @property
+    def level(self) -> str:
+        return self.name or "spatial"
+
+    def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
+        if not value.size:
+            return value
+        common = draw.shared(self.name) if self.name else draw
+        axis = self.axis
+        if axis is None or not value.ndim:
+            return value * self._factors(common, value.size, value, strength).reshape(value.shape)
+        if not -value.ndim <= axis < value.ndim:
+            raise LimpetError(f"{type(self).__name__}.axis = {axis}: a leaf of shape {value.shape} has no such axis")
+        factors = self._factors(common, value.shape[axis], value, strength)
+        others = tuple(other for other in range(value.ndim) if other != axis % value.ndim)
+        return value * jnp.expand_dims(factors, others)
+
+    def _factors(self, draw: Draw, sites: int, value: jax.Array, strength: jax.Array) -> jax.Array:
+        held = math.prod(self.grid) if self.grid else len(self.positions) if self.positions else sites
+        if held != sites:
+            raise LimpetError(
+                f"{type(self).__name__}.{'grid' if self.grid else 'positions'}: {held} sites for a leaf of shape "
+                f"{value.shape}, which has {sites}{'' if self.axis is None else f' along axis {self.axis}'}"
+            )
+        if sites <= MOST_BY_CHOLESKY:
+            places = self.positions or _on_grid(self.grid or (1, sites))
+            field = _of_few(draw, _factor(places, self.length, self.nugget), value.dtype)
+        else:
+            field = _of_many(draw, _embedding(self.grid or (1, sites), self.length, self.nugget), value.dtype)
+            field = field[: self.grid[0], : self.grid[1]].reshape(-1) if self.grid else field[0, :sites]
+        ones = draw.seal(jnp.ones(sites, value.dtype))
+        numbers = _Correlated(**{**vars(draw), "field": draw.seal(field)})
+        return draw.seal(self.deviation.deviate(numbers, ones, strength))
+
+
+@dataclass(frozen=True)
+class _Correlated(Draw):
+    """A draw whose normal numbers are a field that is given. (Gaussian and log-normal mismatch ask for no others.)"""
+
+    field: jax.Array = jnp.nan  # pyright: ignore[reportAssignmentType]
+
+    def normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0) -> jax.Array:
+        return self.seal(self.field * sigma)
+
+    def times_normal(self, value: jax.Array, sigma: jax.Array) -> jax.Array:
+        return self.seal(value * self.field * sigma)
+
+
+def _of_few(draw: Draw, factor: np.ndarray, dtype: np.dtype) -> jax.Array:
+    """Correlated numbers from the factor of their covariance, in whole multiples."""
+    numbers = jnp.clip(draw.normal((len(factor),), jnp.ones((), dtype)), -6, 6)
+    whole = jnp.round(numbers * NUMBER).astype(jnp.int32)
+    return (jnp.asarray(factor, jnp.int32) @ whole).astype(dtype) / (FRACTION * NUMBER)
+
+
+def _of_many(draw: Draw, root: np.ndarray, dtype: np.dtype) -> jax.Array:
+    """Correlated numbers on a torus, from the square roots of the covariance's eigenvalues."""
+    numbers = draw.normal((root.shape[0] * root.shape[1],), jnp.ones((), dtype)).reshape(root.shape)
+    return _filtered(draw.seal(numbers), jnp.asarray(root[:, : root.shape[1] // 2 + 1], dtype))
+
+
+@jax.custom_batching.sequential_vmap
+def _filtered(numbers: jax.Array, root: jax.Array) -> jax.Array:
+    """Numbers whose Fourier transform is multiplied; one set of them at a time, so that the last bit is the same."""
+    return jnp.fft.irfft2(jnp.fft.rfft2(numbers) * root, numbers.shape).astype(numbers.dtype)
+
+
+@lru_cache(maxsize=64)
+def _factor(places: tuple[Site, ...], length: float, nugget: float) -> np.ndarray:
+    """The Cholesky factor of the covariance of some sites, in multiples of 1 / FRACTION; its rows have length 1."""
+    place = np.array(places, np.float64)
+    apart: np.ndarray = place[:, None] - place[None, :]
+    distance = np.linalg.norm(apart, axis=-1)
+    covariance = _correlation(distance, length, nugget)
+    # Sites at one place would make it singular.
+    factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(place)))
+    return np.round(factor * FRACTION).astype(np.int16)
+
+
+@lru_cache(maxsize=64)
+def _embedding(grid: tuple[int, int], length: float, nugget: float) -> np.ndarray:
+    """The square roots of the eigenvalues of the covariance on a torus that holds a grid.
+
+    Raises:
+        LimpetError: the correlation reaches so far that no torus of a size that can be drawn holds it.
+    """
+    size = [1 if extent == 1 else 2 ** math.ceil(math.log2(2 * extent)) for extent in grid]
+    while math.prod(size) <= MOST_EMBEDDED:
+        rows, columns = (np.fft.fftfreq(n, 1 / n) for n in size)
+        eigenvalues = np.fft.fft2(_correlation(np.hypot.outer(rows, columns), length, nugget)).real
+        if eigenvalues.min() > -1e-6 * eigenvalues.max():
+            return np.sqrt(np.maximum(eigenvalues, 0)).astype(np.float32)
+        size = [n if n == 1 else 2 * n for n in size]
+    raise LimpetError(
+        f"Spatial.length = {length:g}: on a grid of {grid[0]} x {grid[1]} sites, correlations that reach so far cannot "
+        f"be drawn; allowed are shorter ones, or a name shared by the whole chip (limpet.Shared)"
+    )
+
+
+def _correlation(distance: np.ndarray, length: float, nugget: float) -> np.ndarray:
+    return np.where(distance == 0, 1.0, (1 - nugget) * np.exp(-distance / length))
+
+
+def _on_grid(grid: tuple[int, int]) -> tuple[Site, ...]:
+    return tuple((float(row), float(column)) for row in range(grid[0]) for column in range(grid[1]))
+
+
+def _checked_grid(grid: object, name: str) -> tuple[int, int]:
+    sizes = tuple(grid) if isinstance(grid, tuple | list) else ()
+    if len(sizes) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes):
+        raise LimpetError(f"{name} = {grid!r}: allowed are two whole numbers above 0, rows and columns")
+    return sizes
+
+
+def _checked_positions(positions: object, name: str) -> tuple[Site, ...]:
+    try:
+        places: Any = np.asarray(positions, np.float64)
+    except (TypeError, ValueError):
+        places = np.zeros(0)
+    if places.ndim != 2 or places.shape[1] != 2 or not len(places) <= MOST_BY_CHOLESKY or not np.isfinite(places).all():
+        raise LimpetError(
+            f"{name}: allowed are up to {MOST_BY_CHOLESKY:,} pairs of finite numbers, the coordinates of each site"
+        )
+    return tuple((float(x), float(y)) for x, y in places)

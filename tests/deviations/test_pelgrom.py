@@ -1,0 +1,52 @@
+"""Pelgrom's law, in its units."""
+
+import math
+
+import pytest
+
+import limpet
+
+
+def test_a_transistor_of_a_design_kit():
+    """GF180MCU, n-type at 3.3 V: .7071 * 7.148 = 5.05 mV um for one transistor."""
+    assert limpet.pelgrom(5.05, width=1.0, length=1.0) == pytest.approx(5.05e-3)
+    assert limpet.pelgrom(5.05, width=2.0, length=0.5) == pytest.approx(5.05e-3)
+    assert limpet.pelgrom(5.05, width=4.0, length=1.0) == pytest.approx(5.05e-3 / 2)
+    assert limpet.pelgrom(7.148, 1.0, 1.0, pair=True) == pytest.approx(7.148e-3 / math.sqrt(2))
+    assert limpet.pelgrom(7.148, 1.0, 1.0, pair=True) == pytest.approx(5.05e-3, rel=1e-3)
+
+
+def test_log_normal_mismatch_of_a_transistor():
+    size = {"a_vt": 5.05, "width": 1.0, "length": 0.5}
+    assert limpet.LogNormal(pelgrom=size) == limpet.LogNormal(sigma_vth=limpet.pelgrom(**size))
+    assert limpet.LogNormal(pelgrom={**size, "pair": True}).sigma < limpet.LogNormal(pelgrom=size).sigma
+    warm = limpet.LogNormal(pelgrom=size, thermal_voltage=0.03)
+    assert warm == limpet.LogNormal(sigma_vth=limpet.pelgrom(**size), thermal_voltage=0.03)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ({"a_vt": -1.0, "width": 1.0, "length": 1.0}, r"pelgrom: a_vt = -1\.0: allowed is"),
+        ({"a_vt": 5.0, "width": 0.0, "length": 1.0}, r"pelgrom: width = 0\.0: .*above 0, in micrometres"),
+        ({"a_vt": 5.0, "width": 1.0, "length": math.nan}, r"pelgrom: length = nan"),
+        ({"a_vt": 5.0, "width": 1.0, "length": 1.0, "pair": 1}, r"pelgrom: pair = 1"),
+        ({"a_vt": 5.0, "width": 1.0}, r"pelgrom: allowed is a mapping of a_vt, width, length .*got a_vt, width$"),
+        ({"a_vt": 5.0, "width": 1.0, "length": 1.0, "area": 1.0}, r"pelgrom: allowed is a mapping .*length, area$"),
+        (5.0, r"pelgrom: allowed is a mapping .*got 5\.0$"),
+    ],
+)
+def test_sizes_that_cannot_be_meant(size, message):
+    with pytest.raises(limpet.StrengthError, match=r"^LogNormal\." + message):
+        limpet.LogNormal(pelgrom=size)
+    if isinstance(size, dict) and "allowed is a mapping" not in message:
+        with pytest.raises(limpet.StrengthError, match="^" + message):
+            limpet.pelgrom(**size)
+
+
+def test_a_strength_is_given_once():
+    size = {"a_vt": 5.05, "width": 1.0, "length": 0.5}
+    with pytest.raises(limpet.StrengthError, match="sigma_vth follows from pelgrom"):
+        limpet.LogNormal(pelgrom=size, sigma_vth=5e-3)
+    with pytest.raises(limpet.StrengthError, match="got sigma and"):
+        limpet.LogNormal(sigma=0.1, pelgrom=size)

@@ -1,0 +1,184 @@
+"""What values have in common: who shares a factor, that levels add up, and that a level can be switched off.
+
+False alarms: moments at 5 standard errors (6e-7). Seeds are fixed.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import limpet
+from limpet.deviations._levels import levels_of, without
+
+KEY = jax.random.key(5, impl=limpet.fast)
+FACTOR = limpet.LogNormal(sigma=0.3)
+
+
+def drawn(deviation, key=KEY, **leaves):
+    """One draw of some leaves, all of which deviate alike."""
+    return limpet.Mismatch(dict.fromkeys(leaves, True), deviation)(key, leaves)
+
+
+def test_all_leaves_of_a_chip_share_one_factor():
+    chip = drawn(limpet.Shared(FACTOR, across="chip"), a=jnp.full((2, 3), 2.0), b=jnp.full(4, -1.0), c=jnp.ones(()))
+    factor = float(chip["c"])
+    assert factor != 1
+    np.testing.assert_array_equal(chip["a"], np.full((2, 3), 2 * np.float32(factor)))
+    np.testing.assert_array_equal(chip["b"], np.full(4, -np.float32(factor)))
+    other = drawn(limpet.Shared(FACTOR, across="chip"), key=jax.random.key(6, impl=limpet.fast), c=jnp.ones(()))
+    assert float(other["c"]) != factor
+
+
+def test_levels_of_other_names_are_independent():
+    names = [limpet.Shared(FACTOR, across="chip", name=name) for name in ("", "lot", "wafer")]
+    assert len({float(drawn(level, c=jnp.ones(()))["c"]) for level in names}) == 3
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"), [((0,), (1, 4, 2)), ((1, 2), (3, 1, 1)), ((-1,), (3, 4, 1)), ([0, -2], (1, 1, 2))]
+)
+def test_axes_along_which_values_have_a_factor_in_common(axes, shape):
+    chip = np.asarray(drawn(limpet.Shared(FACTOR, axes=axes), a=jnp.ones((3, 4, 2)))["a"])
+    kept = chip[tuple(slice(size) for size in shape)]
+    np.testing.assert_array_equal(chip, np.broadcast_to(kept, chip.shape))
+    assert len(np.unique(kept)) == kept.size
+
+
+def test_neurons_of_a_core_share_a_factor_in_all_leaves_of_a_name():
+    cores = np.array([0.0, 0.0, 3.0, 1.0])  # as Rockpool's mapper gives them
+    chip = drawn(limpet.Shared(FACTOR, groups=cores, name="core"), a=jnp.ones(4), b=jnp.ones((2, 4)))
+    a, b = np.asarray(chip["a"]), np.asarray(chip["b"])
+    assert a[0] == a[1]
+    assert len(set(a.tolist())) == 3
+    np.testing.assert_array_equal(b, np.broadcast_to(a, (2, 4)))
+    # The factor of core 1 does not depend on which neurons lie on which cores.
+    rows = drawn(limpet.Shared(FACTOR, groups=(1, 0), axis=0, name="core"), c=jnp.ones((2, 3)))["c"]
+    np.testing.assert_array_equal(rows, np.stack([np.full(3, a[3]), np.full(3, a[0])]))
+    own = drawn(limpet.Shared(FACTOR, groups=(0, 0, 3, 1)), a=jnp.ones(4), d=jnp.ones(4))
+    assert not np.array_equal(own["a"], own["d"])
+
+
+def test_levels_add_up_in_variance():
+    """Squares of sigma_ln add: over chips and devices together, and within a chip without the chip's own."""
+    die, device = limpet.LogNormal(sigma_ln=0.2), limpet.LogNormal(sigma_ln=0.1)
+    levels = limpet.Chain((limpet.Shared(die, across="chip"), device))
+    mismatch = limpet.Mismatch({"w": True}, levels)
+    chips, devices = 4_000, 25
+    keys = jax.random.split(KEY, chips)
+    logs = np.log(np.asarray(jax.jit(jax.vmap(mismatch, (0, None)))(keys, {"w": jnp.ones(devices)})["w"], np.float64))
+    within = logs.var(axis=1, ddof=1).mean()
+    assert abs(within / 0.01 - 1) < 5 * math.sqrt(2 / (chips * (devices - 1)))
+    between = logs.mean(axis=1).var(ddof=1)  # of means of 25 devices
+    assert abs(between / (0.04 + 0.01 / devices) - 1) < 5 * math.sqrt(2 / chips)
+    assert abs(logs[:, 0].var(ddof=1) / 0.05 - 1) < 5 * math.sqrt(2 / chips)
+
+
+LEVELS = limpet.Chain(
+    (
+        limpet.Shared(limpet.LogNormal(sigma=0.05), across="chip"),
+        limpet.Shared(limpet.Gaussian(sigma=0.05), axes=(0,)),
+        limpet.LogNormal(sigma=0.1),
+        limpet.Shared(limpet.LogNormal(sigma=0.05), axes=(1,), name="row"),
+        limpet.LogNormal(sigma=0.1),
+    )
+)
+
+
+def test_a_level_is_switched_off_and_nothing_else_changes():
+    """Each level alone is what is left without all others, and the product of all is the whole."""
+    tree = {"w": jnp.ones((3, 4))}
+    hardware = limpet.Hardware(weights=limpet.Part("w", LEVELS), others=limpet.Part("b", limpet.Gaussian(0.1)))
+    whole = {**tree, "b": jnp.ones(2)}
+    assert levels_of(LEVELS) == {"chip", "shared", "device", "row"}
+    alone = {}
+    for level in levels_of(LEVELS):
+        others = levels_of(LEVELS) - {level}
+        on_tree = limpet.Mismatch({"w": True}, LEVELS).without(*others)
+        alone[level] = np.asarray(on_tree(KEY, tree)["w"])
+        recipe = hardware.on(whole)
+        assert recipe.without(*others) == hardware.without(*others).on(whole)
+        assert list(recipe.without(level).parts) == ["weights", "others"]
+        assert (recipe.without(level)(KEY, whole)["b"] == recipe(KEY, whole)["b"]).all() == (level != "device")
+    members = [limpet.Mismatch({"w": True}, LEVELS)(KEY, tree)["w"], np.prod([*alone.values()], axis=0)]
+    np.testing.assert_allclose(*members, rtol=1e-6)
+    # To the last bit: what follows the level that is off is multiplied by the same factors.
+    no_chip = limpet.Mismatch({"w": True}, LEVELS).without("chip", "shared")(KEY, tree)["w"]
+    rest = limpet.Mismatch({"w": True}, LEVELS).without("chip", "shared", "row")(KEY, tree)["w"]
+    assert not np.array_equal(no_chip, rest)
+    gone = limpet.Chain((limpet.LogNormal(sigma=0.1), LEVELS.members[3], limpet.LogNormal(sigma=0.1)))
+    np.testing.assert_array_equal(no_chip, limpet.Mismatch({"w": True}, gone)(KEY, tree)["w"])
+
+
+def test_what_is_off_stays_another_hardware():
+    whole = limpet.Mismatch({"w": True}, LEVELS)
+    assert whole.without("chip") != whole
+    assert whole.without("chip").without("row") == whole.without("row", "chip")
+    crossbar = limpet.Crossbar(LEVELS.members[2])
+    assert without(crossbar, ["device"]) == limpet.Crossbar(limpet.Off(LEVELS.members[2]))
+    with pytest.raises(limpet.LimpetError, match=r"drawn at 'die'; the levels are chip, device, row, shared"):
+        whole.without("die")
+    with pytest.raises(limpet.LimpetError, match=r"no level is named; the levels are device"):
+        limpet.Hardware(a=limpet.Part("w", limpet.Gaussian(0.1))).without()
+
+
+def test_a_programmed_device_that_is_off_still_drifts_from_what_was_written():
+    programming, drift = limpet.Programming(spread=0.1), limpet.Drift(exponent=0.05, spread=0.01, time=1e4)
+    tree = {"w": jnp.linspace(0.1, 1, 9)}
+    off = limpet.Chain((limpet.Off(programming), drift))
+    np.testing.assert_array_equal(drawn(off, **tree)["w"], drawn(limpet.Chain((drift,)), **tree)["w"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "by one of across, axes and groups, got none"),
+        ({"across": "chip", "axes": (0,)}, "got across and axes"),
+        ({"across": "die"}, r"Shared\.across = 'die': allowed is 'chip'"),
+        ({"axes": (0.5,)}, r"Shared\.axes = \(0\.5,\): allowed are whole numbers"),
+        ({"axes": 0}, r"Shared\.axes = 0: allowed are whole numbers, in a tuple"),
+        ({"groups": (0, -1)}, r"Shared\.groups: allowed are whole numbers from 0 to 65535"),
+        ({"groups": (True,)}, r"Shared\.groups = \(True,\)"),
+        ({"groups": (0,), "axis": 0.5}, r"Shared\.axis = 0\.5"),
+        ({"axes": (0,), "axis": 1}, r"Shared\.axis = 1: goes with groups"),
+        ({"across": "chip", "name": "device"}, r"Shared\.name = 'device': allowed is a text other than"),
+        ({"across": "chip", "name": 3}, r"Shared\.name = 3"),
+    ],
+)
+def test_what_cannot_be_shared(arguments, message):
+    with pytest.raises(limpet.LimpetError, match=message):
+        limpet.Shared(FACTOR, **arguments)
+
+
+@pytest.mark.parametrize(
+    "deviation",
+    [limpet.Additive(spread=0.1), limpet.Quantize(bits=4), limpet.Chain((FACTOR, limpet.Stuck(at_zero=0.1)))],
+)
+def test_what_is_no_factor_cannot_be_shared(deviation):
+    with pytest.raises(limpet.LimpetError, match=r"Shared\.deviation = .*a relative deviation is needed"):
+        limpet.Shared(deviation, across="chip")
+    with pytest.raises(limpet.LimpetError, match=r"Shared\.deviation = 0\.1: give a deviation"):
+        limpet.Shared(0.1, across="chip")  # pyright: ignore[reportArgumentType]
+
+
+def test_levels_of_one_name_in_a_chain_would_draw_the_same_numbers():
+    with pytest.raises(limpet.LimpetError, match=r"two of them are named 'chip'"):
+        limpet.Chain((limpet.Shared(FACTOR, across="chip"), limpet.Shared(FACTOR, across="chip")))
+    limpet.Chain((limpet.Shared(FACTOR, axes=(0,)), limpet.Shared(FACTOR, axes=(1,))))
+
+
+def test_leaves_that_do_not_fit():
+    with pytest.raises(limpet.LimpetError, match=r"Shared\.axes = \(1,\): a leaf of shape \(3,\) has no axis 1"):
+        drawn(limpet.Shared(FACTOR, axes=(1,)), a=jnp.ones(3))
+    with pytest.raises(limpet.LimpetError, match=r"Shared\.groups: 2 of them for a leaf of shape \(3,\), .* 3 places"):
+        drawn(limpet.Shared(FACTOR, groups=(0, 1)), a=jnp.ones(3))
+
+
+def test_columns_that_do_not_work():
+    dead = limpet.Shared(limpet.DropConnect(fraction=0.3), axes=(0,))
+    chip = np.asarray(drawn(dead, a=jnp.ones((3, 2_000)))["a"])
+    assert set(np.unique(chip)) == {0.0, 1.0}
+    assert (chip == chip[0]).all()
+    assert abs((chip[0] == 0).mean() - 0.3) < 5 * math.sqrt(0.21 / 2_000)
