@@ -24,7 +24,7 @@ def test_without_a_network(workplace, capsys):
     lines = lines_of(capsys)
     assert lines[0] == "config.yaml with training.frozen=null: valid"
     assert "hardware kernels gaussian, sigma 0.1, on */kernel" in lines
-    assert "biases log-normal, sigma 0.05, preserve median, on */bias" in lines
+    assert "biases log-normal, sigma 0.05, on */bias" in lines
     assert "training dynamic kernels: afresh at every step" in lines
     assert "strength linear: sigma 0 at step 0, 0.2 from step 300 (scale 2)" in lines
     assert "nominal biases: no mismatch while training" in lines

@@ -224,11 +224,11 @@ def test_limits_of_a_part(load, limits, expected):
         ("{leaves: a, deviation: []}", "weights.deviation = []: an empty chain: give one deviation or more"),
         (
             "{leaves: a, deviation: {sigma: 1}}",
-            "weights.deviation: give its kind: gaussian, log-normal, truncated-gauss",
+            "weights.deviation: give its kind: additive, binary-branches, crossbar",
         ),
         (
             "{leaves: a, deviation: {kind: 3}}",
-            "weights.deviation.kind = 3: there is no such deviation. Allowed are gaus",
+            "weights.deviation.kind = 3: there is no such deviation. Allowed are addi",
         ),
         (
             "{leaves: a, deviation: {kind: gausian}}",
@@ -281,10 +281,10 @@ def test_what_a_part_cannot_be(load, part, message):
 @pytest.mark.parametrize(
     ("hardware", "message"),
     [
-        ("", "hardware = null: allowed is a mapping of parts by name"),
-        ("weights", "hardware = 'weights': allowed is a mapping of parts by name"),
-        ("[weights]", "hardware = ['weights']: allowed is a mapping of parts by name"),
-        ("{}", "hardware = {}: allowed is a mapping of parts by name"),
+        ("", "hardware = null: allowed is the name of a preset"),
+        ("weights", "hardware = 'weights': there is no preset 'weights'"),
+        ("[weights]", "hardware = ['weights']: allowed is the name of a preset"),
+        ("{}", "hardware = {}: allowed is the name of a preset"),
         ("{leaves: a, sigma: 1}", "hardware: parts have names: write {weights: {leaves: ..., sigma: ...}}"),
         ("{on: {leaves: a, sigma: 1}}", "hardware: true cannot be the name of a part"),
         ("{null: {leaves: a, sigma: 1}}", "hardware: null cannot be the name of a part"),

@@ -312,7 +312,7 @@ def test_hardware_is_described_as_a_configuration_writes_it():
 
 def test_hardware_is_shown_in_a_line():
     assert repr(HARDWARE) == (
-        "Hardware(weights: gaussian, sigma 0.1 on */kernel; currents: log-normal, sigma 0.2, preserve median on */bias)"
+        "Hardware(weights: gaussian, sigma 0.1 on */kernel; currents: log-normal, sigma 0.2 on */bias)"
     )
     shown = repr(
         limpet.Hardware(w=limpet.Part(PROTOTYPE, GAUSSIAN), b=limpet.Part({"*/bias": True, "head/*": False}, GAUSSIAN))

@@ -254,7 +254,7 @@ def test_wrong_keys_and_scales_say_what_to_do(dynapse_net):
         partial(MISMATCH)(0, TREE)
     with pytest.raises(limpet.PrototypeError, match="pass limpet.attributes"):
         MISMATCH(KEY, dynapse_net)
-    with pytest.raises(limpet.LimpetError, match="'through' and 'straight_through'"):
+    with pytest.raises(limpet.LimpetError, match="'through', 'through_value', 'straight_through'"):
         limpet.Mismatch(CHOSEN, limpet.Gaussian(0.1), gradient="stopped")  # pyright: ignore[reportArgumentType]
     assert np.all(np.isfinite(MISMATCH(jax.random.PRNGKey(0), TREE)["a"]["w"]))
 
