@@ -40,7 +40,7 @@ def test_the_configuration_holds(tmp_path):
 
 def test_what_a_die_has_in_common_and_its_limits_run_as_shown(capsys, tmp_path):
     text = (ROOT / "examples/README.md").read_text()
-    text = text[text.index("## What a die has in common") : text.index("## Configuration")]
+    text = text[text.index("## What a die has in common") : text.index("## Deviations")]
     namespace = {}
     for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(program, namespace)
@@ -51,6 +51,19 @@ def test_what_a_die_has_in_common_and_its_limits_run_as_shown(capsys, tmp_path):
     deviation = limpet.load_config(path).hardware.parts["neurons"].deviation
     assert isinstance(deviation, limpet.Chain)
     assert deviation.members[0] == limpet.Shared(limpet.LogNormal(sigma=0.05), across="chip")
+
+
+def test_a_curve_over_time_is_as_shown(capsys):
+    text = (ROOT / "examples/README.md").read_text()
+    section = re.search(r"## Deviations.*?```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    assert section
+    exec(section[1], {})
+    printed, shown = (out.splitlines() for out in (capsys.readouterr().out, section[2]))
+    assert printed[:2] == shown[:2]
+    for row, expected in zip(printed[2:], shown[2:], strict=True):
+        assert row.split()[:2] == expected.split()[:2]  # "1 day"
+        numbers = ([float(word) for word in line.split()[2:]] for line in (row, expected))
+        assert all(abs(a - b) < 0.02 for a, b in zip(*numbers, strict=True))
 
 
 def test_links_lead_somewhere():
