@@ -113,7 +113,10 @@ def test_globs_need_no_quotation_marks_in_overrides(write, leaves):
         ("training: {dynamic: {parts: []}}", "training.dynamic.parts = []: the list is too short; 1 or more"),
         ("training: {dynamic: {parts: [weights, weights]}}", "each part may stand there once"),
         ("training: {dynamic: {parts: [wieghts]}}", "training.dynamic.parts[0] = 'wieghts': there is no such part"),
-        ("training: {dynamic: {gradient: stop}}", "training.dynamic.gradient = 'stop': allowed are through, through_value or"),
+        (
+            "training: {dynamic: {gradient: stop}}",
+            "training.dynamic.gradient = 'stop': allowed are through, through_value or",
+        ),
         ("training: {dynamic: {scale: -1}}", "training.dynamic.scale = -1: allowed is a number >= 0"),
         ("training: {dynamic: {scale: 1e300}}", "training.dynamic.scale = 1e+300: allowed is a number <= 1000"),
         ("training: {dynamic: {}, frozen: {chip: 1}}", "training: dynamic and frozen would both redraw all parts"),

@@ -350,7 +350,8 @@ def slopes() -> dict[str, dict[str, np.ndarray]]:
             else:
                 found["reverse, by value"] = jax.jit(jax.grad(lambda tree, at=at: _total(THROUGH(KEY, tree, at))))(tree)
                 found["straight through"] = jax.jit(jax.grad(lambda tree: _total(STRAIGHT(KEY, tree))))(tree)
-                found["straight-through draw"], found["draw"] = STRAIGHT(KEY, tree), THROUGH(KEY, tree)
+                both = jax.jit(lambda tree: (STRAIGHT(KEY, tree), THROUGH(KEY, tree)))(tree)
+                found["straight-through draw"], found["draw"] = both
     return jax.tree.map(np.asarray, found)
 
 

@@ -37,7 +37,7 @@ def test_it_trains_evaluates_and_reports(tmp_path):
     assert [(row["network"], row["sigma"]) for row in rows] == [
         (network, sigma) for network in ("standard", "dynamic", "mismatch") for sigma in (0.0, 0.15)
     ]
-    assert all(set(row) == {"network", "sigma", "mean", "p5", "worst", "yield"} for row in rows)
+    assert all(set(row) == {"network", "sigma", "at", "mean", "p5", "worst", "yield"} for row in rows)
     for row in rows:
         logged = scalars(tmp_path / row["network"])
         assert abs(logged[f"robustness_mean/accuracy/sigma={row['sigma']:g}"][6] - row["mean"]) < 1e-6

@@ -51,7 +51,7 @@ def test_each_model_has_its_adapter(dynapse_net, nnx_net):
     for tree in (TREE, dynapse_net.parameters(), jnp.ones(3), 1.0, None, []):
         assert type(adapter_of(tree)) is PlainTree
     assert isinstance(ADAPTERS[-1], PlainTree)
-    assert NAMED_SELECTIONS == ("dynapse-weights", "dynapse-frozen")
+    assert NAMED_SELECTIONS == ("matrices", "dynapse-weights", "dynapse-frozen")
 
 
 def test_leaves_have_paths_and_the_globbed_ones_are_among_them(model):

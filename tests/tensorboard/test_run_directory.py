@@ -424,7 +424,7 @@ def test_a_new_run_drops_nothing_that_foreign_files_hold(tmp_path):
 
 
 def test_hyperparameters_and_layout_of_the_user_are_not_lost(tmp_path):
-    layout = margin_layout({"theirs": [0.5]})
+    layout = margin_layout({"theirs": ["sigma=0.5"]})
     write_foreign(tmp_path, summaries=[hparams_pb({"rate": 0.1}), layout])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
