@@ -48,9 +48,16 @@ def peer(source: Path) -> dict[str, list[list[float]]]:
                 if name == "reram-wan2022":
                     moved = model.apply_noise(weights, time)
                 else:
-                    moved, drift = model.apply_programming_noise(weights)
+                    # By conductances, as tiles do it: `apply_drift_noise` would take the largest of the weights that
+                    # were programmed already for the largest one.
+                    targets, scales = model.g_converter.convert_to_conductances(weights)
+                    held = [model.apply_programming_noise_to_conductance(target) for target in targets]
                     if time is not None:
-                        moved = model.apply_drift_noise(moved, drift, time)
+                        held = [
+                            model.apply_drift_noise_to_conductance(g, model.generate_drift_coefficients(target), time)
+                            for g, target in zip(held, targets, strict=True)
+                        ]
+                    moved = model.g_converter.convert_back_to_weights(held, scales)
                 rows.append([float(moved[1:].mean()), float(moved[1:].std())])
             found[f"{name} {time}"] = rows
     return found
