@@ -25,11 +25,11 @@ def peer(source: Path) -> dict[str, list[list[float]]]:
         module = ModuleType(".".join(filter(None, ("aihwkit", *package.split("/")))))
         module.__path__ = [str(source / package)]
         sys.modules[module.__name__] = module
-    import torch
-    from aihwkit.inference.converter.conductance import SinglePairConductanceConverter
-    from aihwkit.inference.noise.hermes import HermesNoiseModel
-    from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
-    from aihwkit.inference.noise.reram import ReRamWan2022NoiseModel
+    import torch  # pyright: ignore[reportMissingImports]
+    from aihwkit.inference.converter.conductance import SinglePairConductanceConverter  # pyright: ignore[reportMissingImports]
+    from aihwkit.inference.noise.hermes import HermesNoiseModel  # pyright: ignore[reportMissingImports]
+    from aihwkit.inference.noise.pcm import PCMLikeNoiseModel  # pyright: ignore[reportMissingImports]
+    from aihwkit.inference.noise.reram import ReRamWan2022NoiseModel  # pyright: ignore[reportMissingImports]
 
     of_40_microsiemens = SinglePairConductanceConverter(g_max=40.0)
     models = {
