@@ -379,3 +379,10 @@ def test_configurations_are_frozen():
     config = limpet.Config.model_validate({"hardware": {"w": {"leaves": "*", "sigma": 0.1}}})
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 1
+
+
+def test_times_need_hardware_that_knows_time():
+    sections = {"hardware": "pcm-joshi2020", "robustness": {"times": ["1 day"]}}
+    with pytest.raises(ValueError, match="no deviation of the hardware changes with time"):
+        limpet.Config.model_validate(sections)
+    assert limpet.Config.model_validate(sections | {"hardware": "pcm-nandakumar2019"}).robustness.times == (86400.0,)

@@ -66,3 +66,9 @@ def test_leaves_of_more_values_than_a_counter_has_are_drawn_row_by_row():
     assert jaxpr.out_avals[0].shape == (3, 2**31)
     with pytest.raises(limpet.PrototypeError, match=r"leaf 'w' of shape \(4294967297,\)"):
         jax.eval_shape(lambda tree: recipe(KEY, tree), {"w": jax.ShapeDtypeStruct((2**32 + 1,), jnp.float32)})
+
+
+def test_infinite_values_are_refused_where_spreads_are_relative_to_the_largest():
+    leaf = {"w": jnp.array([1.0, jnp.inf])}
+    with pytest.raises(limpet.PrototypeError, match="w: infinite values"):
+        limpet.Mismatch({"w": True}, limpet.Additive(spread=0.1))(jax.random.key(0), leaf)

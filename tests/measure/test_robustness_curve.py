@@ -298,3 +298,32 @@ def test_a_metric_that_is_compiled_by_nnx_is_not_taken_for_one_in_training_mode(
 
     x = jnp.arange(6.0).reshape(2, 3)
     assert limpet.robustness_curve(mean, model, mismatch, sigmas=[0.1], chips=2, batch=x).chips == 2
+
+
+def test_curves_over_time_need_hardware_that_knows_time():
+    """A curve over time of plain mismatch would be flat, and look perfect."""
+    params, names = {"w": jnp.ones((4, 4))}, ("gaussian", "read noise", "drift", "in a chain of a crossbar")
+    drift = limpet.Drift(exponent=0.05, spread=0.01)
+    deviations = (
+        limpet.Gaussian(0.1),
+        limpet.ReadNoise(spread=0.1),
+        drift,
+        limpet.Chain((limpet.Quantize(bits=4), limpet.Crossbar(limpet.Chain((limpet.Programming(spread=0.1), drift))))),
+    )
+
+    def mean(tree, _):
+        return tree["w"].mean()
+
+    for name, deviation in zip(names, deviations, strict=True):
+        recipe = limpet.Mismatch({"w": True}, deviation)
+        if not deviation.timed:
+            with pytest.raises(limpet.MetricError, match="times: no deviation of this hardware changes with time"):
+                limpet.robustness_curve(mean, params, recipe, times=["1 s"], chips=2)
+            continue
+        curve = limpet.robustness_curve(mean, params, recipe, times=["1 min", "1 year"], chips=2)
+        assert (curve.values[0] > curve.values[1]).all(), name
+        again = recipe(limpet.virtual_chip(0, 1), params, time=365 * 86400.0)
+        np.testing.assert_allclose(curve.values[1, 1], again["w"].mean(), rtol=1e-5)
+    assert [deviation.timed for deviation in deviations] == [False, False, True, True]
+    with pytest.raises(limpet.MetricError, match="allowed is a number of seconds above 0"):
+        limpet.robustness_curve(mean, params, limpet.Mismatch({"w": True}, drift), times=[0], chips=2)

@@ -266,6 +266,15 @@ class Config(Section):
             raise ValidationError.from_exception_data(type(self).__name__, problems)
         return self
 
+    @model_validator(mode="after")
+    def _over_time(self) -> Self:
+        times = self.robustness.times
+        if times is not None and not any(part.deviation.timed for part in self.hardware.parts.values()):
+            message = "no deviation of the hardware changes with time, so that curves would be flat; give scales"
+            entry = problem(("robustness", "times"), message, list(times))
+            raise ValidationError.from_exception_data(type(self).__name__, [entry])
+        return self
+
     @property
     def dynamic_parts(self) -> tuple[str, ...]:
         """The parts that are drawn afresh at every training step."""

@@ -72,6 +72,14 @@ class Deviation(ABC):
         return sigma_of(self) is not None
 
     @property
+    def timed(self) -> bool:
+        """Whether it changes with the time since programming, which `draw.time_or` tells; true for one that holds such a
+        deviation. Only hardware that has one can be measured over times."""
+        held = [getattr(self, field.name) for field in fields(self)]  # pyright: ignore[reportArgumentType]
+        members = [part for value in held for part in (value if isinstance(value, tuple) else (value,))]
+        return any(part.timed for part in members if isinstance(part, Deviation))
+
+    @property
     def level(self) -> str:
         """The level of variation by which `Hardware.without` switches it off: "device" for what each device has of its
         own."""

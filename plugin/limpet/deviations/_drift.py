@@ -51,6 +51,10 @@ class Drift(ToLargest):
         if not self.start:
             raise StrengthError(f"{name}.start = {self.start}: allowed is a finite number above 0, in seconds")
 
+    @property
+    def timed(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         fraction = self.fraction(draw, draw.target(value))
         random = draw.times_normal(jnp.maximum(self.spread(fraction), 0), strength)

@@ -63,6 +63,10 @@ class ReadNoise(ToLargest):
                     f"{self.start}"
                 )
 
+    @property
+    def timed(self) -> bool:
+        return self.read_time is not None
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         target, programmed = draw.target(value), draw.programmed(value)
         largest = self.largest(draw, target)

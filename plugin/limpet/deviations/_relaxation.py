@@ -46,6 +46,10 @@ class Relaxation(ToLargest):
             object.__setattr__(self, law, law_of(getattr(self, law), f"{name}.{law}"))
         checked_numbers(self, "time")
 
+    @property
+    def timed(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         time = draw.time_or(self.time, value.dtype)
         elapsed = jnp.log(jnp.maximum(time, 1))

@@ -41,10 +41,11 @@ def require_countable(leaves: Mapping[str, Any]) -> None:
 
 
 def require_finite(leaves: Mapping[str, Any]) -> None:
-    """Refuse infinite values where they are known: off by a fraction of infinity is NaN, even by the fraction 0.
+    """Refuse infinite values where they are known: off by a fraction of infinity is NaN, even by the fraction 0; and
+    what is relative to the largest value of a leaf makes all of it NaN.
 
     Args:
-        leaves: by path, those that deviate relative to their values.
+        leaves: by path, those that deviate.
 
     Raises:
         PrototypeError: names the leaves.

@@ -277,7 +277,7 @@ class Hardware:
                 raise type(error)(f"hardware.{name}.limits: {error}") from None
         recipe = JoinedMismatch(tuple(members), names)
         leaves = adapter_of(model).leaves(model)
-        require_finite({path: leaves[path] for path in recipe.paths if recipe.sigma(path) is not None})
+        require_finite({path: leaves[path] for path in recipe.paths})
         return recipe
 
     def without(self, *levels: str) -> "Hardware":

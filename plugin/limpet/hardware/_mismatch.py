@@ -243,7 +243,7 @@ class Recipe(ABC):
             )
         require_real({path: leaves[path] for path in chosen})
         require_countable({path: leaves[path] for path in chosen})
-        require_finite({path: leaves[path] for path in chosen if self.sigma(path) is not None})
+        require_finite({path: leaves[path] for path in chosen})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.rules == other.rules

@@ -43,7 +43,8 @@ class Strengths:
         """What a curve goes over, given in one of three ways.
 
         Raises:
-            MetricError: none or several are given, one of them holds nothing, or a time is none.
+            MetricError: none or several are given, one of them holds nothing, a time is none, or times are given to
+                hardware that does not change with time.
             StrengthError: a strength is no finite number >= 0, or sigmas are given to deviations that have none.
         """
         given = {"sigmas": sigmas, "scales": scales, "times": times}
@@ -57,6 +58,12 @@ class Strengths:
             checked = _checked_strengths("sigmas", sigmas)
             return cls(recipe.with_sigma(1.0), checked, checked)
         if times is not None:
+            if not any(rule.deviation.timed for rule in recipe.rules.values() if rule is not None):
+                raise MetricError(
+                    "times: no deviation of this hardware changes with time, so that the curve would be flat; give "
+                    "sigmas or scales, or hardware with a limpet.Drift, a limpet.Relaxation or a limpet.ReadNoise of "
+                    "some read_time"
+                )
             checked = tuple(seconds(time, f"times[{index}]") for index, time in enumerate(_listed("times", times)))
             return cls(recipe, (1.0,) * len(checked), checked, "time")
         checked = _checked_strengths("scales", scales)
