@@ -73,8 +73,8 @@ class Deviation(ABC):
 
     @property
     def timed(self) -> bool:
-        """Whether it changes with the time since programming, which `draw.time_or` tells; true for one that holds such a
-        deviation. Only hardware that has one can be measured over times."""
+        """Whether it changes with the time since programming, which `draw.time_or` tells. It does where it holds a
+        deviation that does. Only hardware with such a deviation can be measured over times."""
         held = [getattr(self, field.name) for field in fields(self)]  # pyright: ignore[reportArgumentType]
         members = [part for value in held for part in (value if isinstance(value, tuple) else (value,))]
         return any(part.timed for part in members if isinstance(part, Deviation))
