@@ -42,10 +42,10 @@ from .draws._fast import fast as fast
 from .draws._generator import DRAWS_VERSION as DRAWS_VERSION
 from .draws._keys import virtual_chip as virtual_chip
 from .hardware._hardware import Hardware as Hardware
-from .hardware._hardware import Part as Part
 from .hardware._limits import Limits as Limits
 from .hardware._mismatch import Mismatch as Mismatch
 from .hardware._mismatch import Recipe as Recipe
+from .hardware._part import Part as Part
 from .leaves._prototype import prototype as prototype
 from .leaves.rockpool import attributes as attributes
 from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prototype

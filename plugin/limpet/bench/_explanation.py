@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .._errors import PrototypeError
 from ..deviations._kinds import label
 from ..draws._keys import virtual_chip
-from ..hardware._leaf_draw import Conditions
+from ..hardware._conditions import Conditions
 from ..hardware._mismatch import Recipe
 from ..leaves._paths import listing
 from ._factor_law import factor_law

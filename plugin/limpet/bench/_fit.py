@@ -13,7 +13,8 @@ from ..deviations._kinds import label
 from ..deviations._log_normal import LogNormal
 from ..deviations._student_t import StudentT
 from ..deviations._truncated_gaussian import TruncatedGaussian
-from ..hardware._hardware import Hardware, Part
+from ..hardware._hardware import Hardware
+from ..hardware._part import Part
 from ._candidate import Candidate, best_of, candidates, refitted
 from ._components import Component, components
 from ._configuration import configuration

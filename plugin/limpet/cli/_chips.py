@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..config._load_config import load_config
     from ..draws._generator import DRAWS_VERSION
     from ..draws._keys import checked_number, virtual_chip
+    from ..hardware._conditions import Conditions
     from ..hardware._fingerprint import fingerprint
-    from ..hardware._leaf_draw import Conditions
     from ..leaves._adapters import adapter_of
     from ..leaves._paths import listing
     from ..measure._measurement import shapes_of

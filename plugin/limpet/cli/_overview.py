@@ -6,7 +6,7 @@ from ..config._config import Config, RedrawSection
 from ..config._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule
 from ..deviations._deviation import sigma_of
 from ..draws._generator import DRAWS_VERSION
-from ..hardware._hardware import leaves_label
+from ..hardware._part import leaves_label
 
 Lines = list[tuple[str, str]]
 """Label and text of each line of a section."""

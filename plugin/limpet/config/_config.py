@@ -19,9 +19,9 @@ from pydantic import (
 from .._errors import MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ..draws._keys import MAX_SEED
-from ..hardware._hardware import leaves_label
 from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe
+from ..hardware._part import leaves_label
 from ..results._duration import seconds, words
 from ._hardware_section import HardwareField
 from ._schedule import ConstantSchedule, Schedule

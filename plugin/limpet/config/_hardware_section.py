@@ -26,9 +26,10 @@ from ..deviations._chain import Chain
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import DEVIATIONS, deviation_class
 from ..draws._strength import sigma_of_percent
-from ..hardware._hardware import Hardware, Part, checked_leaves, shortened
+from ..hardware._hardware import Hardware
 from ..hardware._limits import Limits, Policy
 from ..hardware._mismatch import Recipe
+from ..hardware._part import Part, checked_leaves, shortened
 from ..leaves._adapters import NAMED_LIMITS
 from ._section import NonNegative, Number, Section, details_of, problem, require_few, shown, unknown_key
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..deviations._kinds import described
-from ..hardware._hardware import leaves_label
+from ..hardware._part import leaves_label
 from ._config import Config, DynamicSection, FrozenSection
 
 _EXAMPLES = {"dynamic": DynamicSection(), "frozen": FrozenSection(chip=0)}

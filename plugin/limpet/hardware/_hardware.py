@@ -1,205 +1,21 @@
-"""Hardware: what a chip is. Named parts, each a set of leaves with the deviation that falls on them."""
+"""Hardware: what a chip is, in named parts."""
 
-import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import jax
 
 from .._errors import LimpetError, PrototypeError
-from ..deviations._deviation import Deviation, checked_deviation
-from ..deviations._kinds import described, label
+from ..deviations._kinds import described
 from ..deviations._levels import without
-from ..leaves._adapter import Range
-from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
+from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
-from ..leaves._prototype import matrices, prototype, selection
 from ._dtypes import require_finite
 from ._leaf_draw import Gradient
-from ._limits import Limits, checked_limits
 from ._mismatch import JoinedMismatch, Mismatch, Recipe, require_levels
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of a chip: a set of leaves, and the deviation that falls on them.
-
-    Attributes:
-        leaves: which leaves, as one of
-            - a path glob, such as "*/kernel", or several in a list;
-            - rules, a mapping of glob to bool, or pairs of them: the last one that matches a leaf decides;
-            - a selection that has a name: "matrices" (all leaves of two axes or more: kernels, weights), of any model;
-              "dynapse-weights" (`w_rec` of DynapSim and `weight` of LinearJax) and
-              "dynapse-frozen" (bias currents, capacitances and transistor constants of DynapSim), of a Rockpool
-              network;
-            - an nnx filter, where the model is an nnx module;
-            - a prototype, a tree of bools with the model's structure.
-        deviation: the distribution.
-        limits: between which values the chip can hold these leaves; None for any.
-
-    Raises:
-        LimpetError: the deviation is none, or limits are none or do not go with it.
-        PrototypeError: `leaves` is none of these.
-
-    Example:
-        >>> import limpet
-        >>> Part({"*/kernel": True, "head/*": False}, limpet.Gaussian(sigma=0.1)).leaves
-        (('*/kernel', True), ('head/*', False))
-    """
-
-    leaves: Any
-    deviation: Deviation
-    limits: Limits | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "leaves", checked_leaves(self.leaves))
-        checked_deviation(self.deviation)
-        if checked_limits(self.limits) is not None:
-            self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]
-
-    def label(self) -> str:
-        """The deviation and the limits in a few words."""
-        return label(self.deviation) + (f", {self.limits.label()}" if self.limits else "")
-
-    def ranges(self, model: Any) -> Mapping[str, Range] | None:
-        """The range of each leaf of a model by path, where the limits name a table; else None.
-
-        Raises:
-            LimpetError: the table is one of another framework's models.
-        """
-        if self.limits is None or self.limits.table is None:
-            return None
-        adapter, table = adapter_of(model), self.limits.table
-        if table not in adapter.limits:
-            (owner,) = (other.name for other in ADAPTERS if table in other.limits)
-            raise LimpetError(
-                f"table = {table!r} has the limits of {owner}, got {adapter.name}: lay the hardware over the network "
-                f"itself, hardware.on(net), or give low and high"
-            )
-        return adapter.limits[table](model)
-
-    def prototype(self, model: Any) -> Any:
-        """Which leaves of a model the part is: a tree of bools.
-
-        Raises:
-            PrototypeError: it selects nothing there, or a rule matches no leaf.
-        """
-        if isinstance(self.leaves, str):
-            adapter = adapter_of(model)
-            if self.leaves == "matrices":
-                return matrices(model)
-            if self.leaves not in adapter.selections:
-                (owner,) = (other.name for other in ADAPTERS if self.leaves in other.selections)
-                raise PrototypeError(
-                    f"'{self.leaves}' selects leaves of {owner}, got {adapter.name}: lay the hardware over the network "
-                    f"itself, hardware.on(net), or give path globs. The paths are: {listing(adapter.globbed(model))}"
-                )
-            chosen = adapter.selections[self.leaves](model)
-            selection(chosen)
-            return chosen
-        if isinstance(self.leaves, tuple):
-            return prototype(model, *self.leaves)
-        chosen, leaves = selection(self.leaves.tree), adapter_of(model).leaves(model)
-        if stray := [path for path in leaves if path not in chosen]:
-            raise PrototypeError(
-                f"the model has leaves that the prototype does not describe: {listing(stray)}; the prototype "
-                f"describes: {listing(chosen)}"
-            )
-        if missing := [path for path, selected in chosen.items() if selected and path not in leaves]:
-            raise PrototypeError(
-                f"the prototype selects leaves that the model has not: {listing(missing)}; the model has: "
-                f"{listing(leaves)}"
-            )
-        return self.leaves.tree
-
-
-@dataclass(frozen=True, eq=False)
-class Prototype:
-    """A prototype as the leaves of a part: compares by which paths it selects."""
-
-    tree: Any
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Prototype) and selection(self.tree) == selection(other.tree)
-
-    def __hash__(self) -> int:
-        return hash(frozenset(selection(self.tree).items()))
-
-    def __repr__(self) -> str:
-        return f"prototype of {listing([path for path, chosen in selection(self.tree).items() if chosen], limit=6)}"
-
-
-def checked_leaves(leaves: Any) -> Any:
-    """What a part's leaves are: the name of a selection, a tuple of rules, or a `Prototype`.
-
-    Raises:
-        PrototypeError: they are none of these.
-    """
-    if isinstance(leaves, str):
-        return leaves if leaves in NAMED_SELECTIONS else _checked_rules(((leaves, True),), leaves)
-    if isinstance(leaves, Prototype):
-        return leaves
-    if isinstance(leaves, Mapping) and leaves and all(isinstance(chosen, bool) for chosen in leaves.values()):
-        return _checked_rules(tuple(leaves.items()), leaves)
-    if isinstance(leaves, list | tuple) and leaves and all(map(_is_rule, leaves)):
-        return _checked_rules(tuple((rule, True) if isinstance(rule, str) else tuple(rule) for rule in leaves), leaves)
-    if isinstance(leaves, type) or (callable(leaves) and not isinstance(leaves, Mapping)):
-        return ((leaves, True),)  # an nnx filter; the model tells whether it is one of its own
-    try:
-        chosen = selection(leaves)
-    except (PrototypeError, TypeError, ValueError):
-        chosen = {}
-    if not chosen or "" in chosen:  # "" is the path of what is no tree
-        raise PrototypeError(
-            f"leaves = {shortened(leaves)}: allowed are path globs such as '*/kernel', rules such as "
-            f"{{'*/kernel': true, 'head/*': false}}, the names {', '.join(map(repr, NAMED_SELECTIONS))}, and a "
-            f"prototype, a tree of bools"
-        )
-    return Prototype(leaves)
-
-
-def _checked_rules(rules: tuple[Any, ...], leaves: Any) -> tuple[Any, ...]:
-    """Rules that can be meant.
-
-    Raises:
-        PrototypeError: one is no glob or nnx filter, is empty, or is a slip of a selection's name; or all say false.
-    """
-    for glob, _ in rules:
-        if not isinstance(glob, str) and not isinstance(glob, type) and not callable(glob):
-            raise PrototypeError(
-                f"leaves = {shortened(leaves)}: {glob!r} is no path glob; allowed are texts such as '*/kernel'"
-            )
-        if not str(glob).strip():
-            raise PrototypeError(
-                f"leaves = {shortened(leaves)}: an empty path matches no leaf; allowed are path globs such as "
-                f"'*/kernel'"
-            )
-        # One word that looks like a selection's name is a slip far more often than the path of a leaf.
-        close = difflib.get_close_matches(str(glob), NAMED_SELECTIONS)
-        if close and not isinstance(leaves, Mapping) and not set("*?[/") & set(str(glob)):
-            raise PrototypeError(
-                f"leaves = {shortened(leaves)}: {glob!r} is no selection of leaves; did you mean {' or '.join(close)}?"
-            )
-    if not any(chosen for _, chosen in rules):
-        raise PrototypeError(f"leaves = {shortened(leaves)}: all rules say false, so that nothing would deviate")
-    return rules
-
-
-def shortened(leaves: Any) -> str:
-    """What was given, in a line: it may be a whole tree of arrays."""
-    shown = " ".join(repr(leaves).split())
-    return shown if len(shown) <= 80 else f"{shown[:80]}..."
-
-
-def _is_rule(rule: Any) -> bool:
-    return isinstance(rule, str) or (
-        isinstance(rule, list | tuple)
-        and len(rule) == 2
-        and isinstance(rule[1], bool)
-        and not isinstance(rule[0], bool)
-    )
+from ._part import Part, Prototype, described_leaves, leaves_label
 
 
 class Hardware:
@@ -311,7 +127,7 @@ class Hardware:
     def described(self) -> dict[str, Any]:
         """The parts as plain values, as a configuration writes them."""
         return {
-            name: {"leaves": _described_leaves(part.leaves), "deviation": described(part.deviation)}
+            name: {"leaves": described_leaves(part.leaves), "deviation": described(part.deviation)}
             | ({"limits": part.limits.described()} if part.limits else {})
             for name, part in self._parts.items()
         }
@@ -325,19 +141,6 @@ class Hardware:
     def __repr__(self) -> str:
         parts = [f"{name}: {part.label()} on {leaves_label(part.leaves)}" for name, part in self._parts.items()]
         return f"Hardware({'; '.join(parts)})"
-
-
-def leaves_label(leaves: Any) -> str:
-    """A part's leaves in a line; `not` stands before the globs that leave leaves out."""
-    if isinstance(leaves, tuple):
-        return ", ".join(f"{glob}" if chosen else f"not {glob}" for glob, chosen in leaves)
-    return str(leaves)
-
-
-def _described_leaves(leaves: Any) -> Any:
-    if isinstance(leaves, tuple):
-        return {str(glob): chosen for glob, chosen in leaves}
-    return leaves if isinstance(leaves, str) else selection(leaves.tree)
 
 
 def _parts_of(recipe: Recipe) -> dict[str, Part]:

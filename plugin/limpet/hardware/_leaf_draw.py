@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,28 +17,13 @@ from ..deviations._draw import Draw
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
 from ..draws._sealed import sealed
+from ._conditions import Conditions
 from ._limits import Limits
 from ._sharding import Division
 
 Gradient = Literal["through", "through_value", "straight_through"]
 """How gradients reach the nominal values: exactly; exactly but for what is taken of all values of a leaf together, as
 their largest; or as if nothing had deviated."""
-
-
-class Conditions(NamedTuple):
-    """Under which conditions a chip is drawn.
-
-    Attributes:
-        scale: the factor on every deviation, a scalar.
-        sign: see `Draw.sign`.
-        time: see `Draw.time`.
-        read: see `Draw.read`.
-    """
-
-    scale: jax.Array
-    sign: jax.Array | None = None
-    time: jax.Array | None = None
-    read: ArrayLike = 0
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,19 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from .._errors import LimpetError, PrototypeError, StrengthError
+from .._errors import LimpetError, PrototypeError
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..deviations._levels import levels_of, without
-from ..draws._keys import checked_number, path_hash
+from ..draws._keys import path_hash
 from ..draws._sealed import KNOWN_ZERO, sealed, sealed_key, unknown_zero
-from ..draws._strength import checked_strength
 from ..leaves._adapter import Leaves, Range
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
+from ._conditions import Conditions, checked_conditions
 from ._dtypes import require_countable, require_finite, warn_of_coarse
-from ._leaf_draw import Conditions, Gradient, LeafRule, deviate, path_hashes
+from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
 from ._limits import Limits, checked_limits
 from ._sharding import divisions
 
@@ -177,8 +177,7 @@ class Recipe(ABC):
                 raise LimpetError(f"only = {only!r}: give a list of names of parts; they are {listing(self.parts)}")
             return self.only(*only)(key, tree, scale, mirrored=mirrored, time=time, read=read, sharding=sharding)
         _require_key(key)
-        at = None if time is None else _checked_scalar(time, "time")
-        conditions = Conditions(_checked_scalar(scale, "scale"), _sign(mirrored), at, _checked_read(read))
+        conditions = checked_conditions(scale, mirrored, time, read)
         adapter = adapter_of(tree)
         adapter.require_selected(tree, self.paths)
         return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, conditions, sharding))
@@ -390,26 +389,6 @@ def _require_key(key: Any) -> None:
 def _hidden(leaf: Any, zero: ArrayLike) -> jax.Array:
     """A leaf's values; those that a traced function captured are sealed, as the compiler would know them."""
     return jnp.asarray(leaf) if isinstance(leaf, Tracer) or zero is KNOWN_ZERO else sealed(jnp.asarray(leaf), zero)
-
-
-def _checked_scalar(given: Any, name: str) -> jax.Array:
-    if np.ndim(given) != 0:
-        raise StrengthError(f"{name} has shape {np.shape(given)}: it is a scalar; map over several with jax.vmap")
-    if not isinstance(given, Tracer):
-        checked_strength(given, name)
-    return jnp.asarray(given, jnp.result_type(float))
-
-
-def _checked_read(read: Any) -> ArrayLike:
-    return read if isinstance(read, Tracer) and not read.ndim else np.uint32(checked_number(read, "read"))
-
-
-def _sign(mirrored: Any) -> jax.Array | None:
-    if mirrored is False:
-        return None
-    if not isinstance(mirrored, bool) and (getattr(mirrored, "dtype", None) != np.bool_ or np.ndim(mirrored)):
-        raise LimpetError(f"mirrored = {mirrored!r}: allowed is one bool")
-    return jnp.where(mirrored, -1.0, 1.0)
 
 
 def require_disjoint(members: tuple[Recipe, ...], names: tuple[str, ...]) -> None:

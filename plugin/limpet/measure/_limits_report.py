@@ -13,8 +13,8 @@ from .._errors import LimpetError
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, stream
 from ..draws._strength import checked_strength
+from ..hardware._conditions import Conditions
 from ..hardware._hardware import Hardware
-from ..hardware._leaf_draw import Conditions
 from ..hardware._limits import Limits
 from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves

@@ -13,8 +13,9 @@ from jax.sharding import Mesh
 from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError, warn_user
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import stream, typed_key
-from ..hardware._hardware import Hardware, shortened
+from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
+from ..hardware._part import shortened
 from ..hardware._probe import ProbeNotes, depends_on, plant
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import is_real, listing

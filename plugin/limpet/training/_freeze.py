@@ -14,8 +14,8 @@ from ..config._config import Config
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key
 from ..draws._strength import checked_strength
+from ..hardware._conditions import Conditions
 from ..hardware._hardware import Hardware
-from ..hardware._leaf_draw import Conditions
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing

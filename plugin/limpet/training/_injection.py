@@ -16,8 +16,9 @@ from ..config._config import Config
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key, step_key
 from ..draws._strength import checked_strength
+from ..hardware._conditions import Conditions
 from ..hardware._hardware import Hardware
-from ..hardware._leaf_draw import Conditions, Gradient
+from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
 from ..hardware._probe import ProbeNotes, plant, watch
 from ..leaves._adapter import Leaves
