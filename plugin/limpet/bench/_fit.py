@@ -16,9 +16,10 @@ from ..deviations._truncated_gaussian import TruncatedGaussian
 from ..hardware._hardware import Hardware
 from ..hardware._part import Part
 from ._candidate import Candidate, best_of, candidates, refitted
+from ._cells import Table
 from ._components import Component, components
 from ._configuration import configuration
-from ._measurements import Measurements, Table, guessed_leaves, read_measurements
+from ._measurements import Measurements, guessed_leaves, read_measurements
 from ._nested import Nested
 from ._parameter_fit import ParameterFit
 

@@ -20,8 +20,9 @@ from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, listing
 from ..results._npz_file import arrays_of
+from ._cells import Table
 from ._explanation import Explanation, explanation
-from ._measurements import Measurements, Table, guessed_leaves, read_measurements
+from ._measurements import Measurements, guessed_leaves, read_measurements
 
 
 @dataclass(frozen=True, eq=False)

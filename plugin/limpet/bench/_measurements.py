@@ -1,33 +1,21 @@
 """A bench's table of measurements: read, checked, and every doubt about it said by line."""
 
-import csv
 import glob
-import io
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import LimpetError, warn_user
 from ..leaves._paths import listing
-from ._units import UNITS, unit_of
+from ._cells import LABELS, VALUES, Table, cells_of, checked_unit, columns_of, numbers_of, places, refuse
 
-LABELS = ("chip", "core", "neuron", "parameter")
-VALUES = ("nominal", "measured")
-MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
-"""How benches write that a value is missing, in lower case."""
 FAR_OFF = 10.0
 """Measured values that are typically off by more than this factor are said."""
 AS_A_THOUSAND = 2.5
 """A median within this factor of a power of a thousand looks like a unit that was mistaken."""
-
-Table = Mapping[str, Sequence[Any]]
-"""Columns by name, all of one length: a dict of lists, or a data frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +68,7 @@ class Measurements:
 
     def places(self, chosen: NDArray[np.bool_]) -> str:
         """Where the chosen values stand, as messages say it."""
-        return _places(self.line[chosen].tolist(), self.source)
+        return places(self.line[chosen].tolist(), self.source)
 
 
 def read_measurements(source: str | Path | Table) -> Measurements:
@@ -97,17 +85,17 @@ def read_measurements(source: str | Path | Table) -> Measurements:
             unit that is not known, one device's parameter twice, a nominal value of 0, units that are off by a power of
             a thousand. Says in which lines.
     """
-    name, header, rows, lines = _read_csv(Path(source)) if isinstance(source, str | Path) else _read_table(source)
-    columns, units, ignored = _columns(name, header)
+    name, header, rows, lines = cells_of(source)
+    columns, units, ignored = columns_of(name, header)
     cells = {key: [row[place] for row in rows] for key, place in columns.items()}
     for key in LABELS:
         empty = [line for line, cell in zip(lines, cells[key], strict=True) if not cell]
         if empty:
-            _refuse(name, f"{_places(empty, name)}: column '{key}' is empty; name the {key} in every row")
+            refuse(name, f"{places(empty, name)}: column '{key}' is empty; name the {key} in every row")
     row_units = [
-        _checked_unit(name, line, cell) for line, cell in zip(lines, cells.get("unit", [""] * len(lines)), strict=True)
+        checked_unit(name, line, cell) for line, cell in zip(lines, cells.get("unit", [""] * len(lines)), strict=True)
     ]
-    numbers = {key: _numbers(name, key, cells[key], lines) for key in VALUES}
+    numbers = {key: numbers_of(name, key, cells[key], lines) for key in VALUES}
     scales = np.array([scale for scale, _ in row_units])
     chip, core, neuron, parameter = (np.array(cells[key], dtype=np.str_) for key in LABELS)
     measurements = Measurements(
@@ -140,9 +128,9 @@ def _checked(table: Measurements) -> Measurements:
     for *device, line in zip(table.chip, table.core, table.neuron, table.parameter, table.line, strict=True):
         chip, core, neuron, parameter = device
         if (before := first.setdefault((chip, core, neuron, parameter), int(line))) != line:
-            _refuse(
+            refuse(
                 table.source,
-                f"{_places([before, int(line)], table.source)}: '{parameter}' of chip {chip}, core {core}, neuron "
+                f"{places([before, int(line)], table.source)}: '{parameter}' of chip {chip}, core {core}, neuron "
                 f"{neuron} stands there twice; keep one row for each device and parameter (of several readings, their "
                 f"mean)",
             )
@@ -151,16 +139,16 @@ def _checked(table: Measurements) -> Measurements:
         warn_user(f"{table.source}: {table.places(missing)}: a value is missing; {_rows(missing)} left out")
         table = table.where(~missing)
     if not table.line.size:
-        _refuse(table.source, "no row holds both a nominal and a measured value")
+        refuse(table.source, "no row holds both a nominal and a measured value")
     if (zero := table.nominal == 0).any():
-        _refuse(
+        refuse(
             table.source,
             f"{table.places(zero)}: nominal is 0, of which no measured value is a multiple; leave these rows out",
         )
     for parameter in table.parameters:
         rows = table.where(table.parameter == parameter)
         if len(units := dict.fromkeys(rows.unit.tolist())) > 1:
-            _refuse(
+            refuse(
                 table.source,
                 f"parameter '{parameter}' is given in {' and in '.join(unit or 'no unit' for unit in units)}; give all "
                 f"of its rows one kind of unit",
@@ -218,145 +206,6 @@ def _thousands(ratio: float) -> int:
     return power if abs(math.log10(ratio) - power) < math.log10(AS_A_THOUSAND) else 0
 
 
-def _read_csv(path: Path) -> tuple[str, list[str], list[list[str]], list[int]]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise LimpetError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if b"\0" in data:
-        raise LimpetError(f"{path}: is no text; needed is a .csv file with the columns {', '.join(LABELS + VALUES)}")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("cp1252", errors="replace")  # as spreadsheets on Windows write the micro sign
-    # Comments become empty lines, so that all others keep their numbers.
-    kept = ["" if line.lstrip().startswith("#") else line for line in text.splitlines()]
-    first = next((line for line in kept if line.strip()), None)
-    if first is None:
-        raise LimpetError(f"{path}: is empty; needed are the columns {', '.join(LABELS + VALUES)}")
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO("\n".join(kept)), delimiter=delimiter, skipinitialspace=True)
-    header: list[str] = []
-    rows, lines, uneven = [], [], []
-    try:
-        for fields in reader:
-            cells = [cell.strip() for cell in fields]
-            if not any(cells):
-                continue
-            if not header:
-                header = cells
-                continue
-            extra = cells[len(header) :]
-            if len(cells) < len(header) or any(extra):
-                uneven.append(reader.line_num)
-            rows.append(cells[: len(header)])
-            lines.append(reader.line_num)
-    except csv.Error as error:
-        raise LimpetError(f"{path}, line {reader.line_num}: cannot be read ({error})") from None
-    if uneven:
-        _refuse(str(path), f"{_places(uneven, str(path))}: allowed are {len(header)} fields, as the header has")
-    return str(path), header, rows, lines
-
-
-def _read_table(table: Any) -> tuple[str, list[str], list[list[str]], list[int]]:
-    try:
-        columns = {str(name): ["" if cell is None else str(cell).strip() for cell in table[name]] for name in table}
-    except (TypeError, KeyError, IndexError):
-        raise LimpetError(
-            f"measurements: got {type(table).__name__}; give the path of a .csv file, or columns by name (a dict of "
-            f"lists, or a data frame)"
-        ) from None
-    lengths = {name: len(cells) for name, cells in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise LimpetError(f"table: columns differ in length: {', '.join(f'{n} {c}' for n, c in lengths.items())}")
-    rows = [list(cells) for cells in zip(*columns.values(), strict=True)]
-    return "table", list(columns), rows, list(range(1, len(rows) + 1))
-
-
-def _columns(
-    name: str, header: list[str]
-) -> tuple[dict[str, int], dict[str, tuple[float, str]] | None, tuple[str, ...]]:
-    """The place of each column, the units that nominal and measured are given in (None if not there), and the rest."""
-    places: dict[str, int] = {}
-    units: dict[str, tuple[float, str]] = {}
-    ignored = []
-    for place, title in enumerate(header):
-        match = re.fullmatch(r"(.*?)\s*[\[(]([^\])]*)[\])]", title)
-        key, suffix = (match[1], match[2]) if match else (title, None)
-        key = key.strip().lower()
-        if key not in (*LABELS, *VALUES, "unit"):
-            ignored.append(title)
-            continue
-        if key in places:
-            _refuse(name, f"there are two columns '{key}'; keep one")
-        places[key] = place
-        if suffix is not None and key in VALUES:
-            units[key] = _checked_unit(name, 1, suffix)
-    if lacking := [key for key in (*LABELS, *VALUES) if key not in places]:
-        has = listing([repr(title) for title in header], limit=12)
-        hint = "; where a chip has no cores, write one and the same core in every row" if "core" in lacking else ""
-        _refuse(name, f"has no column {' and no column '.join(map(repr, lacking))}; it has {has}{hint}")
-    if units and "unit" in places:
-        _refuse(name, "units stand in a column 'unit' and behind the names of columns; keep one of the two")
-    if units and len(units) < 2:
-        (alone,) = units
-        other = VALUES[1 - VALUES.index(alone)]
-        _refuse(name, f"'{alone}' has a unit and '{other}' has none; give both, as '{other} [nA]'")
-    if units and len({base for _, base in units.values()}) > 1:
-        _refuse(name, f"nominal is in {units['nominal'][1]} and measured in {units['measured'][1]}; give one kind")
-    return places, units or None, tuple(ignored)
-
-
-def _numbers(name: str, key: str, cells: list[str], lines: list[int]) -> NDArray[np.float64]:
-    """The numbers of a column, NaN where one is missing."""
-    numbers, wrong = [], []
-    for cell, line in zip(cells, lines, strict=True):
-        try:
-            number = math.nan if cell.lower() in MISSING else float(cell)
-        except ValueError:
-            number = math.inf
-        if math.isinf(number):
-            wrong.append((line, cell))
-        numbers.append(number)
-    if wrong:
-        comma = any(re.fullmatch(r"[+-]?\d+,\d+(e[+-]?\d+)?", cell, re.IGNORECASE) for _, cell in wrong)
-        hint = "decimals are written with a point, 1.5" if comma else "leave the field empty where a value is missing"
-        _refuse(
-            name,
-            f"{_places([line for line, _ in wrong], name)}: {key} = {wrong[0][1]!r} is no finite number; {hint}",
-        )
-    return np.array(numbers, np.float64)
-
-
-def _checked_unit(name: str, line: int, text: str) -> tuple[float, str]:
-    if (unit := unit_of(text)) is None:
-        _refuse(name, f"{_places([line], name)}: the unit {text!r} is not known; allowed are {UNITS}")
-    return unit
-
-
-def _places(lines: Iterable[int], source: str) -> str:
-    """Numbers of lines (of a table: of rows); runs of them are drawn together.
-
-    Example:
-        >>> _places([2, 3, 4, 9], "a.csv"), _places([5], "table")
-        ('lines 2 to 4, 9', 'row 5')
-    """
-    lines = sorted(lines)
-    runs: list[list[int]] = []
-    for line in lines:
-        if runs and line == runs[-1][1] + 1:
-            runs[-1][1] = line
-        else:
-            runs.append([line, line])
-    texts = [str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a} to {b}" for a, b in runs]
-    word = "row" if source == "table" else "line"
-    return f"{word}{'s' if len(lines) > 1 else ''} {listing(texts, limit=8)}"
-
-
 def _rows(chosen: NDArray[np.bool_]) -> str:
     count = int(chosen.sum())
     return "1 row is" if count == 1 else f"{count} rows are"
-
-
-def _refuse(source: str, problem: str) -> NoReturn:
-    raise LimpetError(f"{source}: {problem}")

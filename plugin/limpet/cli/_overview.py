@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ..config._config import Config, RedrawSection
+from ..config._config import Config
 from ..config._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule
+from ..config._training_section import RedrawSection
 from ..deviations._deviation import sigma_of
 from ..draws._generator import DRAWS_VERSION
 from ..hardware._part import leaves_label

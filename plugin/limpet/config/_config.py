@@ -1,205 +1,21 @@
 """The configuration: what a chip is, what training redraws, at which strengths to measure."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainValidator,
-    Strict,
-    TypeAdapter,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
-from .._errors import MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
-from ..draws._keys import MAX_SEED
-from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe
 from ..hardware._part import leaves_label
-from ..results._duration import seconds, words
 from ._hardware_section import HardwareField
-from ._schedule import ConstantSchedule, Schedule
-from ._section import Count, Number, Scale, Section, Seed, details_of, problem, require_few
-
-MAX_CHIPS = 1_000_000
-"""More chips than anyone waits for; a larger number is a slip."""
-
-
-class RedrawSection(Section):
-    """Parts of the hardware that training draws, and how strongly."""
-
-    _moved: ClassVar[Mapping[str, str]] = {
-        "targets": "which leaves deviate now stands under 'hardware'; name parts of it by 'parts'",
-        "distribution": "it is now 'deviation', of each part of 'hardware'",
-        **dict.fromkeys(
-            ("sigma", "percent_deviation", "sigma_rule"), "the strength stands under 'hardware'; 'scale' multiplies it"
-        ),
-    }
-
-    parts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    scale: Scale = 1.0
-    schedule: Schedule = ConstantSchedule()
-    gradient: Gradient = "through"
-
-    @field_validator("parts")
-    @classmethod
-    def _once_each(cls, parts: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if parts is not None and len(set(parts)) < len(parts):
-            raise ValueError("each part may stand there once")
-        return parts
-
-
-class DynamicSection(RedrawSection):
-    """Parts that are drawn afresh at every training step. Without `parts`: all that `frozen` does not name."""
-
-
-def _checked_chip(chip: Any) -> Any:
-    if chip == "fresh" or (isinstance(chip, int) and not isinstance(chip, bool) and 0 <= chip <= MAX_SEED):
-        return chip
-    raise ValueError("allowed are fresh (a new chip at every step) and a chip number, an integer from 0 to 4294967295")
-
-
-class FrozenSection(RedrawSection):
-    """Parts that are fixed on a chip: training meets one chip, or a fresh one at every step. Without `parts`: all that
-    `dynamic` does not name."""
-
-    chip: Annotated[int | Literal["fresh"], PlainValidator(_checked_chip)]
-    seed: Seed | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.chip != "fresh" and self.schedule != ConstantSchedule():
-            raise ValueError(
-                f"chip {self.chip} is one chip and stays as it is: give its strength as scale, not a schedule"
-            )
-        return self
-
-
-class TrainingSection(Section):
-    """What training redraws. Empty, `training: {}`, it is training without mismatch, on nominal values."""
-
-    dynamic: DynamicSection | None = None
-    frozen: FrozenSection | None = None
-
-
-def _for_each_metric(kind: Any, example: str) -> Any:
-    """The validator of a value for all metrics, or of a mapping of values by the name of a metric.
-
-    Args:
-        kind: the type of a value.
-        example: a mapping as the file may write it.
-    """
-    adapter: TypeAdapter[Any] = TypeAdapter(kind)
-
-    def checked(value: Any) -> Any:
-        if value is None:
-            return None
-        if not isinstance(value, Mapping):
-            return adapter.validate_python(value)
-        require_few(value)
-        problems, by_metric = [], {}
-        for metric, part in value.items():
-            try:
-                by_metric[metric] = adapter.validate_python(part)
-            except ValidationError as error:
-                problems += details_of(error, (metric,))
-        if not value or not all(isinstance(metric, str) and metric for metric in value):
-            problems.append(problem((), f"allowed are values by the name of a metric, such as {example}", value))
-        if problems:
-            raise ValidationError.from_exception_data("by metric", problems)
-        return by_metric
-
-    return PlainValidator(checked)
-
-
-_Target = Annotated[float, Number, Field(allow_inf_nan=False)]
-_Targets = Annotated[float | dict[str, float] | None, _for_each_metric(_Target, "{accuracy: 0.9, loss: 1.2}")]
-_Direction = Annotated[bool, Strict()]
-_Directions = Annotated[bool | dict[str, bool] | None, _for_each_metric(_Direction, "{accuracy: true, loss: false}")]
-
-
-def _parsed_time(value: Any) -> float:
-    try:
-        return seconds(value)
-    except MetricError as error:
-        raise ValueError(str(error).partition(": ")[2]) from None
-
-
-_Time = Annotated[float, PlainValidator(_parsed_time)]
-
-
-class RobustnessSection(Section):
-    """Evaluation on virtual chips during training; all parts of the hardware deviate on them.
-
-    They are measured over `scales`; or at scale 1, over `times` since they were programmed, such as [1 s, 1 day].
-    """
-
-    _moved: ClassVar[Mapping[str, str]] = {
-        "sigmas": "strengths are now 'scales', multiples of what the hardware says",
-        "targets": "which leaves deviate now stands under 'hardware', as 'leaves' of each part",
-        "chunk": "it is no longer needed",
-    }
-
-    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0)
-    times: Annotated[tuple[_Time, ...], Field(min_length=1)] | None = None
-    chips: Annotated[Count, Field(le=MAX_CHIPS)] = 100
-    seed: Seed | None = None
-    every_steps: Count = 500
-    target: _Targets = None
-    higher_is_better: _Directions = None
-
-    @field_validator("scales")
-    @classmethod
-    def _distinct(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(scales)) < len(scales):
-            raise ValueError("each scale may stand there once")
-        return scales
-
-    @model_validator(mode="after")
-    def _one_axis(self) -> Self:
-        if self.times is not None and "scales" in self.model_fields_set:
-            raise ValueError("give scales or times, not both: times are measured at scale 1")
-        return self
-
-    @property
-    def over(self) -> dict[str, tuple[float, ...]]:
-        """What curves go over: the argument of `limpet.robustness_curve` and its value."""
-        return {"scales": self.scales} if self.times is None else {"times": self.times}
-
-    @property
-    def over_words(self) -> str:
-        """The same in words."""
-        if self.times is not None:
-            return f"times {', '.join(map(words, self.times))}"
-        return f"scale {', '.join(f'{scale:g}' for scale in self.scales)}"
-
-
-def _checked_logdir(logdir: Any) -> Any:
-    if not isinstance(logdir, str | Path) or not str(logdir).strip() or "\0" in str(logdir):
-        raise ValueError("the path of a directory is needed, such as runs/experiment")
-    return logdir
-
-
-def _checked_prefix(prefix: str) -> str:
-    if prefix and not (prefix.isprintable() and prefix.strip()):
-        raise ValueError("allowed is a text that can be read, such as limpet/")
-    return prefix
-
-
-class TensorboardSection(Section):
-    """Where and how often to log; `prefix` stands before every tag, for a directory shared with another writer;
-    `on_error` says whether a directory that cannot be written, because the disk is full, say, ends training."""
-
-    logdir: Annotated[Path, BeforeValidator(_checked_logdir)] = Path("runs/limpet")
-    flush_steps: Count = 100
-    prefix: Annotated[str, AfterValidator(_checked_prefix)] = ""
-    on_error: Literal["raise", "warn"] = "raise"
+from ._robustness_section import RobustnessSection
+from ._section import Section, Seed, problem
+from ._tensorboard_section import TensorboardSection
+from ._training_section import RedrawSection, TrainingSection
 
 
 class Config(Section):

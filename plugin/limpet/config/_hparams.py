@@ -5,7 +5,8 @@ from typing import Any
 
 from ..deviations._kinds import described
 from ..hardware._part import leaves_label
-from ._config import Config, DynamicSection, FrozenSection
+from ._config import Config
+from ._training_section import DynamicSection, FrozenSection
 
 _EXAMPLES = {"dynamic": DynamicSection(), "frozen": FrozenSection(chip=0)}
 """Sections that may be missing; what they hold has columns all the same."""

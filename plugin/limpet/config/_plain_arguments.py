@@ -8,8 +8,10 @@ from pydantic import ValidationError
 from .._errors import ConfigError
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ._config import Config, RobustnessSection, TensorboardSection
+from ._config import Config
 from ._load_config import problems_of
+from ._robustness_section import RobustnessSection
+from ._tensorboard_section import TensorboardSection
 
 _SECTION_OF = {
     **dict.fromkeys(RobustnessSection.model_fields.keys() - {"seed"}, "robustness"),

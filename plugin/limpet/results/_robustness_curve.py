@@ -19,11 +19,6 @@ from ._yield import Yield, checked_confidence, checked_target, mean_interval, qu
 
 Axis = Literal["sigma", "scale", "time"]
 """Over what a curve goes."""
-AXIS_TITLES: dict[str, str] = {
-    "sigma": "mismatch sigma (relative standard deviation)",
-    "scale": "scale on each leaf's sigma",
-    "time": "seconds since programming",
-}
 Estimate = Literal["mean", "yield"] | float
 """What an interval is of: the mean, the yield at a target, or a quantile."""
 
@@ -326,29 +321,9 @@ class RobustnessCurve:
             ax: matplotlib axes to draw on, so that several networks share one picture; new ones if None.
             label: name in the legend; "mean" if None.
         """
-        from matplotlib.figure import Figure
+        from ._curve_plot import plotted
 
-        ax = ax if ax is not None else Figure(figsize=(6, 4), dpi=120, layout="constrained").add_subplot()
-        order = np.argsort(self.sigmas)
-        sigmas = self.sigmas[order]
-        (line,) = ax.plot(sigmas, self.mean()[order], marker="o", markersize=4, label=label or "mean")
-        low, high, worst = (
-            np.where(np.isfinite(found), found, np.nan)[order]  # where chips failed, there is no edge to draw
-            for found in (self.quantile(0.05), self.quantile(0.95), self.worst())
-        )
-        ax.fill_between(sigmas, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
-        ax.plot(sigmas, worst, ":", color=line.get_color())
-        ax.set_xlabel(AXIS_TITLES[self.axis])
-        if self.axis == "time":
-            ax.set_xscale("log")
-        ax.set_ylabel(self.metric)
-        ax.set_title(f"{self.chips} virtual chips; band: 5th to 95th percentile; dotted: worst chip", fontsize="medium")
-        finite = self.values[np.isfinite(self.values)]
-        if self.higher_is_better and ((finite >= 0) & (finite <= 1)).all():
-            ax.set_ylim(0, 1.03)  # a rate: on one scale in every picture, so that runs can be told apart at a glance
-        ax.grid(alpha=0.3)
-        ax.legend(frameon=False, loc="lower left" if self.higher_is_better else "upper left")
-        return ax
+        return plotted(self, ax, label)
 
     def __str__(self) -> str:
         excluded = f", without {', '.join(map(str, self.excluded_chips))}" if self.excluded_chips else ""

@@ -1,0 +1,113 @@
+"""The section `robustness`: how networks are measured during training."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    Field,
+    PlainValidator,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from .._errors import MetricError
+from ..results._duration import seconds, words
+from ._section import Count, Number, Scale, Section, Seed, details_of, problem, require_few
+
+MAX_CHIPS = 1_000_000
+"""More chips than anyone waits for; a larger number is a slip."""
+
+
+def _for_each_metric(kind: Any, example: str) -> Any:
+    """The validator of a value for all metrics, or of a mapping of values by the name of a metric.
+
+    Args:
+        kind: the type of a value.
+        example: a mapping as the file may write it.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def checked(value: Any) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            return adapter.validate_python(value)
+        require_few(value)
+        problems, by_metric = [], {}
+        for metric, part in value.items():
+            try:
+                by_metric[metric] = adapter.validate_python(part)
+            except ValidationError as error:
+                problems += details_of(error, (metric,))
+        if not value or not all(isinstance(metric, str) and metric for metric in value):
+            problems.append(problem((), f"allowed are values by the name of a metric, such as {example}", value))
+        if problems:
+            raise ValidationError.from_exception_data("by metric", problems)
+        return by_metric
+
+    return PlainValidator(checked)
+
+
+_Target = Annotated[float, Number, Field(allow_inf_nan=False)]
+_Targets = Annotated[float | dict[str, float] | None, _for_each_metric(_Target, "{accuracy: 0.9, loss: 1.2}")]
+_Direction = Annotated[bool, Strict()]
+_Directions = Annotated[bool | dict[str, bool] | None, _for_each_metric(_Direction, "{accuracy: true, loss: false}")]
+
+
+def _parsed_time(value: Any) -> float:
+    try:
+        return seconds(value)
+    except MetricError as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
+
+
+_Time = Annotated[float, PlainValidator(_parsed_time)]
+
+
+class RobustnessSection(Section):
+    """Evaluation on virtual chips during training; all parts of the hardware deviate on them.
+
+    They are measured over `scales`; or at scale 1, over `times` since they were programmed, such as [1 s, 1 day].
+    """
+
+    _moved: ClassVar[Mapping[str, str]] = {
+        "sigmas": "strengths are now 'scales', multiples of what the hardware says",
+        "targets": "which leaves deviate now stands under 'hardware', as 'leaves' of each part",
+        "chunk": "it is no longer needed",
+    }
+
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (0.0, 0.5, 1.0, 1.5, 2.0)
+    times: Annotated[tuple[_Time, ...], Field(min_length=1)] | None = None
+    chips: Annotated[Count, Field(le=MAX_CHIPS)] = 100
+    seed: Seed | None = None
+    every_steps: Count = 500
+    target: _Targets = None
+    higher_is_better: _Directions = None
+
+    @field_validator("scales")
+    @classmethod
+    def _distinct(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(scales)) < len(scales):
+            raise ValueError("each scale may stand there once")
+        return scales
+
+    @model_validator(mode="after")
+    def _one_axis(self) -> Self:
+        if self.times is not None and "scales" in self.model_fields_set:
+            raise ValueError("give scales or times, not both: times are measured at scale 1")
+        return self
+
+    @property
+    def over(self) -> dict[str, tuple[float, ...]]:
+        """What curves go over: the argument of `limpet.robustness_curve` and its value."""
+        return {"scales": self.scales} if self.times is None else {"times": self.times}
+
+    @property
+    def over_words(self) -> str:
+        """The same in words."""
+        if self.times is not None:
+            return f"times {', '.join(map(words, self.times))}"
+        return f"scale {', '.join(f'{scale:g}' for scale in self.scales)}"

@@ -1,0 +1,73 @@
+"""The section `training`: what is redrawn, when, and how strongly."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    Field,
+    PlainValidator,
+    field_validator,
+    model_validator,
+)
+
+from ..draws._keys import MAX_SEED
+from ..hardware._leaf_draw import Gradient
+from ._schedule import ConstantSchedule, Schedule
+from ._section import Scale, Section, Seed
+
+
+class RedrawSection(Section):
+    """Parts of the hardware that training draws, and how strongly."""
+
+    _moved: ClassVar[Mapping[str, str]] = {
+        "targets": "which leaves deviate now stands under 'hardware'; name parts of it by 'parts'",
+        "distribution": "it is now 'deviation', of each part of 'hardware'",
+        **dict.fromkeys(
+            ("sigma", "percent_deviation", "sigma_rule"), "the strength stands under 'hardware'; 'scale' multiplies it"
+        ),
+    }
+
+    parts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    scale: Scale = 1.0
+    schedule: Schedule = ConstantSchedule()
+    gradient: Gradient = "through"
+
+    @field_validator("parts")
+    @classmethod
+    def _once_each(cls, parts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if parts is not None and len(set(parts)) < len(parts):
+            raise ValueError("each part may stand there once")
+        return parts
+
+
+class DynamicSection(RedrawSection):
+    """Parts that are drawn afresh at every training step. Without `parts`: all that `frozen` does not name."""
+
+
+def _checked_chip(chip: Any) -> Any:
+    if chip == "fresh" or (isinstance(chip, int) and not isinstance(chip, bool) and 0 <= chip <= MAX_SEED):
+        return chip
+    raise ValueError("allowed are fresh (a new chip at every step) and a chip number, an integer from 0 to 4294967295")
+
+
+class FrozenSection(RedrawSection):
+    """Parts that are fixed on a chip: training meets one chip, or a fresh one at every step. Without `parts`: all that
+    `dynamic` does not name."""
+
+    chip: Annotated[int | Literal["fresh"], PlainValidator(_checked_chip)]
+    seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.chip != "fresh" and self.schedule != ConstantSchedule():
+            raise ValueError(
+                f"chip {self.chip} is one chip and stays as it is: give its strength as scale, not a schedule"
+            )
+        return self
+
+
+class TrainingSection(Section):
+    """What training redraws. Empty, `training: {}`, it is training without mismatch, on nominal values."""
+
+    dynamic: DynamicSection | None = None
+    frozen: FrozenSection | None = None
