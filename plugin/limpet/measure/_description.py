@@ -17,6 +17,25 @@ Direction = bool | Mapping[str, bool] | None
 """Whether more of the metric is better: for all metrics, by name, or as their names say."""
 
 
+def directions_of(
+    metric_fn: MetricFn, metrics: Iterable[str], given: Direction
+) -> tuple[dict[str, str], dict[str, bool]]:
+    """The label of each metric, and whether more of it is better, by the name that the metric function gave it.
+
+    Raises:
+        MetricError: a direction is missing, or is given to a metric that there is not.
+    """
+    labels = {name: name or function_name(metric_fn) for name in metrics}
+    if isinstance(given, Mapping) and (unknown := given.keys() - set(labels.values())):
+        raise MetricError(
+            f"higher_is_better names {', '.join(sorted(unknown))}; the metrics are {', '.join(labels.values())}"
+        )
+    return labels, {
+        name: checked_direction(label, given.get(label) if isinstance(given, Mapping) else given)
+        for name, label in labels.items()
+    }
+
+
 @dataclass(frozen=True)
 class Description:
     """What a curve says beside its values.
@@ -42,21 +61,8 @@ class Description:
     excluded_chips: tuple[int, ...] = ()
 
     def require_directions(self, metrics: Iterable[str]) -> tuple[dict[str, str], dict[str, bool]]:
-        """The label of each metric, and whether more of it is better, by the name that the metric function gave it.
-
-        Raises:
-            MetricError: a direction is missing, or is given to a metric that there is not.
-        """
-        labels = {name: name or function_name(self.metric_fn) for name in metrics}
-        given = self.higher_is_better
-        if isinstance(given, Mapping) and (unknown := given.keys() - set(labels.values())):
-            raise MetricError(
-                f"higher_is_better names {', '.join(sorted(unknown))}; the metrics are {', '.join(labels.values())}"
-            )
-        return labels, {
-            name: checked_direction(label, given.get(label) if isinstance(given, Mapping) else given)
-            for name, label in labels.items()
-        }
+        """See `directions_of`."""
+        return directions_of(self.metric_fn, metrics, self.higher_is_better)
 
     def curves(self, values: Mapping[str, np.ndarray]) -> dict[str, RobustnessCurve]:
         """The curves by metric name, from values of shape (strengths, chips) by the name that the metric gave them.

@@ -1,23 +1,22 @@
 """A metric on measured chips, beside virtual ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, overload
 
 import jax
 import numpy as np
 
-from .._errors import LimpetError, MetricError
+from .._errors import LimpetError
 from ..bench._measured_chip import MeasuredChip
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..results._chip_metrics import ChipMetrics
-from ..results._direction import checked_direction
 from ..results._robustness_curve import RobustnessCurve
-from ._description import Direction
+from ._description import Direction, directions_of
 from ._measurement import checked_batch, checked_recipe, divided
-from ._metric import UNNAMED, MetricFn, NamedMetrics, ScalarMetric, function_name, named_scalars
+from ._metric import UNNAMED, MetricFn, NamedMetrics, ScalarMetric, named_scalars
 from ._robustness_curve import robustness_curve
 
 
@@ -115,7 +114,7 @@ def measure_chips(
         return adapter.written_by(on_chip, lambda tree: named_scalars(metric_fn, tree, batch))[0]
 
     results = [jax.device_get(measured(divided(on_chip)[0], batch)) for on_chip in trees]
-    better = _directions(metric_fn, list(results[0]), higher_is_better)
+    labels, better = directions_of(metric_fn, results[0], higher_is_better)
     curves: dict[str, RobustnessCurve] = {}
     if recipe is not None:
         found = robustness_curve(
@@ -132,7 +131,7 @@ def measure_chips(
         curves = found if isinstance(found, dict) else {UNNAMED: found}
     tables = {
         name: ChipMetrics(
-            name or function_name(metric_fn),
+            labels[name],
             names,
             np.array([result[name] for result in results[1:]], np.float64),
             float(results[0][name]),
@@ -142,18 +141,6 @@ def measure_chips(
         for name in results[0]
     }
     return tables.get(UNNAMED, tables)
-
-
-def _directions(metric_fn: MetricFn, metrics: Sequence[str], given: Direction) -> dict[str, bool]:
-    labels = {name: name or function_name(metric_fn) for name in metrics}
-    if isinstance(given, Mapping) and (unknown := given.keys() - set(labels.values())):
-        raise MetricError(
-            f"higher_is_better names {', '.join(sorted(unknown))}; the metrics are {', '.join(labels.values())}"
-        )
-    return {
-        name: checked_direction(label, given.get(label) if isinstance(given, Mapping) else given)
-        for name, label in labels.items()
-    }
 
 
 def _checked_names(chips: Sequence[MeasuredChip]) -> tuple[str, ...]:
