@@ -84,7 +84,7 @@ class Preset:
         return {name: value}
 
 
-def preset(name: str, *, leaves: Any = None, **parameters: Any) -> Hardware:
+def preset(name: str, /, *, leaves: Any = None, **parameters: Any) -> Hardware:
     """The hardware of a chip that was measured or simulated by others. `limpet presets` lists them.
 
     Args:

@@ -13,9 +13,9 @@ from ..draws._strength import checked_strength
 from ._chain import Chain
 from ._deviation import Deviation, checked_deviation
 from ._draw import Draw
-from ._to_largest import ToLargest
+from ._to_largest import ToLargest, fraction_of
 
-Mapping = Literal["pair", "single"]
+WeightMapping = Literal["pair", "single"]
 """A weight as the difference of two conductances, of which one is the smallest; or as one between the two extremes."""
 
 
@@ -51,7 +51,7 @@ class Crossbar(ToLargest):
     """
 
     device: Deviation
-    mapping: Mapping = "pair"
+    mapping: WeightMapping = "pair"
     smallest: float = 0.0
     drift_compensation: bool = False
 
@@ -62,7 +62,7 @@ class Crossbar(ToLargest):
         object.__setattr__(self, "smallest", checked_strength(self.smallest, f"{name}.smallest"))
         if self.smallest >= 1:
             raise LimpetError(f"{name}.smallest = {self.smallest}: allowed is a fraction of the largest, below 1")
-        if self.mapping not in get_args(Mapping):
+        if self.mapping not in get_args(WeightMapping):
             raise LimpetError(f"{name}.mapping = {self.mapping!r}: allowed are 'pair' and 'single'")
         if not isinstance(self.drift_compensation, bool):
             raise LimpetError(f"{name}.drift_compensation = {self.drift_compensation!r}: allowed are True and False")
@@ -73,7 +73,7 @@ class Crossbar(ToLargest):
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         largest = self.largest(draw, value)
-        fraction = draw.seal(value / jnp.where(largest > 0, largest, 1))
+        fraction = draw.seal(fraction_of(value, largest))
         moved = self._moved(draw, fraction, strength)
         deviated = value + draw.seal(largest * moved)
         if not self.drift_compensation or not value.size:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .._errors import StrengthError
 from ._draw import Draw
 from ._law import law_of
-from ._to_largest import ToLargest, checked_numbers
+from ._to_largest import ToLargest, checked_numbers, fraction_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Drift(ToLargest):
         return True
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        fraction = self.fraction(draw, draw.target(value))
+        target = draw.target(value)
+        fraction = fraction_of(jnp.abs(target), self.largest(draw, target))
         random = draw.times_normal(jnp.maximum(self.spread(fraction), 0), strength)
         exponent = jnp.abs(draw.seal(self.exponent(fraction)) + random)
         elapsed = jnp.log1p(draw.time_or(self.time, value.dtype) / self.start)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ._draw import Draw
 from ._law import law_of
-from ._to_largest import ToLargest, sign_of
+from ._to_largest import ToLargest, fraction_of, sign_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Programming(ToLargest):
         object.__setattr__(self, "spread", law_of(self.spread, f"{type(self).__name__}.spread"))
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        spread = jnp.maximum(self.spread(self.fraction(draw, value)), 0)
-        noise = draw.times_normal(spread, strength) * self.largest(draw, value)
+        largest, size = self.largest(draw, value), jnp.abs(value)
+        spread = jnp.maximum(self.spread(fraction_of(size, largest)), 0)
+        noise = draw.times_normal(spread, strength) * largest
         # Added to the value, so that where nothing deviates nothing is rounded.
-        return value + sign_of(value) * jnp.maximum(noise, -jnp.abs(value))
+        return value + sign_of(value) * jnp.maximum(noise, -size)

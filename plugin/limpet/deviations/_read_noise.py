@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .._errors import LimpetError, StrengthError
 from ._draw import Draw
 from ._law import law_of
-from ._to_largest import ToLargest, checked_numbers, sign_of
+from ._to_largest import ToLargest, checked_numbers, fraction_of, sign_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ReadNoise(ToLargest):
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         target, programmed = draw.target(value), draw.programmed(value)
         largest = self.largest(draw, target)
-        spread = jnp.maximum(self.spread(jnp.abs(programmed) / jnp.where(largest > 0, largest, 1)), 0)
+        spread = jnp.maximum(self.spread(fraction_of(jnp.abs(programmed), largest)), 0)
         if self.read_time is not None:
             since = draw.time_or(self.time, value.dtype) + self.start
             strength = strength * jnp.sqrt(jnp.log((since + self.read_time) / (2 * self.read_time)))

@@ -23,7 +23,7 @@ class Stuck(ToLargest):
         at_random: fraction that hold any value up to the largest one, with the weight's sign.
 
     Raises:
-        StrengthError: a fraction is none, or together they exceed 1.
+        StrengthError: a fraction is none, or together they are 0 or exceed 1.
         LimpetError: another argument is none of these.
 
     Example:
@@ -42,16 +42,16 @@ class Stuck(ToLargest):
         super().__post_init__()
         name = type(self).__name__
         checked_numbers(self, "at_zero", "at_largest", "at_random")
-        if not self.at_zero + self.at_largest + self.at_random <= 1:
+        if not 0 < self.at_zero + self.at_largest + self.at_random <= 1:
             raise StrengthError(
                 f"{name}: at_zero + at_largest + at_random = {self.at_zero + self.at_largest + self.at_random}: "
-                f"allowed is at most 1, the share of all devices"
+                f"allowed is more than 0, and at most 1, the share of all devices"
             )
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         largest = sign_of(value) * self.largest(draw, value)
         total = self.at_zero + self.at_largest + self.at_random
-        strength = jnp.minimum(strength, 1 / total if total else 1)
+        strength = jnp.minimum(strength, 1 / total)
         place = draw.uniform(value.shape, value.dtype)
         anywhere = draw.stream("anywhere").uniform(value.shape, value.dtype) * largest
         # Rare kinds keep their places as the strength grows: each counts down from its own end of what is stuck.

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from .._errors import LimpetError
+from .._errors import LimpetError, StrengthError
 from ..draws._strength import checked_strength
 from ._deviation import Deviation
 from ._draw import Draw
@@ -27,7 +27,7 @@ class ToLargest(Deviation):
 
     Raises:
         LimpetError: `relative_to` or `channel_axis` is none of these.
-        StrengthError: `relative_to` is a number that is not finite and >= 0.
+        StrengthError: `relative_to` is a number that is not finite and above 0.
     """
 
     relative_to: Reference = "tensor"
@@ -39,6 +39,8 @@ class ToLargest(Deviation):
             raise LimpetError(f"{name}.relative_to = {given!r}: allowed are 'tensor', 'channel' and a number")
         if not isinstance(given, str):
             object.__setattr__(self, "relative_to", checked_strength(given, f"{name}.relative_to"))
+            if not self.relative_to:
+                raise StrengthError(f"{name}.relative_to = {given!r}: allowed is a number above 0, the largest value")
         if isinstance(self.channel_axis, bool) or not isinstance(self.channel_axis, int):
             raise LimpetError(f"{name}.channel_axis = {self.channel_axis!r}: allowed is an integer, -1 for the last")
 
@@ -66,10 +68,10 @@ class ToLargest(Deviation):
         axes = tuple(axis for axis in range(value.ndim) if axis != self.channel_axis % value.ndim)
         return jnp.max(jnp.abs(draw.statistic(value)), axis=axes, keepdims=True)
 
-    def fraction(self, draw: Draw, value: jax.Array) -> jax.Array:
-        """|value| / m, between 0 and 1; 0 where all values are 0."""
-        largest = self.largest(draw, value)
-        return jnp.abs(value) / jnp.where(largest > 0, largest, 1)
+
+def fraction_of(value: jax.Array, largest: jax.Array) -> jax.Array:
+    """value / m, between -1 and 1; 0 where all values are 0."""
+    return value / jnp.where(largest > 0, largest, 1)
 
 
 def checked_numbers(deviation: Any, *names: str) -> None:
