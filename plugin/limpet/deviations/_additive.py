@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 
 from ._draw import Draw
 from ._to_largest import ToLargest, checked_numbers
@@ -44,7 +43,4 @@ class Additive(ToLargest):
         checked_numbers(self, "spread")
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        spread = self.largest(draw, value) * draw.seal(self.spread * strength)
-        if not spread.ndim:
-            return value + draw.normal(value.shape, spread)
-        return value + draw.seal(spread) * draw.normal(value.shape, jnp.ones((), value.dtype))
+        return value + draw.times_normal(self.largest(draw, value), self.spread * strength)

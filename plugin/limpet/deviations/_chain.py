@@ -10,6 +10,7 @@ from ._deviation import UNNAMED_LEVELS, Deviation, checked_deviation
 from ._draw import Draw
 from ._off import Off
 from ._programming import Programming
+from ._quantize import Quantize
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,14 @@ class Chain(Deviation):
         for member in self.members:
             acting = member.deviation if isinstance(member, Off) else member
             kind, target = type(acting).__qualname__, value
+            rounds = isinstance(acting, Quantize)
+            if rounds:  # the largest value stays: it is found once, and what comes back for it is added up once
+                draw = replace(draw, largest=(acting.reference, acting.largest(draw, value)))
             # Sealed, so that each member is computed as it is alone, whichever comes before or after it.
             value = draw.seal(member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength))
             before[kind] += 1
+            if not rounds:
+                draw = replace(draw, largest=None)
             if isinstance(acting, Programming):  # drift and read noise depend on what was written
                 draw = replace(draw, written=(target, value))
         return value

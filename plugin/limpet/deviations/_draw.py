@@ -35,6 +35,8 @@ class Draw:
         read: number of the read, a scalar that may be traced: what is drawn `of_read` is new at each.
         constant_statistics: whether gradients stop at what a deviation takes of all values together, as their largest.
         written: in a chain that has programmed the devices already: what they were to hold, and what they held then.
+        largest: in a chain that has rounded the values to fractions of the largest one: what that was taken of (see
+            `ToLargest.reference`), and the largest one for each value, which rounding leaves as it is.
         shard: which part of the leaf the values are, where a device draws no more than the part that it holds (see
             `Deviation.elementwise`); else None.
 
@@ -58,6 +60,7 @@ class Draw:
     read: ArrayLike = 0
     constant_statistics: bool = False
     written: tuple[jax.Array, jax.Array] | None = None
+    largest: tuple[object, jax.Array] | None = None
 
     def normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0) -> jax.Array:
         """Independent normal numbers of mean 0.

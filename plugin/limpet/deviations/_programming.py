@@ -1,14 +1,15 @@
 """Programming a device: a spread that depends on what is programmed."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ._draw import Draw
-from ._law import law_of
-from ._to_largest import ToLargest, fraction_of, sign_of
+from ._law import Law, law_of
+from ._to_largest import ToLargest, sign_of
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,44 @@ class Programming(ToLargest):
         object.__setattr__(self, "spread", law_of(self.spread, f"{type(self).__name__}.spread"))
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        largest, size = self.largest(draw, value), jnp.abs(value)
-        spread = jnp.maximum(self.spread(fraction_of(size, largest)), 0)
-        noise = draw.times_normal(spread, strength) * largest
-        # Added to the value, so that where nothing deviates nothing is rounded.
-        return value + sign_of(value) * jnp.maximum(noise, -size)
+        noise = draw.normal(value.shape, strength)
+        return programmed(noise, value, self.largest(draw, value), self.spread)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def programmed(noise: jax.Array, value: jax.Array, largest: jax.Array, law: Law) -> jax.Array:
+    """Values after programming.
+
+    Args:
+        noise: of mean 0.
+        value: what was to be programmed.
+        largest: the largest absolute value; all three of one shape.
+        law: of the spread, see `Programming`.
+    """
+    size = jnp.abs(value)
+    spread = jnp.maximum(law(size * (1 / jnp.where(largest > 0, largest, 1))), 0)
+    # Added to the value, so that where nothing deviates nothing is rounded.
+    return value + sign_of(value) * jnp.maximum(noise * spread * largest, -size)
+
+
+@programmed.defjvp
+def _(law: Law, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    """Written out, so that what is multiplied with what comes back is computed where it is used, and never stored.
+
+    With a = |value| / m and s the spread, a value is `value + sign * m * s(a) * noise`, or 0 where that is beyond 0.
+    """
+    (noise, value, largest), (noise_rate, value_rate, largest_rate) = primals, tangents
+    fraction = jnp.abs(value) * (1 / jnp.where(largest > 0, largest, 1))
+    spread, slope = jax.jvp(law, (fraction,), (jnp.ones_like(fraction),))
+    slope, spread = jnp.where(spread > 0, slope, 0), jnp.maximum(spread, 0)
+    above_zero = noise * spread * largest > -jnp.abs(value)
+    by_noise, by_value, by_largest = (
+        jnp.where(above_zero, rate, 0)
+        for rate in (
+            sign_of(value) * spread * largest,
+            1 + noise * slope,
+            sign_of(value) * noise * (spread - fraction * slope),
+        )
+    )
+    rate = by_noise * noise_rate + by_value * value_rate + by_largest * largest_rate
+    return programmed(noise, value, largest, law), rate

@@ -1,12 +1,14 @@
 """Deviations whose size is relative to the largest absolute value of a tensor or of a channel."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from .._errors import LimpetError, StrengthError
+from ..draws._everywhere import everywhere, total
 from ..draws._strength import checked_strength
 from ._deviation import Deviation
 from ._draw import Draw
@@ -48,25 +50,55 @@ class ToLargest(Deviation):
     def elementwise(self) -> bool:
         return not isinstance(self.relative_to, str)
 
+    @property
+    def reference(self) -> tuple[Reference, int]:
+        """What m is taken of: two deviations for which this is equal have the same m for the same values."""
+        return self.relative_to, self.channel_axis if self.relative_to == "channel" else 0
+
     def largest(self, draw: Draw, value: jax.Array) -> jax.Array:
-        """m, of a shape that goes with the values'. Gradients pass through it, unless they are asked not to.
+        """m for each value, of the values' shape. Gradients pass through it, unless they are asked not to.
+
+        Take it once and use that: what comes back for all values is then added up once.
 
         Raises:
             LimpetError: the leaf has no axis of channels.
         """
         if not isinstance(self.relative_to, str):
-            return jnp.asarray(self.relative_to, value.dtype)
+            return jnp.full(value.shape, self.relative_to, value.dtype)
+        if draw.largest is not None and draw.largest[0] == self.reference:
+            return draw.largest[1]
         if not value.size:
-            return jnp.zeros((), value.dtype)
-        if self.relative_to == "tensor" or not value.ndim:
-            return jnp.max(jnp.abs(draw.statistic(value)))
-        if not -value.ndim <= self.channel_axis < value.ndim:
-            raise LimpetError(
-                f"{type(self).__name__}.channel_axis = {self.channel_axis}: a leaf of shape {value.shape} has no such "
-                f"axis"
-            )
-        axes = tuple(axis for axis in range(value.ndim) if axis != self.channel_axis % value.ndim)
-        return jnp.max(jnp.abs(draw.statistic(value)), axis=axes, keepdims=True)
+            return jnp.zeros(value.shape, value.dtype)
+        axes = tuple(range(value.ndim))
+        if self.relative_to == "channel" and value.ndim:
+            if self.channel_axis not in range(-value.ndim, value.ndim):
+                raise LimpetError(
+                    f"{type(self).__name__}.channel_axis = {self.channel_axis}: a leaf of shape {value.shape} has no "
+                    f"such axis"
+                )
+            axes = tuple(axis for axis in axes if axis != self.channel_axis % value.ndim)
+        # Sealed, because XLA for CPUs otherwise writes it out once for each value, on one core.
+        largest = draw.seal(largest_of(draw.statistic(value), axes))
+        if not largest.ndim:
+            return everywhere(largest, value.shape)
+        return jnp.broadcast_to(jnp.expand_dims(largest, axes), value.shape)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def largest_of(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """The largest absolute value along some axes, without them. Its gradient goes evenly to all values that have it."""
+    return jnp.maximum(jnp.max(values, axis=axes), -jnp.min(values, axis=axes))
+
+
+@largest_of.defjvp
+def _(axes: tuple[int, ...], primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    (values,), (rates,) = primals, tangents
+    largest = largest_of(values, axes)
+    every = len(axes) == values.ndim
+    add = total if every else partial(jnp.sum, axis=axes)
+    has_it = jnp.abs(values) == (largest if every else jnp.expand_dims(largest, axes))
+    share = 1 / add(jnp.where(has_it, jnp.ones_like(values), 0))
+    return largest, share * add(jnp.where(has_it, jnp.sign(values) * rates, 0))
 
 
 def fraction_of(value: jax.Array, largest: jax.Array) -> jax.Array:
