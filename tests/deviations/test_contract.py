@@ -65,6 +65,7 @@ EXAMPLES: dict[str, limpet.Deviation] = {
     "shared": limpet.Shared(limpet.LogNormal(sigma=0.1), across="chip"),
     "spatial": limpet.Spatial(limpet.LogNormal(sigma=0.1), length=3.0, nugget=0.2),
     "stuck": limpet.Stuck(at_zero=0.05, at_largest=0.02, at_random=0.03),
+    "synapse-branches": limpet.SynapseBranches(spread=0.1, currents=((0.1, 0.2, 0.4, 0.8),), core_spread=0.05),
 }
 VARIANTS: dict[str, limpet.Deviation] = {
     "log-normal that keeps the mean": limpet.LogNormal(sigma=0.1, preserve="mean"),
@@ -78,7 +79,7 @@ VARIANTS: dict[str, limpet.Deviation] = {
     "measured factors": limpet.Empirical((0.9, 1.0, 1.3)),
     "quantised, then programmed": limpet.Chain((limpet.Quantize(levels=31), PROGRAMMING)),
 }
-QUANTISED = ("quantize", "binary-branches", "quantised, then programmed")
+QUANTISED = ("quantize", "binary-branches", "synapse-branches", "quantised, then programmed")
 """Members that round: their gradient is not that of what they give."""
 ROUNDED = (*QUANTISED, "phase-change memory")
 """Members whose differences over a small step are not their derivatives: drift is compensated in whole steps."""
@@ -98,6 +99,7 @@ SEVERAL_NUMBERS = (
     "drop-connect",
     "quantize",
     "right-censored-gaussian",
+    "synapse-branches",
 )
 """Members that draw several numbers for a value, or to which the size of a number means nothing."""
 

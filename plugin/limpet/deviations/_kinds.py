@@ -30,6 +30,7 @@ from ._shared import Shared
 from ._spatial import Spatial
 from ._stuck import Stuck
 from ._student_t import StudentT
+from ._synapse_branches import SynapseBranches
 from ._truncated_gaussian import TruncatedGaussian
 from ._uniform import Uniform
 
@@ -52,6 +53,7 @@ DEVIATIONS: dict[str, type[Deviation]] = {
     "spatial": Spatial,
     "student-t": StudentT,
     "stuck": Stuck,
+    "synapse-branches": SynapseBranches,
     "truncated-gaussian": TruncatedGaussian,
     "uniform": Uniform,
 }

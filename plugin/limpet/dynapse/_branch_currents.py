@@ -1,0 +1,125 @@
+"""Which four branch currents a core gets, so that its weights are near sums of some of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..deviations._synapse_branches import sums_of
+from ._mapping import BRANCHES, MappedNetwork
+from ._rockpool import quietly, rockpool
+
+RANDOM_STARTS = 100
+SEED = 2022
+
+
+class Quantized(NamedTuple):
+    """Weights as a chip holds them.
+
+    Attributes:
+        masks: which branches of each synapse are on: bit b is branch b; inputs above the recurrent ones.
+        currents: what each branch of each core is worth, as a weight, (cores, branches).
+    """
+
+    masks: NDArray[np.int64]
+    currents: NDArray[np.float64]
+
+
+def nearest(network: MappedNetwork, currents: NDArray[np.float64]) -> tuple[Quantized, MappedNetwork]:
+    """Each weight rounded to the nearest sum of its core's branch currents.
+
+    Args:
+        network: whose weights are rounded.
+        currents: (cores, branches), as weights.
+    """
+    stacked = np.concatenate(list(network.weights.values()))
+    masks = np.zeros(stacked.shape, int)
+    for core, branches in enumerate(currents):
+        sums, mask_of = sums_of(tuple(branches))
+        columns = network.core_map == core
+        # The same comparison as in `SynapseBranches`: what lies in the middle of two is the smaller one.
+        place = np.searchsorted((sums[1:] + sums[:-1]) / 2, np.abs(stacked[:, columns]), side="left")
+        masks[:, columns] = mask_of[place]
+    return Quantized(masks, currents), network.with_weights(weights_of(network, masks, currents))
+
+
+def fitted(network: MappedNetwork) -> NDArray[np.float64]:
+    """The branch currents of each core by which the squared error of its weights is smallest.
+
+    Weights are assigned to the sums that are nearest, the currents that fit best to them follow from least squares, and
+    so on in turns, from binary currents of several sizes and from some at random; the best end is taken. It is the
+    method of Lloyd (1982), "Least squares quantization in PCM", IEEE Transactions on Information Theory 28:129, with
+    levels that are sums. Weights that are 0 stay 0 and take no part.
+
+    Args:
+        network: what is to be deployed.
+
+    Returns:
+        (cores, branches), as weights, the smallest first.
+    """
+    return np.array([_fitted(np.abs(network.of_core(core)).ravel()) for core in range(network.cores)])
+
+
+def by_autoencoder(network: MappedNetwork) -> tuple[Quantized, MappedNetwork]:
+    """Masks, branch currents and weights as Rockpool's `autoencoder_quantization` chooses them.
+
+    Args:
+        network: what is to be deployed.
+    """
+    names = {"weight": "weights_in", "w_rec": "weights_rec"}
+    given = {names[path.rpartition("/")[2]]: weight for path, weight in network.weights.items()}
+    with quietly():
+        found = rockpool("quantization").autoencoder_quantization(
+            n_cluster=network.cores,
+            core_map=network.core_map,
+            weights_in=given.get("weights_in"),
+            weights_rec=given.get("weights_rec"),
+            Iscale=network.scale,
+        )
+    currents = np.stack([np.asarray(found[branch], float) for branch in BRANCHES], axis=1) / network.scale
+    # One matrix for each core, in which the columns of the others are 0.
+    masks = np.concatenate([sum(np.asarray(mask, int) for mask in found[name]) for name in given])
+    return Quantized(masks, currents), network.with_weights(weights_of(network, masks, currents))
+
+
+def weights_of(network: MappedNetwork, masks: NDArray[np.int64], currents: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The weights that masks and branch currents make, inputs above the recurrent ones, with the signs of a network's.
+
+    Args:
+        network: whose signs they have.
+        masks: of each synapse.
+        currents: (cores, branches), as weights.
+    """
+    bits = (masks[..., None] >> np.arange(currents.shape[1])) & 1
+    stacked = np.concatenate(list(network.weights.values()))
+    return np.sign(stacked) * (bits * currents[network.core_map]).sum(axis=-1)
+
+
+def _fitted(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    sizes = np.sort(sizes[sizes > 0])
+    if not sizes.size:
+        return np.zeros(len(BRANCHES))
+    # With sums over the sorted sizes, a turn takes as long for a hundred thousand weights as for ten.
+    counted, summed = np.arange(len(sizes) + 1), np.concatenate([[0.0], np.cumsum(sizes)])
+    squared, largest = float(sizes @ sizes), sizes[-1]
+    random = np.random.default_rng(SEED)
+    binary = largest * np.linspace(0.3, 1.1, 9)[:, None] * 2.0 ** np.arange(len(BRANCHES)) / (2 ** len(BRANCHES) - 1)
+    others = largest * np.sort(random.uniform(0, 1, (RANDOM_STARTS, len(BRANCHES))) ** 2)
+    best, best_error = binary[0], np.inf
+    for currents in (*binary, *others):
+        before = np.inf
+        while True:
+            sums, masks = sums_of(tuple(currents))
+            bits = (masks[:, None] >> np.arange(len(BRANCHES))) & 1
+            cut = np.concatenate([[0], np.searchsorted(sizes, (sums[1:] + sums[:-1]) / 2), [len(sizes)]])
+            count, total = np.diff(counted[cut]), np.diff(summed[cut])
+            error = squared - 2 * sums @ total + count @ sums**2
+            if error < best_error:
+                best, best_error = currents, error
+            if error > before * (1 - 1e-6):
+                break
+            before = error
+            # Least squares of as many unknowns as branches; of those that no weight uses any value is as good.
+            currents = np.linalg.lstsq(bits.T @ (bits * count[:, None]), bits.T @ total, rcond=1e-9)[0]
+            currents = np.maximum(currents, 0)
+    return np.sort(best)

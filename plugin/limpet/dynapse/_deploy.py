@@ -1,0 +1,199 @@
+"""From a trained network to the one that runs on DYNAP-SE2."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import LimpetError, PrototypeError
+from ..leaves._paths import leaves_by_path, listing
+from ..leaves.rockpool import Rockpool, is_module, nominal_attributes
+from ..leaves.tree import PlainTree, nested
+from ..measure._metric import MetricFn, function_name, named_scalars
+from ._bias_generator import bias_codes, bias_currents
+from ._branch_currents import Quantized, by_autoencoder, fitted, nearest, weights_of
+from ._deployment import Deployment
+from ._mapping import BRANCHES, CURRENTS, FAN_IN, MappedNetwork, mapped
+from ._report import BiasCurrent, DeploymentReport, Stage
+
+Quantizer = Literal["limpet", "rockpool"]
+"""Who chooses the branch currents: least squares, in a fraction of a second; or Rockpool's autoencoder."""
+
+
+def deploy(
+    net: Any,
+    params: Any = None,
+    *,
+    cores: int | None = None,
+    quantizer: Quantizer = "limpet",
+    prune: bool = False,
+    metric_fn: MetricFn | None = None,
+    batch: Any = None,
+) -> Deployment:
+    """The network as it would run on DYNAP-SE2, and what it became on its way there.
+
+    In order:
+
+    1. *mapped*: neurons are laid over cores. Neurons of a core share all bias currents: each gets their mean.
+    2. *pruned*, if asked for: of each neuron, the 64 largest weights stay.
+    3. *quantised*: a core has four branch currents, and each synapse switches some of them on. They are chosen for the
+       smallest squared error of the weights, and each weight becomes the nearest sum.
+    4. *rounded*: bias currents, and branch currents, to what the bias generator can give; weights to the sums of those.
+
+    Where a chip was frozen into the network, what is deployed is the network before.
+
+    Args:
+        net: a Rockpool JAX module: a LinearJax and a DynapSim, or a DynapSim alone. (Its capacitances and transistor
+            constants are those of the layout, and stay as they are.)
+        params: parameters trained, as the optimizer holds them; None for those in `net`.
+        cores: how many of a chip's four cores to spread over; None for as few as hold the neurons.
+        quantizer: "limpet", or "rockpool" for `autoencoder_quantization` (seconds, and seldom as near).
+        prune: whether to keep the 64 largest weights of each neuron, which is all it has places for. Without it, a
+            network that has more is deployed as if the places were there, and its report says that it does not fit.
+        metric_fn: `metric_fn(tree, batch)` as for `limpet.robustness_curve`, to be given at each stage; or None.
+        batch: handed to it.
+
+    Returns:
+        A `Deployment`: the network (`.net`), its tree for metrics (`.tree`), the report (`.report`), and ways to measure
+        it under the mismatch of the chip.
+
+    Raises:
+        LimpetError: the network cannot be deployed at all, with what to change; or an argument is none of these.
+        PrototypeError: it is no Rockpool module of the JAX back end, or the parameters are not its own.
+
+    Example:
+        >>> import limpet.dynapse
+        >>> from rockpool.devices.dynapse import DynapSim  # doctest: +SKIP
+        >>> deployment = limpet.dynapse.deploy(DynapSim((4, 4), has_rec=True))  # doctest: +SKIP
+        >>> print(deployment.report)  # doctest: +SKIP
+    """
+    if quantizer not in get_args(Quantizer):
+        raise LimpetError(f"quantizer = {quantizer!r}: allowed are {', '.join(map(repr, get_args(Quantizer)))}")
+    if not isinstance(prune, bool):
+        raise LimpetError(f"prune = {prune!r}: allowed are True and False")
+    if metric_fn is None and batch is not None:
+        raise LimpetError("batch: is for metric_fn, which is missing")
+    if params is not None and is_module(net):
+        net = _with_parameters(net, params)
+    trained = mapped(net, cores)
+    nominal = nominal_attributes(net)
+    stages = {"mapped": trained}
+    if prune:
+        stages["pruned"] = trained.pruned()
+    source = stages["pruned" if prune else "mapped"]
+    if quantizer == "rockpool":
+        quantized, stages["quantised"] = by_autoencoder(source)
+    else:
+        quantized, stages["quantised"] = nearest(source, fitted(source))
+    biases = [*_generated(source.currents), *_generated(_branch_currents(quantized, source.scale))]
+    given = np.array([[bias.given for bias in biases if bias.name == name] for name in BRANCHES]).T / source.scale
+    masks = quantized.masks if quantizer == "rockpool" else nearest(source, given)[0].masks
+    currents = {name: np.array([bias.given for bias in biases if bias.name == name]) for name in CURRENTS}
+    deployed = replace(source.with_weights(weights_of(source, masks, given)), currents=currents)
+    stages["rounded"] = deployed
+    trees = {name: PlainTree().loaded(nominal, network.by_neuron()) for name, network in stages.items()}
+    metrics = _metrics(metric_fn, {"trained": nominal, **trees}, batch)
+    neurons = {name: np.asarray(nominal_value) for name, nominal_value in _currents_of(nominal, trained).items()}
+    return Deployment(
+        net=net.set_attributes(nested(deployed.by_neuron())),
+        tree=trees["rounded"],
+        trained_net=net,
+        network=deployed,
+        quantized=Quantized(masks, given),
+        report=DeploymentReport(
+            stages=(
+                Stage("trained", metrics["trained"], 0.0, 0.0, *_counts(trained, trained)),
+                *(
+                    Stage(
+                        name,
+                        metrics[name],
+                        _weight_error(network, trained),
+                        _current_error(network, neurons),
+                        *_counts(network, trained),
+                    )
+                    for name, network in stages.items()
+                ),
+            ),
+            currents=tuple(biases),
+            quantizer=quantizer,
+            neurons=len(deployed.core_map),
+            inputs=deployed.inputs,
+            cores=deployed.cores,
+            fan_in=int(deployed.fan_in().max()),
+        ),
+    )
+
+
+def _with_parameters(net: Any, params: Any) -> Any:
+    adapter = Rockpool()
+    adapter.require_like(net, params)
+    own, given = adapter.leaves(net), leaves_by_path(params)[0]
+    if stray := [path for path in given if path not in own]:
+        raise PrototypeError(f"params: the network has no {listing(stray)}; it has {listing(own)}")
+    if wrong := [path for path, value in given.items() if np.shape(value) != np.shape(own[path])]:
+        raise PrototypeError(
+            f"params: {wrong[0]} has shape {np.shape(given[wrong[0]])}, in the network {np.shape(own[wrong[0]])}"
+        )
+    return net.set_attributes(params)
+
+
+def _generated(currents: Mapping[str, NDArray[np.float64]]) -> list[BiasCurrent]:
+    """Currents of each core, as the bias generator gives them."""
+    biases = []
+    for name, by_core in currents.items():
+        table = bias_currents(name)
+        codes, given = bias_codes(name, by_core)
+        for core, wanted in enumerate(by_core):
+            coarse, fine = codes[core]
+            ends = float(table.min()), float(table.max())
+            biases.append(BiasCurrent(name, core, float(wanted), float(given[core]), int(coarse), int(fine), ends))
+    return biases
+
+
+def _branch_currents(quantized: Quantized, scale: float) -> dict[str, NDArray[np.float64]]:
+    return {name: quantized.currents[:, branch] * scale for branch, name in enumerate(BRANCHES)}
+
+
+def _metrics(metric_fn: MetricFn | None, trees: Mapping[str, Any], batch: Any) -> dict[str, dict[str, float]]:
+    if metric_fn is None:
+        return {name: {} for name in trees}
+    # Of one type, so that one compiled function serves all stages.
+    compiled = jax.jit(lambda tree, batch: named_scalars(metric_fn, tree, batch))
+    alike = {name: jax.tree.map(jax.numpy.asarray, tree) for name, tree in trees.items()}
+    return {
+        name: {key or function_name(metric_fn): float(value) for key, value in compiled(_as_float32(tree), batch).items()}
+        for name, tree in alike.items()
+    }
+
+
+def _as_float32(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.astype("float32") if leaf.dtype == "float64" else leaf, tree)
+
+
+def _currents_of(nominal: Any, network: MappedNetwork) -> dict[str, Any]:
+    leaves = leaves_by_path(nominal)[0]
+    return {name: leaves[network.prefix + name] for name in CURRENTS}
+
+
+def _weight_error(network: MappedNetwork, trained: MappedNetwork) -> float:
+    now, before = (np.concatenate([*of.weights.values()]) for of in (network, trained))
+    return float(np.sqrt(np.mean((now - before) ** 2) / np.mean(before**2)))
+
+
+def _current_error(network: MappedNetwork, by_neuron: Mapping[str, NDArray[Any]]) -> float:
+    """The largest relative change of a current that is above 0 and that the simulator reads."""
+    changes = [
+        np.abs(network.currents[name][network.core_map] / np.where(before > 0, before, np.inf) - (before > 0)).max()
+        for name, before in by_neuron.items()
+        if not Rockpool().never_read(name)
+    ]
+    return float(max(changes))
+
+
+def _counts(network: MappedNetwork, trained: MappedNetwork) -> tuple[int, int, int]:
+    """How many weights are not 0, how many no longer are, and how many neurons have too many."""
+    now, before = (np.concatenate([*of.weights.values()]) != 0 for of in (network, trained))
+    return int(now.sum()), int((before & ~now).sum()), int((network.fan_in() > FAN_IN).sum())

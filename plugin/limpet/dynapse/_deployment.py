@@ -1,0 +1,173 @@
+"""A network that was deployed: what it is, and how it does on chips."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import LimpetError, StrengthError
+from ..deviations._deviation import sigma_of
+from ..deviations._gaussian import Gaussian
+from ..deviations._synapse_branches import SynapseBranches
+from ..hardware._hardware import Hardware
+from ..hardware._part import Part
+from ..leaves._prototype import selection
+from ..leaves.rockpool import nominal_attributes
+from ..measure._metric import MetricFn
+from ..measure._robustness_curve import robustness_curve
+from ._branch_currents import Quantized
+from ._costs import DeploymentCosts
+from ._mapping import BRANCHES, MappedNetwork
+from ._report import DeploymentReport
+
+
+@dataclass(frozen=True, eq=False)
+class Deployment:
+    """What `limpet.dynapse.deploy` gives.
+
+    Attributes:
+        net: the network as it runs on the chip, a copy of the trained one with other weights and bias currents.
+        tree: its attributes, as a metric takes them.
+        report: what became of it at each stage.
+        trained_net: the network before.
+        network: weights, currents and cores.
+        quantized: masks of the synapses, and branch currents.
+    """
+
+    net: Any
+    tree: Any
+    report: DeploymentReport
+    trained_net: Any
+    network: MappedNetwork
+    quantized: Quantized
+
+    @property
+    def core_map(self) -> tuple[int, ...]:
+        """The core of each neuron, as `limpet.Shared(groups=...)` takes it for what a core has in common."""
+        return tuple(int(core) for core in self.network.core_map)
+
+    def hardware(
+        self, hardware: Hardware | None = None, *, spread: float | None = None, core_spread: float = 0.0
+    ) -> Hardware:
+        """What deviates on the chip, once the network is deployed: mismatch where it falls on silicon.
+
+        Weights deviate by the four branch currents of each synapse, all else as the hardware of the trained network
+        says. Curves and `limpet.freeze` take it with `.tree` and `.net`; training takes it to fine-tune the deployed
+        network: weights are then rounded to sums of the branch currents inside the step.
+
+        Args:
+            hardware: of the trained network; None: all of Rockpool's frozen attributes and branch currents deviate by
+                10%, the first Gaussian.
+            spread: relative standard deviation of a branch current; None: the sigma that the hardware has for weights.
+            core_spread: relative standard deviation of what a core's synapses have in common, see
+                `limpet.SynapseBranches`.
+
+        Raises:
+            StrengthError: the hardware has no one sigma for the weights, and no spread is given.
+            LimpetError: another argument is none of these.
+        """
+        default = Hardware(weights=Part("dynapse-weights", Gaussian(0.1)), currents=Part("dynapse-frozen", Gaussian(0.1)))
+        hardware = default if hardware is None else hardware
+        if not isinstance(hardware, Hardware):
+            raise LimpetError(f"hardware = {hardware!r}: give a limpet.Hardware")
+        parts: dict[str, Part] = {}
+        sigmas: set[float | None] = set()
+        for name, part in hardware.parts.items():
+            chosen = [path for path, selected in selection(part.prototype(self.trained_net)).items() if selected]
+            others = [path for path in chosen if path not in self.network.weights]
+            if len(others) < len(chosen):
+                sigmas.add(sigma_of(part.deviation))
+            if others:
+                parts[name] = part if len(others) == len(chosen) else Part(others, part.deviation, part.limits)
+        if spread is None:
+            if len(sigmas) != 1 or None in sigmas:
+                raise StrengthError(
+                    "spread: missing; the hardware has no one relative standard deviation for the weights that the "
+                    "branch currents could have"
+                )
+            (spread,) = sigmas
+        synapses = SynapseBranches(
+            spread=spread,  # pyright: ignore[reportArgumentType]
+            currents=tuple(tuple(map(float, core)) for core in self.quantized.currents),
+            cores=self.core_map,
+            core_spread=core_spread,
+        )
+        free = next(name for name in ("synapses", "synapses_deployed") if name not in parts)
+        return Hardware({free: Part(list(self.network.weights), synapses), **parts})
+
+    def costs(
+        self,
+        metric_fn: MetricFn,
+        hardware: Hardware | None = None,
+        *,
+        scales: Sequence[float] = (0.0, 1.0),
+        chips: int = 100,
+        seed: int = 0,
+        batch: Any = None,
+        spread: float | None = None,
+        core_spread: float = 0.0,
+        higher_is_better: bool | None = None,
+        progress: bool | None = None,
+    ) -> DeploymentCosts:
+        """What quantisation costs, what mismatch costs, and what both do: in one table.
+
+        The trained network and the deployed one are measured on as many virtual chips each. (They are not the same
+        chips: four branch currents of a synapse deviate where one weight did.)
+
+        Args:
+            metric_fn: `metric_fn(tree, batch)`, see `limpet.robustness_curve`; it gives one number.
+            hardware: of the trained network, see `hardware`.
+            scales: multiples of the mismatch, 0 among them.
+            chips: how many.
+            seed: of the chips.
+            batch: handed to the metric.
+            spread: see `hardware`.
+            core_spread: likewise.
+            higher_is_better: see `limpet.robustness_curve`.
+            progress: likewise.
+
+        Raises:
+            MetricError: the metric gives several numbers; or what `limpet.robustness_curve` raises.
+        """
+        if 0 not in scales or len(set(scales)) < 2:
+            raise StrengthError(f"scales = {list(scales)}: give 0, for what quantisation costs alone, and one or more others")
+        default = Hardware(weights=Part("dynapse-weights", Gaussian(0.1)), currents=Part("dynapse-frozen", Gaussian(0.1)))
+        trained = default if hardware is None else hardware
+        options: Mapping[str, Any] = {
+            "scales": list(scales),
+            "chips": chips,
+            "seed": seed,
+            "batch": batch,
+            "higher_is_better": higher_is_better,
+            "progress": progress,
+        }
+        before = robustness_curve(metric_fn, nominal_attributes(self.trained_net), trained.on(self.trained_net), **options)
+        on_chip = self.hardware(hardware, spread=spread, core_spread=core_spread)
+        after = robustness_curve(metric_fn, self.tree, on_chip.on(self.net), **options)
+        return DeploymentCosts(before, after)
+
+    def specification(self) -> dict[str, Any]:
+        """The network as Rockpool's `config_from_specification` takes it: masks, signs, and currents by core."""
+        network, masks = self.network, dict(zip(self.network.weights, self._split(self.quantized.masks), strict=True))
+        names = {path: "in" if path != f"{network.prefix}w_rec" else "rec" for path in network.weights}
+        by_core: dict[str, Any] = {f"{kind}_{end}": None for kind in ("weights", "sign") for end in ("in", "rec")}
+        for path, end in names.items():
+            own = [network.core_map == core for core in range(network.cores)]
+            by_core[f"weights_{end}"] = [np.where(columns, masks[path], 0) for columns in own]
+            signs = np.sign(network.weights[path]).astype(int)
+            by_core[f"sign_{end}"] = [np.where(columns, signs, 0) for columns in own]
+        branches = self.quantized.currents.T * network.scale
+        return {
+            "n_cluster": network.cores,
+            "core_map": network.core_map,
+            "Iscale": network.scale,
+            **by_core,
+            **{name: [float(current) for current in values] for name, values in network.currents.items()},
+            **{name: [float(current) for current in row] for name, row in zip(BRANCHES, branches, strict=True)},
+        }
+
+    def _split(self, stacked: NDArray[Any]) -> list[NDArray[Any]]:
+        ends = np.cumsum([len(weight) for weight in self.network.weights.values()])[:-1]
+        return np.split(stacked, ends)
