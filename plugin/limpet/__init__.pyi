@@ -1,6 +1,8 @@
 # Each public name stands here once: type checkers read this file, and `__init__.py` reads it when it is imported.
+from . import dynapse as dynapse
 from . import tensorboard as tensorboard
 from ._errors import ConfigError as ConfigError
+from ._errors import DeploymentError as DeploymentError
 from ._errors import LimpetError as LimpetError
 from ._errors import LogdirError as LogdirError
 from ._errors import MetricError as MetricError

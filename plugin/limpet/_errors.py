@@ -10,6 +10,7 @@ from pathlib import Path
 
 __all__ = [
     "ConfigError",
+    "DeploymentError",
     "LimpetError",
     "LogdirError",
     "MetricError",
@@ -33,6 +34,10 @@ class StrengthError(LimpetError):
 
 class ConfigError(LimpetError):
     """A configuration that cannot be read or does not hold; lists every problem at once, by key path."""
+
+
+class DeploymentError(LimpetError):
+    """A network that a chip cannot hold, or not as it is."""
 
 
 class MetricError(LimpetError):

@@ -24,7 +24,7 @@ from ._relaxation import Relaxation as Relaxation
 from ._right_censored_gaussian import RightCensoredGaussian as RightCensoredGaussian
 from ._stuck import Stuck as Stuck
 from ._student_t import StudentT as StudentT
-from ._to_largest import ToLargest as ToLargest
 from ._synapse_branches import SynapseBranches as SynapseBranches
+from ._to_largest import ToLargest as ToLargest
 from ._truncated_gaussian import TruncatedGaussian as TruncatedGaussian
 from ._uniform import Uniform as Uniform

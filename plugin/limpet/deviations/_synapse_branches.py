@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -96,15 +97,15 @@ class SynapseBranches(Deviation):
         return rounded_to(value, sign_of(value) * levels[cores, place]) + sign_of(value) * draw.seal(moved)
 
     def _cores_of(self, value: jax.Array) -> np.ndarray:
-        """The core of each place of the last axis."""
+        """The core of each place of the last axis; of a scalar, a scalar."""
         neurons = value.shape[-1] if value.ndim else 1
-        cores = np.array(self.cores or (0,) * neurons)
+        cores = np.array(self.cores or (0,) * neurons, int)
         if len(cores) != neurons:
             raise LimpetError(
                 f"{type(self).__name__}.cores: {len(cores)} of them for a leaf of shape {value.shape}, whose last "
                 f"axis has {neurons} places: give the core of each neuron"
             )
-        return cores
+        return cores if value.ndim else cores[0]
 
     def _levels(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """Of each core, the sums of its currents in increasing order, and the mask that gives each."""
@@ -113,7 +114,7 @@ class SynapseBranches(Deviation):
 
 
 def sums_of(currents: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """All sums that some of a core's currents have, in increasing order, and the mask of each, whose bit b is current b.
+    """All sums that some of a core's currents have, in increasing order, and the mask of each: bit b is current b.
 
     Of masks that have the same sum the smaller one stands first.
     """
@@ -139,11 +140,11 @@ def _exponent(spread: float, strength: jax.Array) -> jax.Array:
     return sigma_of_logarithm(spread * strength) / math.log(2)
 
 
-def _checked_currents(currents: object, name: str) -> tuple[tuple[float, ...], ...]:
-    rows = np.asarray(currents, dtype=object) if isinstance(currents, tuple | list | np.ndarray) else np.zeros(0)
-    if rows.ndim != 2 or not 1 <= rows.shape[1] <= MOST_BRANCHES:
+def _checked_currents(currents: Any, name: str) -> tuple[tuple[float, ...], ...]:
+    rows = [tuple(row) for row in currents if np.ndim(row) == 1] if isinstance(currents, tuple | list) else []
+    if not rows or len(rows) != len(currents) or len({*map(len, rows)}) != 1 or not 1 <= len(rows[0]) <= MOST_BRANCHES:
         raise LimpetError(
             f"{name} = {currents!r}: allowed are the currents of each core, as ((0.1, 0.2, 0.4, 0.8),), at most "
             f"{MOST_BRANCHES} for each"
         )
-    return tuple(tuple(checked_strength(current, name) for current in row) for row in rows.tolist())
+    return tuple(tuple(checked_strength(current, name) for current in row) for row in rows)

@@ -57,11 +57,12 @@ def deploy(
         batch: handed to it.
 
     Returns:
-        A `Deployment`: the network (`.net`), its tree for metrics (`.tree`), the report (`.report`), and ways to measure
-        it under the mismatch of the chip.
+        A `Deployment`: the network (`.net`), its tree for metrics (`.tree`), the report (`.report`), and ways to
+        measure it under the mismatch of the chip.
 
     Raises:
-        LimpetError: the network cannot be deployed at all, with what to change; or an argument is none of these.
+        DeploymentError: the network cannot be deployed at all, with what to change.
+        LimpetError: its weights or currents hold NaN, or an argument is none of these.
         PrototypeError: it is no Rockpool module of the JAX back end, or the parameters are not its own.
 
     Example:
@@ -164,7 +165,9 @@ def _metrics(metric_fn: MetricFn | None, trees: Mapping[str, Any], batch: Any) -
     compiled = jax.jit(lambda tree, batch: named_scalars(metric_fn, tree, batch))
     alike = {name: jax.tree.map(jax.numpy.asarray, tree) for name, tree in trees.items()}
     return {
-        name: {key or function_name(metric_fn): float(value) for key, value in compiled(_as_float32(tree), batch).items()}
+        name: {
+            key or function_name(metric_fn): float(value) for key, value in compiled(_as_float32(tree), batch).items()
+        }
         for name, tree in alike.items()
     }
 

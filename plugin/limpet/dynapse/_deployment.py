@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError, StrengthError
+from .._errors import LimpetError, MetricError, StrengthError
 from ..deviations._deviation import sigma_of
 from ..deviations._gaussian import Gaussian
 from ..deviations._synapse_branches import SynapseBranches
@@ -68,10 +68,7 @@ class Deployment:
             StrengthError: the hardware has no one sigma for the weights, and no spread is given.
             LimpetError: another argument is none of these.
         """
-        default = Hardware(weights=Part("dynapse-weights", Gaussian(0.1)), currents=Part("dynapse-frozen", Gaussian(0.1)))
-        hardware = default if hardware is None else hardware
-        if not isinstance(hardware, Hardware):
-            raise LimpetError(f"hardware = {hardware!r}: give a limpet.Hardware")
+        hardware = _checked(hardware)
         parts: dict[str, Part] = {}
         sigmas: set[float | None] = set()
         for name, part in hardware.parts.items():
@@ -94,8 +91,9 @@ class Deployment:
             cores=self.core_map,
             core_spread=core_spread,
         )
-        free = next(name for name in ("synapses", "synapses_deployed") if name not in parts)
-        return Hardware({free: Part(list(self.network.weights), synapses), **parts})
+        # Under the name that the weights had, where they had a part of their own.
+        name = next((name for name in hardware.parts if name not in parts), "synapses")
+        return Hardware({name: Part(list(self.network.weights), synapses), **parts})
 
     def costs(
         self,
@@ -132,9 +130,10 @@ class Deployment:
             MetricError: the metric gives several numbers; or what `limpet.robustness_curve` raises.
         """
         if 0 not in scales or len(set(scales)) < 2:
-            raise StrengthError(f"scales = {list(scales)}: give 0, for what quantisation costs alone, and one or more others")
-        default = Hardware(weights=Part("dynapse-weights", Gaussian(0.1)), currents=Part("dynapse-frozen", Gaussian(0.1)))
-        trained = default if hardware is None else hardware
+            raise StrengthError(
+                f"scales = {list(scales)}: give 0, for what quantisation costs alone, and one or more others"
+            )
+        hardware = _checked(hardware)
         options: Mapping[str, Any] = {
             "scales": list(scales),
             "chips": chips,
@@ -143,9 +142,16 @@ class Deployment:
             "higher_is_better": higher_is_better,
             "progress": progress,
         }
-        before = robustness_curve(metric_fn, nominal_attributes(self.trained_net), trained.on(self.trained_net), **options)
         on_chip = self.hardware(hardware, spread=spread, core_spread=core_spread)
-        after = robustness_curve(metric_fn, self.tree, on_chip.on(self.net), **options)
+        before, after = (
+            robustness_curve(metric_fn, tree, recipe, **options)
+            for tree, recipe in (
+                (nominal_attributes(self.trained_net), hardware.on(self.trained_net)),
+                (self.tree, on_chip.on(self.net)),
+            )
+        )
+        if isinstance(before, dict) or isinstance(after, dict):
+            raise MetricError("metric_fn: gives a dict of metrics; give one that gives one number")
         return DeploymentCosts(before, after)
 
     def specification(self) -> dict[str, Any]:
@@ -171,3 +177,12 @@ class Deployment:
     def _split(self, stacked: NDArray[Any]) -> list[NDArray[Any]]:
         ends = np.cumsum([len(weight) for weight in self.network.weights.values()])[:-1]
         return np.split(stacked, ends)
+
+
+def _checked(hardware: Any) -> Hardware:
+    """The hardware of the trained network; by default that of Rockpool's "30%", which is a sigma of 10%."""
+    if hardware is None:
+        return Hardware(weights=Part("dynapse-weights", Gaussian(0.1)), currents=Part("dynapse-frozen", Gaussian(0.1)))
+    if not isinstance(hardware, Hardware):
+        raise LimpetError(f"hardware = {hardware!r}: give a limpet.Hardware, or None for a sigma of 10%")
+    return hardware

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError, PrototypeError
+from .._errors import DeploymentError, LimpetError, PrototypeError
 from ..leaves._paths import leaves_by_path, listing
 from ..leaves.rockpool import is_module, nominal_attributes
 from ._bias_generator import DEVICE_NAMES
@@ -90,16 +90,17 @@ def mapped(net: Any, cores: int | None) -> MappedNetwork:
         cores: how many; None for as few as hold it.
 
     Raises:
-        LimpetError: the network is none that the chip can hold, with what to change.
+        DeploymentError: the network is none that the chip can hold, with what to change.
+        LimpetError: weights or currents are none, or `cores` is no such number.
     """
-    linear, neurons, prefix = _layers(net)
+    linear, prefix = _layers(net)
     leaves, _ = leaves_by_path(nominal_attributes(net))
     weights = {}
     if linear is not None:
         weights[f"{linear}weight"] = leaves[f"{linear}weight"]
         bias = leaves.get(f"{linear}bias")
         if bias is not None:
-            raise LimpetError(
+            raise DeploymentError(
                 f"{linear}bias: DYNAP-SE2 has no biases of its inputs; train LinearJax with has_bias=False, or use "
                 f"Idc, the constant current of each core"
             )
@@ -109,18 +110,18 @@ def mapped(net: Any, cores: int | None) -> MappedNetwork:
     by_neuron = {name: np.asarray(leaves[prefix + name], float) for name in CURRENTS}
     for path, values in {**weights, **{prefix + name: values for name, values in by_neuron.items()}}.items():
         if not np.isfinite(values).all():
-            raise LimpetError(f"{path}: holds NaN or infinite values, which no chip can; train again, or look when it did")
-    if not weights or not any(weight.any() for weight in weights.values()):
-        raise LimpetError(f"{listing(weights) or net}: there is no weight but 0, so that nothing can be deployed")
+            raise LimpetError(
+                f"{path}: holds NaN or infinite values, which no chip can; train again, or look when it did"
+            )
     for name, values in by_neuron.items():
         if (values < 0).any():
             raise LimpetError(f"{prefix}{name}: {values.min():.3g} A is below 0, which no bias current is")
     count = int(np.size(by_neuron["Itau_mem"]))
     needed = -(-count // NEURONS_OF_CORE)
     if needed > CORES_OF_CHIP:
-        raise LimpetError(
-            f"{count} neurons need {needed} cores of {NEURONS_OF_CORE}, and a chip has {CORES_OF_CHIP}: train a network "
-            f"of at most {CORES_OF_CHIP * NEURONS_OF_CORE}"
+        raise DeploymentError(
+            f"{count} neurons need {needed} cores of {NEURONS_OF_CORE}, and a chip has {CORES_OF_CHIP}: train a "
+            f"network of at most {CORES_OF_CHIP * NEURONS_OF_CORE}"
         )
     if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int)):
         raise LimpetError(f"cores = {cores!r}: allowed is a whole number, {needed} to {CORES_OF_CHIP}")
@@ -131,10 +132,12 @@ def mapped(net: Any, cores: int | None) -> MappedNetwork:
         )
     inputs = len(next(iter(weights.values()))) if linear is not None else 0
     if inputs + 2 * count > TAGS:
-        raise LimpetError(
+        raise DeploymentError(
             f"{inputs} inputs and {count} neurons need {inputs + 2 * count} tags (one for an input, two for a neuron), "
             f"and there are {TAGS}: take fewer of either"
         )
+    if not weights or not any(weight.any() for weight in weights.values()):
+        raise DeploymentError(f"{listing(weights) or net}: there is no weight but 0, so that nothing can be deployed")
     core_map = np.arange(count) * (cores or needed) // count
     return MappedNetwork(
         weights,
@@ -150,12 +153,12 @@ def _means(by_neuron: NDArray[np.float64], core_map: NDArray[np.int64]) -> NDArr
     return np.array([values[core_map == core].mean() for core in range(core_map.max() + 1)])
 
 
-def _layers(net: Any) -> tuple[str | None, Any, str]:
-    """The path of the input layer, the neurons and the path of theirs; paths end in a slash, or are empty.
+def _layers(net: Any) -> tuple[str | None, str]:
+    """The path of the input layer, if there is one, and that of the neurons; paths end in a slash, or are empty.
 
     Raises:
         PrototypeError: it is no Rockpool module of the JAX back end.
-        LimpetError: it holds other layers, or in another order.
+        DeploymentError: it holds other layers, or in another order.
     """
     if not is_module(net):
         raise PrototypeError(f"net = {type(net).__name__}: expected a Rockpool JAX module, LinearJax and DynapSim")
@@ -163,23 +166,22 @@ def _layers(net: Any) -> tuple[str | None, Any, str]:
     kinds = [kind for *_, kind in layers]
     wanted = "DYNAP-SE2 holds a LinearJax (its inputs' weights) and a DynapSim, in this order, or a DynapSim alone"
     if strange := [path or type(layer).__name__ for path, layer, kind in layers if kind is None]:
-        raise LimpetError(f"{strange[0].rstrip('/')}: cannot be deployed; {wanted}")
+        raise DeploymentError(f"{strange[0].rstrip('/')}: cannot be deployed; {wanted}")
     if "DynapSim" not in kinds:
-        raise LimpetError(f"{type(net).__name__}: there is no DynapSim in it; {wanted}")
+        raise DeploymentError(f"{type(net).__name__}: there is no DynapSim in it; {wanted}")
     after = kinds[kinds.index("DynapSim") + 1 :]
     if "LinearJax" in after:
         path = layers[len(kinds) - len(after) + after.index("LinearJax")][0]
-        raise LimpetError(
-            f"{path.rstrip('/')}: a layer behind the neurons runs off the chip; deploy the network without it, and read "
-            f"out the spikes by it"
+        raise DeploymentError(
+            f"{path.rstrip('/')}: a layer behind the neurons runs off the chip; deploy the network without it, and "
+            f"read out the spikes by it"
         )
     if len(kinds) > 2 or kinds.count("DynapSim") > 1:
-        raise LimpetError(
-            f"{' - '.join(str(kind) for kind in kinds)}: {wanted}; write several layers as one DynapSim whose w_rec has "
-            f"the weights between them"
+        raise DeploymentError(
+            f"{' - '.join(str(kind) for kind in kinds)}: {wanted}; write several layers as one DynapSim whose w_rec "
+            f"has the weights between them"
         )
-    (prefix, neurons, _) = layers[-1]
-    return (layers[0][0] if len(layers) == 2 else None), neurons, prefix
+    return (layers[0][0] if len(layers) == 2 else None), layers[-1][0]
 
 
 def _leaf_modules(module: Any, path: str = "") -> Iterator[tuple[str, Any]]:
