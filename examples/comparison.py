@@ -13,8 +13,10 @@ from rich.table import Table
 
 import limpet
 
-Train = Callable[[Any, Callable[[], None]], limpet.RobustnessCurve]
-"""`train(config, tick)` trains one network, calls `tick` at every step, and gives the curve of its accuracy."""
+Curves = limpet.RobustnessCurve | Mapping[str, limpet.RobustnessCurve]
+Train = Callable[[Any, Callable[[], None]], Curves]
+"""`train(config, tick)` trains one network, calls `tick` at every step, and gives the curve of its accuracy; or several
+curves, by what is put behind the network's name."""
 
 
 def run_example(
@@ -68,7 +70,9 @@ def _run(arguments: argparse.Namespace, model: Any, networks: Mapping[str, Seque
     with Progress(TextColumn("{task.description:>9}"), *columns, console=console) as progress:
         for name, variant in variants(arguments, config, networks).items():
             task = progress.add_task(name, total=config.train.steps)
-            curves[name] = train(variant, lambda task=task: progress.advance(task))
+            result = train(variant, lambda task=task: progress.advance(task))
+            by_ending = {"": result} if isinstance(result, limpet.RobustnessCurve) else result
+            curves |= {f"{name}{ending}": curve for ending, curve in by_ending.items()}
     rows = [row for name, curve in curves.items() for row in rows_of(name, curve, target)]
     console.print(table_of(rows, config.robustness.chips, target))
     picture = save_picture(curves, config.tensorboard.logdir / "robustness.png")

@@ -3,7 +3,7 @@
 Frozen-noise classification, as in the work on DYNAP-SE2: each class is a fixed random spike pattern, jittered by
 deleted and added spikes. Three networks with the same start, data and number of steps are trained: `standard`;
 `dynamic` (fresh weight mismatch at every step); `mismatch` (fresh weight mismatch and a fresh frozen chip at every
-step). All three are then evaluated on the same virtual chips.
+step). All three are then evaluated on the same virtual chips; and again as DYNAP-SE2 would hold them: `deployed`.
 
     python examples/dynapse_frozen_noise.py --config configs/dynapse.yaml --set seed=1 --set train.steps=400
 """
@@ -126,8 +126,10 @@ def build_optimizer(learning_rate: float, steps: int) -> optax.GradientTransform
     return optax.apply_if_finite(adam, max_consecutive_errors=100)
 
 
-def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[], None]) -> limpet.RobustnessCurve:
-    """The user's own loop, with Limpet's three lines; returns the trained network's robustness curve."""
+def train(
+    net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[], None]
+) -> dict[str, limpet.RobustnessCurve]:
+    """The user's own loop, with Limpet's three lines; returns robustness curves, as trained and as deployed."""
     settings = config.train
 
     loss_fn, accuracy = loss_and_accuracy(net, settings.classes)
@@ -150,7 +152,12 @@ def train(net: Any, config: ExampleConfig, data: FrozenNoise, tick: Callable[[],
             params, opt_state, loss = update(params, opt_state, jnp.int32(step), batch)
             callback(step, params, {"loss": loss})  # line 3 of 3: logs, and evaluates when it is due
             tick()
-        return callback.evaluate(settings.steps, params)["accuracy"]
+        trained = callback.evaluate(settings.steps, params)["accuracy"]
+    # As DYNAP-SE2 would hold it: mismatch then falls on the branch currents of synapses.
+    deployment, measured = limpet.dynapse.deploy(net, params, prune=True), config.robustness
+    options = {"chips": measured.chips, "seed": config.chip_seed, "batch": data.test_set(config.seed)}
+    deployed = deployment.curve(accuracy, config.hardware, scales=measured.scales, progress=False, **options)
+    return {"": trained, ", deployed": deployed}
 
 
 def prepare(config: ExampleConfig, arguments: argparse.Namespace) -> Train:

@@ -35,10 +35,15 @@ def test_it_trains_evaluates_and_reports(tmp_path):
     assert f"tensorboard --logdir {tmp_path}" in ran.stdout
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
     assert [(row["network"], row["sigma"]) for row in rows] == [
-        (network, sigma) for network in ("standard", "dynamic", "mismatch") for sigma in (0.0, 0.15)
+        (f"{network}{ending}", sigma)
+        for network in ("standard", "dynamic", "mismatch")
+        for ending in ("", ", deployed")
+        for sigma in (0.0, 0.15)
     ]
     assert all(set(row) == {"network", "sigma", "at", "mean", "p5", "worst", "yield"} for row in rows)
     for row in rows:
+        if row["network"].endswith("deployed"):
+            continue
         logged = scalars(tmp_path / row["network"])
         assert abs(logged[f"robustness_mean/accuracy/sigma={row['sigma']:g}"][6] - row["mean"]) < 1e-6
         assert list(logged["train/loss"]) == list(range(6))

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._errors import LimpetError, PrototypeError
 from ..leaves._paths import leaves_by_path, listing
@@ -29,6 +29,7 @@ def deploy(
     *,
     cores: int | None = None,
     quantizer: Quantizer = "limpet",
+    branch_currents: ArrayLike | None = None,
     prune: bool = False,
     metric_fn: MetricFn | None = None,
     batch: Any = None,
@@ -51,6 +52,8 @@ def deploy(
         params: parameters trained, as the optimizer holds them; None for those in `net`.
         cores: how many of a chip's four cores to spread over; None for as few as hold the neurons.
         quantizer: "limpet", or "rockpool" for `autoencoder_quantization` (seconds, and seldom as near).
+        branch_currents: the four currents of each core in amperes, (cores, 4), in place of those that a quantizer
+            chooses: those of an earlier deployment (`.branch_currents`), after fine-tuning for it.
         prune: whether to keep the 64 largest weights of each neuron, which is all it has places for. Without it, a
             network that has more is deployed as if the places were there, and its report says that it does not fit.
         metric_fn: `metric_fn(tree, batch)` as for `limpet.robustness_curve`, to be given at each stage; or None.
@@ -85,7 +88,10 @@ def deploy(
     if prune:
         stages["pruned"] = trained.pruned()
     source = stages["pruned" if prune else "mapped"]
-    if quantizer == "rockpool":
+    if branch_currents is not None:
+        wanted = _checked_branches(branch_currents, source, quantizer) / source.scale
+        quantized, stages["quantised"] = nearest(source, wanted)
+    elif quantizer == "rockpool":
         quantized, stages["quantised"] = by_autoencoder(source)
     else:
         quantized, stages["quantised"] = nearest(source, fitted(source))
@@ -119,7 +125,7 @@ def deploy(
                 ),
             ),
             currents=tuple(biases),
-            quantizer=quantizer,
+            quantizer=quantizer if branch_currents is None else "given",
             neurons=len(deployed.core_map),
             inputs=deployed.inputs,
             cores=deployed.cores,
@@ -139,6 +145,18 @@ def _with_parameters(net: Any, params: Any) -> Any:
             f"params: {wrong[0]} has shape {np.shape(given[wrong[0]])}, in the network {np.shape(own[wrong[0]])}"
         )
     return net.set_attributes(params)
+
+
+def _checked_branches(given: ArrayLike, network: MappedNetwork, quantizer: Quantizer) -> NDArray[np.float64]:
+    currents = np.asarray(given, float)
+    if quantizer != "limpet":
+        raise LimpetError(f"branch_currents: quantizer = {quantizer!r} chooses them itself; give one of the two")
+    if currents.shape != (network.cores, len(BRANCHES)) or not (np.isfinite(currents) & (currents >= 0)).all():
+        raise LimpetError(
+            f"branch_currents: allowed are amperes, finite and >= 0, of shape ({network.cores}, {len(BRANCHES)}); got "
+            f"shape {currents.shape}"
+        )
+    return currents
 
 
 def _generated(currents: Mapping[str, NDArray[np.float64]]) -> list[BiasCurrent]:

@@ -1,7 +1,7 @@
 """A network that was deployed: what it is, and how it does on chips."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from ..hardware._hardware import Hardware
 from ..hardware._part import Part
 from ..leaves._prototype import selection
 from ..leaves.rockpool import nominal_attributes
-from ..measure._metric import MetricFn
+from ..measure._metric import ScalarMetric
 from ..measure._robustness_curve import robustness_curve
+from ..measure._strengths import Strengths
+from ..results._robustness_curve import RobustnessCurve
 from ._branch_currents import Quantized
 from ._costs import DeploymentCosts
 from ._mapping import BRANCHES, MappedNetwork
@@ -47,6 +49,11 @@ class Deployment:
     def core_map(self) -> tuple[int, ...]:
         """The core of each neuron, as `limpet.Shared(groups=...)` takes it for what a core has in common."""
         return tuple(int(core) for core in self.network.core_map)
+
+    @property
+    def branch_currents(self) -> NDArray[np.float64]:
+        """The four branch currents of each core in amperes, (cores, 4), as the bias generator gives them."""
+        return self.quantized.currents * self.network.scale
 
     def hardware(
         self, hardware: Hardware | None = None, *, spread: float | None = None, core_spread: float = 0.0
@@ -95,64 +102,73 @@ class Deployment:
         name = next((name for name in hardware.parts if name not in parts), "synapses")
         return Hardware({name: Part(list(self.network.weights), synapses), **parts})
 
-    def costs(
+    def curve(
         self,
-        metric_fn: MetricFn,
+        metric_fn: ScalarMetric,
         hardware: Hardware | None = None,
         *,
-        scales: Sequence[float] = (0.0, 1.0),
-        chips: int = 100,
-        seed: int = 0,
-        batch: Any = None,
+        scales: Sequence[float],
         spread: float | None = None,
         core_spread: float = 0.0,
-        higher_is_better: bool | None = None,
-        progress: bool | None = None,
-    ) -> DeploymentCosts:
-        """What quantisation costs, what mismatch costs, and what both do: in one table.
-
-        The trained network and the deployed one are measured on as many virtual chips each. (They are not the same
-        chips: four branch currents of a synapse deviate where one weight did.)
+        **options: Any,
+    ) -> RobustnessCurve:
+        """The robustness curve of the deployed network, with mismatch on its branch currents.
 
         Args:
             metric_fn: `metric_fn(tree, batch)`, see `limpet.robustness_curve`; it gives one number.
             hardware: of the trained network, see `hardware`.
-            scales: multiples of the mismatch, 0 among them.
-            chips: how many.
-            seed: of the chips.
-            batch: handed to the metric.
+            scales: multiples of the mismatch. Where all parts of the hardware have one sigma, which branch currents
+                then have as well, the curve is one over sigma.
             spread: see `hardware`.
             core_spread: likewise.
-            higher_is_better: see `limpet.robustness_curve`.
-            progress: likewise.
+            **options: as of `limpet.robustness_curve`: chips, seed, batch, progress and the like.
 
         Raises:
             MetricError: the metric gives several numbers; or what `limpet.robustness_curve` raises.
+        """
+        hardware = _checked(hardware)
+        on_chip = self.hardware(hardware, spread=spread, core_spread=core_spread)
+        curve = _single(robustness_curve(metric_fn, self.tree, on_chip.on(self.net), scales=scales, **options))
+        sigma = hardware.on(self.trained_net).shared_sigma
+        if spread is not None or sigma is None:
+            return curve
+        return replace(curve, sigmas=Strengths.of(hardware.on(self.trained_net), None, scales).sigmas, axis="sigma")
+
+    def costs(
+        self,
+        metric_fn: ScalarMetric,
+        hardware: Hardware | None = None,
+        *,
+        scales: Sequence[float] = (0.0, 1.0),
+        spread: float | None = None,
+        core_spread: float = 0.0,
+        **options: Any,
+    ) -> DeploymentCosts:
+        """What quantisation costs, what mismatch costs, and what both do: in one table.
+
+        The trained network and the deployed one are measured on as many virtual chips each. (Their weights are not off
+        by the same numbers: four branch currents of a synapse deviate where one weight did.)
+
+        Args:
+            metric_fn: as for `curve`, and so is what follows.
+            hardware: likewise.
+            scales: 0 among them.
+            spread: see `hardware`.
+            core_spread: likewise.
+            **options: as of `limpet.robustness_curve`: chips, seed, batch, progress and the like.
+
+        Raises:
+            StrengthError: scales do not hold 0 and another one.
+            MetricError: see `curve`.
         """
         if 0 not in scales or len(set(scales)) < 2:
             raise StrengthError(
                 f"scales = {list(scales)}: give 0, for what quantisation costs alone, and one or more others"
             )
-        hardware = _checked(hardware)
-        options: Mapping[str, Any] = {
-            "scales": list(scales),
-            "chips": chips,
-            "seed": seed,
-            "batch": batch,
-            "higher_is_better": higher_is_better,
-            "progress": progress,
-        }
-        on_chip = self.hardware(hardware, spread=spread, core_spread=core_spread)
-        before, after = (
-            robustness_curve(metric_fn, tree, recipe, **options)
-            for tree, recipe in (
-                (nominal_attributes(self.trained_net), hardware.on(self.trained_net)),
-                (self.tree, on_chip.on(self.net)),
-            )
-        )
-        if isinstance(before, dict) or isinstance(after, dict):
-            raise MetricError("metric_fn: gives a dict of metrics; give one that gives one number")
-        return DeploymentCosts(before, after)
+        hardware, net = _checked(hardware), self.trained_net
+        trained = robustness_curve(metric_fn, nominal_attributes(net), hardware.on(net), scales=scales, **options)
+        deployed = self.curve(metric_fn, hardware, scales=scales, spread=spread, core_spread=core_spread, **options)
+        return DeploymentCosts(_single(trained), deployed)
 
     def specification(self) -> dict[str, Any]:
         """The network as Rockpool's `config_from_specification` takes it: masks, signs, and currents by core."""
@@ -164,7 +180,7 @@ class Deployment:
             by_core[f"weights_{end}"] = [np.where(columns, masks[path], 0) for columns in own]
             signs = np.sign(network.weights[path]).astype(int)
             by_core[f"sign_{end}"] = [np.where(columns, signs, 0) for columns in own]
-        branches = self.quantized.currents.T * network.scale
+        branches = self.branch_currents.T
         return {
             "n_cluster": network.cores,
             "core_map": network.core_map,
@@ -177,6 +193,12 @@ class Deployment:
     def _split(self, stacked: NDArray[Any]) -> list[NDArray[Any]]:
         ends = np.cumsum([len(weight) for weight in self.network.weights.values()])[:-1]
         return np.split(stacked, ends)
+
+
+def _single(curve: RobustnessCurve | dict[str, RobustnessCurve]) -> RobustnessCurve:
+    if isinstance(curve, dict):
+        raise MetricError("metric_fn: gives a dict of metrics; give one that gives one number")
+    return curve
 
 
 def _checked(hardware: Any) -> Hardware:
