@@ -1,8 +1,11 @@
 """From a trained network to DYNAP-SE2, beside Rockpool's own tools."""
 
+import dataclasses
 import json
 import logging
 import warnings
+from collections import defaultdict
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +105,38 @@ def test_every_synapse_gets_a_place_in_the_memory_that_rockpool_allocates():
     )
     entries = [entry for entries in allocator.CAM_content().values() for entry in entries]
     assert sum(any(entry.weight) for entry in entries) == ONE.report.stages[-1].synapses > 0
+
+
+def test_the_configuration_that_samna_would_take_is_built_and_compared(monkeypatch):
+    """With objects in place of samna's that have the same fields: samna itself needs the chip's makers."""
+    from rockpool.devices.dynapse.hardware.config import allocator, from_spec
+
+    def neuron():
+        return SimpleNamespace(synapses=[], destinations=[], latch_so_dc=False)
+
+    def core():
+        return SimpleNamespace(
+            neurons=[neuron() for _ in range(256)], parameters=defaultdict(lambda: SimpleNamespace(fine_value=None))
+        )
+
+    classes = SimpleNamespace(
+        Dynapse2Configuration=lambda: SimpleNamespace(
+            chips=[SimpleNamespace(cores=[core() for _ in range(4)]) for _ in range(4)]
+        ),
+        Dynapse2Synapse=SimpleNamespace,
+        Dynapse2Destination=SimpleNamespace,
+        Dendrite=int,
+    )
+    with pytest.raises(limpet.LimpetError, match="samna is not installed"):
+        TWO.configuration()
+    for module in (from_spec, allocator):
+        monkeypatch.setattr(module, "samna", SimpleNamespace(dynapse2=classes))
+    monkeypatch.setattr(from_spec, "SAMNA_AVAILABLE", True)
+    built = TWO.configuration()["config"].chips[0].cores
+    assert built[1].parameters["SOIF_LEAK_N"].coarse_value is not None
+    other = dataclasses.replace(TWO, quantized=TWO.quantized._replace(currents=TWO.quantized.currents * 2))
+    with pytest.raises(limpet.DeploymentError, match="SYAM_W0_P of core 0: samna's configuration has coarse and fine"):
+        other.configuration()
 
 
 def test_the_deployed_network_is_the_one_that_rockpool_builds_from_the_specification():

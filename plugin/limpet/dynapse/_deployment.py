@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError, MetricError, StrengthError
+from .._errors import DeploymentError, LimpetError, MetricError, StrengthError
 from ..deviations._deviation import sigma_of
 from ..deviations._gaussian import Gaussian
 from ..deviations._synapse_branches import SynapseBranches
@@ -19,10 +19,12 @@ from ..measure._metric import ScalarMetric
 from ..measure._robustness_curve import robustness_curve
 from ..measure._strengths import Strengths
 from ..results._robustness_curve import RobustnessCurve
+from ._bias_generator import DEVICE_NAMES
 from ._branch_currents import Quantized
 from ._costs import DeploymentCosts
 from ._mapping import BRANCHES, MappedNetwork
 from ._report import DeploymentReport
+from ._rockpool import quietly, rockpool
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +191,40 @@ class Deployment:
             **{name: [float(current) for current in values] for name, values in network.currents.items()},
             **{name: [float(current) for current in row] for name, row in zip(BRANCHES, branches, strict=True)},
         }
+
+    def configuration(self) -> dict[str, Any]:
+        """The chip's configuration, as Rockpool's `config_from_specification` builds it, compared with this deployment.
+
+        It needs `samna`, the software of the chip's makers, and nothing else here does.
+
+        Returns:
+            "config" and "input_channel_map", what one hands to samna.
+
+        Raises:
+            LimpetError: samna is not installed.
+            DeploymentError: the configuration has other values of the bias generator, or other synapses.
+        """
+        builder = rockpool("hardware.config.from_spec")
+        if not builder.SAMNA_AVAILABLE:
+            raise LimpetError("samna is not installed: only the configuration needs it; `.specification()` does not")
+        with quietly():
+            built = builder.config_from_specification(**self.specification())
+        cores = [core for chip in built["config"].chips for core in chip.cores]
+        for current in self.report.currents:
+            for device in DEVICE_NAMES[current.name]:
+                parameter = cores[current.core].parameters[device]
+                codes = parameter.coarse_value, parameter.fine_value
+                if codes != (current.coarse, current.fine):
+                    raise DeploymentError(
+                        f"{device} of core {current.core}: samna's configuration has coarse and fine values {codes}, "
+                        f"the deployment {(current.coarse, current.fine)}"
+                    )
+        held = sum(any(synapse.weight) for core in cores for neuron in core.neurons for synapse in neuron.synapses)
+        if held != self.report.stages[-1].synapses:
+            raise DeploymentError(
+                f"samna's configuration has {held} synapses, the deployment {self.report.stages[-1].synapses}"
+            )
+        return built
 
     def _split(self, stacked: NDArray[Any]) -> list[NDArray[Any]]:
         ends = np.cumsum([len(weight) for weight in self.network.weights.values()])[:-1]
