@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import limpet
+from limpet.deviations._to_largest import largest_of
 
 W = jnp.array([[1.0, -2.0], [0.5, 4.0]])
 
@@ -45,3 +46,16 @@ def test_the_reference_is_the_tensor_the_channel_or_a_number(kind):
 def test_what_cannot_be_meant_is_refused(ask, message):
     with pytest.raises(limpet.LimpetError, match=message):
         ask()
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (0,), (1,)])
+@pytest.mark.parametrize("values", [[[1.0, -2.0], [0.5, 0.1]], [[2.0, -2.0], [2.0, 0.1]], [[2.0, 1.0], [-2.0, -2.0]]])
+def test_the_gradient_of_the_largest_value_is_shared_by_those_that_have_it(values, axes):
+    def plain(values):
+        return (jnp.abs(values).max(axis=axes) * jnp.arange(1.0, 3.0)).sum()
+
+    def ours(values):
+        return (largest_of(values, axes) * jnp.arange(1.0, 3.0)).sum()
+
+    values = jnp.array(values)
+    np.testing.assert_allclose(jax.grad(ours)(values), jax.grad(plain)(values))

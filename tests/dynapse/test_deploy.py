@@ -5,7 +5,9 @@ import json
 import logging
 import warnings
 from collections import defaultdict
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,7 @@ with warnings.catch_warnings():  # Rockpool reports every back end that is not i
     from rockpool.devices.dynapse.quantization import WeightHandler
     from rockpool.nn.combinators import Sequential
     from rockpool.nn.modules import LIFJax, LinearJax
+    from rockpool.typehints import DRCError
 logging.disable(logging.NOTSET)
 
 INPUTS, NEURONS = 5, 6
@@ -69,7 +72,7 @@ def test_currents_of_a_core_are_those_of_rockpool_s_mapper(mapped_by_rockpool):
 
 def test_rockpool_s_quantisation_is_taken_as_it_is(mapped_by_rockpool):
     np.random.seed(0)
-    theirs = autoencoder_quantization(
+    theirs: Any = autoencoder_quantization(
         2,
         mapped_by_rockpool["core_map"],
         np.asarray(mapped_by_rockpool["weights_in"]),
@@ -105,6 +108,22 @@ def test_every_synapse_gets_a_place_in_the_memory_that_rockpool_allocates():
     )
     entries = [entry for entries in allocator.CAM_content().values() for entry in entries]
     assert sum(any(entry.weight) for entry in entries) == ONE.report.stages[-1].synapses > 0
+
+
+def test_a_full_neuron_is_more_than_rockpool_s_allocator_places():
+    for kept in (64, 63):
+        spec = limpet.dynapse.deploy(network(inputs=70, neurons=3), prune=kept).specification()
+        place = partial(
+            WeightAllocator.matrix_to_synapse,
+            np.concatenate([spec["weights_in"][0], spec["weights_rec"][0]]),
+            np.concatenate([spec["sign_in"][0], spec["sign_rec"][0]]),
+            range(73),
+        )
+        if kept == 63:
+            assert all(len(entries) <= 63 for entries in place().values())
+        else:
+            with pytest.raises(DRCError, match="Maximum synapse limit"):
+                place()
 
 
 def test_the_configuration_that_samna_would_take_is_built_and_compared(monkeypatch):
@@ -260,6 +279,8 @@ LINEAR, NEURON = LinearJax((2, 3), has_bias=False), DynapSim((3, 3), has_rec=Tru
         (lambda: limpet.dynapse.deploy(NEURON.set_attributes({"w_rec": jnp.zeros((3, 3))})), "no weight but 0"),
         (lambda: limpet.dynapse.deploy(DynapSim((1025, 1025))), "1025 neurons need 5 cores of 256, and a chip has 4"),
         (lambda: limpet.dynapse.deploy(NEURON, cores=5), "cores = 5: allowed are 1 to 3"),
+        (lambda: limpet.dynapse.deploy(NEURON, prune=65), "prune = 65: allowed are True, False and a whole number"),
+        (lambda: limpet.dynapse.deploy(NEURON, branch_currents=[1e-9]), "branch_currents: allowed are amperes"),
         (lambda: limpet.dynapse.deploy(NEURON, cores="two"), "cores = 'two': allowed is a whole number"),
         (
             lambda: limpet.dynapse.deploy(NEURON, quantizer="best"),

@@ -40,7 +40,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--config", help="a .yaml, .yml or .toml file, for a MODEL that is a function of one")
     parser.add_argument("--params", help="trained parameters: an .npz by leaf path, or an Orbax checkpoint's directory")
     parser.add_argument("--cores", type=int, help="how many cores to use (default: as few as hold the neurons)")
-    parser.add_argument("--prune", action="store_true", help="keep the 64 largest weights of each neuron")
+    parser.add_argument(
+        "--prune",
+        metavar="N",
+        type=int,
+        nargs="?",
+        const=True,
+        default=False,
+        help="keep the 64 (or N) largest weights of each neuron",
+    )
     parser.add_argument(
         "--quantizer", choices=("limpet", "rockpool"), default="limpet", help="who chooses the branch currents"
     )

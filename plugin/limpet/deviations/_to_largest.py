@@ -97,8 +97,19 @@ def _(axes: tuple[int, ...], primals: tuple, tangents: tuple) -> tuple[jax.Array
     every = len(axes) == values.ndim
     add = total if every else partial(jnp.sum, axis=axes)
     has_it = jnp.abs(values) == (largest if every else jnp.expand_dims(largest, axes))
-    share = 1 / add(jnp.where(has_it, jnp.ones_like(values), 0))
-    return largest, share * add(jnp.where(has_it, jnp.sign(values) * rates, 0))
+    holders = _holders(values, largest) if every else add(jnp.where(has_it, jnp.ones_like(values), 0))
+    return largest, add(jnp.where(has_it, jnp.sign(values) * rates, 0)) / holders
+
+
+def _holders(values: jax.Array, largest: jax.Array) -> jax.Array:
+    """How many values have the largest absolute value: one, as a rule, and then only its row is looked at."""
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+    of_row = largest_of(rows, (1,)) == largest
+
+    def of(some: jax.Array) -> jax.Array:
+        return total(jnp.where(jnp.abs(some) == largest, jnp.ones_like(some), 0))
+
+    return jax.lax.cond(of_row.sum() == 1, lambda: of(rows[of_row.argmax()]), lambda: of(rows))
 
 
 def fraction_of(value: jax.Array, largest: jax.Array) -> jax.Array:

@@ -30,7 +30,7 @@ def deploy(
     cores: int | None = None,
     quantizer: Quantizer = "limpet",
     branch_currents: ArrayLike | None = None,
-    prune: bool = False,
+    prune: bool | int = False,
     metric_fn: MetricFn | None = None,
     batch: Any = None,
 ) -> Deployment:
@@ -54,8 +54,9 @@ def deploy(
         quantizer: "limpet", or "rockpool" for `autoencoder_quantization` (seconds, and seldom as near).
         branch_currents: the four currents of each core in amperes, (cores, 4), in place of those that a quantizer
             chooses: those of an earlier deployment (`.branch_currents`), after fine-tuning for it.
-        prune: whether to keep the 64 largest weights of each neuron, which is all it has places for. Without it, a
-            network that has more is deployed as if the places were there, and its report says that it does not fit.
+        prune: True keeps the 64 largest weights of each neuron, which is all it has places for; a number keeps so many
+            (63, where Rockpool's allocator is to place them: at 64 it refuses what it need not). Without it, a network
+            that has more is deployed as if the places were there, and its report says that it does not fit.
         metric_fn: `metric_fn(tree, batch)` as for `limpet.robustness_curve`, to be given at each stage; or None.
         batch: handed to it.
 
@@ -76,8 +77,9 @@ def deploy(
     """
     if quantizer not in get_args(Quantizer):
         raise LimpetError(f"quantizer = {quantizer!r}: allowed are {', '.join(map(repr, get_args(Quantizer)))}")
-    if not isinstance(prune, bool):
-        raise LimpetError(f"prune = {prune!r}: allowed are True and False")
+    kept = FAN_IN if prune is True else prune
+    if not isinstance(kept, int) or (prune is not False and not 1 <= kept <= FAN_IN):
+        raise LimpetError(f"prune = {prune!r}: allowed are True, False and a whole number from 1 to {FAN_IN}")
     if metric_fn is None and batch is not None:
         raise LimpetError("batch: is for metric_fn, which is missing")
     if params is not None and is_module(net):
@@ -86,7 +88,7 @@ def deploy(
     nominal = nominal_attributes(net)
     stages = {"mapped": trained}
     if prune:
-        stages["pruned"] = trained.pruned()
+        stages["pruned"] = trained.pruned(kept)
     source = stages["pruned" if prune else "mapped"]
     if branch_currents is not None:
         wanted = _checked_branches(branch_currents, source, quantizer) / source.scale

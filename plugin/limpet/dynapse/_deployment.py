@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -202,13 +203,20 @@ class Deployment:
 
         Raises:
             LimpetError: samna is not installed.
-            DeploymentError: the configuration has other values of the bias generator, or other synapses.
+            DeploymentError: Rockpool cannot place the synapses, or the configuration has other ones, or other values of
+                the bias generator.
         """
         builder = rockpool("hardware.config.from_spec")
         if not builder.SAMNA_AVAILABLE:
             raise LimpetError("samna is not installed: only the configuration needs it; `.specification()` does not")
         with quietly():
-            built = builder.config_from_specification(**self.specification())
+            try:
+                built = builder.config_from_specification(**self.specification())
+            except import_module("rockpool.typehints").DRCError as error:
+                raise DeploymentError(
+                    f"Rockpool's allocator: {error} It takes 63 inputs of a neuron, and a 64th only from the last row: "
+                    f"deploy with prune=63"
+                ) from None
         cores = [core for chip in built["config"].chips for core in chip.cores]
         for current in self.report.currents:
             for device in DEVICE_NAMES[current.name]:

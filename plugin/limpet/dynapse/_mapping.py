@@ -59,13 +59,16 @@ class MappedNetwork:
         """How many synapses each neuron has."""
         return sum((weight != 0).sum(axis=0) for weight in self.weights.values())  # pyright: ignore[reportReturnType]
 
-    def pruned(self) -> Self:
-        """The same network, of whose neurons none has more inputs than a neuron has places: the smallest weights of
-        those that had are 0."""
+    def pruned(self, fan_in: int) -> Self:
+        """The same network with the largest weights of each neuron alone.
+
+        Args:
+            fan_in: how many of them, inputs and recurrent ones together.
+        """
         stacked = np.concatenate(list(self.weights.values()))
         places = np.argsort(-np.abs(stacked), axis=0, kind="stable")
         kept = np.zeros(stacked.shape, bool)
-        np.put_along_axis(kept, places[:FAN_IN], True, axis=0)
+        np.put_along_axis(kept, places[:fan_in], True, axis=0)
         return self.with_weights(np.where(kept, stacked, 0))
 
     def with_weights(self, stacked: NDArray[np.float64]) -> Self:
