@@ -80,7 +80,7 @@ def test_rockpool_s_quantisation_is_taken_as_it_is(mapped_by_rockpool):
         float(mapped_by_rockpool["Iscale"]),
     )
     np.random.seed(0)  # the autoencoder starts from NumPy's global generator
-    ours = limpet.dynapse.deploy(NET, cores=2, quantizer="rockpool")
+    ours = limpet.dynapse.deploy(NET, cores=2, quantizer="autoencoder")
     assert np.array_equal(ours.specification()["weights_rec"][1], theirs["weights_rec"][1])
     assert np.array_equal(ours.specification()["sign_in"][0], theirs["sign_in"][0] * (theirs["weights_in"][0] > 0))
     wanted = {(current.name, current.core): current.wanted for current in ours.report.currents}
@@ -284,7 +284,7 @@ LINEAR, NEURON = LinearJax((2, 3), has_bias=False), DynapSim((3, 3), has_rec=Tru
         (lambda: limpet.dynapse.deploy(NEURON, cores="two"), "cores = 'two': allowed is a whole number"),
         (
             lambda: limpet.dynapse.deploy(NEURON, quantizer="best"),
-            "quantizer = 'best': allowed are 'limpet', 'rockpool'",
+            "quantizer = 'best': allowed are 'least-squares', 'autoencoder'",
         ),
         (lambda: limpet.dynapse.deploy(NEURON, {"w": jnp.ones(3)}), "params: the network has no w"),
         (lambda: limpet.dynapse.deploy(NEURON, {"w_rec": jnp.ones(3)}), "w_rec has shape"),

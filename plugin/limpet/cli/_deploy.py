@@ -50,7 +50,10 @@ def add_parser(commands: Any) -> None:
         help="keep the 64 (or N) largest weights of each neuron",
     )
     parser.add_argument(
-        "--quantizer", choices=("limpet", "rockpool"), default="limpet", help="who chooses the branch currents"
+        "--quantizer",
+        choices=("least-squares", "autoencoder"),
+        default="least-squares",
+        help="how branch currents are chosen",
     )
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="the .npz to write: weights and currents as deployed")
     parser.add_argument("--report", metavar="PAGE.html", help="an HTML file to write")

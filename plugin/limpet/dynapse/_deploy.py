@@ -19,7 +19,7 @@ from ._deployment import Deployment
 from ._mapping import BRANCHES, CURRENTS, FAN_IN, MappedNetwork, mapped
 from ._report import BiasCurrent, DeploymentReport, Stage
 
-Quantizer = Literal["limpet", "rockpool"]
+Quantizer = Literal["least-squares", "autoencoder"]
 """Who chooses the branch currents: least squares, in a fraction of a second; or Rockpool's autoencoder."""
 
 
@@ -28,7 +28,7 @@ def deploy(
     params: Any = None,
     *,
     cores: int | None = None,
-    quantizer: Quantizer = "limpet",
+    quantizer: Quantizer = "least-squares",
     branch_currents: ArrayLike | None = None,
     prune: bool | int = False,
     metric_fn: MetricFn | None = None,
@@ -51,7 +51,7 @@ def deploy(
             constants are those of the layout, and stay as they are.)
         params: parameters trained, as the optimizer holds them; None for those in `net`.
         cores: how many of a chip's four cores to spread over; None for as few as hold the neurons.
-        quantizer: "limpet", or "rockpool" for `autoencoder_quantization` (seconds, and seldom as near).
+        quantizer: "least-squares", or "autoencoder" for Rockpool's `autoencoder_quantization` (seconds).
         branch_currents: the four currents of each core in amperes, (cores, 4), in place of those that a quantizer
             chooses: those of an earlier deployment (`.branch_currents`), after fine-tuning for it.
         prune: True keeps the 64 largest weights of each neuron, which is all it has places for; a number keeps so many
@@ -93,13 +93,13 @@ def deploy(
     if branch_currents is not None:
         wanted = _checked_branches(branch_currents, source, quantizer) / source.scale
         quantized, stages["quantised"] = nearest(source, wanted)
-    elif quantizer == "rockpool":
+    elif quantizer == "autoencoder":
         quantized, stages["quantised"] = by_autoencoder(source)
     else:
         quantized, stages["quantised"] = nearest(source, fitted(source))
     biases = [*_generated(source.currents), *_generated(_branch_currents(quantized, source.scale))]
     given = np.array([[bias.given for bias in biases if bias.name == name] for name in BRANCHES]).T / source.scale
-    masks = quantized.masks if quantizer == "rockpool" else nearest(source, given)[0].masks
+    masks = quantized.masks if quantizer == "autoencoder" else nearest(source, given)[0].masks
     currents = {name: np.array([bias.given for bias in biases if bias.name == name]) for name in CURRENTS}
     deployed = replace(source.with_weights(weights_of(source, masks, given)), currents=currents)
     stages["rounded"] = deployed
@@ -151,7 +151,7 @@ def _with_parameters(net: Any, params: Any) -> Any:
 
 def _checked_branches(given: ArrayLike, network: MappedNetwork, quantizer: Quantizer) -> NDArray[np.float64]:
     currents = np.asarray(given, float)
-    if quantizer != "limpet":
+    if quantizer != "least-squares":
         raise LimpetError(f"branch_currents: quantizer = {quantizer!r} chooses them itself; give one of the two")
     if currents.shape != (network.cores, len(BRANCHES)) or not (np.isfinite(currents) & (currents >= 0)).all():
         raise LimpetError(

@@ -24,7 +24,7 @@ def page(report: "DeploymentReport") -> str:
     return Template((files("limpet.dynapse") / "web" / "deployment.html").read_text("utf-8")).substitute(
         style=page_files()["style.css"],
         subtitle=(
-            f"Branch currents chosen by {html.escape(report.quantizer)}; written {datetime.now(UTC):%Y-%m-%d %H:%M UTC}"
+            f"Branch currents by {html.escape(report.quantizer)}; written {datetime.now(UTC):%Y-%m-%d %H:%M UTC}"
         ),
         verdict="fits" if report.fits else "misfits",
         result="\n".join([f"<p>{html.escape(report.headline())}.</p>", *notes]),

@@ -69,7 +69,7 @@ class DeploymentReport:
     Attributes:
         stages: the network after each step, in order.
         currents: every current of every core.
-        quantizer: by whose method the branch currents were chosen.
+        quantizer: by which method the branch currents were chosen; "given" where they were.
         neurons: how many there are.
         inputs: how many there are.
         cores: how many are used.
