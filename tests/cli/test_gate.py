@@ -87,6 +87,29 @@ def test_gate_takes_a_sigma_to_six_digits_and_says_which_are_measured(runs, caps
     assert f"--sigma 0.1001: not measured by {run}; measured are 0, 0.1, 0.2" in capsys.readouterr().err
 
 
+def test_gate_takes_times_in_words_and_scales_by_their_name(tmp_path, capsys):
+    rows = [[0.95] * 40, [0.8] * 40]
+    log(tmp_path / "pcm", [(5, limpet.RobustnessCurve("accuracy", [86400.0, 31536000.0], rows, axis="time"))])
+    log(tmp_path / "scales", [(5, limpet.RobustnessCurve("accuracy", [1.0, 2.0], rows, axis="scale"))])
+    options = ["--target", "0.9", "--yield", "0.9"]
+    for time in ("1 day", "24 h", "86400"):
+        code, out = gate(tmp_path / "pcm", capsys, "--time", time, *options, json_too=False)
+        assert code == 0
+        assert "at time 1 day, a yield of 1" in out
+    _, out = gate(tmp_path / "pcm", capsys, "--time", "1 year", *options)
+    assert strict(out)["sigma"] == 31536000.0
+    assert gate(tmp_path / "scales", capsys, "--scale", "2", *options)[0] == 1
+    for run, place, line in [
+        ("pcm", ("--time", "2 days"), f"--time 2 days: not measured by {tmp_path / 'pcm'}"),
+        ("pcm", ("--time", "1 fortnight"), "--time = '1 fortnight': allowed is a number of seconds above 0"),
+        ("pcm", ("--sigma", "86400"), "goes over time; give --time, one of 1 day, 1 year"),
+        ("scales", ("--sigma", "1"), "goes over scale; give --scale, one of 1, 2"),
+        ("scales", ("--time", "1 s"), "--time 1 s: "),
+    ]:
+        assert main(["gate", str(tmp_path / run), *place, *options]) == 2
+        assert line in capsys.readouterr().err
+
+
 def test_gate_names_hardware_and_the_chip_that_is_left_out(tmp_path, capsys):
     log(tmp_path, [(5, curve(0.5, chips=39, excluded_chips=(17,)))])
     options = ["--sigma", "0.1", "--target", "0.5", "--yield", "0.5"]

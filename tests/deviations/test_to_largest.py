@@ -59,3 +59,16 @@ def test_the_gradient_of_the_largest_value_is_shared_by_those_that_have_it(value
 
     values = jnp.array(values)
     np.testing.assert_allclose(jax.grad(ours)(values), jax.grad(plain)(values))
+
+
+def test_a_crossbar_reads_a_device_that_is_switched_off_in_conductances_too():
+    """The largest conductance is 1, also where the leaf's largest weight is held by the other device of the pair."""
+    rounded = limpet.Quantize(bits=3)
+    off = limpet.Crossbar(limpet.Off(limpet.Chain((rounded, limpet.Programming(spread=(0.1,))))))
+    assert off.device.deviation.members[0].relative_to == off.device.deviation.members[1].relative_to == 1.0
+    weights = {"w": jnp.array([0.3, 0.8, -1.0])}
+    drawn = [
+        limpet.Mismatch({"w": True}, crossbar)(jax.random.key(0), weights)["w"]
+        for crossbar in (off, limpet.Crossbar(rounded))
+    ]
+    np.testing.assert_allclose(*drawn, rtol=1e-6)

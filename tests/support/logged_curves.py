@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 import limpet
+from limpet.results._beyond_limits import BeyondLimits
 from limpet.tensorboard import CurveWriter
 
 SIGMAS = [0.0, 0.1, 0.2]
@@ -16,6 +17,17 @@ MEMRISTIVE = {
     "hardware": "log-normal, sigma 1 on dense/kernel (64x10)",
 }
 """Another."""
+
+
+BEYOND = BeyondLimits(
+    leaves=("w", "<i>b</i>"),
+    limits=("0 to 4 (clip)", "none to 0 (report)"),
+    sigmas=np.array([0.1, 0.0, 0.2]),
+    share=np.array([[1e-4, 0.0], [0.0, 0.0], [0.25, 0.5]]),
+    chips_beyond=np.array([[3.0, 0.0], [0.0, 0.0], [40.0, 1.0]]),
+    chips=40,
+)
+"""How many values were beyond their limits, at the strengths of the curves."""
 
 
 def curve(slope, metric="accuracy", chips=40, hardware=ANALOG, **described):

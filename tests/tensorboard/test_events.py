@@ -1,5 +1,6 @@
 """Event files: written incrementally, read back to the last bit, and understood by TensorBoard's own plugins."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from logged_curves import BEYOND
+from tab_routes import TabRoutes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as layout_metadata
@@ -18,6 +21,7 @@ from tensorboard.util import tensor_util
 
 import limpet
 from limpet.tensorboard import CurveWriter, logged_runs
+from limpet.tensorboard._limits_summary import beyond_limits_of
 
 SIGMAS = [0.2, 0.0, 0.1]
 FIRST_VERSION = Path(__file__).parents[1] / "data" / "first_version"
@@ -65,6 +69,55 @@ def test_what_is_read_back_is_what_was_written(tmp_path):
     for name in ("nominal", "everything", "alone", "without", "first_order"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     assert found.ranking() == expected.ranking()
+
+
+def test_counts_beyond_limits_are_read_back_and_others_are_left_out(tmp_path):
+    from limpet.tensorboard._limits_summary import limits_summary
+
+    with pytest.raises(limpet.MetricError, match="format 1 are needed"):
+        beyond_limits_of(b"{}", np.zeros((2, 1, 1)))
+    writer = CurveWriter(tmp_path, prefix="mine/")
+    writer.curve(curve(), 1)
+    writer.limits(BEYOND, 1)
+    for wrong in (
+        {"leaves": ["w"]},
+        {"leaves": [3, "b"]},
+        {"limits": None},
+        {"sigmas": ["0", 1, 2]},
+        {"sigmas": [0.1]},
+        {"chips": 39},
+        {"chips": True},
+        {"axis": "place"},
+    ):
+        summary = limits_summary(BEYOND)
+        plugin = summary.value[0].metadata.plugin_data
+        plugin.content = json.dumps(json.loads(plugin.content) | wrong).encode()
+        summary.value[0].tag += str(wrong)
+        writer._add(summary, 2)
+    writer.close()
+    with pytest.warns(UserWarning, match="is left out") as warned:
+        run = logged_runs(tmp_path)["."]
+    assert len(warned) == 8
+    (beyond,) = run.beyond_limits.values()
+    assert {name: getattr(beyond, name) for name in ("leaves", "limits", "chips", "axis")} == {
+        "leaves": ("w", "<i>b</i>"),
+        "limits": ("0 to 4 (clip)", "none to 0 (report)"),
+        "chips": 40,
+        "axis": "sigma",
+    }
+    for name in ("sigmas", "share", "chips_beyond"):
+        np.testing.assert_array_equal(getattr(beyond, name), getattr(BEYOND, name))
+    routes = TabRoutes(tmp_path)
+    assert json.loads(routes.ask("runs")[1])["limits"] == ["."]
+    answer = json.loads(routes.ask("limits", run=".")[1])
+    assert (answer["step"], answer["sigmas"]) == (1, [0.0, 0.1, 0.2])
+    assert answer["rows"][0] == {
+        "leaf": "w",
+        "limits": "0 to 4 (clip)",
+        "share": [0.0, 0.0001, 0.25],
+        "chips": [0, 3, 40],
+    }
+    assert routes.ask("limits", run="nobody")[0] == 400
 
 
 def test_a_run_may_hold_sensitivities_alone(tmp_path):

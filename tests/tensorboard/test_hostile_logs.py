@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from logged_curves import curve, log, strict
+from logged_curves import BEYOND, curve, log, strict
 from tab_routes import TabRoutes
 from tensorboard.backend.event_processing.io_wrapper import GetLogdirSubdirectories
 from tensorboard.compat.proto.types_pb2 import DT_INT64, DT_STRING
@@ -213,6 +213,7 @@ PARAMETERS = {
     "yields": {"metric": "accuracy", "run": "odd", "sigma": "0.1", "low": "0", "high": "1"},
     "difference": {"metric": "accuracy", "first": "good", "second": "odd"},
     "sensitivity": {"metric": "accuracy", "run": "good"},
+    "limits": {"run": "good", "step": "2"},
 }
 VALUES = [
     *"accuracy good odd 0.1 0 1 2 0.2 nan inf -inf 1e999 -1e308 1e308 1e-320 99999999999999999999999 -1 1.5".split(),
@@ -247,6 +248,9 @@ def test_hostile_requests_are_answered_in_json_or_refused(tmp_path):
     many = np.random.default_rng(0).normal(size=(3, 400))
     many[1, :3] = np.nan, np.inf, -7
     log(tmp_path / "odd", [(2, limpet.RobustnessCurve("accuracy", GOOD.sigmas, many))])
+    writer = CurveWriter(tmp_path / "good")
+    writer.limits(BEYOND, 2)
+    writer.close()
     routes = TabRoutes(tmp_path)
     statuses = Counter()
     for route, method, query in hostile_requests(6000):

@@ -7,10 +7,11 @@ from urllib.parse import urlencode
 
 import pytest
 from browser import chromium, console_errors, get, tensorboard, texts, until, wait
-from logged_curves import ANALOG, MEMRISTIVE, curve
+from logged_curves import ANALOG, BEYOND, MEMRISTIVE, curve
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
 
-from limpet.tensorboard import start_run, write_report
+from limpet.tensorboard import CurveWriter, start_run, write_report
 
 FIRST_VERSION = Path(__file__).parents[1] / "data" / "first_version"
 PAIR = ("standard", "mismatch")
@@ -33,6 +34,9 @@ def root(tmp_path_factory):
         log(folder / "standard", curve(1.0), curve(0.9), curve(0.9))
         log(folder / "standard", curve(0.8), resume=100)  # over what was logged of steps 100 and 200
         log(folder / "mismatch", curve(0.7), curve(0.4, chips=39, excluded_chips=(17,)), prefix="mine/")
+    writer = CurveWriter(root / "one" / "standard")
+    writer.limits(BEYOND, 100)
+    writer.close()
     log(root / "mixed" / "memristive", curve(0.9, hardware=MEMRISTIVE))
     shutil.copytree(FIRST_VERSION, root / "mixed" / "old", ignore=shutil.ignore_patterns("*.npz"))
     return root
@@ -146,6 +150,33 @@ def test_runs_of_one_hardware_are_not_marked(browser, one):
     assert texts(browser, "#excluded-note") == ["mismatch: trained on chip 17, which is left out."]
     until(lambda: "on the same 39 chips" in texts(browser, "section:has(#second)")[0])
     assert "the same chips under two runs" in texts(browser, "section:has(#second)")[0]
+    assert console_errors(browser) == []
+
+
+def limits_table(browser):
+    return [texts(browser, f"table.limits tbody tr:nth-child({row}) td") for row in (1, 2)]
+
+
+LIMITED = [["<i>b</i>", "none to 0 (report)", "50%", "1 of 40"], ["w", "0 to 4 (clip)", "25%", "40 of 40"]]
+
+
+def test_values_beyond_limits_are_shown_at_the_chosen_sigma(browser, one, root, tmp_path):
+    open_tab(browser, one)
+    Select(browser.find_element(By.ID, "sigma")).select_by_value("0.1")
+    until(lambda: texts(browser, "section:has(#limits-run) .hint") == ["at sigma 0.1, step 100"])
+    assert limits_table(browser)[0] == ["w", "0 to 4 (clip)", "< 0.1%", "3 of 40"]
+    Select(browser.find_element(By.ID, "sigma")).select_by_value("0.2")
+    until(lambda: limits_table(browser) == LIMITED)
+    show_only(browser, "mismatch")
+    until(lambda: not browser.find_element(By.CSS_SELECTOR, "section:has(#limits-run)").is_displayed())
+    assert console_errors(browser) == []
+    write_report(root / "one", tmp_path / "report.html")
+    browser.switch_to.default_content()
+    browser.get((tmp_path / "report.html").as_uri())
+    wait(browser, FILLED)
+    Select(browser.find_element(By.ID, "sigma")).select_by_value("0.2")
+    until(lambda: limits_table(browser) == LIMITED)
+    assert "Counted as the 40 virtual chips would be" in texts(browser, "section:has(#limits-run)")[0]
     assert console_errors(browser) == []
 
 

@@ -11,6 +11,7 @@ from event_files import scalars
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import limpet
+from limpet.tensorboard import logged_runs
 
 PARAMS = {"w": jnp.linspace(0.5, 1.5, 8), "b": jnp.zeros(8)}
 X = jnp.arange(8.0)
@@ -274,6 +275,48 @@ def test_the_chip_that_training_meets_is_not_among_the_unseen_ones(tmp_path):
         config = configured(tmp_path / "other", hardware=BOTH, **changes)
         callback = limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X)
         assert callback._evaluator._excluded == ()
+
+
+def test_values_beyond_limits_are_counted_on_the_chips_of_the_curve(tmp_path):
+    params = {"w": jnp.linspace(0.5, 1.5, 8), "b": jnp.ones(4)}
+    hardware = limpet.Hardware(
+        weights=limpet.Part("w", limpet.Gaussian(0.5), limpet.Limits(0.2, 1.6)),
+        biases=limpet.Part("b", limpet.Gaussian(0.5)),
+    )
+
+    def metric(tree, batch):
+        return (tree["w"] * batch).sum() + tree["b"].sum()
+
+    def logged(name, hardware, training):
+        callback = limpet.MismatchCallback(
+            params,
+            hardware,
+            metric_fn=metric,
+            eval_batch=X,
+            training=training,
+            scales=[2.0, 0.0],
+            chips=20,
+            logdir=tmp_path / name,
+        )
+        with callback:
+            callback.evaluate(7, jax.device_put(params, jax.devices()[1]))
+        return logged_runs(tmp_path / name)["."].beyond_limits
+
+    beyond = logged("all", hardware, {})[7]
+    report = limpet.limits_report(hardware, params, chips=20, scale=2.0)
+    assert (beyond.leaves, beyond.limits, beyond.chips) == (("w",), ("0.2 to 1.6 (clip)",), 20)
+    assert beyond.sigmas.tolist() == [1.0, 0.0]
+    np.testing.assert_allclose(beyond.share[:, 0], [report.leaves["w"].share, 0])
+    assert beyond.chips_beyond[:, 0].tolist() == [report.leaves["w"].chips, 0]
+    assert 0 < report.leaves["w"].share < 1
+    frozen_on_one = {"frozen": {"parts": ["weights", "biases"], "scale": 1.0, "chip": 3}}
+    without_it = logged("one", hardware, frozen_on_one)[7]
+    more = limpet.limits_report(hardware, params, chips=21, scale=2.0)
+    recipe = hardware.on(params).unlimited()
+    chip = recipe(limpet.virtual_chip(0, 3), params, 2.0)["w"]
+    of_chip = int(((chip < 0.2) | (chip > 1.6)).sum())
+    np.testing.assert_allclose(without_it.share[0, 0] * 160, more.leaves["w"].share * 168 - of_chip)
+    assert logged("none", limpet.Hardware(all=limpet.Part("*", limpet.Gaussian(0.5))), {}) == {}
 
 
 def test_fresh_chips_have_a_seed_of_their_own(tmp_path):

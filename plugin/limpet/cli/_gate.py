@@ -2,9 +2,11 @@
 
 import argparse
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from .._errors import MetricError
+from ..results._duration import seconds, words
 from ..results._robustness_curve import RobustnessCurve
 from ..results._yield import Yield
 from ._output import show, write_json
@@ -17,6 +19,7 @@ measured are enough to say, not what they happen to show. Exit code 0 if passed,
 examples:
   limpet gate runs/dynapse/mismatch --metric accuracy --sigma 0.1 --target 0.9 --yield 0.95
   limpet gate curve.npz --sigma 0.15 --target 0.9 --yield 0.9 --confidence 0.99 --json
+  limpet gate runs/pcm/trained --time "1 day" --target 0.9 --yield 0.9
 """
 
 
@@ -25,14 +28,17 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "gate",
         help="exit code 0 if enough chips reach a target, else 1",
-        description="Pass or fail a run by its yield at one strength.",
+        description="Pass or fail a run by its yield at one strength, or at one time.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("path", metavar="RUN", help=RUN_HELP)
     add_choice(parser)
-    parser.add_argument("--sigma", type=float, required=True, help="strength, one of those measured")
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--sigma", type=float, help="relative standard deviation, one of those measured")
+    place.add_argument("--scale", type=float, help="multiple of what the hardware says, of a curve over scales")
+    place.add_argument("--time", type=str, help="time since programming, of a curve over times: seconds, or '1 day'")
     parser.add_argument("--target", type=float, help="value that a chip must reach; the one logged if left out")
     parser.add_argument(
         "--yield", dest="asked", type=fraction, required=True, help="fraction of chips that must, such as 0.95"
@@ -49,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     evaluated = at_step(curves[metric], arguments.step)
     curve = evaluated.curve
     target = _target(arguments.target, evaluated)
-    at_sigma = _at_sigma(evaluated, arguments.sigma)
+    at_sigma = _at_place(evaluated, {axis: getattr(arguments, axis) for axis in ("sigma", "scale", "time")})
     (yield_,) = at_sigma.yield_at(target, arguments.confidence)
     passed = yield_.low >= arguments.asked
     count = round(yield_.fraction * curve.chips)
@@ -74,10 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
             }
         )
         return 0 if passed else 1
-    sense = ">=" if curve.higher_is_better else "<="
+    place, sense = curve.place(float(at_sigma.sigmas[0])), ">=" if curve.higher_is_better else "<="
     show(
         f"{'PASS' if passed else 'FAIL'}: {count} of {curve.chips} chips have {metric} {sense} {target:g} at "
-        f"{curve.axis} {arguments.sigma:g}, a yield of {yield_.fraction:.4g} ({100 * yield_.confidence:g}% interval "
+        f"{curve.axis} {place}, a yield of {yield_.fraction:.4g} ({100 * yield_.confidence:g}% interval "
         f"{yield_.low:.4f} to {yield_.high:.4f}); {_why(yield_, arguments.asked, curve.chips)} ({evaluated})"
     )
     return 0 if passed else 1
@@ -92,12 +98,28 @@ def _target(asked: float | None, evaluated: EvaluatedCurve) -> float:
     return target
 
 
-def _at_sigma(evaluated: EvaluatedCurve, sigma: float) -> RobustnessCurve:
+def _at_place(evaluated: EvaluatedCurve, given: Mapping[str, Any]) -> RobustnessCurve:
+    """The curve where it is judged.
+
+    Args:
+        evaluated: the curve.
+        given: by axis what the command line says, None but for one.
+
+    Raises:
+        MetricError: the curve goes over another axis, or was not measured there.
+    """
+    curve = evaluated.curve
+    ((axis, asked),) = ((axis, place) for axis, place in given.items() if place is not None)
+    measured = ", ".join(words(place) if curve.axis == "time" else f"{place:g}" for place in curve.sigmas.tolist())
+    if axis != curve.axis:
+        raise MetricError(
+            f"--{axis} {asked}: {evaluated.source} goes over {curve.axis}; give --{curve.axis}, one of {measured}"
+        )
+    place = seconds(asked, "--time") if axis == "time" else asked
     try:
-        return evaluated.curve.at(sigma)
+        return curve.at(place)
     except MetricError:
-        measured = ", ".join(f"{value:g}" for value in evaluated.curve.sigmas)
-        raise MetricError(f"--sigma {sigma:g}: not measured by {evaluated.source}; measured are {measured}") from None
+        raise MetricError(f"--{axis} {asked}: not measured by {evaluated.source}; measured are {measured}") from None
 
 
 def _why(yield_: Yield, asked: float, chips: int) -> str:

@@ -13,6 +13,7 @@ from ..draws._strength import checked_strength
 from ._chain import Chain
 from ._deviation import Deviation, checked_deviation
 from ._draw import Draw
+from ._off import Off
 from ._to_largest import ToLargest, fraction_of
 
 WeightMapping = Literal["pair", "single"]
@@ -146,4 +147,6 @@ def _of_conductances(device: Deviation) -> Deviation:
     """The device's deviation, where the largest conductance is 1."""
     if isinstance(device, Chain):
         return Chain(tuple(map(_of_conductances, device.members)))
+    if isinstance(device, Off):
+        return Off(_of_conductances(device.deviation))
     return replace(device, relative_to=1.0) if isinstance(device, ToLargest) else device

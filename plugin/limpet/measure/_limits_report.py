@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -13,13 +12,13 @@ from .._errors import LimpetError
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, stream
 from ..draws._strength import checked_strength
-from ..hardware._conditions import Conditions
 from ..hardware._hardware import Hardware
 from ..hardware._limits import Limits
 from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
+from ._beyond_limits import beyond_on_chips, limits_of
 from ._measurement import check_count
 
 
@@ -115,7 +114,7 @@ def limits_report(
         raise LimpetError(f"mismatch = {mismatch!r}: give limpet.Hardware(...) or a recipe, hardware.on(model)")
     count, seed = check_count("chips", chips), checked_number(seed, "seed")
     scale, generator = checked_strength(scale, "scale"), checked_generator(generator)
-    limits = _limits_of(recipe)
+    limits = limits_of(recipe)
     if not limits:
         raise LimpetError(
             f"no leaf has limits; give them to a part of the hardware, limpet.Part(leaves, deviation, "
@@ -155,7 +154,7 @@ def require_within(
     Raises:
         LimpetError: names the leaf, the first such chip, and the scale.
     """
-    strict = {path: limits for path, limits in _limits_of(recipe).items() if limits.policy == "error"}
+    strict = {path: limits for path, limits in limits_of(recipe).items() if limits.policy == "error"}
     leaves = adapter_of(tree).leaves(tree) if strict else {}
     values = {path: jnp.asarray(leaves[path]) for path in strict if path in leaves and np.size(leaves[path])}
     if not values:
@@ -175,28 +174,10 @@ def require_within(
                     )
 
 
-def _limits_of(recipe: Recipe) -> dict[str, Limits]:
-    return {path: rule.limits for path, rule in recipe.rules.items() if rule is not None and rule.limits is not None}
-
-
 def _counted(
     recipe: Recipe, values: Leaves, key: jax.Array, scale: float, numbers: range, mirrored: bool = False
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """By path, of each chip: how many values are beyond their limits, the smallest and the largest one."""
-    counts = _on_chips(
-        recipe, values, key, jnp.asarray(scale, jnp.result_type(float)), jnp.asarray(numbers, jnp.uint32), mirrored
-    )
+    case = {"scale": jnp.asarray(scale, jnp.result_type(float))}
+    counts = beyond_on_chips(recipe, values, key, case, jnp.asarray(numbers, jnp.uint32), mirrored)
     return jax.tree.map(np.asarray, counts)
-
-
-@partial(jax.jit, static_argnums=(0, 5))
-def _on_chips(
-    recipe: Recipe, values: Leaves, key: jax.Array, scale: jax.Array, numbers: jax.Array, mirrored: bool
-) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
-    limits, conditions = _limits_of(recipe), Conditions(scale, -jnp.ones(()) if mirrored else None)
-
-    def on_chip(number: jax.Array) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
-        chip = recipe.unlimited().on_leaves(jax.random.fold_in(key, number), values, conditions)
-        return {path: (limits[path].beyond(value).sum(), value.min(), value.max()) for path, value in chip.items()}
-
-    return jax.lax.map(on_chip, numbers)

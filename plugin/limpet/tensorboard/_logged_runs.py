@@ -1,4 +1,4 @@
-"""Reading back what was logged: the curves and sensitivities of every run under a log directory."""
+"""Reading back what was logged: curves, sensitivities and counts beyond limits of every run of a log directory."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +9,12 @@ from tensorboard.compat.proto.event_pb2 import SessionLog  # pyright: ignore[rep
 from tensorboard.plugins.text import metadata as text_metadata
 
 from .._errors import LimpetError, LogdirError, warn_user
+from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ._curve_summary import PLUGIN_NAME, curve_of, described, target_of
 from ._event_files import events_of, in_order, is_own
+from ._limits_summary import beyond_limits_of
 from ._log_directory import event_files, run_name
 from ._sensitivity_summary import sensitivity_of
 from ._tensor_values import tensor_values
@@ -29,6 +31,7 @@ class LoggedRun:
         name: the directory, relative to the log directory; "." for that itself.
         curves: by metric, the curves by training step, in the order of steps.
         sensitivities: by metric, the sensitivities by training step.
+        beyond_limits: how many values were beyond their limits, by training step.
         targets: by metric, the target of the yield, where one was logged.
         texts: texts by tag, the newest of each.
     """
@@ -36,6 +39,7 @@ class LoggedRun:
     name: str
     curves: dict[str, dict[int, RobustnessCurve]] = field(default_factory=dict)
     sensitivities: dict[str, dict[int, Sensitivity]] = field(default_factory=dict)
+    beyond_limits: dict[int, BeyondLimits] = field(default_factory=dict)
     targets: dict[str, float] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -104,19 +108,22 @@ def _read(path: Path, run: LoggedRun) -> None:
             except LimpetError as error:
                 complain(f"{path}: '{value.tag}' is read without the target of its yield: {error}")
                 continue
-            if target is not None:
+            if target is not None and metric is not None:
                 run.targets[metric] = target
 
 
 def _drop_from(run: LoggedRun, first: int) -> None:
     """A run that was resumed at a step logs it, and what follows, anew."""
-    for series in (*run.curves.values(), *run.sensitivities.values()):
+    for series in (*run.curves.values(), *run.sensitivities.values(), run.beyond_limits):
         for step in [step for step in series if step >= first]:
             del series[step]
 
 
-def _take(run: LoggedRun, content: bytes, values: NDArray[Any], step: int) -> str:
-    """Enter a curve or a sensitivity; its metric."""
+def _take(run: LoggedRun, content: bytes, values: NDArray[Any], step: int) -> str | None:
+    """Enter a curve, a sensitivity or counts beyond limits; its metric, if it is of one."""
+    if described(content, "limits") is not None:
+        run.beyond_limits[step] = beyond_limits_of(content, values)
+        return None
     if (description := described(content, "sensitivity")) is not None:
         sensitivity = sensitivity_of(content, values)
         run.sensitivities.setdefault(description["metric"], {})[step] = sensitivity

@@ -17,9 +17,11 @@ from tensorboard.context import RequestContext
 from tensorboard.data.provider import DataProvider, RunTagFilter
 
 from .._errors import LimpetError
+from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ._curve_summary import PLUGIN_NAME, curve_of, described, target_of
+from ._limits_summary import beyond_limits_of
 from ._sensitivity_summary import sensitivity_of
 
 SERIES_KEPT = 128
@@ -44,7 +46,7 @@ class Announced:
 
 
 class LoggedSeries:
-    """The curves and sensitivities of all runs.
+    """The curves, sensitivities and counts beyond limits of all runs.
 
     Args:
         provider: TensorBoard's.
@@ -56,12 +58,12 @@ class LoggedSeries:
         self._lock = threading.Lock()
 
     def announced(self, ctx: RequestContext, experiment: str, kind: str) -> dict[str, dict[str, Announced]]:
-        """The runs, and the metrics of each of which there are curves or sensitivities.
+        """The runs, and the metrics of each of which there are curves or sensitivities; counts are of no metric: "".
 
         Args:
             ctx: of the request.
             experiment: TensorBoard's experiment id.
-            kind: "curve" or "sensitivity".
+            kind: "curve", "sensitivity" or "limits".
         """
         listed = self._listed(ctx, experiment)
         runs: dict[str, dict[str, Announced]] = {}
@@ -84,6 +86,12 @@ class LoggedSeries:
     ) -> dict[str, dict[int, Sensitivity]]:
         """The sensitivities of a metric by run and step; runs that hold none are left out."""
         return self._series(ctx, experiment, runs, "sensitivity", metric, sensitivity_of)
+
+    def beyond_limits(
+        self, ctx: RequestContext, experiment: str, runs: Collection[str]
+    ) -> dict[str, dict[int, BeyondLimits]]:
+        """The counts of values beyond limits by run and step; runs that hold none are left out."""
+        return self._series(ctx, experiment, runs, "limits", "", beyond_limits_of)
 
     def _series(
         self,
@@ -208,6 +216,8 @@ def _told(content: bytes, kind: str) -> tuple[str, Mapping[str, Any]] | None:
     if kind == "sensitivity":
         metric = description.get("metric")
         return (metric, description) if isinstance(metric, str) else None
+    if kind == "limits":
+        return "", description
     try:
         metric = curve_of(content, np.zeros((len(description["curve"]["sigmas"]), 2))).metric
     except (LimpetError, KeyError, TypeError):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import MetricError
+from ..results._beyond_limits import BeyondLimits
 from ..results._comparison import compare
 from ..results._provenance import are_same_chips, common_chips, excluded_words, hardware_names
 from ..results._robustness_curve import RobustnessCurve
@@ -177,6 +178,27 @@ def leaf_costs(costs: Sensitivity) -> dict[str, Any]:
         for group, cost, saved, _ in costs.ranking()
     ]
     return {"rows": rows, "nominal": plain(costs.nominal), "chips": len(costs.everything)}
+
+
+def beyond_limits(step: int, beyond: BeyondLimits) -> dict[str, Any]:
+    """How many values were beyond their limits: for each leaf, the share of them and on how many chips, by strength."""
+    order = np.argsort(beyond.sigmas, kind="stable")
+    rows = [
+        {
+            "leaf": leaf,
+            "limits": limits,
+            "share": plain(beyond.share[order, place]),
+            "chips": beyond.chips_beyond[order, place].astype(int).tolist(),
+        }
+        for place, (leaf, limits) in enumerate(zip(beyond.leaves, beyond.limits, strict=True))
+    ]
+    return {
+        "step": step,
+        "sigmas": beyond.sigmas[order].tolist(),
+        "axis": beyond.axis,
+        "chips": beyond.chips,
+        "rows": rows,
+    }
 
 
 def measured_at(curve: RobustnessCurve, sigma: float) -> RobustnessCurve | None:

@@ -76,6 +76,7 @@ class RobustnessTab(TBPlugin):
             "yields": (self._yields, ("metric", "run", "step", "sigma", "low", "high")),
             "difference": (self._difference, ("metric", "first", "second", "step")),
             "sensitivity": (self._sensitivity, ("metric", "run")),
+            "limits": (self._limits, ("run", "step")),
         }
         routes = {f"/{name}": _numbers_route(answer, allowed) for name, (answer, allowed) in numbers.items()}
         return pages | routes | {"/plotly.js": _plotly_route()}
@@ -86,7 +87,12 @@ class RobustnessTab(TBPlugin):
         for run, metrics in self._logged.announced(ctx, experiment, "curve").items():
             runs[run] = {metric: _numbers.overview(known.last_step, known.content) for metric, known in metrics.items()}
         with_costs = {run: sorted(metrics) for run, metrics in sensitivities.items()}
-        return {"runs": runs, "sensitivities": with_costs, "hardware_names": _numbers.names_of_hardware(runs)}
+        return {
+            "runs": runs,
+            "sensitivities": with_costs,
+            "limits": sorted(self._logged.announced(ctx, experiment, "limits")),
+            "hardware_names": _numbers.names_of_hardware(runs),
+        }
 
     def _evaluations(self, ctx: Any, experiment: str, query: Query) -> Any:
         run = query.text("run")
@@ -119,6 +125,13 @@ class RobustnessTab(TBPlugin):
         if series is None:
             raise QueryError(f"run {run[:80]!r} holds no sensitivity of {metric[:80]!r} that can be read")
         return _numbers.leaf_costs(series[max(series)])
+
+    def _limits(self, ctx: Any, experiment: str, query: Query) -> Any:
+        run, latest = query.text("run"), query.optional_step()
+        series = self._logged.beyond_limits(ctx, experiment, [run]).get(run)
+        if series is None:
+            raise QueryError(f"run {run[:80]!r} holds no counts of values beyond limits that can be read")
+        return _numbers.beyond_limits(*_no_later(series, latest))
 
     def _curves(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, dict[int, Any]]:
         """The curves of some runs by step, none of them empty."""

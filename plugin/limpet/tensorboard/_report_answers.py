@@ -58,6 +58,11 @@ def report_answers(runs: Mapping[str, LoggedRun]) -> dict[str, Any]:
         }
         for metric in metrics
     }
+    answers["limits"] = {
+        name: _numbers.beyond_limits(max(run.beyond_limits), run.beyond_limits[max(run.beyond_limits)])
+        for name, run in runs.items()
+        if run.beyond_limits
+    }
     overviews = {
         name: {metric: _overview(run, metric) for metric in sorted(run.curves)} for name, run in sorted(runs.items())
     }
@@ -66,6 +71,7 @@ def report_answers(runs: Mapping[str, LoggedRun]) -> dict[str, Any]:
         "hardware_names": _numbers.names_of_hardware(overviews),
         "start_at": {metric: telling_sigma(newest(runs, metric), target_of(runs, metric)) for metric in metrics},
         "sensitivities": {name: sorted(run.sensitivities) for name, run in runs.items() if run.sensitivities},
+        "limits": sorted(answers["limits"]),
     }
     return answers
 

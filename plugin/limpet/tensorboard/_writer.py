@@ -1,4 +1,4 @@
-"""Event files: scalars, texts, robustness curves and sensitivities, written incrementally."""
+"""Event files: scalars, texts, robustness curves, sensitivities and counts beyond limits, written incrementally."""
 
 import io
 import time
@@ -17,11 +17,13 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from .._errors import LogdirError, warn_user
+from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
 from ._curve_summary import curve_summary
 from ._event_files import first_tags, own_and_foreign
 from ._growing_file import GrowingFile
+from ._limits_summary import limits_summary
 from ._sensitivity_summary import sensitivity_summary
 from ._session import HParamValue, experiment, session_end, session_start
 from ._stock_charts import chip_histograms, margin_layout, places_of, statistic_tag
@@ -152,6 +154,15 @@ class CurveWriter:
         """
         picture = self._picture(f"sensitivity/{metric}", f"what each leaf costs {metric}", costs)
         self._add_all([sensitivity_summary(costs, metric, self.prefix), picture], step)
+
+    def limits(self, beyond: BeyondLimits, step: int) -> None:
+        """Log how many values were beyond their limits, by leaf.
+
+        Args:
+            beyond: the counts.
+            step: training step.
+        """
+        self._add(limits_summary(beyond, self.prefix), step)
 
     def flush(self) -> None:
         """Make sure that what was handed over is on disk: that nobody has removed the file."""

@@ -1,7 +1,7 @@
 """Evaluation on the hardware's virtual chips during training."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,16 +10,27 @@ from .._errors import MetricError
 from ..draws._generator import Generator
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
+from ..measure._beyond_limits import BeyondLimitsCounter
 from ..measure._description import Description, Direction
 from ..measure._measurement import checked_batch, checked_recipe, shapes_of
 from ..measure._metric import MetricFn
 from ..measure._monte_carlo import ahead, fetch
 from ..measure._robustness_curve import curve_measurement
 from ..measure._strengths import Strengths
+from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 
-Rounds = list[dict[str, jax.Array]]
-"""An evaluation that may still be running: metrics by name, round by round."""
+
+class Started(NamedTuple):
+    """An evaluation that may still be running.
+
+    Attributes:
+        rounds: metrics by name, round by round.
+        beyond: for each strength, how many values of each chip are beyond their limits, by leaf.
+    """
+
+    rounds: list[dict[str, jax.Array]]
+    beyond: list[dict[str, jax.Array]]
 
 
 class Evaluator:
@@ -58,12 +69,14 @@ class Evaluator:
         self._measurement = curve_measurement(metric_fn, self._strengths.recipe, seed, generator)
         self._chips = chips
         self._excluded = () if trained_on is None or trained_on >= chips else (trained_on,)
-        nominal = adapter_of(model).nominal(model)
+        shapes = shapes_of(adapter_of(model).nominal(model))
         self._describe = Description(
-            metric_fn, self._strengths, shapes_of(nominal), seed, generator, False, higher_is_better, self._excluded
+            metric_fn, self._strengths, shapes, seed, generator, False, higher_is_better, self._excluded
         )
+        measured = [chip for chip in range(chips + len(self._excluded)) if chip not in self._excluded]
+        self._beyond = BeyondLimitsCounter(self._strengths, measured, seed, generator, shapes)
 
-    def start(self, params: Any) -> Rounds:
+    def start(self, params: Any) -> Started:
         """Begin an evaluation; nothing waits for the device.
 
         Args:
@@ -80,11 +93,16 @@ class Evaluator:
         checked_recipe(self._measurement.recipe, tree)
         prepared = self._measurement.prepare(tree, self._batch, self._strengths.cases)
         self._describe.require_directions(prepared.metrics)
-        return list(ahead(prepared.rounds(0, self._chips + len(self._excluded))))
+        rounds = list(ahead(prepared.rounds(0, self._chips + len(self._excluded))))
+        return Started(rounds, self._beyond.start(tree))
 
-    def curves(self, rounds: Rounds) -> dict[str, RobustnessCurve]:
+    def beyond_limits(self, started: Started) -> BeyondLimits | None:
+        """How many values were beyond their limits; waits for the device. None where the hardware has no limits."""
+        return self._beyond.finish([fetch(counts) for counts in started.beyond])
+
+    def curves(self, started: Started) -> dict[str, RobustnessCurve]:
         """The curves of an evaluation, by metric name; waits for the device."""
-        finished = [fetch(values) for values in rounds]
+        finished = [fetch(values) for values in started.rounds]
         values = {name: np.concatenate([part[name] for part in finished], axis=1) for name in finished[0]}
         return self._describe.curves({name: np.delete(array, self._excluded, axis=1) for name, array in values.items()})
 

@@ -20,9 +20,10 @@ from ..leaves._adapters import adapter_of, unboxed
 from ..leaves._paths import listing
 from ..measure._measurement import shapes_of
 from ..measure._metric import MetricFn
+from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter, start_run
-from ._evaluator import Evaluator, Rounds
+from ._evaluator import Evaluator, Started
 from ._injection import Injection
 from ._loop_audit import LoopAudit
 from ._resume import resumed_step, run_checkpoint
@@ -138,7 +139,7 @@ class MismatchCallback:
         self._log = RunLog(
             self._open_log,
             self.injection.strengths(),
-            self._curves_of,
+            self._results_of,
             config.robustness.target,
             config.tensorboard.flush_steps,
             config.tensorboard.on_error,
@@ -287,9 +288,9 @@ class MismatchCallback:
         self._evaluations += 1
         self._log.add_evaluation(step, self._evaluator.start(params))
 
-    def _curves_of(self, rounds: Rounds) -> dict[str, RobustnessCurve]:
+    def _results_of(self, started: Started) -> tuple[dict[str, RobustnessCurve], BeyondLimits | None]:
         assert self._evaluator is not None
-        return self._evaluator.curves(rounds)
+        return self._evaluator.curves(started), self._evaluator.beyond_limits(started)
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import LogdirError, warn_user
+from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter
 from ._checked_metrics import checked_metrics
-from ._evaluator import Rounds, require_targets
+from ._evaluator import Started, require_targets
 
 DEAD_AFTER = 10
 """Steps in a row with a NaN metric after which a warning is due."""
@@ -30,7 +31,7 @@ class _Steps(NamedTuple):
 
 class _Evaluation(NamedTuple):
     step: int
-    rounds: Rounds
+    started: Started
 
 
 class RunLog:
@@ -43,7 +44,7 @@ class RunLog:
     Args:
         open_writer: opens the run's event file.
         strengths: a function from the number of a step to the strength in force, by the tag under which it is logged.
-        to_curves: makes curves by metric name from an evaluation.
+        to_results: makes of an evaluation its curves by metric name, and the counts of values beyond limits, if any.
         targets: the target of the yield by metric name; one number for all; None.
         flush_steps: after how many steps to write.
         on_error: whether a log directory that cannot be written is an error ("raise") or a warning ("warn"); either is
@@ -57,7 +58,7 @@ class RunLog:
         self,
         open_writer: Callable[[], CurveWriter],
         strengths: Mapping[str, Callable[[jax.Array], jax.Array]],
-        to_curves: Callable[[Rounds], dict[str, RobustnessCurve]],
+        to_results: Callable[[Started], tuple[dict[str, RobustnessCurve], BeyondLimits | None]],
         targets: float | Mapping[str, float] | None,
         flush_steps: int,
         on_error: Literal["raise", "warn"],
@@ -66,7 +67,7 @@ class RunLog:
         self._open_writer = open_writer
         self._open: CurveWriter | None = None
         self._strengths = {tag: _over_steps(strength) for tag, strength in strengths.items()}
-        self._to_curves = to_curves
+        self._to_results = to_results
         self._targets = targets
         self._flush_steps = flush_steps
         self._on_error = on_error
@@ -74,7 +75,7 @@ class RunLog:
         self._steps: deque[_Steps] = deque()
         self._waiting = 0  # steps in `_steps`, which are not counted anew at each of them
         self._evaluations: deque[_Evaluation] = deque()
-        self._finished: deque[tuple[int, RobustnessCurve]] = deque()
+        self._finished: deque[tuple[int, RobustnessCurve | BeyondLimits]] = deque()
         self._dead: dict[str, tuple[int, int]] = {}  # metric to (first step of NaN, steps since)
         self._warned = False
 
@@ -110,9 +111,9 @@ class RunLog:
         if self._waiting >= self._flush_steps:
             self.write()
 
-    def add_evaluation(self, step: int, rounds: Rounds) -> None:
+    def add_evaluation(self, step: int, started: Started) -> None:
         """Take an evaluation that may still be running."""
-        self._evaluations.append(_Evaluation(step, rounds))
+        self._evaluations.append(_Evaluation(step, started))
         self.write()
 
     def write(self, wait: bool = False) -> None:
@@ -132,11 +133,11 @@ class RunLog:
             self._steps.popleft()
             self._waiting -= len(entry.numbers)
             first = rows.stop
-        self._write_curves()
-        while self._evaluations and (wait or all(map(_is_ready, self._evaluations[0].rounds))):
+        self._write_finished()
+        while self._evaluations and (wait or _has_finished(self._evaluations[0].started)):
             self._finish(self._evaluations[0])
             self._evaluations.popleft()
-            self._write_curves()
+            self._write_finished()
         self._do(CurveWriter.flush)
 
     def close(self, succeeded: bool = True) -> None:
@@ -170,17 +171,22 @@ class RunLog:
         self._do(lambda writer: writer.scalars(series, numbers, steps.wall_time))
 
     def _finish(self, evaluation: _Evaluation) -> None:
-        curves = self._to_curves(evaluation.rounds)
+        curves, beyond = self._to_results(evaluation.started)
         require_targets(self._targets, curves)
         self.curves = curves
         self._finished.extend([(evaluation.step, curve) for curve in curves.values()])
+        if beyond is not None:
+            self._finished.append((evaluation.step, beyond))
 
-    def _write_curves(self) -> None:
-        """Write the curves of finished evaluations, each as a whole: an interrupt leaves what is not written yet."""
+    def _write_finished(self) -> None:
+        """Write what finished evaluations gave, each as a whole: an interrupt leaves what is not written yet."""
         while self._finished:
-            step, curve = self._finished[0]
-            target = self._targets.get(curve.metric) if isinstance(self._targets, Mapping) else self._targets
-            self._do(lambda writer, step=step, curve=curve, target=target: writer.curve(curve, step, target))
+            step, result = self._finished[0]
+            if isinstance(result, BeyondLimits):
+                self._do(lambda writer, step=step, beyond=result: writer.limits(beyond, step))
+            else:
+                target = self._targets.get(result.metric) if isinstance(self._targets, Mapping) else self._targets
+                self._do(lambda writer, step=step, curve=result, target=target: writer.curve(curve, step, target))
             self._finished.popleft()
 
     def _do(self, write: Callable[[CurveWriter], None]) -> None:
@@ -257,3 +263,7 @@ def _host() -> AbstractContextManager[Any]:
 
 def _is_ready(values: Mapping[str, Any]) -> bool:
     return all(value.is_ready() for value in values.values() if isinstance(value, jax.Array))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _has_finished(started: Started) -> bool:
+    return all(map(_is_ready, [*started.rounds, *started.beyond]))

@@ -6,6 +6,7 @@ export class Logged {
     this.source = source;
     this.runs = byName();
     this.sensitivities = byName();
+    this.withLimits = []; // runs whose values beyond their limits were counted
     this.startAt = byName(); // sigma by metric, where the source knows which tells most
     this.hardwareNames = byName(); // short names by fingerprint
     this.asked = new Map(); // "metric run" as JSON to {lastStep, promise, curve}
@@ -14,12 +15,13 @@ export class Logged {
   // Whether anything has changed.
   async refresh() {
     const answer = await this.source.ask("runs");
-    const before = JSON.stringify([this.runs, this.sensitivities]);
+    const before = JSON.stringify([this.runs, this.sensitivities, this.withLimits]);
     this.runs = answer.runs;
     this.sensitivities = answer.sensitivities;
+    this.withLimits = answer.limits;
     this.startAt = answer.start_at ?? byName();
     this.hardwareNames = answer.hardware_names;
-    return JSON.stringify([this.runs, this.sensitivities]) !== before;
+    return JSON.stringify([this.runs, this.sensitivities, this.withLimits]) !== before;
   }
 
   // Those of most runs first.

@@ -8,6 +8,7 @@ import { emptyState } from "./empty.js";
 import { excludedSentences, hardwareSentence, isMixed } from "./hardware.js";
 import { Logged } from "./logged.js";
 import { DifferencePanel, SensitivityPanel, YieldPanel } from "./panels.js";
+import { LimitsPanel } from "./limits_panel.js";
 import { RunsTable } from "./runs_table.js";
 import { byName } from "./source.js";
 
@@ -47,6 +48,7 @@ class Page {
     this.yields = new YieldPanel(source);
     this.difference = new DifferencePanel(source, () => choose({}));
     this.sensitivity = new SensitivityPanel(source, () => choose({}));
+    this.limits = new LimitsPanel(source, () => choose({}));
     this.table = new RunsTable((run, shown) => this.guard(() => this.toggleRuns([run], shown)));
     this.yields.chart.place.style.height = this.curveChart.place.style.height;
     this.alert = element("p", { className: "notice", role: "alert", hidden: true });
@@ -55,7 +57,7 @@ class Page {
       { className: "content", hidden: true },
       element("div", { className: "pair-of-cards" }, this.curveChart.card, this.yields.card),
       this.tableCard(),
-      element("div", { className: "pair-of-cards even" }, this.difference.card, this.sensitivity.card),
+      element("div", { className: "pair-of-cards even" }, this.difference.card, this.sensitivity.card, this.limits.card),
     );
     this.empty = emptyState();
     this.empty.hidden = this.controls.element.hidden = true;
@@ -190,6 +192,7 @@ class Page {
       this.yields.update({ metric, sigma, target, step, runs, range: range?.[0] === 0 ? [0, 1] : range, better }),
       this.difference.update({ metric, sigma, step, runs, axis, hardware: this.hardwareOf(runs) }),
       this.sensitivity.update({ metric, runs: this.logged.runsWithSensitivity(metric) }),
+      this.limits.update({ sigma, step, runs: runs.filter((run) => this.logged.withLimits.includes(run)) }),
     ]);
   }
 

@@ -9,7 +9,7 @@ import { themeColour } from "./theme.js";
 import { yieldAxes, yieldTraces } from "./yield_chart.js";
 
 // Calls `then` with the answer, unless the same panel has asked again meanwhile.
-class Panel {
+export class Panel {
   constructor() {
     this.ticket = 0;
   }

@@ -51,6 +51,7 @@ export function embeddedSource(answers) {
     yields: (asked) => perRun(asked, (run, { metric, sigma }) => yieldsOf(answers.chips[metric], answers.chips[metric].runs[run], sigma)),
     difference: ({ metric, first, second }) => answers.difference[metric][first][second] ?? { error: NOT_COMPARED },
     sensitivity: ({ metric, run }) => answers.sensitivity[metric][run],
+    limits: ({ run }) => answers.limits[run],
   };
   return { live: false, ask: async (route, parameters) => embedded[route](parameters) };
 }
