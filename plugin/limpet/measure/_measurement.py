@@ -36,8 +36,8 @@ class Chip(NamedTuple):
 
 
 OnChip = Callable[[Callable[[Any], dict[str, jax.Array]], Chip, Any, Any], dict[str, jax.Array]]
-"""`on_chip(metric, chip, tree, case)`: what is measured of one chip in one case, scalars by name; and what else it gives,
-see `Measurement.beside`. `metric` takes a deviated tree."""
+"""`on_chip(metric, chip, tree, case)`: what is measured of one chip in one case, scalars by name, and what it gives
+beside them, see `Measurement.beside`. `metric` takes a deviated tree."""
 
 
 class Chips(Protocol):
@@ -66,7 +66,7 @@ class Measurement:
     """
 
     metric_fn: MetricFn
-    recipe: Chips
+    recipe: Recipe | Chips
     on_chip: OnChip
     kind: Hashable
     seed: int = 0

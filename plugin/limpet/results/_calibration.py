@@ -35,7 +35,7 @@ class Calibration(Generic[Measured]):
             *shape of the leaf), measured chips having one strength. A gain at the output of a leaf stands under the
             leaf's path with `/gain` behind it, shape (strengths, chips, outputs).
         steps: how many steps each chip was fitted for.
-        samples: how many examples calibration had in all, the same for every chip; steps go over them again and again.
+        samples: how many different examples calibration had, the same for every chip; steps go over them again.
 
     Example:
         >>> before = RobustnessCurve("accuracy", [0.7], [[0.90, 0.80, 0.70]])
@@ -101,9 +101,7 @@ class Calibration(Generic[Measured]):
         """What calibration changes, chip by chip; see `limpet.compare`."""
         return compare(self.before, self.after, confidence)
 
-    def yields(
-        self: "Calibration[RobustnessCurve]", target: float, confidence: float = 0.95
-    ) -> list[YieldDifference]:
+    def yields(self: "Calibration[RobustnessCurve]", target: float, confidence: float = 0.95) -> list[YieldDifference]:
         """The yield before and after at each strength, with the interval of the difference; see `yield_difference`."""
         return yield_difference(self.before, self.after, target, confidence)
 
@@ -159,8 +157,8 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Calibration[Any]:
         described = json.loads(str(arrays["described"]))
     except ValueError as error:
         raise MetricError(f"its description is no JSON ({error})") from None
-    counts = [described.get(name) if isinstance(described, Mapping) else None for name in ("steps", "samples")]
-    if not all(type(count) is int and count >= 0 for count in counts):
+    steps, samples = (described.get(name) if isinstance(described, dict) else None for name in ("steps", "samples"))
+    if not (isinstance(steps, int) and isinstance(samples, int) and min(steps, samples) >= 0):
         raise MetricError("its description does not say for how many steps, on how many samples")
     before, after = (_measured(described, arrays[name]) for name in ("before", "after"))
     given = {name.removeprefix(_GIVEN): values for name, values in arrays.items() if name.startswith(_GIVEN)}
@@ -169,15 +167,19 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Calibration[Any]:
         raise MetricError(f"'{strays[0][:80]}' is not of its {held[1]} chips")
     if arrays["after"].shape != arrays["before"].shape:
         raise MetricError("it holds other chips after than before")
-    return Calibration(before, after, given, *counts)
+    return Calibration[Any](before, after, given, steps, samples)
 
 
 def _measured(described: Mapping[str, Any], values: NDArray[Any]) -> RobustnessCurve | ChipMetrics:
     if "curve" in described:
         return RobustnessCurve(**checked_description(described["curve"]), values=values)
-    metric, chips, nominal = described.get("metric"), described.get("chips"), described.get("nominal")
-    better = described.get("higher_is_better")
-    texts = isinstance(metric, str) and isinstance(chips, list) and all(isinstance(chip, str) for chip in chips)
-    if not texts or not is_number(nominal) or not isinstance(better, bool) or values.shape != (len(chips),):
-        raise MetricError("its description does not say which metric of which chips it is")
-    return ChipMetrics(metric, tuple(chips), values, float(nominal), better)
+    match described:
+        case {
+            "metric": str() as metric,
+            "chips": list() as chips,
+            "nominal": nominal,
+            "higher_is_better": bool() as up,
+        }:
+            if all(isinstance(chip, str) for chip in chips) and is_number(nominal) and values.shape == (len(chips),):
+                return ChipMetrics(metric, tuple(chips), values, float(nominal), up)
+    raise MetricError("its description does not say which metric of which chips it is")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import jax
 import optax
@@ -55,9 +55,9 @@ class GradientFit:
                 )
             return value[0] if isinstance(value, tuple) else value
 
-        updates, state = self.optimizer.update(jax.grad(loss)(given), state, given)
-        fitted = optax.apply_updates(given, updates)
-        return {path: value.astype(given[path].dtype) for path, value in fitted.items()}, state  # pyright: ignore[reportAttributeAccessIssue]
+        moved, state = self.optimizer.update(jax.grad(loss)(given), state, given)
+        updates = cast(Given, moved)
+        return {path: value + updates[path].astype(value.dtype) for path, value in given.items()}, state
 
 
 @overload

@@ -41,9 +41,9 @@ def stacked_batches(batches: Iterable[Any], steps: int) -> Any:
 
 
 def sample_count(stacked: Any) -> int:
-    """How many examples stacked batches hold: batches, times the length of what follows."""
-    shape = np.shape(_widest(stacked))
-    return int(np.prod(shape[:2]))
+    """How many different examples stacked batches hold; of more than `MOST_ROWS`, how many examples."""
+    rows = _rows(stacked)
+    return len(rows) if len(rows) > MOST_ROWS else len({row.tobytes() for row in rows})
 
 
 def require_held_out(batch: Any, stacked: Any) -> None:
@@ -57,8 +57,7 @@ def require_held_out(batch: Any, stacked: Any) -> None:
     """
     if not jax.tree.leaves(batch):
         return
-    own, used = np.asarray(_widest(batch)), np.asarray(_widest(stacked))
-    used = used.reshape(-1, *used.shape[2:])
+    own, used = np.asarray(_widest(batch)), _rows(stacked)
     if not own.ndim or own.shape[1:] != used.shape[1:] or own.dtype != used.dtype:
         return
     if own.ndim == 1 and not np.array_equal(np.unique(own), np.unique(used)):
@@ -77,6 +76,12 @@ def require_held_out(batch: Any, stacked: Any) -> None:
             f"batch: {shared} of its {len(own)} examples are among those of batches, on which chips are calibrated: "
             f"they will look better than they are; hold out what they are measured on"
         )
+
+
+def _rows(stacked: Any) -> np.ndarray:
+    """The examples of stacked batches, in the array that has the most numbers; of batches of scalars, the batches."""
+    widest = np.asarray(_widest(stacked))
+    return widest.reshape(-1, *widest.shape[2:]) if widest.ndim > 1 else widest
 
 
 def _widest(tree: Any) -> Any:

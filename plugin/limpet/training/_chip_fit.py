@@ -18,7 +18,7 @@ from ..measure._measurement import Chip
 Given = dict[str, jax.Array]
 """What a chip is given, by leaf path; gains under the path of the leaf with `/gain` behind it."""
 TreeOf = Callable[[Given], Any]
-"""From what a chip is given to the tree that stands for the network on that chip, which shares no state with another."""
+"""From what a chip is given to the tree that stands for the network on that chip, sharing no state with another."""
 
 GAIN = "/gain"
 BEFORE, AFTER, GIVEN = "before ", "after ", "given "
