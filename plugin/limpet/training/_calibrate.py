@@ -242,7 +242,7 @@ def calibrate_chips(
     gains: Sequence[str] = (),
     steps: int = 200,
     optimizer: optax.GradientTransformation = DEFAULT_OPTIMIZER,
-    higher_is_better: bool | None = None,
+    higher_is_better: Direction = None,
 ) -> Calibration[ChipMetrics]:
     """Fit a few digital parameters to each of some measured chips; as `limpet.calibrate` does to virtual ones.
 

@@ -112,7 +112,7 @@ def calibrated_measured_chips(
     trainable: Sequence[str],
     gains: Sequence[str],
     steps: int,
-    higher_is_better: bool | None,
+    higher_is_better: Direction,
 ) -> Calibration[ChipMetrics]:
     """Measured chips, calibrated by a procedure; arguments, result and errors as of `limpet.calibrate_chips`."""
     names, steps = checked_names(chips), check_count("steps", steps)
