@@ -45,6 +45,10 @@ class Digits:
     def test_set(self) -> Batch:
         return jnp.asarray(self._images[self._train :]), jnp.asarray(self._labels[self._train :])
 
+    @property
+    def training_set(self) -> Batch:
+        return jnp.asarray(self._images[: self._train]), jnp.asarray(self._labels[: self._train])
+
     def batches(self, seed: int, size: int) -> Iterator[Batch]:
         generator = np.random.default_rng([seed, 1])
         while True:

@@ -44,6 +44,19 @@ def test_digits(tmp_path, script):
     assert all(found > 0 for found in spread.values())
 
 
+def test_calibration_of_each_chip(tmp_path):
+    """Reduced; the whole run, of some half a minute, gives the table in examples/README.md."""
+    table = tmp_path / "table.json"
+    settings = ["train.steps=400", "train.hidden=16", "robustness.chips=6", f"tensorboard.logdir={tmp_path / 'log'}"]
+    ran = run("digits_calibration.py", "--json", table, overrides=settings)
+    assert ran.returncode == 0, ran.stderr
+    means = {(row["network"], row["fitted"]): row["mean"] for row in json.loads(table.read_text())["rows"]}
+    assert len(means) == 6
+    assert means["standard", "biases"] > means["standard", "-"] + 0.05
+    assert means["mismatch", "biases"] > means["mismatch", "-"]
+    assert (tmp_path / "log" / "standard, biases" / "after calibration").is_dir()
+
+
 def test_phase_change_memory_over_time(tmp_path):
     """Four networks at two times; the reduced run shows that it runs, configs/pcm.yaml what comes of it."""
     table = tmp_path / "table.json"

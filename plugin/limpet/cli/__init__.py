@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import _errors
-from . import _check, _chips, _compare, _deploy, _fit, _gate, _presets, _report
+from . import _calibrate, _check, _chips, _compare, _deploy, _fit, _gate, _presets, _report
 
 EXAMPLES = """\
 examples:
@@ -24,6 +24,7 @@ examples:
   limpet chips nets:build --config configs/dynapse.yaml --chip 17 -o chip.npz
   limpet fit measurements.csv -o hardware.yaml --report bench.html
   limpet deploy nets:build --params trained.npz --report deployment.html
+  limpet calibrate nets:task --config configs/dynapse.yaml -o calibration.npz
   limpet report runs/dynapse -o report.html
 
 exit codes:
@@ -83,7 +84,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in (_check, _presets, _compare, _gate, _chips, _fit, _deploy, _report):
+    for command in (_check, _presets, _compare, _gate, _chips, _fit, _deploy, _calibrate, _report):
         command.add_parser(commands)
     # argparse gives up on positionals that follow an option; overrides may stand anywhere.
     arguments, rest = parser.parse_known_args(argv)

@@ -33,6 +33,13 @@ def load_model(spec: str, config: Any) -> Any:
     Raises:
         LimpetError: it cannot be imported, fails, or gives something else.
     """
+    value = load_object(spec, config)
+    require_network(spec, value)
+    return value
+
+
+def load_object(spec: str, config: Any) -> Any:
+    """What MODULE:NAME stands for; of a function, what it gives. Arguments and errors as of `load_model`."""
     module_name, colon, name = spec.partition(":")
     if not colon or not module_name or not name:
         raise LimpetError(f"{spec}: expected MODULE:NAME, such as nets:build")
@@ -50,8 +57,7 @@ def load_model(spec: str, config: Any) -> Any:
     with user_code(folder), _quiet():
         value = _named(spec, module_name, name)
         if inspect.isroutine(value) or isinstance(value, type | functools.partial):
-            value = _called(spec, value, config)
-    _require_tree(spec, value)
+            return _called(spec, value, config)
     return value
 
 
@@ -84,7 +90,12 @@ def _called(spec: str, function: Any, config: Any) -> Any:
         raise LimpetError(f"{spec}: failed: {_brief(error)}") from error
 
 
-def _require_tree(spec: str, value: Any) -> None:
+def require_network(spec: str, value: Any) -> None:
+    """Refuse what is no network.
+
+    Raises:
+        LimpetError: it is none.
+    """
     from ..leaves._adapters import adapter_of
     from ..leaves._paths import is_real
 

@@ -98,7 +98,7 @@ def measure_chips(
         virtual, mean     0.00999...
         virtual, worst     0.0439...
     """
-    names = _checked_names(chips)
+    names = checked_names(chips)
     if virtual is not None and mismatch is None:
         raise LimpetError(f"virtual = {virtual}: virtual chips are of a hardware; give it, or leave this out")
     adapter = adapter_of(tree)
@@ -143,7 +143,12 @@ def measure_chips(
     return tables.get(UNNAMED, tables)
 
 
-def _checked_names(chips: Sequence[MeasuredChip]) -> tuple[str, ...]:
+def checked_names(chips: Sequence[MeasuredChip]) -> tuple[str, ...]:
+    """The names of measured chips.
+
+    Raises:
+        LimpetError: there is no chip, two have one name, or one is no `MeasuredChip`.
+    """
     if isinstance(chips, MeasuredChip) or not isinstance(chips, Sequence) or not chips:
         raise LimpetError(f"chips = {chips!r}: give a list of limpet.MeasuredChip")
     for place, chip in enumerate(chips):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -28,15 +28,23 @@ PROGRAMS = Programs()
 
 
 class Chip(NamedTuple):
-    """One virtual chip: the key of its draw, and whether it is the mirror image of that draw."""
+    """One chip: the key of its draw, whether it is the mirror image of that draw, and its number."""
 
     key: jax.Array
     mirrored: Any
+    number: jax.Array
 
 
 OnChip = Callable[[Callable[[Any], dict[str, jax.Array]], Chip, Any, Any], dict[str, jax.Array]]
-"""`on_chip(metric, chip, tree, case)`: what is measured of one chip in one case, scalars by name. `metric` takes a
-deviated tree."""
+"""`on_chip(metric, chip, tree, case)`: what is measured of one chip in one case, scalars by name, and what it gives
+beside them, see `Measurement.beside`. `metric` takes a deviated tree."""
+
+
+class Chips(Protocol):
+    """What says which leaves deviate on a chip: a recipe, or chips that were measured. It is hashable."""
+
+    @property
+    def paths(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Measurement:
 
     Attributes:
         metric_fn: the user's metric.
-        recipe: who deviates, and how.
+        recipe: who deviates, and how; or measured chips.
         on_chip: see `OnChip`.
         kind: names `on_chip`: two measurements of one kind, metric and recipe share their programs.
         seed: of the chips.
@@ -54,10 +62,11 @@ class Measurement:
         mesh: devices that share the chips; None for the default device.
         extra: a pytree of arrays that `on_chip` is given beside each case, as `(case, extra)`; None for none.
         audited: whether a metric that depends on no draw is refused.
+        beside: names of results that are no metrics, and may be arrays of any shape.
     """
 
     metric_fn: MetricFn
-    recipe: Recipe
+    recipe: Recipe | Chips
     on_chip: OnChip
     kind: Hashable
     seed: int = 0
@@ -66,6 +75,7 @@ class Measurement:
     mesh: Mesh | None = None
     extra: Any = None
     audited: bool = True
+    beside: frozenset[str] = frozenset()
 
     def prepare(self, tree: Any, batch: Any, cases: Any) -> "Prepared":
         """Compile the measurement for one network, or find what was compiled for one like it; nothing is evaluated.
@@ -113,7 +123,7 @@ class Measurement:
             mirrored = number % 2 == 1 if self.antithetic else False
             key = jax.random.fold_in(typed_key(chips, self.generator), number // 2 if self.antithetic else number)
             tree = rebuild(operand)
-            return self.on_chip(metric, Chip(key, mirrored), tree, case if extra is None else (case, extra))
+            return self.on_chip(metric, Chip(key, mirrored, number), tree, case if extra is None else (case, extra))
 
         trace = traced(chip_fn, operands, cases)
         if self.audited:
@@ -129,7 +139,8 @@ class Measurement:
 
     def _require_reached(self, planted: Set[str], trace: ChipTrace) -> None:
         """Refuse metrics of which none depends on a draw; say which of them, and which draws, are without effect."""
-        reached = dict(zip(trace.dtypes, depends_on(trace.jaxpr), strict=True))
+        results = zip(trace.results, depends_on(trace.jaxpr), strict=True)
+        reached = {name: paths for name, paths in results if name not in self.beside}
         lost = sorted(path for path in planted - frozenset().union(*reached.values()) if not never_read(path))
         flat = [name for name, paths in reached.items() if not paths]
         name = function_name(self.metric_fn)

@@ -28,7 +28,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from .._errors import LimpetError
 
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
-"""`chip_fn(number, case, operands)`: the metrics of one chip in one case, scalars by name."""
+"""`chip_fn(number, case, operands)`: the results of one chip in one case, arrays by name; of metrics, scalars."""
 
 WIDEST = {"cpu": 128, "accelerator": 1024}
 """Chips in a tile at most. Wider ones gain little; on a CPU they leave cores idle where few chips are asked for."""
@@ -50,7 +50,7 @@ class Program:
         width: how many chips each device evaluates at a time.
         tiles: how many tiles a call evaluates at most.
         mesh: the devices that share a tile; None for the default device.
-        names: of the metrics.
+        names: of the results.
     """
 
     compiled: Any
@@ -71,7 +71,7 @@ class Program:
             chips: how many.
 
         Yields:
-            Metrics by name, each of shape (cases, chips of this call).
+            Results by name, each of shape (cases, chips of this call, *shape of one chip's).
         """
         _require_untraced()
         if self.mesh is not None:
@@ -96,11 +96,11 @@ class ChipTrace:
 
     Attributes:
         jaxpr: of the number of a chip, a case and the operands; a closed jaxpr.
-        dtypes: of the metrics by name, in the order of the results.
+        results: shape and dtype of each result by name, in the order of the results.
     """
 
     jaxpr: Any
-    dtypes: Mapping[str, Any]
+    results: Mapping[str, jax.ShapeDtypeStruct]
 
 
 def traced(chip_fn: ChipFn, operands: Any, cases: Any) -> ChipTrace:
@@ -116,9 +116,9 @@ def traced(chip_fn: ChipFn, operands: Any, cases: Any) -> ChipTrace:
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     # Without shardings: on which devices operands lie is no business of one chip's function.
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), operands)
-    jaxpr, metrics = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, shapes)
+    jaxpr, results = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, shapes)
     # Sorted, because that is the order in which JAX flattens a dict.
-    return ChipTrace(jaxpr, {name: metrics[name].dtype for name in sorted(metrics)})
+    return ChipTrace(jaxpr, {name: results[name] for name in sorted(results)})
 
 
 def compiled_program(trace: ChipTrace, operands: Any, cases: Any, mesh: Mesh | None = None) -> Program:
@@ -145,7 +145,7 @@ def compiled_program(trace: ChipTrace, operands: Any, cases: Any, mesh: Mesh | N
             return jax.vmap(chip)(numbers)
 
         def skipped(numbers: jax.Array) -> list[jax.Array]:
-            return [jnp.zeros((width, count), dtype) for dtype in trace.dtypes.values()]
+            return [jnp.zeros((width, count, *result.shape), result.dtype) for result in trace.results.values()]
 
         if tiles == 1:
             results = evaluated(numbers)
@@ -154,8 +154,8 @@ def compiled_program(trace: ChipTrace, operands: Any, cases: Any, mesh: Mesh | N
                 lambda tile: jax.lax.cond(tile[0] < wanted, evaluated, skipped, tile[1]),
                 (jnp.arange(tiles), numbers.reshape(tiles, width)),
             )
-            results = [metric.reshape(tiles * width, count) for metric in rows]
-        return {name: metric.T for name, metric in zip(trace.dtypes, results, strict=True)}
+            results = [result.reshape(tiles * width, *result.shape[2:]) for result in rows]
+        return {name: jnp.swapaxes(result, 0, 1) for name, result in zip(trace.results, results, strict=True)}
 
     if mesh is not None:
         axes = tuple(mesh.axis_names)
@@ -169,7 +169,7 @@ def compiled_program(trace: ChipTrace, operands: Any, cases: Any, mesh: Mesh | N
         operands, cases = jax.device_put((operands, cases), NamedSharding(mesh, PartitionSpec()))
     numbers = _numbers(0, tiles * width * (1 if mesh is None else mesh.size), mesh)
     program = jax.jit(values).lower(operands, cases, numbers, _replicated(np.int32(1), mesh)).compile()
-    return Program(program, width, tiles, mesh, tuple(trace.dtypes))
+    return Program(program, width, tiles, mesh, tuple(trace.results))
 
 
 def ahead(rounds: Iterator[Any]) -> Iterator[Any]:

@@ -42,6 +42,42 @@ class SameObject:
         return hash((self._type, self._id))
 
 
+def alike(value: Any, depth: int = 20) -> Hashable:
+    """Something that a function captured, as a part of a key: functions are equal that do the same.
+
+    They do where they have the same code and captured the same. So two calls of `optax.adam(1e-2)` are equal, though
+    each makes functions of its own, and what was compiled with one serves the other. Objects that are no functions
+    are equal to themselves alone.
+
+    Args:
+        value: a function, a tuple of functions (an optax optimizer), or anything.
+        depth: so many functions within functions are looked at.
+    """
+    if not depth:
+        return SameObject(value)
+    if isinstance(value, tuple):
+        return type(value), tuple(alike(part, depth - 1) for part in value)
+    if isinstance(value, partial):
+        keywords = tuple((name, alike(part, depth - 1)) for name, part in sorted(value.keywords.items()))
+        return alike(value.func, depth - 1), alike(value.args, depth - 1), keywords
+    if isinstance(value, types.MethodType):
+        return SameObject(value.__self__), alike(value.__func__, depth - 1)
+    if not isinstance(value, types.FunctionType):
+        return SameObject(value)
+    cells = []
+    for cell in value.__closure__ or ():
+        try:
+            cells.append(alike(cell.cell_contents, depth - 1))
+        except ValueError:  # not assigned yet
+            cells.append(None)
+    globals_read = tuple(
+        SameObject(value.__globals__[name]) for name in _names(value.__code__) if name in value.__globals__
+    )
+    defaults = tuple(alike(part, depth - 1) for part in value.__defaults__ or ())
+    keywords = tuple((name, alike(part, depth - 1)) for name, part in sorted((value.__kwdefaults__ or {}).items()))
+    return value.__module__, value.__code__, tuple(cells), globals_read, defaults, keywords
+
+
 class Programs:
     """Compiled programs by the user's function and a key.
 

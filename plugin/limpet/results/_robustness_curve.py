@@ -194,18 +194,23 @@ class RobustnessCurve:
                 precision, and exactly where the values at a strength and the target are whole numbers.
         """
         targets = np.asarray(targets, np.float64)
-        # Metrics are computed in float32, in which 90 of 100 is a little less than 0.9.
-        slack = 1e-6 * np.maximum(np.abs(targets), 1e-3)
-        return np.stack([self._passing(row, targets, slack) for row in np.sort(self._ranked(), axis=1)])
-
-    def _passing(
-        self, ordered: NDArray[np.float64], targets: NDArray[np.float64], slack: NDArray[np.float64]
-    ) -> NDArray[np.int64]:
-        if (np.floor(ordered) == ordered).all():
-            slack = np.where(np.floor(targets) == targets, 0.0, slack)
+        rows = np.sort(self._ranked(), axis=1)
         if self.higher_is_better:
-            return len(ordered) - np.searchsorted(ordered, targets - slack, "left")
-        return np.searchsorted(ordered, targets + slack, "right")
+            counts = [len(row) - np.searchsorted(row, targets - _slack(row, targets), "left") for row in rows]
+        else:
+            counts = [np.searchsorted(row, targets + _slack(row, targets), "right") for row in rows]
+        return np.stack(counts)
+
+    def reaches(self, target: float) -> NDArray[np.bool_]:
+        """Which chips reach a target, shape (strengths, chips); see `passing`.
+
+        Raises:
+            MetricError: `target` is no finite number.
+        """
+        goal = np.array([checked_target(target)])
+        if self.higher_is_better:
+            return np.stack([row >= goal - _slack(row, goal) for row in self._ranked()])
+        return np.stack([row <= goal + _slack(row, goal) for row in self._ranked()])
 
     def yield_at(
         self, target: float, confidence: float = 0.95, method: Literal["exact", "wilson"] = "exact"
@@ -363,3 +368,10 @@ class RobustnessCurve:
     def _over_finite(self, statistic: Any) -> NDArray[np.float64]:
         finite = [row[np.isfinite(row)] for row in self.values]
         return np.array([statistic(row) if row.size else np.nan for row in finite])
+
+
+def _slack(values: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much a chip may miss each target: metrics are computed in float32, in which 90 of 100 is a little less
+    than 0.9. Whole numbers are counts, and exact."""
+    slack = 1e-6 * np.maximum(np.abs(targets), 1e-3)
+    return np.where(np.floor(targets) == targets, 0.0, slack) if (np.floor(values) == values).all() else slack

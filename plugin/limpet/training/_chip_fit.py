@@ -1,0 +1,203 @@
+"""One chip, calibrated: what the functions that calibrate chips have in common, under the engine that measures them."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from .._errors import LimpetError
+from ..bench._measured_chip import MeasuredChip
+from ..hardware._conditions import checked_conditions
+from ..hardware._mismatch import Recipe
+from ..leaves._adapter import Leaves
+from ..leaves._adapters import adapter_of
+from ..measure._measurement import Chip
+
+Given = dict[str, jax.Array]
+"""What a chip is given, by leaf path; gains under the path of the leaf with `/gain` behind it."""
+TreeOf = Callable[[Given], Any]
+"""From what a chip is given to the tree that stands for the network on that chip, sharing no state with another."""
+
+GAIN = "/gain"
+BEFORE, AFTER, GIVEN = "before ", "after ", "given "
+"""What the names of a chip's results begin with."""
+
+
+class Procedure(Protocol):
+    """How one chip is calibrated. `key` is equal for procedures that are compiled alike."""
+
+    @property
+    def key(self) -> Hashable: ...
+
+    def step(self, tree_of: TreeOf, given: Given, state: Any, batch: Any) -> tuple[Given, Any]:
+        """What a chip is given after one step more.
+
+        Args:
+            tree_of: the network on this chip.
+            given: what it is given so far.
+            state: of the procedure.
+            batch: of this step.
+        """
+        ...
+
+    def initial(self, given: Given) -> Any:
+        """The state before the first step, arrays."""
+        ...
+
+
+class ChipValues(Protocol):
+    """What chips make of a network's values; hashable."""
+
+    @property
+    def paths(self) -> tuple[str, ...]: ...
+
+    def on_chip(self, chip: Chip, case: Mapping[str, jax.Array], extra: Any) -> Callable[[Leaves], Leaves]:
+        """From nominal values by leaf path to those on a chip, for all leaves or some."""
+        ...
+
+    def limited(self, path: str, value: jax.Array) -> jax.Array:
+        """The nearest values that a chip can be given for a leaf."""
+        ...
+
+
+@dataclass(frozen=True)
+class VirtualValues:
+    """What virtual chips make of values: a recipe's draws."""
+
+    recipe: Recipe
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return self.recipe.paths
+
+    def on_chip(self, chip: Chip, case: Mapping[str, jax.Array], extra: Any) -> Callable[[Leaves], Leaves]:
+        conditions = checked_conditions(case["scale"], False, case.get("time"), 0)
+
+        def drawn(leaves: Leaves) -> Leaves:
+            deviating = any(path in leaves for path in self.paths)
+            return self.recipe.on_leaves(chip.key, leaves, conditions) if deviating else leaves
+
+        return drawn
+
+    def limited(self, path: str, value: jax.Array) -> jax.Array:
+        rule = self.recipe.rules.get(path)
+        return value if rule is None or rule.limits is None else jnp.clip(value, *rule.limits.ends(value.dtype))
+
+
+@dataclass(frozen=True)
+class MeasuredValues:
+    """What measured chips make of values.
+
+    Attributes:
+        paths: of the leaves that were measured on one of them.
+        factors: of these, the leaves that chips are given anew: there, what was measured is a factor.
+    """
+
+    paths: tuple[str, ...]
+    factors: tuple[str, ...]
+
+    def on_chip(self, chip: Chip, case: Mapping[str, jax.Array], extra: Any) -> Callable[[Leaves], Leaves]:
+        measured = {path: values[chip.number] for path, values in extra.items()}
+
+        def held(leaves: Leaves) -> Leaves:
+            return leaves | {
+                path: leaves[path] * value if path in self.factors else value
+                for path, value in measured.items()
+                if path in leaves
+            }
+
+        return held
+
+    def limited(self, path: str, value: jax.Array) -> jax.Array:
+        return value
+
+
+@dataclass(frozen=True)
+class ChipFit:
+    """The calibration of one chip, as `Measurement.on_chip` has it.
+
+    Attributes:
+        procedure: how.
+        values: what the chip makes of values.
+        trainable: the paths of the leaves that it is given anew.
+        gains: the paths of the leaves whose outputs get a gain.
+    """
+
+    procedure: Procedure
+    values: ChipValues
+    trainable: tuple[str, ...]
+    gains: tuple[str, ...]
+
+    @property
+    def key(self) -> Hashable:
+        """Names the measurement; see `Measurement.kind`."""
+        return "calibration", self.procedure.key, self.values, self.trainable, self.gains
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """The names of results that are no metrics."""
+        return frozenset(f"{GIVEN}{path}" for path in (*self.trainable, *(f"{path}{GAIN}" for path in self.gains)))
+
+    def __call__(self, metric: Callable[[Any], dict[str, jax.Array]], chip: Chip, tree: Any, case: Any) -> Given:
+        strengths, (batches, steps, extra) = case
+        nominal = adapter_of(tree).leaves(tree)
+        on_chip = self.values.on_chip(chip, strengths, extra)
+        whole, structure = adapter_of(tree).flattened(tree)
+        held = on_chip(nominal)  # once: what is not given anew stays as it is
+
+        def limited(given: Given) -> Given:
+            return given | {path: self.values.limited(path, given[path]) for path in self.trainable}
+
+        def tree_of(given: Given) -> Any:
+            values = held | on_chip({path: given[path] for path in self.trainable})
+            values |= {path: values[path] * given[f"{path}{GAIN}"] for path in self.gains}
+            return structure.unflatten([values.get(path, leaf) for path, leaf in whole.items()])
+
+        def step(number: jax.Array, fit: tuple[Given, Any]) -> tuple[Given, Any]:
+            batch = jax.tree.map(lambda stacked: stacked[number % len(stacked)], batches)
+            given, state = self.procedure.step(tree_of, *fit, batch)
+            return limited(given), state
+
+        given = {path: jnp.asarray(nominal[path]) for path in self.trainable}
+        given |= {f"{path}{GAIN}": jnp.ones_like(nominal[path], shape=nominal[path].shape[-1:]) for path in self.gains}
+        given = limited(given)
+        before = metric(tree_of(given))
+        fitted, _ = jax.lax.fori_loop(0, steps, step, (given, self.procedure.initial(given)))
+        after = metric(tree_of(fitted))
+        results = {f"{BEFORE}{name}": value for name, value in before.items()}
+        results |= {f"{AFTER}{name}": value for name, value in after.items()}
+        return results | {f"{GIVEN}{path}": value for path, value in fitted.items()}
+
+
+def stacked_values(chips: Sequence[MeasuredChip], leaves: Leaves, trainable: Sequence[str]) -> dict[str, jax.Array]:
+    """What measured chips hold, by path, stacked along a leading axis; of leaves to be given anew, factors.
+
+    Raises:
+        LimpetError: a chip holds values for a leaf that is to be given anew.
+        PrototypeError: a chip does not fit the network.
+    """
+    # Of a leaf of ones, a chip that has factors holds these.
+    units = leaves | {path: jnp.ones_like(leaves[path]) for path in trainable}
+    measured = [chip.measured(units) for chip in chips]
+    stacked = {}
+    for path in (path for path in leaves if any(path in values for values in measured)):
+        absent = units[path]
+        rows = [jnp.asarray(values.get(path, absent), jnp.result_type(absent)) for values in measured]
+        if path in trainable:
+            rows = [_factor(chip, path, row, leaves[path]) for chip, row in zip(chips, rows, strict=True)]
+        stacked[path] = jnp.stack(rows)
+    return stacked
+
+
+def _factor(chip: MeasuredChip, path: str, held: jax.Array, nominal: Any) -> jax.Array:
+    if path not in chip.values:
+        return held
+    if not bool((held == nominal).all()):
+        raise LimpetError(
+            f"chip {chip.name}: holds values for leaf '{path}', which is to be given anew: they say where its devices "
+            f"are when they are set to the nominal values, not where they would be when set to others; give factors, "
+            f"MeasuredChip(name, factors={{'{path}': measured / nominal}}), or leave it out of trainable"
+        )
+    return jnp.ones_like(held)

@@ -1,0 +1,242 @@
+"""Calibration: each chip is fitted as the frozen chip is, before and after are the same chips; files, refusals."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from nnx_network import Net, X, Y
+
+import limpet
+from limpet.measure._measurement import PROGRAMS
+from limpet.results._calibration import Calibration
+
+INPUTS = jax.random.normal(jax.random.key(0), (96, 4))
+TARGETS = jnp.tanh(INPUTS.sum(axis=1, keepdims=True))
+PARAMS = {"dense": {"kernel": jnp.ones((4, 1)), "bias": jnp.full((1,), 0.1)}}
+HARDWARE = limpet.Hardware(crossbar=limpet.Part("*/kernel", limpet.Gaussian(sigma=0.4)))
+BATCHES = [(INPUTS[first : first + 16], TARGETS[first : first + 16]) for first in (0, 16, 32)]
+HELD_OUT = (INPUTS[48:], TARGETS[48:])
+OPTIMIZER = optax.adam(2e-2)
+
+
+def loss_fn(tree, batch):
+    return ((jnp.tanh(batch[0] @ tree["dense"]["kernel"] + 0.3 + tree["dense"]["bias"]) - batch[1]) ** 2).mean()
+
+
+def error(tree, batch):
+    return jnp.abs(jnp.tanh(batch[0] @ tree["dense"]["kernel"] + 0.3 + tree["dense"]["bias"]) - batch[1]).mean()
+
+
+def calibrated(tree=PARAMS, mismatch=HARDWARE, **changes):
+    settings = {"metric_fn": error, "batches": BATCHES, "batch": HELD_OUT, "steps": 30, "optimizer": OPTIMIZER}
+    settings |= {"scales": [0.5, 1], "chips": 6, "seed": 3, "higher_is_better": False}
+    return limpet.calibrate(loss_fn, tree, mismatch, **(settings | changes))
+
+
+def fitted_alone(chip, given, value_of):
+    """One chip, fitted in a loop of Python; `value_of` puts what it is given onto it."""
+    state = OPTIMIZER.init(given)
+    for step in range(30):
+        grads = jax.grad(lambda given, step=step: loss_fn(value_of(chip, given), BATCHES[step % 3]))(given)
+        updates, state = OPTIMIZER.update(grads, state)
+        given = optax.apply_updates(given, updates)
+    return given
+
+
+CALIBRATION = calibrated()
+
+
+def test_each_chip_is_fitted_as_the_frozen_chip_is():
+    def on(chip, bias):
+        return {"dense": chip["dense"] | {"bias": bias}}
+
+    for row, scale in enumerate((0.5, 1.0)):
+        chip = limpet.freeze(PARAMS, HARDWARE, seed=3, chip=4, scale=scale)
+        bias = fitted_alone(chip, PARAMS["dense"]["bias"], on)
+        np.testing.assert_allclose(CALIBRATION.given["dense/bias"][row, 4], bias, rtol=1e-4)
+        np.testing.assert_allclose(CALIBRATION.before.values[row, 4], error(chip, HELD_OUT), rtol=1e-5)
+        np.testing.assert_allclose(CALIBRATION.after.values[row, 4], error(on(chip, bias), HELD_OUT), rtol=1e-4)
+    assert (CALIBRATION.steps, CALIBRATION.samples) == (30, 48)
+    assert CALIBRATION.after.fingerprint == CALIBRATION.before.fingerprint != ""
+    assert (CALIBRATION.comparison().high < 0).all()
+
+
+def test_before_is_the_robustness_curve():
+    curve = limpet.robustness_curve(
+        error, PARAMS, HARDWARE, scales=[0.5, 1], chips=6, seed=3, batch=HELD_OUT, higher_is_better=False
+    )
+    np.testing.assert_allclose(CALIBRATION.before.values, curve.values, rtol=1e-6)
+    assert CALIBRATION.before.to_dict() | {"values": 0} == curve.to_dict() | {"values": 0}
+
+
+def test_a_second_call_compiles_nothing_and_an_interrupted_one_goes_on():
+    kept = len(PROGRAMS)
+    few = calibrated(chips=4, optimizer=optax.adam(2e-2))  # of its own, as a call usually has it
+    assert calibrated(steps=5, seed=4, scales=[1, 2]).steps == 5
+    whole = calibrated(resume=few)
+    assert len(PROGRAMS) == kept
+    np.testing.assert_array_equal(whole.after.values, CALIBRATION.after.values)
+    np.testing.assert_array_equal(whole.given["dense/bias"], CALIBRATION.given["dense/bias"])
+    with pytest.raises(limpet.LimpetError, match="resume: differs in steps: 30, where this one has 31"):
+        calibrated(resume=few, steps=31)
+    with pytest.raises(limpet.LimpetError, match="resume: differs in seed"):
+        calibrated(resume=few, seed=9)
+
+
+def test_it_does_not_depend_on_how_many_devices_share_the_chips():
+    shared = calibrated(mesh=jax.make_mesh((2,), ("chips",), devices=jax.devices()[:2]))
+    np.testing.assert_allclose(shared.given["dense/bias"], CALIBRATION.given["dense/bias"], rtol=1e-5)
+
+
+def test_what_deviates_and_is_given_anew_is_the_nominal_value():
+    """A bias that deviates relatively: the chip multiplies whatever it is given by the same factor."""
+    hardware = limpet.Hardware(all=limpet.Part("*", limpet.Gaussian(sigma=0.4)))
+    calibration = calibrated(mismatch=hardware, scales=[1])
+    chip = limpet.freeze(PARAMS, hardware, seed=3, chip=2)
+    factor = chip["dense"]["bias"] / PARAMS["dense"]["bias"]
+    bias = fitted_alone(
+        chip, PARAMS["dense"]["bias"], lambda chip, given: {"dense": chip["dense"] | {"bias": given * factor}}
+    )
+    np.testing.assert_allclose(calibration.given["dense/bias"][0, 2], bias, rtol=1e-4)
+
+
+def test_chips_are_given_no_value_beyond_the_limits():
+    parts = {"crossbar": limpet.Part("*/kernel", limpet.Gaussian(0.4))}
+    limits = limpet.Limits(low=0.05, high=0.2, policy="report")
+    parts["biases"] = limpet.Part("*/bias", limpet.Gaussian(0.01), limits)
+    given = calibrated(mismatch=limpet.Hardware(parts), scales=[1]).given["dense/bias"]
+    assert given.min() == np.float32(0.05)
+    assert given.max() <= np.float32(0.2)
+
+
+def test_gains_are_factors_behind_the_weights():
+    calibration = calibrated(trainable=["*/bias"], gains=["*/kernel"], scales=[1])
+    chip = limpet.freeze(PARAMS, HARDWARE, seed=3, chip=1)
+
+    def on(chip, given):
+        return {"dense": {"kernel": chip["dense"]["kernel"] * given["gain"], "bias": given["bias"]}}
+
+    given: Any = fitted_alone(chip, {"bias": PARAMS["dense"]["bias"], "gain": jnp.ones(1)}, on)
+    np.testing.assert_allclose(calibration.given["dense/kernel/gain"][0, 1], given["gain"], rtol=1e-4)
+    with pytest.raises(limpet.PrototypeError, match="dense/bias are no weights of two axes"):
+        calibrated(gains=["*/bias"])
+
+
+def test_measured_chips_are_calibrated_alike(tmp_path):
+    """A virtual chip as a measured one: by values of its weights, and with a factor on what it is given."""
+    frozen = limpet.freeze(PARAMS, HARDWARE, seed=3, chip=4)
+    by_value = limpet.MeasuredChip("four", values={"dense/kernel": frozen["dense"]["kernel"], "dense/bias": [0.1]})
+    by_factor = limpet.MeasuredChip("half", factors={"dense/bias": np.array([0.5])})
+    calibration = limpet.calibrate_chips(
+        loss_fn, PARAMS, [by_value, by_factor], metric_fn=error, batches=BATCHES, batch=HELD_OUT, steps=30,
+        optimizer=OPTIMIZER, higher_is_better=False,
+    )  # fmt: skip
+    np.testing.assert_allclose(calibration.given["dense/bias"][0, 0], CALIBRATION.chip(4, 0.4)["dense/bias"])
+    np.testing.assert_allclose(calibration.after.of("four"), CALIBRATION.after.values[1, 4], rtol=1e-5)
+    bias = fitted_alone(PARAMS, jnp.array([0.1]), lambda tree, given: {"dense": tree["dense"] | {"bias": given * 0.5}})
+    np.testing.assert_allclose(calibration.chip("half")["dense/bias"], bias, rtol=1e-4)
+    calibration.save(tmp_path / "measured.npz")
+    assert str(Calibration.load(tmp_path / "measured.npz")) == str(calibration)
+    with pytest.raises(limpet.LimpetError, match="chip off: holds values for leaf 'dense/bias', which is to be given"):
+        limpet.calibrate_chips(
+            loss_fn, PARAMS, [limpet.MeasuredChip("off", values={"dense/bias": [0.3]})], metric_fn=error,
+            batches=BATCHES, batch=HELD_OUT, higher_is_better=False,
+        )  # fmt: skip
+
+
+def test_it_comes_back_from_its_file_and_a_chip_is_loaded_onto_the_network(tmp_path):
+    CALIBRATION.save(tmp_path / "all.npz")
+    read = Calibration.load(tmp_path / "all.npz")
+    assert str(read) == str(CALIBRATION)
+    assert read.before.to_dict() == CALIBRATION.before.to_dict()
+    np.testing.assert_array_equal(read.given["dense/bias"], CALIBRATION.given["dense/bias"])
+    CALIBRATION.save_chip(tmp_path / "chip.npz", chip=5, sigma=0.4)
+    chip = limpet.freeze(limpet.load_parameters(PARAMS, tmp_path / "chip.npz"), HARDWARE, seed=3, chip=5)
+    np.testing.assert_allclose(error(chip, HELD_OUT), CALIBRATION.after.values[1, 5], rtol=1e-5)
+    with pytest.raises(limpet.MetricError, match="calibrated at sigma 0.2, 0.4: say which"):
+        CALIBRATION.chip(5)
+    with pytest.raises(limpet.MetricError, match="chip 6 was not calibrated; those from 0 to 5 were"):
+        CALIBRATION.chip(6, 0.4)
+    np.savez(tmp_path / "other.npz", a=np.ones(2))
+    with pytest.raises(limpet.MetricError, match="other.npz: holds no calibration"):
+        Calibration.load(tmp_path / "other.npz")
+
+
+def test_what_it_calibrates_on_is_not_what_it_measures_on():
+    with pytest.raises(limpet.MetricError, match="all of its 48 examples are among those of batches"):
+        calibrated(batch=(INPUTS[:48], TARGETS[:48]))
+    with pytest.warns(UserWarning, match="3 of its 51 examples are among those of batches"):
+        calibrated(batch=(INPUTS[45:], TARGETS[45:]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"trainable": ["*/scale"]}, limpet.PrototypeError, r"trainable: '\*/scale' matches no leaf; the paths are"),
+        ({"trainable": "*/bias"}, limpet.LimpetError, r"trainable = '\*/bias': give a list of path globs"),
+        ({"batches": []}, limpet.MetricError, "batches: there is none"),
+        ({"batches": [BATCHES[0], HELD_OUT]}, limpet.MetricError, r"batches\[1\] has arrays of shape \(48, 4\)"),
+        ({"steps": 0}, limpet.MetricError, "steps: at least 1 is needed"),
+        ({"optimizer": 1e-2}, limpet.LimpetError, r"optimizer = 0.01: give one of optax"),
+        ({"resume": 3}, limpet.LimpetError, "resume = 3: give what an earlier call"),
+        ({"scales": None}, limpet.MetricError, "give either sigmas"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(changes, error, match):
+    with pytest.raises(error, match=match):
+        calibrated(**changes)
+
+
+def cross_entropy(net, batch):
+    return optax.softmax_cross_entropy_with_integer_labels(net(batch[0]), batch[1]).mean()
+
+
+def evaluated(net, batch):
+    net.eval()
+    return cross_entropy(net, batch)
+
+
+def forward(net, batch):
+    net.train()
+    net(batch[0])
+
+
+@pytest.fixture(scope="module")
+def normalised():
+    net = Net(nnx.Rngs(0))
+    net.norm.mean[...] = jnp.full(8, 2.0)  # as if every chip's layer gave less than the trained one's
+    return net
+
+
+def test_a_module_keeps_its_own_values_and_its_chips_are_fitted(normalised):
+    hardware = limpet.Hardware(kernels=limpet.Part("*/kernel", limpet.Gaussian(0.2)))
+    settings = {"batches": [(X[:8], Y[:8])], "batch": (X[8:], Y[8:]), "scales": [1], "chips": 3}
+    calibration = limpet.calibrate(
+        evaluated, normalised, hardware, metric_fn=evaluated, trainable=["hidden/bias", "norm/scale"], steps=5,
+        higher_is_better=False, **settings,
+    )  # fmt: skip
+    assert calibration.given["norm/scale"].shape == (1, 3, 8)
+    assert (calibration.given["norm/scale"] != 1).any(axis=2).all()
+    assert (normalised.norm.scale[...] == 1).all()
+    with pytest.warns(UserWarning, match="loss_fn 'metric' wrote .*norm/mean"):
+        limpet.calibrate(
+            lambda net, batch: (net.train(), cross_entropy(net, batch))[1], normalised, hardware, metric_fn=evaluated,
+            trainable=["hidden/bias"], steps=1, higher_is_better=False, **settings,
+        )  # fmt: skip
+
+
+def test_statistics_are_taken_anew_without_gradients(normalised):
+    hardware = limpet.Hardware(kernels=limpet.Part("hidden/kernel", limpet.Gaussian(0.2)))
+    calibration = limpet.calibrate_statistics(
+        forward, normalised, hardware, metric_fn=evaluated, batches=[(X[:8], Y[:8])], batch=(X[8:], Y[8:]),
+        steps=2000, scales=[1], chips=2, higher_is_better=False,
+    )  # fmt: skip
+    chip = limpet.freeze(normalised, hardware, chip=1)
+    outputs = chip.hidden(X[:8])
+    np.testing.assert_allclose(calibration.given["norm/mean"][0, 1], outputs.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(calibration.given["norm/var"][0, 1], outputs.var(axis=0), atol=1e-4)
+    assert (normalised.norm.mean[...] == 2).all()
