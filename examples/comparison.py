@@ -16,7 +16,7 @@ import limpet
 Curves = limpet.RobustnessCurve | Mapping[str, limpet.RobustnessCurve]
 Train = Callable[[Any, Callable[[], None]], Curves]
 """`train(config, tick)` trains one network, calls `tick` at every step, and gives the curve of its accuracy; or several
-curves, by what is put behind the network's name."""
+curves, by what is put behind the network's name, of which the first is in the picture."""
 
 
 def run_example(
@@ -66,6 +66,7 @@ def _run(arguments: argparse.Namespace, model: Any, networks: Mapping[str, Seque
     console.print(config.describe(), highlight=False, markup=False, soft_wrap=True)
     train: Train = prepare(config, arguments)
     curves: dict[str, limpet.RobustnessCurve] = {}
+    pictured: dict[str, limpet.RobustnessCurve] = {}
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description:>9}"), *columns, console=console) as progress:
         for name, variant in variants(arguments, config, networks).items():
@@ -73,9 +74,10 @@ def _run(arguments: argparse.Namespace, model: Any, networks: Mapping[str, Seque
             result = train(variant, lambda task=task: progress.advance(task))
             by_ending = {"": result} if isinstance(result, limpet.RobustnessCurve) else result
             curves |= {f"{name}{ending}": curve for ending, curve in by_ending.items()}
+            pictured[name] = next(iter(by_ending.values()))
     rows = [row for name, curve in curves.items() for row in rows_of(name, curve, target)]
     console.print(table_of(rows, config.robustness.chips, target))
-    picture = save_picture(curves, config.tensorboard.logdir / "robustness.png")
+    picture = save_picture(pictured, config.tensorboard.logdir / "robustness.png")
     console.print(f"picture: {picture}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"tensorboard --logdir {config.tensorboard.logdir}", highlight=False, markup=False, soft_wrap=True)
     if arguments.json is not None:
