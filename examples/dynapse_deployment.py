@@ -1,9 +1,9 @@
 """From a trained DynapSim network to DYNAP-SE2: what deployment costs, and which training it gains by.
 
 A tight network, one neuron for each of four classes, read out by its mean synaptic current, is trained five ways for
-the same number of steps: without mismatch; under mismatch of Gaussian weights; under mismatch of weights that are made of
-four branch currents inside the step; and the first two for a part of the steps only, then fine-tuned as deployed. All
-are deployed, and measured on chips whose branch currents and bias currents deviate.
+the same number of steps: without mismatch; under mismatch of Gaussian weights; under mismatch of weights that are made
+of four branch currents inside the step; and the first two for a part of the steps, then fine-tuned as deployed. All are
+deployed, and measured on chips whose branch currents and bias currents deviate.
 
     python examples/dynapse_deployment.py --config configs/dynapse.yaml --seeds 0 1 2
 """
