@@ -56,7 +56,7 @@ def components(
     level's own variance. Estimates are by restricted maximum likelihood (statsmodels' MixedLM), which balanced and
     unbalanced benches share. Intervals are the modified large-sample ones of the mean squares, see `Combination`; the
     degrees of freedom of the lowest level are reduced where its tails are heavier than normal ones, because its mean
-    square then varies more.
+    square then varies more; see `kurtosis`.
 
     Args:
         factors: shape (values,).

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ._kurtosis import kurtosis
+
 Values = NDArray[np.float64]
 
 
@@ -110,12 +112,14 @@ class Nested:
         counts = [np.bincount(group) for group in groups]
         means = [np.bincount(group, self.values) / count for group, count in zip(groups, counts, strict=True)]
         if not groups:
-            degrees = _effective(self.values - self.values.mean(), len(self.values) - 1)
+            whole = np.full(len(self.values), len(self.values))
+            degrees = _effective(self.values - self.values.mean(), whole)
             square = MeanSquare(float(self.values.var(ddof=1)), degrees, {"neuron": 1.0})
             return {"neuron": Combination(((1.0, square),))}
         within = self.values - means[-1][groups[-1]]
         degrees = len(self.values) - len(means[-1])
-        squares = [MeanSquare(float((within**2).sum()) / degrees, _effective(within, degrees), {"neuron": 1.0})]
+        effective = _effective(within, counts[-1][groups[-1]])
+        squares = [MeanSquare(float((within**2).sum()) / degrees, effective, {"neuron": 1.0})]
         # What the mean of a group of the lowest level holds of each variance.
         holds = [{levels[len(groups) - 1]: np.ones(len(means[-1])), "neuron": 1 / counts[-1]}]
         if len(groups) == 2:
@@ -139,15 +143,15 @@ class Nested:
         return [{"chip": self.chip, "core": self.core}[level] for level in levels if level != "neuron"]
 
 
-def _effective(deviations: Values, degrees: int) -> float:
-    """Degrees of freedom that a mean square of heavy tails is worth.
+def _effective(deviations: Values, counts: NDArray[np.intp]) -> float:
+    """Degrees of freedom that a mean square of deviations from the means of groups is worth.
 
-    The variance of a mean square is `sigma^4 (2 / degrees + kurtosis / values)`, kurtosis the excess over a normal
-    distribution's (0 for that, 6 for Student's of 5 degrees); it is set equal to `2 sigma^4 / effective degrees`.
+    The variance of the mean square is `sigma^4 (2 / degrees + kurtosis * sum(share^2) / degrees^2)`, where `degrees` is
+    the sum over values of `share = 1 - 1 / count of the group`; it is set equal to `2 sigma^4 / effective degrees`.
     """
-    squares = deviations**2
-    kurtosis = float(len(squares) * (squares**2).sum() / squares.sum() ** 2) - 3 if squares.any() else 0.0
-    return degrees / (1 + max(kurtosis, 0.0) * degrees / (2 * len(squares)))
+    share = 1 - 1 / counts
+    degrees = float(share.sum())
+    return degrees / (1 + kurtosis(deviations, counts) * float((share**2).sum()) / (2 * degrees))
 
 
 def _solved(levels: tuple[str, ...], squares: list[MeanSquare]) -> dict[str, Combination]:
