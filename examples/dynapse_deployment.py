@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     config = limpet.load_config(arguments.config, *TIGHT, *arguments.set, model=ExampleConfig)
     table = Table(title=f"Test accuracy (%) as deployed, {config.robustness.chips} chips: mean (5th percentile)")
     for column in ("seed", "trained", *(f"sigma {0.1 * scale:g}" for scale in SCALES)):
-        table.add_column(column, justify="left" if column == "trained" else "right")
+        table.add_column(column, justify="left" if column == "trained" else "right", no_wrap=True)
     for seed in arguments.seeds:
         task = Task(config, seed)
         for name, deployment in task.deployments().items():
