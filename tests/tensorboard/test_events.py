@@ -107,6 +107,9 @@ def test_counts_beyond_limits_are_read_back_and_others_are_left_out(tmp_path):
     }
     for name in ("sigmas", "share", "chips_beyond"):
         np.testing.assert_array_equal(getattr(beyond, name), getattr(BEYOND, name))
+    writer = CurveWriter(tmp_path / "wrong")
+    writer._add(summary, 2)
+    writer.close()
     routes = TabRoutes(tmp_path)
     assert json.loads(routes.ask("runs")[1])["limits"] == ["."]
     answer = json.loads(routes.ask("limits", run=".")[1])

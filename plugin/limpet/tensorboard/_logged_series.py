@@ -217,6 +217,10 @@ def _told(content: bytes, kind: str) -> tuple[str, Mapping[str, Any]] | None:
         metric = description.get("metric")
         return (metric, description) if isinstance(metric, str) else None
     if kind == "limits":
+        try:
+            beyond_limits_of(content, np.zeros((2, len(description["sigmas"]), len(description["leaves"]))))
+        except (LimpetError, KeyError, TypeError):
+            return None
         return "", description
     try:
         metric = curve_of(content, np.zeros((len(description["curve"]["sigmas"]), 2))).metric
