@@ -3,10 +3,8 @@
 import difflib
 import functools
 import inspect
-import logging
 import sys
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
@@ -54,7 +52,9 @@ def load_object(spec: str, config: Any) -> Any:
         imported = getattr(sys.modules.get(module_name), "__file__", str(script.resolve()))
         if imported is None or Path(imported).resolve() != script.resolve():
             raise LimpetError(f"{spec}: '{module_name}' is also the name of a module that is in use; rename the script")
-    with user_code(folder), _quiet():
+    from ..leaves.rockpool import quietly
+
+    with user_code(folder), quietly():
         value = _named(spec, module_name, name)
         if inspect.isroutine(value) or isinstance(value, type | functools.partial):
             return _called(spec, value, config)
@@ -121,19 +121,6 @@ def user_code(folder: Path | None = None) -> Iterator[None]:
     finally:
         if added in sys.path:
             sys.path.remove(added)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Holds back warnings while a network is built: Rockpool reports each of its back ends that is not installed."""
-    disabled = logging.root.manager.disable
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(max(disabled, logging.WARNING))
-        try:
-            yield
-        finally:
-            logging.disable(disabled)
 
 
 def _brief(error: BaseException) -> str:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..deviations._synapse_branches import sums_of
+from ..leaves.rockpool import quietly
 from ._mapping import BRANCHES, MappedNetwork
-from ._rockpool import quietly, rockpool
+from ._rockpool import rockpool
 
 RANDOM_STARTS = 100
 SEED = 2022

@@ -15,7 +15,7 @@ from ..deviations._synapse_branches import SynapseBranches
 from ..hardware._hardware import Hardware
 from ..hardware._part import Part
 from ..leaves._prototype import selection
-from ..leaves.rockpool import nominal_attributes
+from ..leaves.rockpool import nominal_attributes, quietly
 from ..measure._metric import ScalarMetric
 from ..measure._robustness_curve import robustness_curve
 from ..measure._strengths import Strengths
@@ -25,7 +25,7 @@ from ._branch_currents import Quantized
 from ._costs import DeploymentCosts
 from ._mapping import BRANCHES, MappedNetwork
 from ._report import DeploymentReport
-from ._rockpool import quietly, rockpool
+from ._rockpool import rockpool
 
 
 @dataclass(frozen=True, eq=False)

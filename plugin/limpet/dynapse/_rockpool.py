@@ -1,26 +1,10 @@
 """Rockpool's own tools for DYNAP-SE2, imported when they are needed."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 from .._errors import LimpetError
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Holds back what Rockpool says of back ends that are not installed."""
-    disabled = logging.root.manager.disable
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(max(disabled, logging.WARNING))
-        try:
-            yield
-        finally:
-            logging.disable(disabled)
+from ..leaves.rockpool import quietly
 
 
 def rockpool(module: str) -> Any:

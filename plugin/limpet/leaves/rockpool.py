@@ -6,7 +6,10 @@ Rockpool itself is never imported: its modules are met as objects and recognised
 Rockpool 3.1's `rockpool.devices.dynapse` and `rockpool.transform.mismatch` are the oracle: same names, same results.
 """
 
+import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -63,6 +66,19 @@ _POSITIVE = frozenset("C_ahp C_syn C_pulse_ahp C_pulse C_ref C_mem Io kappa_n ka
 """Capacitances and constants of transistors, of which no table has a range: they are above 0."""
 
 _NOMINAL = "_limpet_nominal"
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Holds back warnings while something of Rockpool is imported or built: it reports each back end that it lacks."""
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(max(disabled, logging.WARNING))
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
 
 
 def is_module(model: Any) -> bool:
