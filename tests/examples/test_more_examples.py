@@ -67,7 +67,8 @@ def test_phase_change_memory_over_time(tmp_path):
     assert {(row["at"], row["time"]) for row in rows} == {("1 s", 1.0), ("1 day", 86400.0)}
     means = {(row["network"], row["at"]): row["mean"] for row in rows}
     assert len(means) == 8
-    assert means["trained", "1 s"] == means["trained, compensated", "1 s"]  # the same training, nothing to compensate
+    # The same training, and after a second little to compensate: an example more or less.
+    assert means["trained", "1 s"] == pytest.approx(means["trained, compensated", "1 s"], abs=0.005)
     assert "1 day" in ran.stdout
 
 
