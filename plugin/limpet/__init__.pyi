@@ -1,4 +1,5 @@
 # Each public name stands here once: type checkers read this file, and `__init__.py` reads it when it is imported.
+from . import objectives as objectives
 from . import tensorboard as tensorboard
 from ._errors import ConfigError as ConfigError
 from ._errors import LimpetError as LimpetError

@@ -153,15 +153,32 @@ class MismatchCallback:
         drawn = listing(self.injection.paths, limit=4) if self.injection.draws else "nothing"
         return f"MismatchCallback({str(self.logdir)!r}, draws {drawn})"
 
-    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, sharding: Any = None) -> Any:
+    def inject(
+        self,
+        params: Any,
+        step: ArrayLike,
+        draw: ArrayLike | None = None,
+        *,
+        factor: ArrayLike | None = None,
+        mirrored: ArrayLike = False,
+        sharding: Any = None,
+    ) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
         Arguments, result and errors are those of `limpet.Injection.inject`. The first two steps with draws are audited
         when they are logged: draws that do not reach the loss, or that are the same at every step, are an error.
         """
-        if self._audit is None:
-            return self.injection.inject(params, step, draw, sharding=sharding)
-        return self._audit.inject(params, step, draw, sharding=sharding)
+        injector = self.injection if self._audit is None else self._audit
+        return injector.inject(params, step, draw, factor=factor, mirrored=mirrored, sharding=sharding)
+
+    def step_key(self, step: ArrayLike) -> jax.Array:
+        """See `limpet.Injection.step_key`."""
+        return self.injection.step_key(step)
+
+    @property
+    def hardware_paths(self) -> tuple[str, ...]:
+        """See `limpet.Injection.hardware_paths`."""
+        return self.injection.hardware_paths
 
     def __call__(self, step: Any, params: Any, metrics: Mapping[str, Any] | None = None) -> None:
         """Log one training step or several, and evaluate on virtual chips when due; to be called after the update.
