@@ -36,20 +36,17 @@ def sign_ascent(
         steps: N; with 0 of them, only the start is left.
         projected: whether the start counts: each step is then followed by a projection of d onto [-zeta, zeta].
     """
-    constant = jax.lax.stop_gradient(weights)
+    constant, box = jax.lax.stop_gradient(weights), jnp.asarray(zeta)
 
     def moved(weights: Values, direction: Values) -> Values:
         return {path: weight + jnp.abs(weight) * direction[path] for path, weight in weights.items()}
 
     def step(direction: Values, _: None) -> tuple[Values, None]:
         slope = jax.grad(objective)(moved(constant, direction))
-        size = jnp.asarray(zeta) / steps
-        ahead = {
-            path: direction[path] + jnp.sign(slope[path]) * size.astype(weight.dtype)
-            for path, weight in constant.items()
-        }
+        size = box / steps
+        ahead = {path: value + size.astype(value.dtype) * jnp.sign(slope[path]) for path, value in direction.items()}
         if projected:
-            ahead = {path: jnp.clip(value, -zeta, zeta).astype(value.dtype) for path, value in ahead.items()}
+            ahead = {path: jnp.clip(value, -box, box).astype(value.dtype) for path, value in ahead.items()}
         return ahead, None
 
     direction, _ = jax.lax.scan(step, dict(start), None, length=steps)

@@ -51,7 +51,7 @@ def weight_perturbation(
     """
 
     def moved(weights: Values, slopes: Values) -> Values:
-        return {path: radius * _norm(weight) * _unit(slopes[path]) for path, weight in weights.items()}
+        return {path: jnp.asarray(radius) * _norm(weight) * _unit(slopes[path]) for path, weight in weights.items()}
 
     return _perturbed(loss_fn, StepChips(mismatch, scale), moved)
 
@@ -92,9 +92,13 @@ def adaptive_sam(
 
     def moved(weights: Values, slopes: Values) -> Values:
         relative = {path: weight * slopes[path] for path, weight in weights.items()}
-        size = jnp.sqrt(sum(jnp.square(value).sum() for value in relative.values()))
+        size = jnp.sqrt(sum((jnp.square(value).sum() for value in relative.values()), jnp.zeros(())))
         count = sum(weight.size for weight in weights.values())
-        factor = radius * jnp.sqrt(jnp.asarray(count, size.dtype)) / jnp.maximum(size, jnp.finfo(size.dtype).tiny)
+        factor = (
+            jnp.asarray(radius)
+            * jnp.sqrt(jnp.asarray(count, size.dtype))
+            / jnp.maximum(size, jnp.finfo(size.dtype).tiny)
+        )
         return {path: factor.astype(weight.dtype) * weight * relative[path] for path, weight in weights.items()}
 
     return _perturbed(loss_fn, StepChips(mismatch, scale), moved)

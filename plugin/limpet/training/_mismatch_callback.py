@@ -1,6 +1,6 @@
 """What a training loop holds on to: draws inside the jitted step, logs and evaluations outside it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from .._errors import ConfigError, LimpetError, warn_user
 from ..config._config import Config
 from ..config._hparams import hparams_of
+from ..config._objective_section import MeanObjective
 from ..config._plain_arguments import checked_config
 from ..hardware._fingerprint import fingerprint
 from ..hardware._hardware import Hardware
@@ -170,6 +171,29 @@ class MismatchCallback:
         """
         injector = self.injection if self._audit is None else self._audit
         return injector.inject(params, step, draw, factor=factor, mirrored=mirrored, sharding=sharding)
+
+    def loss(self, loss_fn: Callable[..., Any], *, teacher: Any = None) -> Callable[..., jax.Array]:
+        """The loss under mismatch that the configuration's `training.objective` says, to be differentiated.
+
+        Args:
+            loss_fn: `loss_fn(tree, *args)`, giving a scalar, the mean over examples; or a tuple (loss, outputs), which
+                objectives that compare outputs need: logits of shape (..., classes).
+            teacher: for the objective "distillation", parameters that were trained without mismatch.
+
+        Returns:
+            `f(params, step, *args)`, a scalar; pure, to be called inside the jitted update. Without an objective it is
+            `loss_fn(callback.inject(params, step), *args)`.
+
+        Raises:
+            ConfigError: the objective needs a teacher, or takes none.
+        """
+        objective = MeanObjective() if self._config.training is None else self._config.training.objective
+        if objective.needs_teacher != (teacher is not None):
+            how = "needs a" if objective.needs_teacher else "takes no"
+            raise ConfigError(
+                f"training.objective: {objective.kind} {how} teacher, callback.loss(loss_fn, teacher=params)"
+            )
+        return objective.of(loss_fn, self, teacher)
 
     def step_key(self, step: ArrayLike) -> jax.Array:
         """See `limpet.Injection.step_key`."""
