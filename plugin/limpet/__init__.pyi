@@ -1,5 +1,6 @@
 # Each public name stands here once: type checkers read this file, and `__init__.py` reads it when it is imported.
 from . import dynapse as dynapse
+from . import objectives as objectives
 from . import tensorboard as tensorboard
 from ._errors import ConfigError as ConfigError
 from ._errors import DeploymentError as DeploymentError
@@ -76,6 +77,7 @@ from .training._audit import audit as audit
 from .training._calibrate import calibrate as calibrate
 from .training._calibrate import calibrate_chips as calibrate_chips
 from .training._calibrate_statistics import calibrate_statistics as calibrate_statistics
+from .training._clip_weights import clip_weights as clip_weights
 from .training._freeze import freeze as freeze
 from .training._injection import Injection as Injection
 from .training._load_parameters import load_parameters as load_parameters

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..config._config import Config
+from ..config._objective_section import MeanObjective
 from ..config._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule
 from ..config._training_section import RedrawSection
 from ..deviations._deviation import sigma_of
@@ -53,6 +54,8 @@ def _training(config: Config) -> Lines:
         which = "a fresh chip at every step" if chip is None else f"always chip {chip[1]} of seed {chip[0]}"
         lines += [("frozen", f"{', '.join(config.frozen_parts)}: {which}")]
         lines += _redraw(config, training.frozen, config.frozen_parts)
+    if training.objective != MeanObjective():
+        lines += [("objective", training.objective.label())]
     nominal = [part for part in config.hardware.parts if part not in (*config.dynamic_parts, *config.frozen_parts)]
     if nominal:
         lines += [("nominal", f"{', '.join(nominal)}: no mismatch while training")]

@@ -12,6 +12,7 @@ from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ..hardware._mismatch import Recipe
 from ..hardware._part import leaves_label
 from ._hardware_section import HardwareField
+from ._objective_section import MeanObjective
 from ._robustness_section import RobustnessSection
 from ._section import Section, Seed, problem
 from ._tensorboard_section import TensorboardSection
@@ -162,6 +163,8 @@ class Config(Section):
             chip = self.training_chip
             which = "a fresh chip at every step" if chip is None else f"chip {chip[1]} of seed {chip[0]}"
             lines["training.frozen"] = f"{', '.join(self.frozen_parts)} of {which}; {_redraw(training.frozen)}"
+        if training is not None and training.objective != MeanObjective():
+            lines["training.objective"] = training.objective.label()
         lines["robustness"] = (
             f"{robustness.chips} chips of seed {self.chip_seed} at {robustness.over_words}, every "
             f"{robustness.every_steps} steps"

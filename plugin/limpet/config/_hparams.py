@@ -24,6 +24,7 @@ def hparams_of(config: Config) -> dict[str, bool | int | float | str | None]:
         section = getattr(config.training, name, None)
         values = flattened((section or example).model_dump(), f"training.{name}.")
         flat |= values if section is not None else dict.fromkeys(values)
+    flat["training.objective"] = None if config.training is None else config.training.objective.label()
     flat["training.dynamic.parts"] = ", ".join(config.dynamic_parts) or None
     flat["training.frozen.parts"] = ", ".join(config.frozen_parts) or None
     return flat

@@ -6,14 +6,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import (
     Field,
     PlainValidator,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
 from ..draws._keys import MAX_SEED
 from ..hardware._leaf_draw import Gradient
+from ._objective_section import MeanObjective, ObjectiveField, WeightPerturbationObjective
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Scale, Section, Seed
+from ._section import Scale, Section, Seed, problem
 
 
 class RedrawSection(Section):
@@ -67,7 +69,25 @@ class FrozenSection(RedrawSection):
 
 
 class TrainingSection(Section):
-    """What training redraws. Empty, `training: {}`, it is training without mismatch, on nominal values."""
+    """What training redraws, and the loss over the chips that it draws, which `MismatchCallback.loss` makes.
+
+    Empty, `training: {}`, it is training without mismatch, on nominal values.
+    """
 
     dynamic: DynamicSection | None = None
     frozen: FrozenSection | None = None
+    objective: ObjectiveField = MeanObjective()
+
+    @model_validator(mode="after")
+    def _drawn(self) -> Self:
+        drawn = self.dynamic is not None or (self.frozen is not None and self.frozen.chip == "fresh")
+        alone = self.objective == MeanObjective() or isinstance(self.objective, WeightPerturbationObjective)
+        if not drawn and not alone and getattr(self.objective, "noise", True):
+            entry = problem(
+                ("objective",),
+                "it is over chips that training draws, and none is drawn: give training.dynamic, or training.frozen "
+                "with chip: fresh (of adversarial, noise: false does without)",
+                self.objective.kind,
+            )
+            raise ValidationError.from_exception_data("training", [entry])
+        return self

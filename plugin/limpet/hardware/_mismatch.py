@@ -65,6 +65,10 @@ class Recipe(ABC):
         """
 
     @abstractmethod
+    def with_deviation(self, deviation: Deviation) -> Self:
+        """The same leaves, all of which deviate by one deviation, without limits."""
+
+    @abstractmethod
     def _without(self, levels: Collection[str]) -> "Recipe":
         """The same recipe without what some levels of variation draw."""
 
@@ -318,6 +322,9 @@ class Mismatch(Recipe):
     def with_sigma(self, sigma: float) -> Self:
         return replace(self, deviation=self.deviation.with_sigma(sigma))
 
+    def with_deviation(self, deviation: Deviation) -> Self:
+        return replace(self, deviation=deviation, limits=None, ranges=None)
+
     def unlimited(self) -> Self:
         return replace(self, limits=None, ranges=None)
 
@@ -362,6 +369,9 @@ class JoinedMismatch(Recipe):
 
     def with_sigma(self, sigma: float) -> Self:
         return replace(self, members=tuple(member.with_sigma(sigma) for member in self.members))
+
+    def with_deviation(self, deviation: Deviation) -> Self:
+        return replace(self, members=tuple(member.with_deviation(deviation) for member in self.members))
 
     def unlimited(self) -> Self:
         return replace(self, members=tuple(member.unlimited() for member in self.members))

@@ -106,6 +106,10 @@ class Adapter(Protocol):
         """What a function of a tree gives, and the paths of the state that it writes in the tree."""
         ...
 
+    def write(self, tree: Any, values: Mapping[str, Any]) -> None:
+        """Write state of a forward pass, by path, in a model whose forward pass writes state; nothing in others."""
+        ...
+
     def never_read(self, path: str) -> bool:
         """Whether a leaf is one that the framework registers but never reads, so that no draw of it reaches a loss."""
         ...

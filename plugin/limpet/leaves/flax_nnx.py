@@ -85,6 +85,11 @@ class FlaxNnx(PlainTree):
             return result, []
         return result, list(written)
 
+    def write(self, tree: Any, values: Mapping[str, Any]) -> None:
+        for path, variable in _named(tree):
+            if path in values:
+                variable.set_value(values[path])
+
     def unboxed(self, value: Any) -> Any:
         return value.get_value() if "flax.nnx" in sys.modules and isinstance(value, _variable()) else value
 

@@ -68,6 +68,9 @@ class PlainTree:
     def written_by(self, tree: Any, function: Callable[[Any], Any]) -> tuple[Any, list[str]]:
         return function(tree), []
 
+    def write(self, tree: Any, values: Mapping[str, Any]) -> None:
+        pass
+
     def never_read(self, path: str) -> bool:
         return False
 

@@ -1,7 +1,7 @@
 """A loss under mismatch: one chip for the whole batch, the mean over several, or one for each part of the batch."""
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +9,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
-from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..leaves._adapters import adapter_of
+from ._evaluation import over_draws
+from ._step_chips import Injector, StepChips
 
 Draws = int | Literal["per_example", "per_replica"]
 """How many chips a batch meets: so many, all of them with the whole batch; or one for each example or replica."""
-
-
-class Injector(Protocol):
-    """What draws by step: a `MismatchCallback`, or an `Injection`."""
-
-    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None) -> Any: ...
 
 
 def with_mismatch(
@@ -37,8 +31,8 @@ def with_mismatch(
     Args:
         loss_fn: `loss_fn(params, *args)`, giving an array or a pytree of arrays, such as `(loss, metrics)`. Where
             `draws` divides the batch, it is to be a mean over the leading axis of `args`.
-        mismatch: a recipe; or a `MismatchCallback`, which then names draws by step. With one draw, `params` may be a
-            Flax nnx module; with several, a tree: the state of one module cannot be written by several at a time.
+        mismatch: a recipe; or a `MismatchCallback`, which then names draws by step. `params` may be a Flax nnx module;
+            what several draws write in it, such as batch statistics, is averaged.
         scale: factor on every deviation of the recipe, a number >= 0. (What a callback injects has its own.)
         draws: a number K: the mean over K chips, each of which meets the whole batch (K times the work).
             "per_example": a chip for each example; the mean over examples (`loss_fn` sees batches of one).
@@ -67,52 +61,32 @@ def with_mismatch(
         (True, (3,))
     """
     groups = _checked_draws(draws, mesh, axis)
-    drawn = _drawer(mismatch, scale, several=draws != 1)
+    chips = StepChips(mismatch, scale)
 
     def once(params: Any, name: Any, *args: Any) -> Any:
-        return loss_fn(drawn(params, name, None), *args)
+        return loss_fn(chips.tree(params, name), *args)
 
     def several(params: Any, name: Any, *args: Any) -> Any:
-        values = jax.vmap(lambda draw: loss_fn(drawn(params, name, draw), *args))(jnp.arange(draws))
-        return _mean(values)
+        def evaluate(tree: Any) -> Any:
+            return loss_fn(tree, *args)
+
+        return _mean(over_draws(evaluate, lambda tree, draw: chips.tree(tree, name, draw), params, jnp.arange(draws)))
 
     def divided(params: Any, name: Any, *args: Any) -> Any:
         parts = groups or _batch_size(args)
         args = jax.tree.map(lambda leaf: _divided(leaf, parts), args)
         if mesh is not None:
-            here = NamedSharding(mesh, PartitionSpec(axis or mesh.axis_names[0]))
-            args = jax.lax.with_sharding_constraint(args, here)
-        values = jax.vmap(lambda draw, *part: loss_fn(drawn(params, name, draw), *part))(jnp.arange(parts), *args)
-        return _mean(values)
+            by_part = NamedSharding(mesh, PartitionSpec(axis or mesh.axis_names[0]))
+            args = jax.lax.with_sharding_constraint(args, by_part)
+
+        def tree_of(tree: Any, draw: jax.Array) -> Any:
+            return chips.tree(tree, name, draw)
+
+        return _mean(over_draws(loss_fn, tree_of, params, jnp.arange(parts), *args))
 
     if draws == 1:
         return once
     return several if isinstance(draws, int) else divided
-
-
-def _drawer(mismatch: Any, scale: ArrayLike, several: bool) -> Callable[[Any, Any, Any], Any]:
-    """A function of nominal parameters, what names the draw, and its number, to deviated parameters."""
-    if isinstance(mismatch, Hardware) or not (isinstance(mismatch, Recipe) or hasattr(mismatch, "inject")):
-        raise LimpetError(
-            f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); or "
-            f"a MismatchCallback or an Injection, which draw by step"
-        )
-
-    if not isinstance(mismatch, Recipe) and scale != 1.0:
-        raise LimpetError(f"scale = {scale!r}: what a callback injects has the scale of its configuration")
-
-    def drawn(params: Any, name: Any, draw: ArrayLike | None) -> Any:
-        adapter = adapter_of(params)
-        if several and adapter.stateful:
-            raise LimpetError(
-                f"several draws of {adapter.name}: each would write the state of the one module. Use draws=1, or split "
-                f"the module, graph, state = nnx.split(model), and hand over state with a loss that merges it"
-            )
-        if not isinstance(mismatch, Recipe):
-            return mismatch.inject(params, name, draw)
-        return mismatch(name if draw is None else jax.random.fold_in(name, draw), params, scale)
-
-    return drawn
 
 
 def _checked_draws(draws: Any, mesh: Mesh | None, axis: str | None) -> int | None:

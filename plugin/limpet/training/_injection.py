@@ -16,7 +16,7 @@ from ..config._config import Config
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key, step_key
 from ..draws._strength import checked_strength
-from ..hardware._conditions import Conditions
+from ..hardware._conditions import Conditions, checked_conditions
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
@@ -99,6 +99,9 @@ class Injection:
     model: Any
     draws: tuple[StepDraw, ...]
     generator: Generator
+    seed: int
+    hardware_paths: tuple[str, ...]
+    """The paths of the leaves that deviate on the hardware, whatever training draws of it."""
 
     def __init__(
         self,
@@ -134,7 +137,7 @@ class Injection:
             schedule or optax.constant_schedule(1.0),
             None if chip is None else checked_number(chip, "chip"),
         )
-        self._set(model, (draw,), checked_generator(generator))
+        self._set(model, (draw,), checked_generator(generator), draw.seed, recipe.paths)
 
     @classmethod
     def of(cls, config: Config, model: Any) -> "Injection":
@@ -157,15 +160,18 @@ class Injection:
                 StepDraw(recipe, config.frozen_seed, section.scale, section.schedule.to_optax(), chip, "frozen")
             )
         injection = cls.__new__(cls)
-        injection._set(model, tuple(draws), config.generator)
+        injection._set(model, tuple(draws), config.generator, config.seed, config.recipe(model).paths)
         return injection
 
-    def _set(self, model: Any, draws: tuple[StepDraw, ...], generator: Generator) -> None:
+    def _set(
+        self, model: Any, draws: tuple[StepDraw, ...], generator: Generator, seed: int, hardware_paths: tuple[str, ...]
+    ) -> None:
         if len(draws) > 1:
             require_disjoint(tuple(draw.recipe for draw in draws), tuple(draw.name for draw in draws))
         for draw in draws:
             require_nominal(model, draw.recipe)
-        for name, value in (("model", model), ("draws", draws), ("generator", generator)):
+        values = {"model": model, "draws": draws, "generator": generator, "seed": seed}
+        for name, value in (values | {"hardware_paths": hardware_paths}).items():
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
@@ -176,6 +182,10 @@ class Injection:
     def paths(self) -> tuple[str, ...]:
         """The paths of the leaves that deviate in training."""
         return tuple(path for draw in self.draws for path in draw.recipe.paths)
+
+    def step_key(self, step: ArrayLike) -> jax.Array:
+        """The random key of a step, for what an objective draws beside chips."""
+        return step_key(self.seed, _checked_index(step, "step"), self.generator)
 
     def strengths(self) -> dict[str, Callable[[jax.Array], jax.Array]]:
         """How strong fresh draws are, as functions of the step, by the tag under which a log shows them."""
@@ -194,6 +204,8 @@ class Injection:
         step: ArrayLike,
         draw: ArrayLike | None = None,
         *,
+        factor: ArrayLike | None = None,
+        mirrored: ArrayLike = False,
         sharding: Any = None,
         notes: ProbeNotes | None = None,
     ) -> Any:
@@ -206,6 +218,8 @@ class Injection:
                 compiled program, so that every step would meet the same draw.
             draw: number of the draw within the step, an integer >= 0 which may be traced: one for each micro-batch of
                 an accumulated gradient, say. None: the step's only draw.
+            factor: a further factor on every fresh deviation, a scalar >= 0, which may be traced; None for none.
+            mirrored: True for the mirror image of a fresh draw; may be traced. See `Recipe.__call__`.
             sharding: within `jax.shard_map`, how the leaves are divided among devices; see `Recipe.__call__`.
             notes: where probes on the deviated leaves take their notes; see `limpet.audit`.
 
@@ -236,7 +250,10 @@ class Injection:
                 # Signed, because schedules subtract from it.
                 scale = part.strength(jnp.asarray(step).astype(jnp.int32))
                 key = part.key(step, draw, self.generator)
-                leaves = part.recipe.on_leaves(key, leaves, Conditions(scale), sharding=sharding)
+                conditions = Conditions(scale)
+                if part.chip is None:  # the one chip that training meets stays as it is
+                    conditions = checked_conditions(scale if factor is None else scale * factor, mirrored, None, 0)
+                leaves = part.recipe.on_leaves(key, leaves, conditions, sharding=sharding)
             return leaves if notes is None else plant(leaves, self.paths, notes)
 
         return adapter.with_values(tree, drawn)

@@ -53,12 +53,12 @@ class LoopAudit:
         self._trained = False
         self._done = not injection.draws
 
-    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, sharding: Any = None) -> Any:
+    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, **conditions: Any) -> Any:
         """What `Injection.inject` gives, with probes as long as the audit is open."""
         if self._done:
-            return self._injection.inject(params, step, draw, sharding=sharding)
+            return self._injection.inject(params, step, draw, **conditions)
         notes, number = ProbeNotes(), unboxed(step)
-        tree = self._injection.inject(params, step, draw, sharding=sharding, notes=notes)
+        tree = self._injection.inject(params, step, draw, notes=notes, **conditions)
         self._traces.append((notes, None if isinstance(number, Tracer) else int(number)))  # pyright: ignore[reportArgumentType]
         return tree
 

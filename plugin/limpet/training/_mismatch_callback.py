@@ -1,6 +1,6 @@
 """What a training loop holds on to: draws inside the jitted step, logs and evaluations outside it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from .._errors import ConfigError, LimpetError, warn_user
 from ..config._config import Config
 from ..config._hparams import hparams_of
+from ..config._objective_section import MeanObjective
 from ..config._plain_arguments import checked_config
 from ..hardware._fingerprint import fingerprint
 from ..hardware._hardware import Hardware
@@ -154,15 +155,55 @@ class MismatchCallback:
         drawn = listing(self.injection.paths, limit=4) if self.injection.draws else "nothing"
         return f"MismatchCallback({str(self.logdir)!r}, draws {drawn})"
 
-    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, sharding: Any = None) -> Any:
+    def inject(
+        self,
+        params: Any,
+        step: ArrayLike,
+        draw: ArrayLike | None = None,
+        *,
+        factor: ArrayLike | None = None,
+        mirrored: ArrayLike = False,
+        sharding: Any = None,
+    ) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
         Arguments, result and errors are those of `limpet.Injection.inject`. The first two steps with draws are audited
         when they are logged: draws that do not reach the loss, or that are the same at every step, are an error.
         """
-        if self._audit is None:
-            return self.injection.inject(params, step, draw, sharding=sharding)
-        return self._audit.inject(params, step, draw, sharding=sharding)
+        injector = self.injection if self._audit is None else self._audit
+        return injector.inject(params, step, draw, factor=factor, mirrored=mirrored, sharding=sharding)
+
+    def loss(self, loss_fn: Callable[..., Any], *, teacher: Any = None) -> Callable[..., jax.Array]:
+        """The loss under mismatch that the configuration's `training.objective` says, to be differentiated.
+
+        Args:
+            loss_fn: `loss_fn(tree, *args)`, giving a scalar, the mean over examples; or a tuple (loss, outputs), which
+                objectives that compare outputs need: logits of shape (..., classes).
+            teacher: for the objective "distillation", parameters that were trained without mismatch.
+
+        Returns:
+            `f(params, step, *args)`, a scalar; pure, to be called inside the jitted update. Without an objective it is
+            `loss_fn(callback.inject(params, step), *args)`.
+
+        Raises:
+            ConfigError: the objective needs a teacher, or takes none.
+        """
+        objective = MeanObjective() if self._config.training is None else self._config.training.objective
+        if objective.needs_teacher != (teacher is not None):
+            how = "needs a" if objective.needs_teacher else "takes no"
+            raise ConfigError(
+                f"training.objective: {objective.kind} {how} teacher, callback.loss(loss_fn, teacher=params)"
+            )
+        return objective.of(loss_fn, self, teacher)
+
+    def step_key(self, step: ArrayLike) -> jax.Array:
+        """See `limpet.Injection.step_key`."""
+        return self.injection.step_key(step)
+
+    @property
+    def hardware_paths(self) -> tuple[str, ...]:
+        """See `limpet.Injection.hardware_paths`."""
+        return self.injection.hardware_paths
 
     def __call__(self, step: Any, params: Any, metrics: Mapping[str, Any] | None = None) -> None:
         """Log one training step or several, and evaluate on virtual chips when due; to be called after the update.

@@ -1,0 +1,66 @@
+"""Adversarial training with noise whose upper tail is cut off."""
+
+from collections.abc import Callable
+
+import jax
+from jax.typing import ArrayLike
+
+from .._errors import LimpetError
+from ..deviations._right_censored_gaussian import RightCensoredGaussian
+from ..hardware._mismatch import Recipe
+from ._adversarial import adversarial
+from ._evaluation import Loss
+
+
+def a_trice(
+    loss_fn: Loss,
+    mismatch: Recipe,
+    *,
+    spread: float = 0.3,
+    bound: float = 1.0,
+    zeta: ArrayLike = 0.1,
+    weight: ArrayLike = 0.1,
+    steps: int = 3,
+    initial_std: ArrayLike = 1e-3,
+    scale: ArrayLike = 1.0,
+) -> Callable[..., jax.Array]:
+    """`adversarial`, with right-censored Gaussian noise on what deviates in place of the hardware's own deviation.
+
+    Args:
+        loss_fn: `loss_fn(tree, *args)`, giving a tuple (loss, logits).
+        mismatch: a recipe, which says which weights deviate; how, is not looked at.
+        spread: see `limpet.RightCensoredGaussian`.
+        bound: likewise.
+        zeta: see `adversarial`.
+        weight: likewise.
+        steps: likewise.
+        initial_std: likewise.
+        scale: factor on the noise; may be traced.
+
+    Returns:
+        `f(params, key, *args)`, a scalar.
+
+    Raises:
+        LimpetError: an argument is none of these. (For a `MismatchCallback`, give right-censored noise to the hardware
+            of training, and take `adversarial`.)
+
+    Reference: Z. Yan et al., "Improving the robustness of neural networks to device variations by adversarial training
+    with right-censored Gaussian noise" (A-TRICE), arXiv:2312.06137 (2023).
+
+    Example:
+        >>> import jax.numpy as jnp, limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.1))
+        >>> def loss(params, x):
+        ...     logits = x @ params["w"]
+        ...     return -jax.nn.log_softmax(logits)[:, 0].mean(), logits
+        >>> params, x = {"w": jnp.eye(3)}, jnp.ones((5, 3))
+        >>> bool(a_trice(loss, mismatch)(params, jax.random.key(0), x) > 0)
+        True
+    """
+    if not isinstance(mismatch, Recipe):
+        raise LimpetError(
+            f"mismatch = {mismatch!r}: a_trice draws noise of its own: give a recipe, hardware.on(model); or give the "
+            f"hardware of training limpet.RightCensoredGaussian, and take limpet.objectives.adversarial"
+        )
+    censored = mismatch.with_deviation(RightCensoredGaussian(spread, bound))
+    return adversarial(loss_fn, censored, zeta=zeta, weight=weight, steps=steps, initial_std=initial_std, scale=scale)

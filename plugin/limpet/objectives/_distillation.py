@@ -1,0 +1,77 @@
+"""Chips that learn from the network without mismatch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from ..hardware._mismatch import Recipe
+from ._evaluation import Loss, checked_draws, copies_of, loss_and_outputs, over_draws
+from ._kl_divergence import kl_divergence
+from ._step_chips import Injector, StepChips
+
+
+def distillation(
+    loss_fn: Loss,
+    mismatch: Recipe | Injector,
+    teacher: Any,
+    *,
+    draws: int = 1,
+    weight: ArrayLike = 0.5,
+    temperature: ArrayLike = 2.0,
+    scale: ArrayLike = 1.0,
+) -> Callable[..., jax.Array]:
+    """A network on chips learns the labels and the outputs of a clean teacher, which was trained without mismatch.
+
+    It is (1 - w) L + w T^2 KL(softmax(t / T) || softmax(s / T)), the mean over chips: L the loss, s the outputs on a
+    chip, t those of the teacher, which has no mismatch and no gradient, w the weight and T the temperature.
+
+    Args:
+        loss_fn: `loss_fn(tree, *args)`, giving a tuple (loss, logits), logits of shape (..., classes). It is called
+            with the teacher as well.
+        mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
+        teacher: its parameters, of whatever `loss_fn` takes: a tree, or a Flax nnx module, of which a copy is used.
+        draws: how many chips, each of which meets the whole batch.
+        weight: w, from 0 to 1; may be traced.
+        temperature: T, above 0; may be traced.
+        scale: factor on every deviation of a recipe; may be traced.
+
+    Returns:
+        `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
+
+    Raises:
+        LimpetError: an argument is none of these; when called: the loss gives no outputs.
+
+    Reference: C. Zhou et al., "Noisy machines: understanding noisy neural networks and enhancing robustness to analog
+    hardware errors using distillation", arXiv:2001.04974 (2020); G. Hinton, O. Vinyals and J. Dean, "Distilling the
+    knowledge in a neural network", arXiv:1503.02531 (2015).
+
+    Example:
+        >>> import limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.5))
+        >>> def loss(params, x):
+        ...     logits = x @ params["w"]
+        ...     return -jax.nn.log_softmax(logits)[:, 0].mean(), logits
+        >>> teacher, x = {"w": 2 * jnp.eye(3)}, jnp.ones((5, 3))
+        >>> learn = distillation(loss, mismatch, teacher, weight=1.0, scale=0.0)
+        >>> float(learn(teacher, jax.random.key(0), x))  # nothing is left to learn
+        0.0
+    """
+    chips, draws = StepChips(mismatch, scale), checked_draws(draws)
+
+    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+        _, taught = loss_and_outputs(loss_fn(copies_of(teacher)({}), *args), "distillation")
+        taught = jax.lax.stop_gradient(taught)
+
+        def learned(tree: Any) -> jax.Array:
+            task, outputs = loss_and_outputs(loss_fn(tree, *args), "distillation")
+            apart = kl_divergence(taught / temperature, outputs / temperature)
+            return (1 - jnp.asarray(weight)) * task + weight * jnp.square(temperature) * apart
+
+        if draws == 1:
+            return learned(chips.tree(params, name))
+        return over_draws(learned, lambda tree, draw: chips.tree(tree, name, draw), params, jnp.arange(draws)).mean()
+
+    return loss

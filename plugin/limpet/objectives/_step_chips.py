@@ -1,0 +1,102 @@
+"""The chips that a training step meets: what every objective draws."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from .._errors import LimpetError
+from ..draws._keys import path_hash
+from ..hardware._hardware import Hardware
+from ..hardware._mismatch import Recipe
+from ..leaves._adapters import adapter_of
+from ..leaves._paths import is_real
+
+
+class Injector(Protocol):
+    """What draws by step: a `MismatchCallback`, or an `Injection`."""
+
+    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class StepChips:
+    """The chips of a step, from a recipe by the step's key, or from an injector by the step's number.
+
+    Attributes:
+        mismatch: the recipe or the injector.
+        scale: factor on every deviation of a recipe; may be traced.
+
+    Raises:
+        LimpetError: `mismatch` is neither; or an injector is given a scale, which it has itself.
+    """
+
+    mismatch: Recipe | Injector
+    scale: ArrayLike = 1.0
+
+    def __post_init__(self) -> None:
+        mismatch: Any = self.mismatch
+        if isinstance(mismatch, Hardware) or not (isinstance(mismatch, Recipe) or hasattr(mismatch, "inject")):
+            raise LimpetError(
+                f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); "
+                f"or a MismatchCallback or an Injection, which draw by step"
+            )
+        is_own = isinstance(self.scale, int | float) and self.scale == 1
+        if not isinstance(mismatch, Recipe) and not is_own:
+            raise LimpetError(f"scale = {self.scale!r}: what a callback injects has the scale of its configuration")
+
+    def tree(
+        self,
+        params: Any,
+        name: Any,
+        draw: ArrayLike | None = None,
+        *,
+        factor: ArrayLike | None = None,
+        mirrored: ArrayLike = False,
+    ) -> Any:
+        """The deviated tree of one chip.
+
+        Args:
+            params: nominal parameters.
+            name: the step's key, for a recipe; its number, for an injector.
+            draw: the chip's number within the step; None where the step has one chip.
+            factor: a further factor on every deviation; None for none.
+            mirrored: True for the mirror image of the chip; may be traced.
+        """
+        if isinstance(self.mismatch, Recipe):
+            key = name if draw is None else jax.random.fold_in(name, draw)
+            scale = self.scale if factor is None else self.scale * jnp.asarray(factor)
+            return self.mismatch(key, params, scale, mirrored=mirrored)
+        if factor is None and mirrored is False:
+            return self.mismatch.inject(params, name, draw)
+        inject: Callable[..., Any] = self.mismatch.inject
+        return inject(params, name, draw, factor=factor, mirrored=mirrored)
+
+    def key(self, name: Any, purpose: str) -> jax.Array:
+        """A key of the step's for what an objective draws beside chips."""
+        key = name if isinstance(self.mismatch, Recipe) else self._injector.step_key(name)
+        return jax.random.fold_in(key, jnp.uint32(path_hash(f"objective {purpose}")))
+
+    def deviating(self, params: Any) -> dict[str, jax.Array]:
+        """The values of the leaves, among parameters, that deviate on the hardware; by path.
+
+        Raises:
+            LimpetError: there is none.
+        """
+        paths = self.mismatch.paths if isinstance(self.mismatch, Recipe) else self._injector.hardware_paths
+        leaves = adapter_of(params).leaves(params)
+        chosen = {path: jnp.asarray(leaves[path]) for path in paths if path in leaves and is_real(leaves[path])}
+        if not chosen:
+            raise LimpetError("none of the parameters deviates on this hardware, so that there is nothing to perturb")
+        return chosen
+
+    @property
+    def _injector(self) -> Any:
+        if not hasattr(self.mismatch, "step_key"):
+            raise LimpetError(
+                f"mismatch = {self.mismatch!r}: this objective needs a recipe, a MismatchCallback or an Injection"
+            )
+        return self.mismatch

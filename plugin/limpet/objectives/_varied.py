@@ -1,0 +1,70 @@
+"""Chips of varying strength."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from ..hardware._mismatch import Recipe
+from ._evaluation import Loss, checked_draws, loss_of, over_draws
+from ._step_chips import Injector, StepChips
+
+
+def varied(
+    loss_fn: Loss,
+    mismatch: Recipe | Injector,
+    *,
+    low: ArrayLike = 0.0,
+    high: ArrayLike = 1.0,
+    draws: int = 1,
+    scale: ArrayLike = 1.0,
+) -> Callable[..., jax.Array]:
+    """The mean loss over chips, each of which deviates by a strength of its own, drawn between `low` and `high`.
+
+    A network that was trained at one sigma is good at that one. Here the factor on every deviation of a chip is uniform
+    from low to high, anew at every step. (Where strength is to rise over training, give a schedule.)
+
+    Args:
+        loss_fn: `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
+        mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
+        low: the smallest factor, >= 0; may be traced.
+        high: the largest; may be traced.
+        draws: how many chips, each of which meets the whole batch.
+        scale: a further factor on every deviation of a recipe; may be traced.
+
+    Returns:
+        `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
+
+    Raises:
+        LimpetError: an argument is none of these.
+
+    Reference: variance-aware noisy training (VANT), arXiv:2503.16183 (2025).
+
+    Example:
+        >>> import limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.5))
+        >>> loss = varied(lambda params: params["w"].std(), mismatch, low=0.5, high=1.5)
+        >>> params = {"w": jnp.ones(10_000)}
+        >>> spreads = [float(loss(params, jax.random.key(step))) for step in range(20)]
+        >>> 0.24 < min(spreads) < max(spreads) < 0.76
+        True
+    """
+    chips, draws = StepChips(mismatch, scale), checked_draws(draws)
+
+    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+        key = chips.key(name, "strength")
+
+        def tree_of(tree: Any, draw: ArrayLike | None) -> Any:
+            between = jax.random.uniform(jax.random.fold_in(key, 0 if draw is None else draw))
+            return chips.tree(tree, name, draw, factor=low + (jnp.asarray(high) - low) * between)
+
+        def evaluate(tree: Any) -> jax.Array:
+            return loss_of(loss_fn(tree, *args))
+
+        if draws == 1:
+            return evaluate(tree_of(params, None))
+        return over_draws(evaluate, tree_of, params, jnp.arange(draws)).mean()
+
+    return loss

@@ -1,0 +1,133 @@
+"""The loss where one step of ascent has moved the weights: AWP and adaptive SAM."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from ..hardware._mismatch import Recipe
+from ..leaves._adapters import adapter_of
+from ._evaluation import Loss, copies_of, loss_of
+from ._step_chips import Injector, StepChips
+
+Values = dict[str, jax.Array]
+
+
+def weight_perturbation(
+    loss_fn: Loss, mismatch: Recipe | Injector, *, radius: ArrayLike = 0.05, scale: ArrayLike = 1.0
+) -> Callable[..., jax.Array]:
+    """The loss on a chip where the weights have been moved against it, each leaf by a share of its norm (AWP).
+
+    With g the gradient of the loss on this chip by a leaf w, the leaf is moved by v = radius ||w|| g / ||g||, Euclidean
+    norms over the leaf, and the loss at w + v on the same chip is what is differentiated, v being a constant. It takes
+    the time of two plain steps.
+
+    Args:
+        loss_fn: `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
+        mismatch: a recipe, which also says which weights are moved; or a `MismatchCallback` or an `Injection`, which
+            then name draws by step, and move what deviates on their hardware.
+        radius: relative to a leaf's norm; may be traced.
+        scale: factor on every deviation of a recipe; may be traced. 0 for no noise beside the perturbation.
+
+    Returns:
+        `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
+
+    Raises:
+        LimpetError: an argument is none of these; when called: no parameter deviates on the hardware.
+
+    Reference: D. Wu, S.-T. Xia and Y. Wang, "Adversarial weight perturbation helps robust generalization", NeurIPS
+    2020.
+
+    Example:
+        >>> import limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.1))
+        >>> def loss(params):
+        ...     return (params["w"] ** 2).sum()
+        >>> params = {"w": jnp.ones(4)}
+        >>> print(f"{weight_perturbation(loss, mismatch, radius=0.1, scale=0.0)(params, jax.random.key(0)):.4f}")
+        4.8400
+    """
+
+    def moved(weights: Values, slopes: Values) -> Values:
+        return {path: jnp.asarray(radius) * _norm(weight) * _unit(slopes[path]) for path, weight in weights.items()}
+
+    return _perturbed(loss_fn, StepChips(mismatch, scale), moved)
+
+
+def adaptive_sam(
+    loss_fn: Loss, mismatch: Recipe | Injector, *, radius: ArrayLike = 0.05, scale: ArrayLike = 1.0
+) -> Callable[..., jax.Array]:
+    """The loss on a chip where the weights have been moved against it, each in proportion to its size (adaptive SAM).
+
+    With g the gradient of the loss on this chip by all n weights w that deviate, they are moved by
+    v = radius sqrt(n) w^2 g / ||w g||, so that v / w has the root mean square `radius`: a relative standard deviation,
+    as mismatch is. The loss at w + v on the same chip is what is differentiated, v being a constant.
+
+    Args:
+        loss_fn: see `weight_perturbation`.
+        mismatch: likewise.
+        radius: root mean square of the relative change; may be traced.
+        scale: likewise.
+
+    Returns:
+        `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
+
+    Raises:
+        LimpetError: see `weight_perturbation`.
+
+    Reference: J. Kwon et al., "ASAM: adaptive sharpness-aware minimization for scale-invariant learning of deep neural
+    networks", ICML 2021.
+
+    Example:
+        >>> import limpet
+        >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.1))
+        >>> def loss(params):
+        ...     return (params["w"] ** 2).sum()
+        >>> params = {"w": jnp.ones(4)}
+        >>> print(f"{adaptive_sam(loss, mismatch, radius=0.1, scale=0.0)(params, jax.random.key(0)):.4f}")
+        4.8400
+    """
+
+    def moved(weights: Values, slopes: Values) -> Values:
+        relative = {path: weight * slopes[path] for path, weight in weights.items()}
+        size = jnp.sqrt(sum((jnp.square(value).sum() for value in relative.values()), jnp.zeros(())))
+        count = sum(weight.size for weight in weights.values())
+        factor = (
+            jnp.asarray(radius)
+            * jnp.sqrt(jnp.asarray(count, size.dtype))
+            / jnp.maximum(size, jnp.finfo(size.dtype).tiny)
+        )
+        return {path: factor.astype(weight.dtype) * weight * relative[path] for path, weight in weights.items()}
+
+    return _perturbed(loss_fn, StepChips(mismatch, scale), moved)
+
+
+def _perturbed(loss_fn: Loss, chips: StepChips, moved: Callable[[Values, Values], Values]) -> Callable[..., jax.Array]:
+    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+        weights, copy = chips.deviating(params), copies_of(params)
+        constant = jax.lax.stop_gradient(weights)
+
+        def on_chip(weights: Values) -> jax.Array:
+            return loss_of(loss_fn(chips.tree(copy(weights), name), *args))
+
+        change = jax.lax.stop_gradient(moved(constant, jax.grad(on_chip)(constant)))
+        return loss_of(loss_fn(chips.tree(_shifted(params, change), name), *args))
+
+    return loss
+
+
+def _shifted(params: Any, change: Values) -> Any:
+    """Parameters with some values moved, which share state with those given."""
+    return adapter_of(params).with_values(
+        params, lambda leaves: leaves | {path: leaves[path] + value for path, value in change.items()}
+    )
+
+
+def _norm(values: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.square(values).sum())
+
+
+def _unit(values: jax.Array) -> jax.Array:
+    return values / jnp.maximum(_norm(values), jnp.finfo(values.dtype).tiny)
