@@ -40,7 +40,7 @@ def test_the_configuration_holds(tmp_path):
 
 def test_what_a_die_has_in_common_and_its_limits_run_as_shown(capsys, tmp_path):
     text = (ROOT / "examples/README.md").read_text()
-    text = text[text.index("## What a die has in common") : text.index("## Calibrating each chip")]
+    text = text[text.index("## What a die has in common") : text.index("## Deviations")]
     namespace = {}
     for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(program, namespace)

@@ -57,6 +57,21 @@ def test_calibration_of_each_chip(tmp_path):
     assert (tmp_path / "log" / "standard, biases" / "after calibration").is_dir()
 
 
+def test_evidence_is_resumed_and_not_mixed(tmp_path):
+    """Reduced; the whole run gives the table in examples/evidence/README.md."""
+    settings = ["--out", tmp_path, "--seconds", 0, "--steps", 50, "--seeds", 1, "--chips", 4]
+    ran = run("evidence/digits_objectives.py", *settings, "--only", "worst half of 8")
+    assert ran.returncode == 0, ran.stderr
+    held = json.loads((tmp_path / "results.json").read_text())
+    assert list(held["rows"]) == ["worst half of 8/0"]
+    assert (tmp_path / "results.png").stat().st_size > 1000
+    held["rows"]["worst half of 8/0"]["nominal"] = 0.123  # as if it had been measured
+    (tmp_path / "results.json").write_text(json.dumps(held))
+    ran = run("evidence/digits_objectives.py", *settings, "--only", "worst half of 8")
+    assert "| worst half of 8 | 50 | 12.3 |" in ran.stdout
+    assert run("evidence/digits_objectives.py", *settings, "--chips", 5).returncode == 2
+
+
 def test_phase_change_memory_over_time(tmp_path):
     """Four networks at two times; the reduced run shows that it runs, configs/pcm.yaml what comes of it."""
     table = tmp_path / "table.json"

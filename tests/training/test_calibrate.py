@@ -161,9 +161,18 @@ def test_it_comes_back_from_its_file_and_a_chip_is_loaded_onto_the_network(tmp_p
         CALIBRATION.chip(5)
     with pytest.raises(limpet.MetricError, match="chip 6 was not calibrated; those from 0 to 5 were"):
         CALIBRATION.chip(6, 0.4)
-    np.savez(tmp_path / "other.npz", a=np.ones(2))
-    with pytest.raises(limpet.MetricError, match="other.npz: holds no calibration"):
-        Calibration.load(tmp_path / "other.npz")
+    curve = {"before": np.ones((1, 2)), "after": np.ones((1, 2))}
+    for held, reason in (
+        ({"a": np.ones(2)}, "it has no before"),
+        (curve | {"described": "{"}, "is no JSON"),
+        (curve | {"described": "[]"}, "does not say for how many steps"),
+        (curve | {"described": '{"steps": 1, "samples": 1, "curve": {"metric": "a"}}'}, "names no strengths"),
+        (curve | {"described": '{"steps": 1, "samples": 1, "metric": "a"}'}, "which metric of which chips"),
+        (curve | {"described": np.array("{}"), "given/b": np.array("x")}, "given/b are of type"),
+    ):
+        np.savez(tmp_path / "other.npz", **held)
+        with pytest.raises(limpet.MetricError, match=f"other.npz: holds no calibration .*{reason}"):
+            Calibration.load(tmp_path / "other.npz")
 
 
 def test_what_it_calibrates_on_is_not_what_it_measures_on():

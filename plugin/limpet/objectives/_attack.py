@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..draws._keys import leaf_key, path_hash
+from ..draws._normal import scaled_normal
 
 Values = dict[str, jax.Array]
 """Values by leaf path."""
@@ -55,8 +56,9 @@ def sign_ascent(
 
 def random_start(key: jax.Array, weights: Values, spread: ArrayLike) -> Values:
     """Normal numbers of a standard deviation, for each weight; they follow from the key and the leaf's path."""
-    return {
-        path: jnp.asarray(spread, weight.dtype)
-        * jax.random.normal(leaf_key(key, path_hash(path)), weight.shape, weight.dtype)
-        for path, weight in weights.items()
-    }
+
+    def start(path: str, weight: jax.Array) -> jax.Array:
+        wide = jnp.asarray(spread, jnp.float64 if weight.dtype == jnp.float64 else jnp.float32)
+        return scaled_normal(leaf_key(key, path_hash(path)), weight.shape, wide).astype(weight.dtype)
+
+    return {path: start(path, weight) for path, weight in weights.items()}

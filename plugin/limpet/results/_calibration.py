@@ -155,7 +155,7 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Calibration[Any]:
             require_numbers(values, name)
     try:
         described = json.loads(str(arrays["described"]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MetricError(f"its description is no JSON ({error})") from None
     steps, samples = (described.get(name) if isinstance(described, dict) else None for name in ("steps", "samples"))
     if not (isinstance(steps, int) and isinstance(samples, int) and min(steps, samples) >= 0):
@@ -172,7 +172,10 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Calibration[Any]:
 
 def _measured(described: Mapping[str, Any], values: NDArray[Any]) -> RobustnessCurve | ChipMetrics:
     if "curve" in described:
-        return RobustnessCurve(**checked_description(described["curve"]), values=values)
+        description = checked_description(described["curve"])
+        if "sigmas" not in description:
+            raise MetricError("its description names no strengths")
+        return RobustnessCurve(**description, values=values)
     match described:
         case {
             "metric": str() as metric,
