@@ -209,7 +209,7 @@ def named_by_audit(program, params, recipe):
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_audits_know_which_draws_reach_the_loss(block):
-    for seed, rng in cases(300):
+    for seed, rng in cases(150):
         if seed % BLOCKS != block:
             continue
         with case(seed):
