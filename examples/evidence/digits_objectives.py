@@ -189,6 +189,8 @@ def picture(rows: dict[str, dict[str, Any]], path: Path) -> None:
             )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
+    others = [row["before"]["worst"] for key, row in rows.items() if not key.startswith("standard/")]
+    axes.set_xlim(left=100 * min(others) - 2 if others else None)  # the standard network's may lie far to the left
     axes.set_xlabel("accuracy on 100 chips, %")
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)

@@ -169,6 +169,7 @@ def test_from_a_configuration_each_is_what_it_is_by_hand(tmp_path, results):
     ("training", "message"),
     [
         ({"objective": {"kind": "cvar"}}, "objective = 'cvar': .*none is drawn"),
+        ({"dynamic": {}, "objective": {"kind": "adversarial", "noise": False}}, "meets none of the chips"),
         ({"dynamic": {}, "objective": {"kind": "cvar", "share": 0}}, "objective.share"),
         ({"dynamic": {}, "objective": {"kind": "cvr"}}, "objective: .*adversarial"),
         ({"dynamic": {}, "objective": {"kind": "worst", "share": 0.5}}, "objective.share: unknown key"),

@@ -82,12 +82,16 @@ class TrainingSection(Section):
     def _drawn(self) -> Self:
         drawn = self.dynamic is not None or (self.frozen is not None and self.frozen.chip == "fresh")
         alone = self.objective == MeanObjective() or isinstance(self.objective, WeightPerturbationObjective)
-        if not drawn and not alone and getattr(self.objective, "noise", True):
-            entry = problem(
-                ("objective",),
+        noisy = getattr(self.objective, "noise", True)
+        message = ""
+        if not drawn and not alone and noisy:
+            message = (
                 "it is over chips that training draws, and none is drawn: give training.dynamic, or training.frozen "
-                "with chip: fresh (of adversarial, noise: false does without)",
-                self.objective.kind,
+                "with chip: fresh (of adversarial, noise: false does without)"
             )
+        elif not noisy and (self.dynamic is not None or self.frozen is not None):
+            message = "noise: false meets none of the chips that training draws: leave out dynamic and frozen, or noise"
+        if message:
+            entry = problem(("objective",), message, self.objective.kind)
             raise ValidationError.from_exception_data("training", [entry])
         return self
