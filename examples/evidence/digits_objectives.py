@@ -196,7 +196,7 @@ def picture(rows: dict[str, dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--out", type=Path, default=Path("runs/evidence/equal-time"), help="directory of JSON and picture"
@@ -206,7 +206,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--chips", type=int, default=100)
     parser.add_argument("--only", action="append", choices=list(NETWORKS), help="a network; may be repeated")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     settings = {"seconds": arguments.seconds, "steps": arguments.steps, "chips": arguments.chips, "sigma": SIGMA}
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "results.json"
