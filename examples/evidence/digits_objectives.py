@@ -6,6 +6,7 @@ interrupted goes on where it was: what is in the JSON file is not done again.
 
 python examples/evidence/digits_objectives.py --out runs/evidence/equal-time             # 5 seeds, some 8 minutes
 python examples/evidence/digits_objectives.py --out runs/evidence/equal-steps --seconds 0 --steps 4000
+python examples/evidence/digits_objectives.py --out runs/evidence/pcm --hardware pcm-joshi2020
 """
 
 import argparse
@@ -178,9 +179,11 @@ def picture(rows: dict[str, dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(8, 0.35 * len(names) + 1.2), layout="constrained")
     for when, marker, label in (("before", "o", "as it is"), ("after", "s", "biases fitted to each chip")):
         for what, filled in (("mean", True), ("worst", False)):
-            found = [[row[when][what] for key, row in rows.items() if key.rpartition("/")[0] == name] for name in names]
+            values = [
+                [row[when][what] for key, row in rows.items() if key.rpartition("/")[0] == name] for name in names
+            ]
             axes.plot(
-                [100 * np.mean(values) for values in found],
+                [100 * np.mean(values_of_network) for values_of_network in values],
                 range(len(names)),
                 marker,
                 color="tab:blue" if when == "before" else "tab:green",
@@ -196,7 +199,7 @@ def picture(rows: dict[str, dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--out", type=Path, default=Path("runs/evidence/equal-time"), help="directory of JSON and picture"
@@ -205,9 +208,11 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=4000, help="of each training, where --seconds is 0")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--chips", type=int, default=100)
+    parser.add_argument("--hardware", default="relative", help="a preset's name, in place of relative noise")
     parser.add_argument("--only", action="append", choices=list(NETWORKS), help="a network; may be repeated")
-    arguments = parser.parse_args()
-    settings = {"seconds": arguments.seconds, "steps": arguments.steps, "chips": arguments.chips, "sigma": SIGMA}
+    arguments = parser.parse_args(argv)
+    settings = {"seconds": arguments.seconds, "steps": arguments.steps, "chips": arguments.chips}
+    settings |= {"hardware": f"relative, sigma {SIGMA}" if arguments.hardware == "relative" else arguments.hardware}
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "results.json"
     held = json.loads(file.read_text()) if file.exists() else {"settings": settings, "rows": {}}
@@ -216,6 +221,8 @@ def main() -> int:
         return 2
     data, rows = Digits(0), held["rows"]
     hardware = limpet.Hardware(crossbar=limpet.Part("*/kernel", limpet.Gaussian(sigma=SIGMA)))
+    if arguments.hardware != "relative":
+        hardware = limpet.preset(arguments.hardware)
     mismatch = hardware.on(initialised(0, HIDDEN))
     for name in arguments.only or NETWORKS:
         training: Training | None = None

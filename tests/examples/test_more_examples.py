@@ -1,5 +1,6 @@
 """The framework examples, reduced: each trains both networks and prints the table; resuming changes nothing."""
 
+import importlib.util
 import json
 import os
 import re
@@ -57,19 +58,23 @@ def test_calibration_of_each_chip(tmp_path):
     assert (tmp_path / "log" / "standard, biases" / "after calibration").is_dir()
 
 
-def test_evidence_is_resumed_and_not_mixed(tmp_path):
-    """Reduced; the whole run gives the table in examples/evidence/README.md."""
-    settings = ["--out", tmp_path, "--seconds", 0, "--steps", 50, "--seeds", 1, "--chips", 4]
-    ran = run("evidence/digits_objectives.py", *settings, "--only", "worst half of 8")
-    assert ran.returncode == 0, ran.stderr
+def test_evidence_is_resumed_and_not_mixed(tmp_path, monkeypatch, capsys):
+    """Reduced; the whole run gives the tables in examples/evidence/README.md."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    path = ROOT / "examples/evidence/digits_objectives.py"
+    spec = importlib.util.spec_from_file_location("digits_objectives", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    settings = [*"--seconds 0 --steps 50 --seeds 1 --chips 4 --only".split(), "worst half of 8", "--out", str(tmp_path)]
+    assert script.main(settings) == 0
     held = json.loads((tmp_path / "results.json").read_text())
     assert list(held["rows"]) == ["worst half of 8/0"]
     assert (tmp_path / "results.png").stat().st_size > 1000
     held["rows"]["worst half of 8/0"]["nominal"] = 0.123  # as if it had been measured
     (tmp_path / "results.json").write_text(json.dumps(held))
-    ran = run("evidence/digits_objectives.py", *settings, "--only", "worst half of 8")
-    assert "| worst half of 8 | 50 | 12.3 |" in ran.stdout
-    assert run("evidence/digits_objectives.py", *settings, "--chips", 5).returncode == 2
+    assert script.main(settings) == 0
+    assert "| worst half of 8 | 50 | 12.3 |" in capsys.readouterr().out
+    assert script.main([*settings, "--chips", "5"]) == 2
 
 
 def test_phase_change_memory_over_time(tmp_path):

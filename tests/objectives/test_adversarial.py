@@ -22,7 +22,7 @@ def network():
     np.random.seed(0)
     net = Sequential(LinearJax((5, 8)), LIFJax((8,), tau_mem=20e-3), LinearJax((8, 3)))
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), net.parameters("weights"))
-    inputs = (jax.random.uniform(jax.random.key(0), (4, 20, 5)) < 0.4).astype(jnp.float32)
+    inputs = (jax.random.uniform(jax.random.key(0), (4, 8, 5)) < 0.4).astype(jnp.float32)
     return net, params, (inputs, jax.nn.one_hot(jnp.array([0, 1, 2, 0]), 3))
 
 
@@ -65,13 +65,13 @@ def test_the_attack_is_that_of_rockpool(network):
     leaves, structure = jax.tree.flatten(params)
     expected, _ = adversarial_jax.pga_attack(
         params_flattened=leaves, net=net, rng_key=KEY, inputs=inputs, net_out_original=reference,
-        tree_def_params=structure, mismatch_loss=apart, attack_steps=5, mismatch_level=ZETA, initial_std=START,
+        tree_def_params=structure, mismatch_loss=apart, attack_steps=3, mismatch_level=ZETA, initial_std=START,
     )  # fmt: skip
     normals, _ = rockpool_normals(KEY, params)
     attacked = jax.jit(
         lambda weights: sign_ascent(
             lambda weights: apart(reference, outputs_of(net, with_weights(weights), inputs)),
-            weights, {path: START * value for path, value in by_path(normals).items()}, ZETA, 5, projected=False,
+            weights, {path: START * value for path, value in by_path(normals).items()}, ZETA, 3, projected=False,
         )
     )(by_path(params))  # fmt: skip
     for path, value in by_path(structure.unflatten(expected)).items():
@@ -86,7 +86,7 @@ def test_the_loss_and_its_gradient_are_those_of_rockpool(network, monkeypatch):
     weight = 0.25
     expected, slopes = jax.value_and_grad(adversarial_jax.adversarial_loss)(
         params, net, inputs, target, task, apart, KEY, noisy_forward_std=NOISE, initial_std=START,
-        mismatch_level=ZETA, beta_robustness=weight, attack_steps=5,
+        mismatch_level=ZETA, beta_robustness=weight, attack_steps=3,
     )  # fmt: skip
     forward, key = rockpool_normals(KEY, params)
     normals, _ = rockpool_normals(key, params)
@@ -108,7 +108,7 @@ def test_the_loss_and_its_gradient_are_those_of_rockpool(network, monkeypatch):
     mismatch = limpet.Mismatch(jax.tree.map(lambda leaf: True, params), limpet.Gaussian(sigma=0.1))
     monkeypatch.setattr("limpet.objectives._step_chips.StepChips.tree", lambda chips, params, name: noisy(params))
     objective = limpet.objectives.adversarial(
-        loss_fn, mismatch, zeta=ZETA, weight=weight, steps=5, initial_std=START, divergence=apart, projected=False
+        loss_fn, mismatch, zeta=ZETA, weight=weight, steps=3, initial_std=START, divergence=apart, projected=False
     )  # fmt: skip
     value, found = jax.jit(jax.value_and_grad(objective))(params, jax.random.key(0), inputs, target)
     np.testing.assert_allclose(value, expected, rtol=1e-5)

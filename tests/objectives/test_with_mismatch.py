@@ -311,14 +311,17 @@ class TestNnx:
         kernel = injection.inject(model, optimizer.step).kernel.get_value()
         assert np.array_equal(kernel, injection.inject(model, 0).kernel.get_value())
 
-    @pytest.mark.parametrize("draws", [3, "per_example"])
-    def test_several_draws_of_a_module_are_the_mean_over_its_chips(self, model, draws):
-        recipe, count = self.recipe(model), 3 if draws == 3 else len(X)
-        noisy = limpet.with_mismatch(lambda model, x: (model(x) ** 2).mean(), recipe, draws=draws)
-        parts = [X] * 3 if draws == 3 else [X[place : place + 1] for place in range(count)]
-        chips = [recipe(jax.random.fold_in(KEY, draw), model) for draw in range(count)]
-        expected = np.mean([(chip(part) ** 2).mean() for chip, part in zip(chips, parts, strict=True)])
-        np.testing.assert_allclose(noisy(model, KEY, X), expected, rtol=1e-5)
+    @pytest.mark.parametrize("draws", [8, "per_example"])
+    def test_several_draws_of_a_module_are_those_of_its_state(self, model, draws):
+        noisy = limpet.with_mismatch(lambda model, x: (model(x) ** 2).mean(), self.recipe(model), draws=draws)
+        value, grads = nnx.jit(nnx.value_and_grad(noisy))(model, KEY, X)
+        graph, state = nnx.split(model)
+        of_state = limpet.with_mismatch(
+            lambda state, x: (nnx.merge(graph, state)(x) ** 2).mean(), self.recipe(state), draws=draws
+        )
+        expected, slopes = jax.jit(jax.value_and_grad(of_state))(state, KEY, X)
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+        np.testing.assert_allclose(grads.kernel.get_value(), slopes.kernel.get_value(), rtol=1e-5)
 
     def test_a_state_where_the_module_belongs_is_refused(self, model):
         injection = limpet.Injection(model, self.recipe(model))

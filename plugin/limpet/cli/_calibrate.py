@@ -172,7 +172,7 @@ def _as_dict(calibration: Any, target: float | None) -> dict[str, Any]:
     described |= {"given": {path: list(values.shape[2:]) for path, values in calibration.given.items()}}
     if not hasattr(before, "sigmas"):
         chips = zip(before.chips, before.values.tolist(), after.values.tolist(), strict=True)
-        return described | {"chips": [{"chip": chip, "before": one, "after": other} for chip, one, other in chips]}
+        return described | {"chips": [dict(zip(("chip", "before", "after"), row, strict=True)) for row in chips]}
     rows = []
     for row, sigma in enumerate(before.sigmas.tolist()):
         entry: dict[str, Any] = {before.axis: sigma}

@@ -17,5 +17,5 @@ def kl_divergence(reference: jax.Array, outputs: jax.Array) -> jax.Array:
         >>> print(f"{kl_divergence(jnp.array([[0.0, 0.0]]), jnp.log(jnp.array([[0.9, 0.1]]))):.4f}")
         0.5108
     """
-    expected, found = jax.nn.log_softmax(reference), jax.nn.log_softmax(outputs)
-    return (jnp.exp(expected) * (expected - found)).sum(axis=-1).mean()
+    log_p, log_q = jax.nn.log_softmax(reference), jax.nn.log_softmax(outputs)
+    return (jnp.exp(log_p) * (log_p - log_q)).sum(axis=-1).mean()
