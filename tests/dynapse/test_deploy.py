@@ -25,7 +25,7 @@ with warnings.catch_warnings():  # Rockpool reports every back end that is not i
     from rockpool.devices.dynapse.lookup import scale_factor_se2
     from rockpool.devices.dynapse.parameters.biasgen import analog_to_digital
     from rockpool.devices.dynapse.quantization import WeightHandler
-    from rockpool.nn.combinators import Sequential
+    from rockpool.nn.combinators import Residual, Sequential
     from rockpool.nn.modules import LIFJax, LinearJax
     from rockpool.typehints import DRCError
 logging.disable(logging.NOTSET)
@@ -207,6 +207,17 @@ def test_mismatch_falls_on_branches_and_is_none_at_strength_0():
     assert 0.02 < np.std(moved[held != 0] / held[held != 0]) < 0.4
 
 
+def test_limits_of_weights_and_nan_among_them_are_kept():
+    limits = limpet.Limits(low=-0.5, high=0.5)
+    hardware = limpet.Hardware(weights=limpet.Part("dynapse-weights", limpet.Gaussian(0.1), limits))
+    assert ONE.hardware(hardware).parts["weights"].limits == limits
+    branches = ONE.hardware(hardware).parts["weights"].deviation
+    held = limpet.Mismatch({"w": True}, branches)
+    with jax.debug_nans(False):
+        chip = jax.jit(lambda w: held(limpet.virtual_chip(0, 0), {"w": w}))(jnp.full((1, NEURONS), jnp.nan))["w"]
+    assert jnp.isnan(chip).all()
+
+
 def test_costs_are_measured_in_one_call():
     hardware = limpet.Hardware(all=limpet.Part(["*/weight", "*/w_rec", "*/Itau_mem"], limpet.Gaussian(0.1)))
     costs = TWO.costs(rate, hardware, chips=3, batch=RASTER, progress=False)
@@ -255,6 +266,7 @@ def test_training_meets_the_sums_of_branch_currents():
     assert total(w_rec) == pytest.approx(float(np.sum(ONE.tree["1_DynapSim"]["w_rec"])), rel=1e-5)
 
 
+SQUARE = LinearJax((3, 3), has_bias=False)
 LINEAR, NEURON = LinearJax((2, 3), has_bias=False), DynapSim((3, 3), has_rec=True)
 
 
@@ -262,6 +274,7 @@ LINEAR, NEURON = LinearJax((2, 3), has_bias=False), DynapSim((3, 3), has_rec=Tru
     ("ask", "message"),
     [
         (lambda: limpet.dynapse.deploy({"w": jnp.ones(3)}), "net = dict: expected a Rockpool JAX module"),
+        (lambda: limpet.dynapse.deploy(Residual(SQUARE, NEURON)), "layers in a JaxResidual cannot be deployed"),
         (lambda: limpet.dynapse.deploy(LINEAR), "LinearJax: there is no DynapSim in it"),
         (lambda: limpet.dynapse.deploy(Sequential(LINEAR, LIFJax((3, 3)))), "1_LIFJax: cannot be deployed"),
         (

@@ -261,3 +261,25 @@ def test_weights_are_clipped_to_standard_deviations():
         np.testing.assert_allclose(found["bias"], 9.9, rtol=1e-6)
     with pytest.raises(limpet.LimpetError, match="needs the parameters"):
         optimizer.update(grads, optimizer.init(params))
+
+
+@pytest.mark.parametrize(
+    ("objective", "strength", "message"),
+    [
+        (limpet.objectives.adversarial, {"zeta": -0.1}, "zeta = -0.1: allowed is a finite number >= 0"),
+        (limpet.objectives.adversarial, {"weight": float("nan")}, "weight = nan"),
+        (limpet.objectives.consistency, {"weight": -1.0}, "weight = -1.0"),
+        (limpet.objectives.varied, {"low": -1.0}, "low = -1.0"),
+        (limpet.objectives.weight_perturbation, {"radius": "much"}, "radius = 'much'"),
+        (limpet.objectives.adaptive_sam, {"radius": float("inf")}, "radius = inf"),
+        (
+            limpet.objectives.distillation,
+            {"teacher": {}, "weight": 2.0},
+            "weight = 2.0: allowed is a number from 0 to 1",
+        ),
+        (limpet.objectives.distillation, {"teacher": {}, "temperature": 0.0}, "temperature = 0.0: allowed is a number"),
+    ],
+)
+def test_strengths_that_are_known_are_checked(objective, strength, message):
+    with pytest.raises(limpet.StrengthError, match=message):
+        objective(lambda tree: 0.0, limpet.Mismatch({"w": True}, limpet.Gaussian(0.1)), **strength)

@@ -30,13 +30,12 @@ Share = Annotated[float, Number, Field(gt=0, le=1)]
 
 
 class _Objective(Section):
-    """Base of the objectives. What has a strength has a schedule of it, a factor by step."""
+    """Base of the objectives. What has a strength has a schedule of it, a factor by step.
+
+    Each has `of(loss_fn, chips, teacher)`: the objective, of a loss and what draws by step.
+    """
 
     needs_teacher: ClassVar[bool] = False
-
-    def of(self, loss_fn: Callable[..., Any], chips: Injector, teacher: Any = None) -> Objective:
-        """The objective, of a loss and what draws by step."""
-        raise NotImplementedError
 
     def label(self) -> str:
         """The objective in a few words."""

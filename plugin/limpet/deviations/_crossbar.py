@@ -96,8 +96,9 @@ class Crossbar(ToLargest):
         """By how much a conductance changes, as a fraction of what lies between the smallest and the largest."""
         range_ = 1 - self.smallest
         conductance = draw.seal(held * range_ + self.smallest) if self.smallest else held
-        # A chain that the crossbar is a member of speaks of weights: what it has written is no conductance.
-        deviated = self.device.deviate(replace(draw, written=None), conductance, strength)
+        # A chain that the crossbar is a member of speaks of weights: what it has written, and their largest, are no
+        # conductances.
+        deviated = self.device.deviate(replace(draw, written=None, largest=None), conductance, strength)
         return draw.seal((draw.seal(deviated) - conductance) / range_)
 
 

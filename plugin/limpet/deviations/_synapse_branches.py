@@ -94,7 +94,9 @@ class SynapseBranches(Deviation):
             factor = power_of_two(draw.stream(f"branch {branch}").normal(value.shape, exponent))
             change = draw.seal(draw.seal(of_core[..., branch] * factor) - currents[cores, branch])
             moved += jnp.where((mask >> branch) & 1, change, 0)
-        return rounded_to(value, sign_of(value) * levels[cores, place]) + sign_of(value) * draw.seal(moved)
+        # NaN is nearest to no sum: it stays, so that training which diverges is seen to.
+        level = jnp.where(jnp.isfinite(value), sign_of(value) * levels[cores, place], value)
+        return rounded_to(value, level) + sign_of(value) * draw.seal(moved)
 
     def _cores_of(self, value: jax.Array) -> np.ndarray:
         """The core of each place of the last axis; of a scalar, a scalar."""

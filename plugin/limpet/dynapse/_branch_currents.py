@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._errors import LimpetError
 from ..deviations._synapse_branches import sums_of
 from ..leaves.rockpool import quietly
 from ._mapping import BRANCHES, MappedNetwork
@@ -66,7 +67,15 @@ def by_autoencoder(network: MappedNetwork) -> tuple[Quantized, MappedNetwork]:
 
     Args:
         network: what is to be deployed.
+
+    Raises:
+        LimpetError: a core has no weights.
     """
+    if empty := [core for core in range(network.cores) if not network.of_core(core).any()]:
+        raise LimpetError(
+            f"core {empty[0]}: has no weight but 0, of which Rockpool's autoencoder learns nothing; take the quantizer "
+            f"least-squares, or fewer cores"
+        )
     names = {"weight": "weights_in", "w_rec": "weights_rec"}
     given = {names[path.rpartition("/")[2]]: weight for path, weight in network.weights.items()}
     with quietly():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -105,7 +106,8 @@ def deploy(
     stages["rounded"] = deployed
     trees = {name: PlainTree().loaded(nominal, network.by_neuron()) for name, network in stages.items()}
     metrics = _metrics(metric_fn, {"trained": nominal, **trees}, batch)
-    neurons = {name: np.asarray(nominal_value) for name, nominal_value in _currents_of(nominal, trained).items()}
+    leaves = leaves_by_path(nominal)[0]
+    by_neuron = {name: np.asarray(leaves[trained.prefix + name]) for name in CURRENTS}
     return Deployment(
         net=net.set_attributes(nested(deployed.by_neuron())),
         tree=trees["rounded"],
@@ -120,7 +122,7 @@ def deploy(
                         name,
                         metrics[name],
                         _weight_error(network, trained),
-                        _current_error(network, neurons),
+                        _current_error(network, by_neuron),
                         *_counts(network, trained),
                     )
                     for name, network in stages.items()
@@ -181,24 +183,13 @@ def _branch_currents(quantized: Quantized, scale: float) -> dict[str, NDArray[np
 def _metrics(metric_fn: MetricFn | None, trees: Mapping[str, Any], batch: Any) -> dict[str, dict[str, float]]:
     if metric_fn is None:
         return {name: {} for name in trees}
-    # Of one type, so that one compiled function serves all stages.
-    compiled = jax.jit(lambda tree, batch: named_scalars(metric_fn, tree, batch))
-    alike = {name: jax.tree.map(jax.numpy.asarray, tree) for name, tree in trees.items()}
-    return {
-        name: {
-            key or function_name(metric_fn): float(value) for key, value in compiled(_as_float32(tree), batch).items()
-        }
-        for name, tree in alike.items()
-    }
-
-
-def _as_float32(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.astype("float32") if leaf.dtype == "float64" else leaf, tree)
-
-
-def _currents_of(nominal: Any, network: MappedNetwork) -> dict[str, Any]:
-    leaves = leaves_by_path(nominal)[0]
-    return {name: leaves[network.prefix + name] for name in CURRENTS}
+    compiled = jax.jit(lambda tree: named_scalars(metric_fn, tree, batch))
+    metrics = {}
+    for name, tree in trees.items():
+        # Of one type, as a stage's weights are, so that one compiled function serves all.
+        narrow = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
+        metrics[name] = {key or function_name(metric_fn): float(value) for key, value in compiled(narrow).items()}
+    return metrics
 
 
 def _weight_error(network: MappedNetwork, trained: MappedNetwork) -> float:

@@ -13,6 +13,7 @@ from ..deviations._deviation import sigma_of
 from ..deviations._gaussian import Gaussian
 from ..deviations._synapse_branches import SynapseBranches
 from ..hardware._hardware import Hardware
+from ..hardware._limits import Limits
 from ..hardware._part import Part
 from ..leaves._prototype import selection
 from ..leaves.rockpool import nominal_attributes, quietly
@@ -63,9 +64,10 @@ class Deployment:
     ) -> Hardware:
         """What deviates on the chip, once the network is deployed: mismatch where it falls on silicon.
 
-        Weights deviate by the four branch currents of each synapse, all else as the hardware of the trained network
-        says. Curves and `limpet.freeze` take it with `.tree` and `.net`; training takes it to fine-tune the deployed
-        network: weights are then rounded to sums of the branch currents inside the step.
+        All weights deviate by the four branch currents of each synapse, within the limits that the hardware gives them;
+        all else as the hardware of the trained network says. Curves and `limpet.freeze` take it with `.tree` and
+        `.net`; training takes it to fine-tune the deployed network: weights are then rounded to sums of the branch
+        currents inside the step.
 
         Args:
             hardware: of the trained network; None: all of Rockpool's frozen attributes and branch currents deviate by
@@ -81,11 +83,13 @@ class Deployment:
         hardware = _checked(hardware)
         parts: dict[str, Part] = {}
         sigmas: set[float | None] = set()
+        limits: set[Limits | None] = set()
         for name, part in hardware.parts.items():
             chosen = [path for path, selected in selection(part.prototype(self.trained_net)).items() if selected]
             others = [path for path in chosen if path not in self.network.weights]
             if len(others) < len(chosen):
                 sigmas.add(sigma_of(part.deviation))
+                limits.add(part.limits)
             if others:
                 parts[name] = part if len(others) == len(chosen) else Part(others, part.deviation, part.limits)
         if spread is None:
@@ -95,6 +99,8 @@ class Deployment:
                     "branch currents could have"
                 )
             (spread,) = sigmas
+        if len(limits) > 1:
+            raise LimpetError("hardware: its parts give weights several limits, and a core's synapses have one kind")
         synapses = SynapseBranches(
             spread=spread,  # pyright: ignore[reportArgumentType]
             currents=tuple(tuple(map(float, core)) for core in self.quantized.currents),
@@ -103,7 +109,7 @@ class Deployment:
         )
         # Under the name that the weights had, where they had a part of their own.
         name = next((name for name in hardware.parts if name not in parts), "synapses")
-        return Hardware({name: Part(list(self.network.weights), synapses), **parts})
+        return Hardware({name: Part(list(self.network.weights), synapses, *limits), **parts})
 
     def curve(
         self,
@@ -132,10 +138,8 @@ class Deployment:
         hardware = _checked(hardware)
         on_chip = self.hardware(hardware, spread=spread, core_spread=core_spread)
         curve = _single(robustness_curve(metric_fn, self.tree, on_chip.on(self.net), scales=scales, **options))
-        sigma = hardware.on(self.trained_net).shared_sigma
-        if spread is not None or sigma is None:
-            return curve
-        return replace(curve, sigmas=Strengths.of(hardware.on(self.trained_net), None, scales).sigmas, axis="sigma")
+        as_trained = Strengths.of(hardware.on(self.trained_net), None, scales)
+        return curve if spread is not None else replace(curve, sigmas=as_trained.sigmas, axis=as_trained.axis)
 
     def costs(
         self,
@@ -175,7 +179,7 @@ class Deployment:
 
     def specification(self) -> dict[str, Any]:
         """The network as Rockpool's `config_from_specification` takes it: masks, signs, and currents by core."""
-        network, masks = self.network, dict(zip(self.network.weights, self._split(self.quantized.masks), strict=True))
+        network, masks = self.network, self.network.split(self.quantized.masks)
         names = {path: "in" if path != f"{network.prefix}w_rec" else "rec" for path in network.weights}
         by_core: dict[str, Any] = {f"{kind}_{end}": None for kind in ("weights", "sign") for end in ("in", "rec")}
         for path, end in names.items():
@@ -233,10 +237,6 @@ class Deployment:
                 f"samna's configuration has {held} synapses, the deployment {self.report.stages[-1].synapses}"
             )
         return built
-
-    def _split(self, stacked: NDArray[Any]) -> list[NDArray[Any]]:
-        ends = np.cumsum([len(weight) for weight in self.network.weights.values()])[:-1]
-        return np.split(stacked, ends)
 
 
 def _single(curve: RobustnessCurve | dict[str, RobustnessCurve]) -> RobustnessCurve:

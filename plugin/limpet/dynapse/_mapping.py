@@ -71,14 +71,18 @@ class MappedNetwork:
         np.put_along_axis(kept, places[:fan_in], True, axis=0)
         return self.with_weights(np.where(kept, stacked, 0))
 
+    def split(self, stacked: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """What is stacked, inputs above the recurrent ones, by leaf path."""
+        ends = np.cumsum([len(weight) for weight in self.weights.values()])[:-1]
+        return dict(zip(self.weights, np.split(stacked, ends), strict=True))
+
     def with_weights(self, stacked: NDArray[np.float64]) -> Self:
         """The same network with other weights.
 
         Args:
             stacked: those of inputs above the recurrent ones.
         """
-        ends = np.cumsum([len(weight) for weight in self.weights.values()])[:-1]
-        return replace(self, weights=dict(zip(self.weights, np.split(stacked, ends), strict=True)))
+        return replace(self, weights=self.split(stacked))
 
 
 def mapped(net: Any, cores: int | None) -> MappedNetwork:
@@ -188,7 +192,18 @@ def _layers(net: Any) -> tuple[str | None, str]:
 
 
 def _leaf_modules(module: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The layers in order, with their paths.
+
+    Raises:
+        DeploymentError: they do not simply follow one another, as in a residual block or a class of one's own: what
+            else it computes would be lost.
+    """
     inner = module.modules()
+    if inner and type(module).__name__ != "JaxSequential":
+        raise DeploymentError(
+            f"{path.rstrip('/') or type(module).__name__}: layers in a {type(module).__name__} cannot be deployed, as "
+            f"what it adds to them has no place on the chip; give a Sequential of LinearJax and DynapSim"
+        )
     if not inner:
         yield path, module
     for name, submodule in inner.items():

@@ -102,7 +102,7 @@ class DeploymentReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the chip changes more than a step of its bias generator does."""
+        """Currents that the bias generator cannot give."""
         return tuple(
             f"{current.name} of core {current.core}: {current.wanted:.3g} A is outside of the bias generator's "
             f"{current.range[0]:.3g} to {current.range[1]:.3g} A; it gives {current.given:.3g} A"

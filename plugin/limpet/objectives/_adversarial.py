@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from ..hardware._mismatch import Recipe
 from ._attack import random_start, sign_ascent
-from ._evaluation import Loss, checked_draws, copies_of, loss_and_outputs
+from ._evaluation import Loss, checked_draws, checked_factor, copies_of, loss_and_outputs
 from ._kl_divergence import kl_divergence
 from ._step_chips import Injector, StepChips
 
@@ -56,8 +56,9 @@ def adversarial(
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
 
     Raises:
-        LimpetError: an argument is none of these; when called: the loss gives no outputs, or no parameter deviates on
-            the hardware.
+        StrengthError: zeta, weight or initial_std is known, and no finite number >= 0.
+        LimpetError: another argument is none of these; when called: the loss gives no outputs, or no parameter deviates
+            on the hardware.
 
     Reference: J. Büchel, F. Faber and D. R. Muir, "Network insensitivity to parameter noise via parameter attack during
     training", ICLR 2022.
@@ -74,6 +75,8 @@ def adversarial(
         True
     """
     chips, steps = StepChips(mismatch, scale), checked_draws(steps, name="steps")
+    zeta, weight = checked_factor(zeta, "zeta"), checked_factor(weight, "weight")
+    initial_std = checked_factor(initial_std, "initial_std")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         def evaluated(tree: Any) -> tuple[jax.Array, jax.Array]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..hardware._mismatch import Recipe
-from ._evaluation import Loss, checked_draws, loss_and_outputs, over_draws
+from ._evaluation import Loss, checked_draws, checked_factor, loss_and_outputs, over_draws
 from ._kl_divergence import kl_divergence
 from ._step_chips import Injector, StepChips
 
@@ -37,7 +37,8 @@ def consistency(
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
 
     Raises:
-        LimpetError: an argument is none of these; when called: the loss gives no outputs.
+        StrengthError: weight is known, and no finite number >= 0.
+        LimpetError: another argument is none of these; when called: the loss gives no outputs.
 
     Reference: J. Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory
     37:145-151 (1991).
@@ -54,6 +55,7 @@ def consistency(
         True
     """
     chips, draws = StepChips(mismatch, scale), checked_draws(draws, fewest=2)
+    weight = checked_factor(weight, "weight")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         losses, outputs = over_draws(

@@ -5,10 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from .._errors import StrengthError
 from ..hardware._mismatch import Recipe
-from ._evaluation import Loss, checked_draws, copies_of, loss_and_outputs, over_draws
+from ._evaluation import Loss, checked_draws, checked_factor, copies_of, loss_and_outputs, over_draws
 from ._kl_divergence import kl_divergence
 from ._step_chips import Injector, StepChips
 
@@ -42,7 +44,8 @@ def distillation(
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
 
     Raises:
-        LimpetError: an argument is none of these; when called: the loss gives no outputs.
+        StrengthError: weight or temperature is known, and none of these.
+        LimpetError: another argument is none of these; when called: the loss gives no outputs.
 
     Reference: C. Zhou et al., "Noisy machines: understanding noisy neural networks and enhancing robustness to analog
     hardware errors using distillation", arXiv:2001.04974 (2020); G. Hinton, O. Vinyals and J. Dean, "Distilling the
@@ -60,6 +63,9 @@ def distillation(
         0.0
     """
     chips, draws = StepChips(mismatch, scale), checked_draws(draws)
+    weight, temperature = checked_factor(weight, "weight", most=1), checked_factor(temperature, "temperature")
+    if not isinstance(temperature, Tracer) and not temperature:
+        raise StrengthError(f"temperature = {temperature!r}: allowed is a number above 0")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         _, taught = loss_and_outputs(loss_fn(copies_of(teacher)({}), *args), "distillation")

@@ -1,12 +1,16 @@
 """Evaluating a loss on several chips, on copies of a network, with and without what it writes."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
+from jax.typing import ArrayLike
 
-from .._errors import LimpetError
+from .._errors import LimpetError, StrengthError
+from ..draws._strength import checked_strength
 from ..leaves._adapters import adapter_of
 
 Loss = Callable[..., Any]
@@ -80,6 +84,17 @@ def loss_and_outputs(result: Any, objective: str) -> tuple[jax.Array, jax.Array]
             f"shape (batch, classes); it gave {type(result).__name__}"
         )
     return loss_of(result), result[1]
+
+
+def checked_factor(value: ArrayLike, name: str, most: float = math.inf) -> ArrayLike:
+    """A factor, radius or weight as it was given; one that is traced is taken on trust.
+
+    Raises:
+        StrengthError: it is known, and no finite number from 0 to `most`.
+    """
+    if not isinstance(value, Tracer) and checked_strength(value, name) > most:
+        raise StrengthError(f"{name} = {value!r}: allowed is a number from 0 to {most:g}")
+    return value
 
 
 def checked_draws(draws: Any, fewest: int = 1, name: str = "draws") -> int:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..hardware._mismatch import Recipe
-from ._evaluation import Loss, checked_draws, loss_of, over_draws
+from ._evaluation import Loss, checked_draws, checked_factor, loss_of, over_draws
 from ._step_chips import Injector, StepChips
 
 
@@ -38,7 +38,8 @@ def varied(
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
 
     Raises:
-        LimpetError: an argument is none of these.
+        StrengthError: low or high is known, and no finite number >= 0.
+        LimpetError: another argument is none of these.
 
     Reference: variance-aware noisy training (VANT), arXiv:2503.16183 (2025).
 
@@ -52,6 +53,7 @@ def varied(
         True
     """
     chips, draws = StepChips(mismatch, scale), checked_draws(draws)
+    low, high = checked_factor(low, "low"), checked_factor(high, "high")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         key = chips.key(name, "strength")
