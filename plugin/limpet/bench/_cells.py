@@ -171,7 +171,7 @@ def checked_unit(name: str, line: int, text: str) -> tuple[float, str]:
 def places(lines: Iterable[int], source: str) -> str:
     """Numbers of lines (of a table: of rows); runs of them are drawn together.
 
-    Example:
+    Examples:
         >>> places([2, 3, 4, 9], "a.csv"), places([5], "table")
         ('lines 2 to 4, 9', 'row 5')
     """

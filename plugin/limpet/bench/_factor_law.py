@@ -22,7 +22,7 @@ def factor_law(deviation: Deviation, scale: float = 1.0) -> Any:
     Returns:
         None where the deviation is no relative one with a density, or where it does nothing (sigma 0).
 
-    Example:
+    Examples:
         >>> law = factor_law(Gaussian(sigma=0.1), scale=2)
         >>> print(f"{law.mean():.1f} {law.std():.1f}", factor_law(Gaussian(sigma=0)))
         1.0 0.2 None

@@ -124,7 +124,7 @@ def fit_measurements(source: str | Path | Table) -> Fit:
         LimpetError: the table cannot be read or cannot be meant, see the message; a parameter has fewer than 5 values
             or no spread; statsmodels is not installed.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> devices = np.arange(400)
         >>> fit = fit_measurements(

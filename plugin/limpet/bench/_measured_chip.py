@@ -41,7 +41,7 @@ class MeasuredChip:
     Raises:
         LimpetError: there are neither values nor factors, or one that is no array of finite numbers.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> chip = MeasuredChip("A3", values={"dense/bias": np.array([0.9, 1.2])})
         >>> params = {"dense": {"bias": jnp.ones(2), "kernel": jnp.ones((2, 2))}}

@@ -12,7 +12,7 @@ def unit_of(text: str) -> tuple[float, str] | None:
 
     A number without a unit, written as an empty text or as 1, is one of itself.
 
-    Example:
+    Examples:
         >>> unit_of("nA"), unit_of("s"), unit_of(""), unit_of("apples")
         ((1e-09, 'A'), (1.0, 's'), (1.0, ''), None)
     """
@@ -29,7 +29,7 @@ def unit_of(text: str) -> tuple[float, str] | None:
 def quantity(value: float, base: str) -> str:
     """A value in its base unit, written with the prefix that suits it.
 
-    Example:
+    Examples:
         >>> quantity(2.5e-10, "A"), quantity(0.0, "A"), quantity(1234.0, "")
         ('250 pA', '0 A', '1234')
     """

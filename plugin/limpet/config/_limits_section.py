@@ -14,7 +14,14 @@ from ._section import Number, Section
 
 
 class LimitsSection(Section):
-    """Between which values the chip can hold the leaves of a part; see `limpet.Limits`."""
+    """Between which values the chip can hold the leaves of a part; see `limpet.Limits`.
+
+    Attributes:
+        low: the smallest value, in the units of the leaves; none if left out.
+        high: the largest value; none if left out.
+        policy: what happens beyond: "clip", "truncate", "report" or "error".
+        table: in place of numbers, the name of a table of limits by leaf, such as dynapse.
+    """
 
     low: Annotated[float, Number] | None = None
     high: Annotated[float, Number] | None = None

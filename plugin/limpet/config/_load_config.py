@@ -41,7 +41,7 @@ def load_config(path: str | Path, *overrides: str, model: type[Config] = Config)
         ConfigError: the file cannot be read or parsed, or something in it does not hold: all problems at once, each
             with its key path, its value and what is allowed.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "config.yaml"
         >>> _ = path.write_text("hardware: {weights: {leaves: '*/kernel', percent_deviation: 0.3}}")

@@ -45,7 +45,11 @@ class _Objective(Section):
 
 
 class MeanObjective(_Objective):
-    """The mean loss over `draws` chips; see `limpet.with_mismatch`."""
+    """The mean loss over several chips; see `limpet.with_mismatch`.
+
+    Attributes:
+        draws: how many chips each step draws; "per_example" for a chip of its own for each example.
+    """
 
     kind: Literal["mean"] = "mean"
     draws: Draws | Literal["per_example"] = 1
@@ -55,7 +59,11 @@ class MeanObjective(_Objective):
 
 
 class AntitheticObjective(_Objective):
-    """See `limpet.objectives.antithetic`."""
+    """The mean over pairs of opposite chips; see `limpet.objectives.antithetic`.
+
+    Attributes:
+        pairs: how many pairs each step draws.
+    """
 
     kind: Literal["antithetic"]
     pairs: Draws = 1
@@ -65,7 +73,12 @@ class AntitheticObjective(_Objective):
 
 
 class CvarObjective(_Objective):
-    """See `limpet.objectives.cvar`."""
+    """The mean over the worst of several chips; see `limpet.objectives.cvar`.
+
+    Attributes:
+        draws: how many chips each step draws.
+        share: which share of them, the worst, counts.
+    """
 
     kind: Literal["cvar"]
     draws: Draws = 8
@@ -76,7 +89,11 @@ class CvarObjective(_Objective):
 
 
 class WorstObjective(_Objective):
-    """See `limpet.objectives.worst_of`."""
+    """The worst of several chips; see `limpet.objectives.worst_of`.
+
+    Attributes:
+        draws: how many chips each step draws.
+    """
 
     kind: Literal["worst"]
     draws: Draws = 8
@@ -86,7 +103,13 @@ class WorstObjective(_Objective):
 
 
 class VariedObjective(_Objective):
-    """See `limpet.objectives.varied`."""
+    """Chips of various strengths; see `limpet.objectives.varied`.
+
+    Attributes:
+        low: the smallest strength, a factor on that of `dynamic` and `frozen`.
+        high: the largest strength.
+        draws: how many chips each step draws, each with a strength of its own.
+    """
 
     kind: Literal["varied"]
     low: Scale = 0.0
@@ -98,7 +121,13 @@ class VariedObjective(_Objective):
 
 
 class ConsistencyObjective(_Objective):
-    """See `limpet.objectives.consistency`; the schedule is of the weight."""
+    """The mean, and the divergence of outputs from their mean; see `limpet.objectives.consistency`.
+
+    Attributes:
+        draws: how many chips each step draws.
+        weight: of the divergence, beside the loss.
+        schedule: a factor on the weight over training steps.
+    """
 
     kind: Literal["consistency"]
     draws: SeveralDraws = 8
@@ -113,7 +142,14 @@ class ConsistencyObjective(_Objective):
 
 
 class DistillationObjective(_Objective):
-    """See `limpet.objectives.distillation`; the schedule is of the weight, and the teacher is given by the program."""
+    """Labels, and the outputs of a teacher, which the program gives; see `limpet.objectives.distillation`.
+
+    Attributes:
+        draws: how many chips each step draws.
+        weight: of the teacher's outputs; 1 - weight is that of the labels.
+        temperature: by which outputs are divided before they are compared.
+        schedule: a factor on the weight over training steps.
+    """
 
     needs_teacher: ClassVar[bool] = True
 
@@ -136,7 +172,16 @@ class DistillationObjective(_Objective):
 
 
 class AdversarialObjective(_Objective):
-    """See `limpet.objectives.adversarial`; the schedule is of zeta."""
+    """The loss, and the divergence under the worst mismatch; see `limpet.objectives.adversarial`.
+
+    Attributes:
+        zeta: how far the attack may move a value, relative to it.
+        weight: of the divergence, beside the loss.
+        steps: of sign ascent.
+        initial_std: relative standard deviation of the point where the attack begins.
+        noise: whether the loss itself meets the chips that training draws.
+        schedule: a factor on zeta over training steps.
+    """
 
     kind: Literal["adversarial"]
     zeta: Scale = 0.1
@@ -160,7 +205,12 @@ class AdversarialObjective(_Objective):
 
 
 class WeightPerturbationObjective(_Objective):
-    """See `limpet.objectives.weight_perturbation` and `adaptive_sam`; the schedule is of the radius."""
+    """The loss where weights were moved against it; see `limpet.objectives.weight_perturbation` and `adaptive_sam`.
+
+    Attributes:
+        radius: how far, relative to the weights.
+        schedule: a factor on the radius over training steps.
+    """
 
     kind: Literal["weight-perturbation", "adaptive-sam"]
     radius: Scale = 0.05

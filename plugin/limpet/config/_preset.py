@@ -98,7 +98,7 @@ def preset(name: str, /, *, leaves: Any = None, **parameters: Any) -> Hardware:
         LimpetError: there is no such preset, no such parameter, or a value outside the range that was measured.
         PrototypeError: `leaves` is none.
 
-    Example:
+    Examples:
         >>> preset("brainscales2", leaves="*/kernel")
         Hardware(weights: quantize, levels 127, then gaussian, sigma 0.07 on */kernel)
     """

@@ -71,6 +71,16 @@ class RobustnessSection(Section):
     """Evaluation on virtual chips during training; all parts of the hardware deviate on them.
 
     They are measured over `scales`; or at scale 1, over `times` since they were programmed, such as [1 s, 1 day].
+
+    Attributes:
+        scales: strengths to measure at, factors on the hardware's own.
+        times: in place of scales: times since programming, in seconds or as "1 s", "1 day", "1 year".
+        chips: how many virtual chips are measured at each strength.
+        seed: of these chips; if left out, the configuration's seed.
+        every_steps: a curve is measured whenever a multiple of so many training steps was passed.
+        target: what a chip must reach to count towards the yield; a number, or one for each metric by name.
+        higher_is_better: whether larger values of a metric are better; true, false, or one for each metric by name.
+            Needed where the name of a metric says loss or error.
     """
 
     _moved: ClassVar[Mapping[str, str]] = {

@@ -9,7 +9,11 @@ from ._section import MAX_COUNT, Count, Number, Scale, Section, shown
 
 
 class ConstantSchedule(Section):
-    """The same factor at every step."""
+    """The same factor at every step.
+
+    Attributes:
+        factor: the factor.
+    """
 
     kind: Literal["constant"] = "constant"
     factor: Scale = 1.0
@@ -20,7 +24,14 @@ class ConstantSchedule(Section):
 
 
 class LinearSchedule(Section):
-    """A straight line from `start` to `end` over `steps`, beginning at step `begin`; constant before and after."""
+    """A straight line from `start` to `end`; constant before and after.
+
+    Attributes:
+        start: the factor up to step `begin`.
+        end: the factor from step `begin + steps` on.
+        steps: how many steps the line takes.
+        begin: the step at which it begins.
+    """
 
     kind: Literal["linear"]
     start: Scale = 0.0
@@ -34,7 +45,13 @@ class LinearSchedule(Section):
 
 
 class CosineSchedule(Section):
-    """Half a cosine from `start` to `end` over `steps`; constant afterwards."""
+    """Half a cosine from `start` to `end`; constant afterwards.
+
+    Attributes:
+        start: the factor at step 0.
+        end: the factor from step `steps` on.
+        steps: how many steps it takes.
+    """
 
     kind: Literal["cosine"]
     start: Scale = 0.0
@@ -48,7 +65,12 @@ class CosineSchedule(Section):
 
 
 class PiecewiseSchedule(Section):
-    """`factors[0]` up to step `boundaries[0]`, then `factors[1]`, and so on: one factor more than boundaries."""
+    """`factors[0]` up to step `boundaries[0]`, then `factors[1]`, and so on.
+
+    Attributes:
+        boundaries: steps at which the factor changes, increasing.
+        factors: the factors between them, one more than there are boundaries.
+    """
 
     kind: Literal["piecewise"]
     boundaries: Annotated[tuple[Count, ...], Field(min_length=1)]

@@ -24,8 +24,15 @@ def _checked_prefix(prefix: str) -> str:
 
 
 class TensorboardSection(Section):
-    """Where and how often to log; `prefix` stands before every tag, for a directory shared with another writer;
-    `on_error` says whether a directory that cannot be written, because the disk is full, say, ends training."""
+    """Where and how often a run is logged.
+
+    Attributes:
+        logdir: the directory of the run's event files.
+        flush_steps: the log is written whenever so many steps were passed.
+        prefix: stands before every tag, for a directory that is shared with another writer.
+        on_error: whether a log that cannot be written, because the disk is full, say, ends training ("raise"), or is
+            a warning, after which training goes on without a log ("warn").
+    """
 
     logdir: Annotated[Path, BeforeValidator(_checked_logdir)] = Path("runs/limpet")
     flush_steps: Count = 100

@@ -19,7 +19,15 @@ from ._section import Scale, Section, Seed, problem
 
 
 class RedrawSection(Section):
-    """Parts of the hardware that training draws, and how strongly."""
+    """Parts of the hardware that training draws, and how strongly.
+
+    Attributes:
+        parts: names of parts of the hardware; if left out, all that the other section does not name.
+        scale: factor on the deviation of each part: 1 is the chip as it is, 2 trains for one that is twice as bad.
+        schedule: a further factor, which changes over training steps.
+        gradient: how the gradient passes through the deviation: "through" is exact, "through_value" takes the leaf's
+            largest value as a constant, "straight_through" passes it on as if nothing deviated.
+    """
 
     _moved: ClassVar[Mapping[str, str]] = {
         "targets": "which leaves deviate now stands under 'hardware'; name parts of it by 'parts'",
@@ -43,7 +51,15 @@ class RedrawSection(Section):
 
 
 class DynamicSection(RedrawSection):
-    """Parts that are drawn afresh at every training step. Without `parts`: all that `frozen` does not name."""
+    """Parts that are drawn afresh at every training step.
+
+    Attributes:
+        parts: names of parts of the hardware; if left out, all that `frozen` does not name.
+        scale: factor on the deviation of each part: 1 is the chip as it is, 2 trains for one that is twice as bad.
+        schedule: a further factor, which changes over training steps.
+        gradient: how the gradient passes through the deviation: "through" is exact, "through_value" takes the leaf's
+            largest value as a constant, "straight_through" passes it on as if nothing deviated.
+    """
 
 
 def _checked_chip(chip: Any) -> Any:
@@ -53,8 +69,16 @@ def _checked_chip(chip: Any) -> Any:
 
 
 class FrozenSection(RedrawSection):
-    """Parts that are fixed on a chip: training meets one chip, or a fresh one at every step. Without `parts`: all that
-    `dynamic` does not name."""
+    """Parts that are fixed on a chip: training meets one chip, or a fresh one at every step.
+
+    Attributes:
+        parts: names of parts of the hardware; if left out, all that `dynamic` does not name.
+        chip: the number of the one chip that training meets, or "fresh" for another chip at every step.
+        seed: of these chips; if left out, the configuration's seed.
+        scale: factor on the deviation of each part.
+        schedule: a further factor, which changes over training steps; with `chip: fresh` alone.
+        gradient: as in `training.dynamic`.
+    """
 
     chip: Annotated[int | Literal["fresh"], PlainValidator(_checked_chip)]
     seed: Seed | None = None
@@ -72,6 +96,11 @@ class TrainingSection(Section):
     """What training redraws, and the loss over the chips that it draws, which `MismatchCallback.loss` makes.
 
     Empty, `training: {}`, it is training without mismatch, on nominal values.
+
+    Attributes:
+        dynamic: parts that are drawn afresh at every training step.
+        frozen: parts that are fixed on a chip, one chip or a fresh one at every step.
+        objective: what `MismatchCallback.loss` makes of a loss.
     """
 
     dynamic: DynamicSection | None = None

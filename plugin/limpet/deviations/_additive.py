@@ -28,7 +28,7 @@ class Additive(ToLargest):
         StrengthError: spread is no such number.
         LimpetError: `relative_to` or `channel_axis` is none of these.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Additive(spread=0.05))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.linspace(-2, 2, 100_001)})["w"]

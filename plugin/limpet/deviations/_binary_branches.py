@@ -31,7 +31,7 @@ class BinaryBranches(ToLargest):
         StrengthError: spread is no such number.
         LimpetError: another argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, BinaryBranches(spread=0.1))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.full(100_000, 15.0)})["w"]

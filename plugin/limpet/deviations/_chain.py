@@ -26,7 +26,7 @@ class Chain(Deviation):
     Raises:
         LimpetError: there is none, one is no deviation, or two draw the same numbers, as levels of one name would.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> both = Chain((limpet.LogNormal(sigma=0.1), limpet.TruncatedGaussian(sigma=0.05)))
         >>> mismatch = limpet.Mismatch({"w": True}, both)

@@ -42,7 +42,7 @@ class Crossbar(ToLargest):
     Raises:
         LimpetError: `device` is no deviation, or another argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> crossbar = Crossbar(limpet.Programming(spread=(0.01, 0.08, -0.05)))
         >>> mismatch = limpet.Mismatch({"w": True}, crossbar)

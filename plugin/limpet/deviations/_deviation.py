@@ -26,7 +26,7 @@ class Deviation(ABC):
     A deviation whose strength is a relative standard deviation has a field (or a property) `sigma` that holds it, for
     strength 1. The audit, curves over sigma and the configuration's `sigma:` read it there.
 
-    Example:
+    Examples:
         >>> from dataclasses import dataclass
         >>> import jax.numpy as jnp, limpet
         >>> @dataclass(frozen=True)

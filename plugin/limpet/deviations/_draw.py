@@ -40,7 +40,7 @@ class Draw:
         shard: which part of the leaf the values are, where a device draws no more than the part that it holds (see
             `Deviation.elementwise`); else None.
 
-    Example:
+    Examples:
         >>> draw = Draw(jax.random.key(1), jax.random.key(0))
         >>> mirrored = Draw(jax.random.key(1), jax.random.key(0), sign=jnp.float32(-1.0))
         >>> bool((draw.normal((3,)) == -mirrored.normal((3,))).all())

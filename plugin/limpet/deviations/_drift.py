@@ -30,7 +30,7 @@ class Drift(ToLargest):
         StrengthError: `time` is no finite number >= 0, or `start` is not above 0.
         LimpetError: another argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Drift(exponent=0.05, spread=0.0, start=20.0))
         >>> print(f"{mismatch(jax.random.key(0), {'w': jnp.ones(3)}, time=86400.0)['w'][0]:.3f}")  # 4321 ** -.05

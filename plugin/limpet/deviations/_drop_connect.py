@@ -24,7 +24,7 @@ class DropConnect(Deviation):
     Raises:
         StrengthError: it is no such number.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, DropConnect(fraction=0.1))
         >>> print(f"{(mismatch(jax.random.key(0), {'w': jnp.ones(100_000)})['w'] == 0).mean():.2f}")

@@ -34,7 +34,7 @@ class Empirical(Deviation):
         LimpetError: there are fewer than 2 factors, more than 100,000, or one is no finite number.
         StrengthError: `bandwidth` is no such number.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Empirical((0.9, 1.0, 1.3)))
         >>> sorted(set(mismatch(jax.random.key(0), {"w": jnp.ones(50)})["w"].round(4).tolist()))

@@ -26,7 +26,7 @@ class Gaussian(Deviation):
     Raises:
         StrengthError: sigma is NaN, infinite, negative or no number.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Gaussian(sigma=0.1))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.full(100_000, 2.0)})["w"]
@@ -51,7 +51,7 @@ class Gaussian(Deviation):
             StrengthError: either is not a finite number, `percent_deviation` is negative, or `sigma_rule` is not
                 positive.
 
-        Example:
+        Examples:
             >>> Gaussian.from_percent(0.75, 3.0)
             Gaussian(sigma=0.25)
         """

@@ -70,7 +70,7 @@ def deviation_class(kind: str) -> type[Deviation]:
     Raises:
         LimpetError: there is no such name, it cannot be imported, or it names something else.
 
-    Example:
+    Examples:
         >>> deviation_class("log-normal").__name__
         'LogNormal'
     """
@@ -100,7 +100,7 @@ def kind_of(deviation: Deviation) -> str:
 def described(deviation: Deviation) -> Any:
     """A deviation as plain values, as a configuration writes it: kind and parameters; a list for a chain.
 
-    Example:
+    Examples:
         >>> described(Gaussian(sigma=0.1))
         {'kind': 'gaussian', 'sigma': 0.1}
     """
@@ -113,7 +113,7 @@ def described(deviation: Deviation) -> Any:
 def label(deviation: Deviation) -> str:
     """A deviation in a few words, for tables and messages; parameters that are as by default are left out.
 
-    Example:
+    Examples:
         >>> label(LogNormal(sigma=0.1))
         'log-normal, sigma 0.1'
     """

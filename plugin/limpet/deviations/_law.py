@@ -36,7 +36,7 @@ class Polynomial(Law):
     Attributes:
         coefficients: c0, c1, ...; one alone is a constant.
 
-    Example:
+    Examples:
         >>> float(Polynomial((1.0, 2.0))(jnp.float32(0.5)))
         2.0
     """
@@ -164,7 +164,7 @@ def law_of(given: Any, name: str) -> Law:
     Raises:
         LimpetError: it is none of these.
 
-    Example:
+    Examples:
         >>> law_of(0.2, "spread"), law_of({"kind": "saturation", "height": 1.0, "width": 0.5}, "spread")
         (Polynomial(coefficients=(0.2,)), Saturation(height=1.0, width=0.5))
     """

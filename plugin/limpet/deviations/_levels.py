@@ -12,7 +12,7 @@ from ._off import Off
 def levels_of(deviation: Deviation) -> frozenset[str]:
     """The names of the levels that a deviation draws from: "device", and those of `Shared` and `Spatial`.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> sorted(levels_of(Chain((limpet.Shared(limpet.Gaussian(0.1), across="chip"), limpet.Gaussian(0.1)))))
         ['chip', 'device']

@@ -59,7 +59,7 @@ class LogNormal(Deviation):
         StrengthError: none or several strengths are given, or one that is not a finite number >= 0.
         LimpetError: `preserve` is neither of the two.
 
-    Example:
+    Examples:
         >>> LogNormal(sigma_vth=5.05e-3)  # an n-type transistor of 1 square micrometre at 180 nm
         LogNormal(sigma=0.1431..., preserve='median')
         >>> import limpet

@@ -21,7 +21,7 @@ class Off(Deviation):
     Raises:
         LimpetError: it is none.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Off(limpet.Gaussian(sigma=0.1)))
         >>> mismatch(jax.random.key(0), {"w": jnp.ones(2)})["w"].tolist()

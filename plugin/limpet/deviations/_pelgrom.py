@@ -24,7 +24,7 @@ def pelgrom(a_vt: float, width: float, length: float, *, pair: bool = False) -> 
     Raises:
         StrengthError: `a_vt` is no finite number >= 0, or a dimension none above 0.
 
-    Example:
+    Examples:
         >>> print(f"{pelgrom(5.05, width=1.0, length=0.5):.5f} {pelgrom(7.148, 1.0, 0.5, pair=True):.5f}")
         0.00714 0.00715
         >>> import limpet

@@ -30,7 +30,7 @@ class Programming(ToLargest):
     Raises:
         LimpetError: an argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> programming = Programming(spread=(0.01, 0.08, -0.05))
         >>> mismatch = limpet.Mismatch({"w": True}, programming)

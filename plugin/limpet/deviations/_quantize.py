@@ -27,7 +27,7 @@ class Quantize(ToLargest):
     Raises:
         LimpetError: an argument is none of these, or neither or both of `levels` and `bits` are given.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Quantize(levels=5))
         >>> mismatch(jax.random.key(0), {"w": jnp.array([-1.0, 0.1, 0.3, 0.9, 1.0])})["w"].tolist()

@@ -34,7 +34,7 @@ class ReadNoise(ToLargest):
         StrengthError: a time is no such number, or `read_time` not above 0 and below `start`.
         LimpetError: another argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, ReadNoise(spread=0.01))
         >>> first, second = (mismatch(jax.random.key(0), {"w": jnp.ones(9)}, read=read)["w"] for read in (0, 1))

@@ -27,7 +27,7 @@ class Relaxation(ToLargest):
         StrengthError: `time` is no finite number >= 0.
         LimpetError: another argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Relaxation(mean=(0.0, -0.001), spread=0.01))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)}, time=86400.0)["w"]

@@ -26,7 +26,7 @@ class RightCensoredGaussian(Deviation):
     Raises:
         StrengthError: one is no such number.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, RightCensoredGaussian(spread=0.2, bound=0.5))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)})["w"]

@@ -42,7 +42,7 @@ class Shared(Deviation):
     Raises:
         LimpetError: `deviation` is none, or is not relative to a value; or another argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> columns = Shared(limpet.LogNormal(sigma=0.1), axes=(0,))
         >>> deviated = limpet.Mismatch({"w": True}, columns)(jax.random.key(0), {"w": jnp.ones((3, 2))})["w"]

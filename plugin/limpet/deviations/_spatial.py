@@ -57,7 +57,7 @@ class Spatial(Deviation):
         StrengthError: `length` is no finite number above 0, or `nugget` none from 0 to 1.
         LimpetError: another argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> field = Spatial(limpet.LogNormal(sigma=0.1), length=5.0, grid=(16, 16))
         >>> core = limpet.Mismatch({"current": True}, field)(jax.random.key(0), {"current": jnp.ones(256)})["current"]

@@ -26,7 +26,7 @@ class Stuck(ToLargest):
         StrengthError: a fraction is none, or together they are 0 or exceed 1.
         LimpetError: another argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Stuck(at_zero=0.02, at_largest=0.01))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.full(100_000, 0.5).at[0].set(1.0)})["w"]

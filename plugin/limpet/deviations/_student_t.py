@@ -31,7 +31,7 @@ class StudentT(Deviation):
     Raises:
         StrengthError: one is no such number.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, StudentT(sigma=0.1, degrees=5))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)})["w"]

@@ -47,7 +47,7 @@ class SynapseBranches(Deviation):
         StrengthError: a spread or a current is no such number.
         LimpetError: another argument is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> branches = SynapseBranches(spread=0.1, currents=((0.1, 0.2, 0.4, 0.8),))
         >>> mismatch = limpet.Mismatch({"w_rec": True}, branches)

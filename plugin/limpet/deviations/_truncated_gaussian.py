@@ -28,7 +28,7 @@ class TruncatedGaussian(Deviation):
     Raises:
         StrengthError: sigma or bound is not such a number.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> mismatch = limpet.Mismatch({"w": True}, TruncatedGaussian(sigma=0.1, bound=2.0))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)})["w"]

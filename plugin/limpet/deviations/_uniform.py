@@ -24,7 +24,7 @@ class Uniform(Deviation):
     Raises:
         StrengthError: sigma is no such number.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Uniform.within(0.1))
         >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)})["w"]

@@ -25,7 +25,7 @@ MAX_SEED = 2**32 - 1
 def path_hash(path: str) -> int:
     """A 32-bit number that stands for a leaf path in every process (Python's own `hash` is salted per process).
 
-    Example:
+    Examples:
         >>> path_hash("1_DynapSim/w_rec")
         1910942088
     """
@@ -92,7 +92,7 @@ def virtual_chip(seed: int, chip: ArrayLike, generator: Generator = DEFAULT_GENE
     Raises:
         LimpetError: seed or chip is no such integer, or there is no such generator.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> limpet.virtual_chip(seed=0, chip=17).shape
         ()

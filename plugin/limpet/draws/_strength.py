@@ -16,7 +16,7 @@ def checked_strength(value: Any, name: str) -> float:
     Raises:
         StrengthError: it is no finite number >= 0, or it is traced.
 
-    Example:
+    Examples:
         >>> checked_strength(float("nan"), "Gaussian.sigma")
         Traceback (most recent call last):
         limpet.StrengthError: Gaussian.sigma = nan: allowed is a finite number >= 0
@@ -45,7 +45,7 @@ def sigma_of_percent(percent_deviation: float = 0.30, sigma_rule: float = 3.0) -
     Raises:
         StrengthError: either is not a finite number, `percent_deviation` is negative, or `sigma_rule` is not positive.
 
-    Example:
+    Examples:
         >>> sigma_of_percent(0.30, 3.0)
         0.1
     """

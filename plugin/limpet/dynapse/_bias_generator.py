@@ -47,7 +47,7 @@ def bias_currents(name: str) -> NDArray[np.float64]:
     Raises:
         LimpetError: there is no such current.
 
-    Example:
+    Examples:
         >>> import limpet.dynapse
         >>> limpet.dynapse.bias_currents("Itau_mem").shape
         (6, 256)
@@ -74,7 +74,7 @@ def bias_codes(name: str, currents: ArrayLike) -> tuple[NDArray[np.int64], NDArr
     Raises:
         LimpetError: there is no such current, or a value is not finite.
 
-    Example:
+    Examples:
         >>> import limpet.dynapse
         >>> codes, given = limpet.dynapse.bias_codes("Itau_mem", [5.319e-12])
         >>> codes.shape, bool(abs(given[0] / 5.319e-12 - 1) < 0.01)

@@ -70,7 +70,7 @@ def deploy(
         LimpetError: its weights or currents hold NaN, or an argument is none of these.
         PrototypeError: it is no Rockpool module of the JAX back end, or the parameters are not its own.
 
-    Example:
+    Examples:
         >>> import limpet.dynapse
         >>> from rockpool.devices.dynapse import DynapSim  # doctest: +SKIP
         >>> deployment = limpet.dynapse.deploy(DynapSim((4, 4), has_rec=True))  # doctest: +SKIP

@@ -31,7 +31,7 @@ class Hardware:
     Raises:
         LimpetError: there is no part, or one is no `limpet.Part`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> hardware = Hardware(
         ...     crossbar=limpet.Part("*/kernel", limpet.Gaussian(sigma=0.1)),

@@ -47,7 +47,7 @@ class Limits:
     Raises:
         LimpetError: an argument is none of these, `low` is not below `high`, or there is no limit at all.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> currents = limpet.Part("current", limpet.Gaussian(sigma=0.5), Limits(low=0.5, high=2.0))
         >>> network = {"current": jnp.ones(100_000)}
@@ -128,7 +128,7 @@ class Limits:
     def label(self) -> str:
         """The limits in a few words.
 
-        Example:
+        Examples:
             >>> Limits(low=1e-13, policy="report").label()
             'limits 1e-13 to none (report)'
         """

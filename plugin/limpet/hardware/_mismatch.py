@@ -279,7 +279,7 @@ class Mismatch(Recipe):
         LimpetError: the deviation is none, or keeps parameters outside its fields; or limits are none, or do not go
             with the deviation.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> params = {"kernel": jnp.ones((2, 2)), "bias": jnp.zeros(2)}
         >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("kernel", True)), limpet.Gaussian(sigma=0.1))

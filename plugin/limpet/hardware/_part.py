@@ -36,7 +36,7 @@ class Part:
         LimpetError: the deviation is none, or limits are none or do not go with it.
         PrototypeError: `leaves` is none of these.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> Part({"*/kernel": True, "head/*": False}, limpet.Gaussian(sigma=0.1)).leaves
         (('*/kernel', True), ('head/*', False))

@@ -20,7 +20,7 @@ NAMED_LIMITS = tuple(name for adapter in ADAPTERS for name in adapter.limits)
 def adapter_of(model: Any) -> Adapter:
     """The adapter for a model.
 
-    Example:
+    Examples:
         >>> adapter_of({"w": 1.0}).name
         'a tree of arrays'
     """

@@ -20,7 +20,7 @@ def chosen_paths(globs: Any, paths: Collection[str], argument: str) -> list[str]
         LimpetError: `globs` is no list of texts.
         PrototypeError: a glob matches no path.
 
-    Example:
+    Examples:
         >>> chosen_paths(["*/bias"], ["a/bias", "a/kernel", "b/bias"], "trainable")
         ['a/bias', 'b/bias']
     """

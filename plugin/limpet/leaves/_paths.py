@@ -16,7 +16,7 @@ def path_of(key_path: KeyPath) -> str:
     Flax boxes each array of an nnx `State` (and of partitioned Linen parameters) in an object with one attribute
     `value`; the box is not part of the name, so that a rule written for Linen also fits nnx.
 
-    Example:
+    Examples:
         >>> tree = {"head": [1.0, {"bias": 2.0}]}
         >>> [path_of(key_path) for key_path, _ in jax.tree_util.tree_leaves_with_path(tree)]
         ['head/0', 'head/1/bias']
@@ -32,7 +32,7 @@ def leaves_by_path(tree: Any) -> tuple[dict[str, Any], Any]:
     Raises:
         PrototypeError: two leaves share one path (`{"a/b": ...}` beside `{"a": {"b": ...}}`).
 
-    Example:
+    Examples:
         >>> leaves, structure = leaves_by_path({"b": 1.0, "a": (2.0, None)})
         >>> leaves
         {'a/0': 2.0, 'b': 1.0}
@@ -52,7 +52,7 @@ def leaves_by_path(tree: Any) -> tuple[dict[str, Any], Any]:
 def is_real(leaf: Any) -> bool:
     """Whether a leaf holds real floating-point numbers: not integers, bools, complex numbers, PRNG keys, functions.
 
-    Example:
+    Examples:
         >>> is_real(1.0), is_real(jax.numpy.ones(2, "bfloat16")), is_real(1), is_real(jax.random.key(0))
         (True, True, False, False)
     """
@@ -63,7 +63,7 @@ def is_real(leaf: Any) -> bool:
 def listing(paths: Iterable[str], limit: int = 40) -> str:
     """Paths as an error message shows them: comma-separated, at most `limit`, with a count of the rest.
 
-    Example:
+    Examples:
         >>> listing(["a", "b", "c"], limit=2)
         'a, b, ... (1 more)'
         >>> listing([])

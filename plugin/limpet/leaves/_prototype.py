@@ -29,7 +29,7 @@ def prototype(tree: Any, *rules: Any) -> Any:
         PrototypeError: a rule matches no leaf, nothing is selected, or a selected leaf is no real floating-point
             array. The message lists the paths there are.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> params = {"Dense_0": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}, "head": {"kernel": jnp.ones(2)}}
         >>> prototype(params, ("*/kernel", True), ("head/*", False))

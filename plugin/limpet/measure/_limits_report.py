@@ -99,7 +99,7 @@ def limits_report(
         LimpetError: no leaf has limits, or an argument is not one of those allowed.
         PrototypeError: recipe and tree do not fit.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> currents = limpet.Part("current", limpet.Gaussian(sigma=0.5), limpet.Limits(low=0.0))
         >>> network = {"current": jnp.full(1000, 2.0)}

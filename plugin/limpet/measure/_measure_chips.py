@@ -83,7 +83,7 @@ def measure_chips(
         PrototypeError: a chip does not fit the tree.
         MetricError: as of `limpet.robustness_curve`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> params = {"dense": {"bias": jnp.ones(4)}}
         >>> chip = limpet.MeasuredChip("A3", {"dense/bias": np.array([0.9, 1.0, 1.1, 1.3])})

@@ -26,7 +26,7 @@ class Precision:
     Raises:
         MetricError: one of them is not such a value, or the target is missing.
 
-    Example:
+    Examples:
         >>> Precision(0.01, of="yield", target=0.9, at_most=2000)
         Precision(half_width=0.01, of='yield', target=0.9, at_most=2000)
     """

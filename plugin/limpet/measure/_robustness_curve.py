@@ -150,7 +150,7 @@ def robustness_curve(
         LimpetError: seed, generator or mismatch is not one of those allowed; or values of a chip are beyond limits
             whose policy is "error".
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> params = {"w": jnp.ones(100)}
         >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("w", True)), limpet.Gaussian(sigma=0.1))

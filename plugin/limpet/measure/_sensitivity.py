@@ -64,7 +64,7 @@ def sensitivity(
         PrototypeError: a glob matches no leaf that deviates, or a leaf is in two groups.
         MetricError: the metric gives no scalar.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> params = {"a": jnp.ones(50), "b": jnp.ones(50)}
         >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("*", True)), limpet.Gaussian(sigma=0.1))

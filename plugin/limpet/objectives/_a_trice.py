@@ -47,7 +47,7 @@ def a_trice(
     Reference: Z. Yan et al., "Improving the robustness of neural networks to device variations by adversarial training
     with right-censored Gaussian noise" (A-TRICE), arXiv:2312.06137 (2023).
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.1))
         >>> def loss(params, x):

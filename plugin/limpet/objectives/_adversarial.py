@@ -63,7 +63,7 @@ def adversarial(
     Reference: J. Büchel, F. Faber and D. R. Muir, "Network insensitivity to parameter noise via parameter attack during
     training", ICLR 2022.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.1))
         >>> def loss(params, x):

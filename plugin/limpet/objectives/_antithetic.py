@@ -37,7 +37,7 @@ def antithetic(
     Reference: J. M. Hammersley and K. W. Morton, "A new Monte Carlo technique: antithetic variates", Mathematical
     Proceedings of the Cambridge Philosophical Society 52:449-475 (1956).
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.5))
         >>> loss = antithetic(lambda params: params["w"].sum(), mismatch)  # linear: nothing is left of the noise

@@ -43,7 +43,7 @@ def consistency(
     Reference: J. Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory
     37:145-151 (1991).
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.5))
         >>> def loss(params, x):

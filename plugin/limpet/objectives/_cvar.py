@@ -39,7 +39,7 @@ def cvar(
     Reference: R. T. Rockafellar and S. Uryasev, "Optimization of conditional value-at-risk", Journal of Risk 2:21-41
     (2000).
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.5))
         >>> def loss(params):

@@ -51,7 +51,7 @@ def distillation(
     hardware errors using distillation", arXiv:2001.04974 (2020); G. Hinton, O. Vinyals and J. Dean, "Distilling the
     knowledge in a neural network", arXiv:1503.02531 (2015).
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.5))
         >>> def loss(params, x):

@@ -13,7 +13,7 @@ def kl_divergence(reference: jax.Array, outputs: jax.Array) -> jax.Array:
         reference: logits, shape (..., classes).
         outputs: logits, of the same shape.
 
-    Example:
+    Examples:
         >>> print(f"{kl_divergence(jnp.array([[0.0, 0.0]]), jnp.log(jnp.array([[0.9, 0.1]]))):.4f}")
         0.5108
     """

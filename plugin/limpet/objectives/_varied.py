@@ -43,7 +43,7 @@ def varied(
 
     Reference: variance-aware noisy training (VANT), arXiv:2503.16183 (2025).
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.5))
         >>> loss = varied(lambda params: params["w"].std(), mismatch, low=0.5, high=1.5)

@@ -41,7 +41,7 @@ def weight_perturbation(
     Reference: D. Wu, S.-T. Xia and Y. Wang, "Adversarial weight perturbation helps robust generalization", NeurIPS
     2020.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.1))
         >>> def loss(params):
@@ -83,7 +83,7 @@ def adaptive_sam(
     Reference: J. Kwon et al., "ASAM: adaptive sharpness-aware minimization for scale-invariant learning of deep neural
     networks", ICML 2021.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.1))
         >>> def loss(params):

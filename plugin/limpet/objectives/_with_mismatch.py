@@ -49,7 +49,7 @@ def with_mismatch(
         LimpetError: `draws` is none of these; `mesh` is missing, or has no such axis; when called: the batch cannot be
             divided.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> params, x = {"w": jnp.ones(3)}, jnp.ones((8, 3))
         >>> def loss(params, x):

@@ -28,7 +28,7 @@ def worst_of(
     Raises:
         LimpetError: an argument is none of these.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> mismatch = limpet.Mismatch({"w": True}, limpet.Gaussian(sigma=0.5))
         >>> loss = worst_of(lambda params: (params["w"] - 1) ** 2, mismatch, draws=4)

@@ -37,7 +37,7 @@ class Calibration(Generic[Measured]):
         steps: how many steps each chip was fitted for.
         samples: how many different examples calibration had, the same for every chip; steps go over them again.
 
-    Example:
+    Examples:
         >>> before = RobustnessCurve("accuracy", [0.7], [[0.90, 0.80, 0.70]])
         >>> after = RobustnessCurve("accuracy", [0.7], [[0.97, 0.96, 0.95]])
         >>> calibration = Calibration(before, after, {"out/bias": np.zeros((1, 3, 10))}, steps=200, samples=640)

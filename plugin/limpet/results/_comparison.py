@@ -62,7 +62,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
     Raises:
         MetricError: the curves do not hold the same chips, says what differs; or `confidence` is not between 0 and 1.
 
-    Example:
+    Examples:
         >>> plain = RobustnessCurve("accuracy", [0.1], [[0.90, 0.80, 0.70, 0.60]])
         >>> robust = RobustnessCurve("accuracy", [0.1], [[0.92, 0.83, 0.71, 0.59]])
         >>> print(compare(plain, robust))

@@ -21,7 +21,7 @@ def checked_direction(metric: str, higher_is_better: bool | None) -> bool:
     Raises:
         MetricError: the name speaks of a loss or an error, and the user did not say.
 
-    Example:
+    Examples:
         >>> checked_direction("accuracy", None), checked_direction("loss", False)
         (True, False)
     """

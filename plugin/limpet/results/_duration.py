@@ -20,7 +20,7 @@ def seconds(given: Any, name: str = "time") -> float:
     Raises:
         MetricError: it is no finite time above 0.
 
-    Example:
+    Examples:
         >>> seconds("1 day"), seconds("2.5 h"), seconds(20)
         (86400.0, 9000.0, 20.0)
     """
@@ -44,7 +44,7 @@ def seconds(given: Any, name: str = "time") -> float:
 def words(time: float) -> str:
     """A time in the largest unit of which it is a simple multiple.
 
-    Example:
+    Examples:
         >>> words(86400.0), words(9000.0), words(31536000.0), words(20.0)
         ('1 day', '2.5 h', '1 year', '20 s')
     """

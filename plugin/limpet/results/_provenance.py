@@ -24,7 +24,7 @@ def hardware_names(descriptions: Mapping[str, str]) -> dict[str, str]:
     Returns:
         Names by fingerprint. Descriptions that begin alike get the first digits of the fingerprint.
 
-    Example:
+    Examples:
         >>> hardware_names({"3fa2": "gaussian on w (3x4)", "": ""})
         {'3fa2': 'gaussian on w (3x4)', '': 'not recorded'}
     """
@@ -44,7 +44,7 @@ def excluded_words(chips: Sequence[int]) -> str:
     Args:
         chips: the curve's `excluded_chips`.
 
-    Example:
+    Examples:
         >>> excluded_words([17]), excluded_words([3, 17])
         ('trained on chip 17, which is left out', 'trained on chips 3, 17, which are left out')
     """

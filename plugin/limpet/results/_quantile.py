@@ -20,7 +20,7 @@ def quantiles(values: NDArray[np.float64], q: float) -> NDArray[np.float64]:
     Raises:
         MetricError: `q` is no number between 0 and 1.
 
-    Example:
+    Examples:
         >>> quantiles(np.array([[1.0, 2.0, 3.0], [-np.inf, 2.0, 3.0]]), 0.25).tolist()
         [1.5, -inf]
         >>> quantiles(np.array([[-np.inf, 2.0, 3.0]]), 0.75).tolist()

@@ -51,7 +51,7 @@ class RobustnessCurve:
         MetricError: the shapes do not fit, there is no chip, or half a pair of antithetic ones, or the direction is
             missing.
 
-    Example:
+    Examples:
         >>> curve = RobustnessCurve("accuracy", [0.0, 0.1], [[0.9, 0.9, 0.9, 0.9], [0.9, 0.8, 0.7, 0.6]])
         >>> print(curve)
         accuracy on 4 virtual chips of seed 0 (higher is better)

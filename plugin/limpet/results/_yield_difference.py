@@ -66,7 +66,7 @@ def yield_difference(
     Reference: R. G. Newcombe, "Improved confidence intervals for the difference between binomial proportions based on
     paired data", Statistics in Medicine 17:2635-2650 (1998).
 
-    Example:
+    Examples:
         >>> before = RobustnessCurve("accuracy", [0.1], [[0.90, 0.80, 0.70, 0.60]])
         >>> after = RobustnessCurve("accuracy", [0.1], [[0.92, 0.91, 0.93, 0.70]])
         >>> print(*yield_difference(before, after, 0.9))
@@ -117,7 +117,7 @@ def paired_interval(both: int, gained: int, lost: int, neither: int, confidence:
         neither: that pass in none of them.
         confidence: of the interval.
 
-    Example:
+    Examples:
         >>> "{:.4f} {:.4f}".format(*paired_interval(36, 12, 2, 0, 0.95))
         '0.0569 0.3404'
     """

@@ -54,7 +54,7 @@ def records_of(path: Path) -> Iterator[bytes]:
 def masked_checksum(data: bytes) -> int:
     """The checksum as event files store it: CRC-32C, rotated and shifted.
 
-    Example:
+    Examples:
         >>> hex(masked_checksum(b"123456789"))  # its CRC-32C is 0xe3069283
         '0xc78ab0e5'
     """

@@ -100,7 +100,7 @@ def audit(
         MismatchNotApplied: the loss does not depend on the draw of some leaf; names the leaves and the likely cause.
         PrototypeError: recipe and tree do not fit.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> params = {"kernel": jnp.ones(1000), "bias": jnp.zeros(1000)}
         >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("kernel", True)), limpet.Gaussian(sigma=0.1))

@@ -180,7 +180,7 @@ def calibrate(
         PrototypeError: a glob matches no leaf, or one that cannot be given anew.
         LimpetError: an argument is none of those allowed.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> x = jax.random.normal(jax.random.key(0), (600, 8))
         >>> data = x, x.sum(axis=1)
@@ -266,7 +266,7 @@ def calibrate_chips(
         PrototypeError: a chip does not fit the tree, or a glob matches no leaf.
         MetricError: see `limpet.calibrate`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet, numpy as np
         >>> x = jnp.arange(6.0).reshape(6, 1)
         >>> params = {"dense": {"kernel": jnp.ones(1), "bias": jnp.zeros(())}}

@@ -108,7 +108,7 @@ def calibrate_statistics(
     Reference: V. Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
     Communications 11:2473 (2020).
 
-    Example:
+    Examples:
         >>> import limpet
         >>> x = jax.random.normal(jax.random.key(0), (200, 4))
         >>> variables = {"kernel": jnp.ones(4), "norm": {"mean": jnp.zeros(()), "var": jnp.ones(()) * 4}}

@@ -36,7 +36,7 @@ def clip_weights(sigmas: ArrayLike = 2.5, *, per_channel: bool = False) -> optax
     Reference: V. Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
     Communications 11:2473 (2020); M. Rasch et al., aihwkit, `WeightClipType.LAYER_GAUSSIAN`.
 
-    Example:
+    Examples:
         >>> params = {"kernel": jnp.array([[1.0, -1.0, 1.0, -9.0]])}
         >>> optimizer = optax.chain(optax.sgd(0.1), clip_weights(1.5))
         >>> updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)

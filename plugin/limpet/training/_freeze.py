@@ -60,7 +60,7 @@ def freeze(
             these, the configuration names no chip, or a measured chip is given a seed, generator or scale.
         PrototypeError: recipe and model do not fit.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, limpet
         >>> params = {"kernel": jnp.ones(3), "bias": jnp.ones(3)}
         >>> mismatch = limpet.Mismatch(limpet.prototype(params, ("bias", True)), limpet.Gaussian(sigma=0.1))

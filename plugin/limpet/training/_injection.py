@@ -84,7 +84,7 @@ class Injection:
         LimpetError: an argument is none of these.
         PrototypeError: hardware and model do not fit.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, limpet
         >>> params = {"w": jnp.ones(3)}
         >>> hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)))

@@ -31,7 +31,7 @@ def load_parameters(model: Any, path: str | Path) -> Any:
         LimpetError: the file cannot be read, none of its leaves is the model's, it holds them more than once, or a
             leaf's shape or type differs.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "params.npz"
         >>> np.savez(file, **{"dense/kernel": np.ones((2, 2))})

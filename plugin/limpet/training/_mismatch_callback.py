@@ -68,7 +68,7 @@ class MismatchCallback:
         ConfigError: the configuration does not say what training redraws; evaluations are configured, but there is no
             `metric_fn`; or `resume` is of another configuration.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, limpet, tempfile
         >>> hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)))
         >>> params, x = {"w": jnp.ones(8)}, jnp.arange(8.0)

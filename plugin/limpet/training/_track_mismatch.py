@@ -52,7 +52,7 @@ def track_mismatch(seed: int = 0, generator: Generator = DEFAULT_GENERATOR) -> o
     Raises:
         LimpetError: seed or generator is not one of those allowed.
 
-    Example:
+    Examples:
         >>> import limpet
         >>> params = {"w": jnp.ones(3)}
         >>> optimizer = optax.chain(track_mismatch(seed=0), optax.sgd(0.1))
