@@ -75,22 +75,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line, from which its reference is written as well."""
+    whole = _Parser(
         prog="limpet",
         description="Robustness of neural networks to the mismatch of the devices they run on.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    commands = whole.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in (_check, _presets, _compare, _gate, _chips, _fit, _deploy, _calibrate, _report):
         command.add_parser(commands)
+    whole.set_defaults(parsers=commands.choices)
+    return whole
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # argparse gives up on positionals that follow an option; overrides may stand anywhere.
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = parser().parse_known_args(argv)
     stray = [text for text in rest if text.startswith("-") or not hasattr(arguments, "overrides")]
     if stray:
-        commands.choices[arguments.command].error(f"unrecognized arguments: {' '.join(stray)}")
+        arguments.parsers[arguments.command].error(f"unrecognized arguments: {' '.join(stray)}")
     if rest:
         arguments.overrides = [*arguments.overrides, *rest]
     return arguments

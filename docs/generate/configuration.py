@@ -1,0 +1,210 @@
+"""The configuration's reference, written from its models: keys, what is allowed, defaults; and every deviation and preset."""
+
+import inspect
+import types
+import typing
+from dataclasses import MISSING, fields
+from typing import Any
+
+import griffe
+import mkdocs_gen_files
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from limpet.config._config import Config
+from limpet.config._hardware_section import PartSection
+from limpet.config._limits_section import LimitsSection
+from limpet.config._objective_section import ObjectiveField
+from limpet.config._preset import described_preset, preset_names
+from limpet.config._robustness_section import RobustnessSection
+from limpet.config._schedule import Schedule
+from limpet.config._tensorboard_section import TensorboardSection
+from limpet.config._training_section import DynamicSection, FrozenSection, TrainingSection
+from limpet.deviations._kinds import DEVIATIONS
+
+HEAD = """\
+# Configuration
+
+A configuration says what a chip is (`hardware`), what training redraws (`training`), how networks are measured (`robustness`) and where
+that is logged (`tensorboard`). YAML and TOML files are read by [`limpet.load_config`][limpet.load_config]:
+
+```python
+config = limpet.load_config("configs/dynapse.yaml", "hardware.weights.sigma=0.2", "training.frozen=null")
+print(config.describe())
+```
+
+Overrides follow the file; `null` takes an entry back. Unknown keys, NaN, infinities and numbers out of range are refused, all at once, by
+key path:
+
+```text
+error: configs/dynapse.yaml: 2 problems
+  hardware.weights.sigma = -0.1: input should be greater than or equal to 0
+  robustness.chps: unknown key; did you mean 'chips'? Allowed are chips, every_steps, higher_is_better, scales, seed, target, times
+```
+
+A file holds at most 500 kB, 20,000 keys and values (those that aliases repeat counted each time; 1,000 aliases), 50 levels, 1,000 keys in a
+section, chains of 20 deviations and whole numbers of 300 digits. Keys of your own stand under `train`; derive from `limpet.Config` to have
+them checked as strictly.
+"""
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "the file": Config,
+    "hardware.<part>": PartSection,
+    "hardware.<part>.limits": LimitsSection,
+    "training": TrainingSection,
+    "training.dynamic": DynamicSection,
+    "training.frozen": FrozenSection,
+    "robustness": RobustnessSection,
+    "tensorboard": TensorboardSection,
+}
+
+
+def documented(cls: type) -> tuple[str, dict[str, str]]:
+    """The text of a class' docstring, and what it says of each attribute."""
+    docstring = griffe.Docstring(inspect.getdoc(cls) or "")
+    text, attributes = [], {}
+    for section in docstring.parse("google", warnings=False):
+        if section.kind is griffe.DocstringSectionKind.text:
+            text.append(section.value)
+        elif section.kind is griffe.DocstringSectionKind.attributes:
+            attributes |= {entry.name: " ".join(entry.description.split()) for entry in section.value}
+    return "\n\n".join(text), attributes
+
+
+def bounds(metadata: Any) -> dict[str, Any]:
+    """Limits of a number or a length among an annotation's metadata."""
+    found: dict[str, Any] = {}
+    for entry in metadata:
+        if isinstance(entry, FieldInfo):
+            found |= bounds(entry.metadata)
+        found |= {name: getattr(entry, name) for name in ("ge", "gt", "le", "lt") if hasattr(entry, name)}
+    return found
+
+
+def allowed(annotation: Any, metadata: Any = ()) -> str:
+    """An annotation in words; nothing where its own parser says what is allowed."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return allowed(arguments[0], (*metadata, *arguments[1:]))
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in (typing.Union, types.UnionType):
+        words = [allowed(part, metadata) for part in arguments if part is not type(None)]
+        return " or ".join(dict.fromkeys(word for word in words if word))
+    if origin is tuple:
+        return f"a list, each {allowed(arguments[0])}"
+    if origin is dict:
+        return "a mapping"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "a section"
+    if annotation is bool:
+        return "`true`, `false`"
+    if annotation in (int, float):
+        limits = bounds(metadata)
+        low = f" >= {limits['ge']:,}" if "ge" in limits else f" > {limits['gt']:,}" if "gt" in limits else ""
+        high = f" <= {limits['le']:,}" if limits.get("le", 2**31) < 2**31 - 1 else ""
+        return f"{'an integer' if annotation is int else 'a number'}{low}{' and' if low and high else ''}{high}"
+    return {str: "a text"}.get(annotation, "")
+
+
+def default(field: FieldInfo) -> str:
+    """A default as the file would write it."""
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return "needed"
+    if isinstance(value, BaseModel):
+        kind = getattr(value, "kind", None)
+        return f"`{kind}`" if kind else ""
+    return {None: "", True: "`true`", False: "`false`", "": ""}.get(value, f"`{list(value) if isinstance(value, tuple) else value}`")
+
+
+def table(cls: type[BaseModel]) -> str:
+    """A row for each key of a section."""
+    _, attributes = documented(cls)
+    lines = ["| key | what it says | allowed | default |", "|---|---|---|---|"]
+    for name, field in cls.model_fields.items():
+        if name == "kind":
+            continue
+        if name not in attributes:
+            raise SystemExit(f"{cls.__name__}: its docstring says nothing of {name}")
+        lines.append(f"| `{name}` | {escaped(attributes[name])} | {allowed(field.annotation, field.metadata)} | {default(field)} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*/", "\\*/")
+
+
+def kinds(union: Any) -> str:
+    """The members of a union that are told apart by `kind`."""
+    parts = []
+    for cls in typing.get_args(typing.get_args(union)[0]):
+        text, _ = documented(cls)
+        names = typing.get_args(cls.model_fields["kind"].annotation)
+        parts.append(f"#### {', '.join(f'`{name}`' for name in names)}\n\n{text}\n\n{table(cls)}\n")
+    return "\n".join(parts)
+
+
+def deviations() -> str:
+    """Every deviation by its name, with its parameters."""
+    parts = []
+    for name, cls in DEVIATIONS.items():
+        text, attributes = documented(cls)
+        first = text.partition("\n\n")[0].replace("\n", " ")
+        lines = ["| parameter | what it says | default |", "|---|---|---|"]
+        for field in fields(cls):
+            if not field.init:
+                continue
+            given = "needed" if field.default is MISSING and field.default_factory is MISSING else f"`{field.default}`"
+            given = "" if given == "`None`" else given
+            lines.append(f"| `{field.name}` | {escaped(attributes.get(field.name, ''))} | {given} |")
+        public = f"[`limpet.{cls.__name__}`][limpet.{cls.__name__}]"
+        parts.append(f"### `{name}`\n\n{escaped(first)} See {public}.\n")
+        if len(lines) > 2:
+            parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def presets() -> str:
+    """Every preset: what it is, where its numbers come from, what may be chosen."""
+    parts = []
+    for name in preset_names():
+        preset = described_preset(name)
+        lines = [f"## `{name}`", "", f"{preset.title}", "", f"- **Source**: {preset.source}", f"- **Numbers are** {preset.status}: {preset.measured}"]
+        lines += [f"- **Units**: {preset.units}"] if preset.units else []
+        lines += [f"- **Notes**: {preset.notes}"] if preset.notes else []
+        for parameter, about in (preset.parameters or {}).items():
+            told = ", ".join(f"{key} {value}" for key, value in about.items() if key != "choices")
+            if "choices" in about:
+                told = f"one of {', '.join(map(str, about['choices']))}; default {about.get('default')}"
+            lines.append(f"- **`{parameter}`**: {told}")
+        body = preset.text[preset.text.index("hardware:") :]
+        parts.append("\n".join(lines) + f"\n\n```yaml\n{body.rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def page() -> str:
+    """The page on the configuration."""
+    parts = [HEAD]
+    for path, cls in SECTIONS.items():
+        text, _ = documented(cls)
+        title = "Top level" if cls is Config else f"`{path}`"
+        parts.append(f"## {title}\n\n{'' if cls is Config else text}\n\n{table(cls)}\n")
+    parts.append(f"## Schedules\n\nA factor on a strength over training steps, `schedule: {{kind: linear, steps: 300}}`.\n\n{kinds(Schedule)}")
+    parts.append(
+        "## Objectives\n\n`training.objective: {kind: cvar, draws: 8, share: 0.5}`. "
+        f"[Objectives](../objectives.md) says what each is for.\n\n{kinds(ObjectiveField)}"
+    )
+    parts.append(f"## Deviations\n\n`deviation: {{kind: log-normal, sigma: 0.1}}`, or a list of these.\n\n{deviations()}")
+    return "\n".join(parts)
+
+
+with mkdocs_gen_files.open("reference/configuration.md", "w") as file:
+    file.write(page())
+with mkdocs_gen_files.open("reference/presets.md", "w") as file:
+    file.write(
+        "# Presets\n\nChips that others measured or simulated: `hardware: pcm-joshi2020` in a configuration, "
+        '`limpet.preset("pcm-joshi2020")` in a program, `limpet presets NAME` in a terminal. Each entry ends with the whole of what the '
+        f"preset says; `$name` stands for a parameter.\n\n{presets()}"
+    )

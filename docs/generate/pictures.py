@@ -1,0 +1,144 @@
+"""The pictures of the concepts, drawn by the library itself, each in a light and a dark form."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+import mkdocs_gen_files
+import numpy as np
+from scipy.stats import gaussian_kde
+
+import limpet
+from limpet.results._yield import yield_of
+
+THEMES = {
+    "light": {"text.color": "#222", "axes.edgecolor": "#888", "axes.labelcolor": "#222", "xtick.color": "#444", "ytick.color": "#444"},
+    "dark": {"text.color": "#ddd", "axes.edgecolor": "#777", "axes.labelcolor": "#ddd", "xtick.color": "#bbb", "ytick.color": "#bbb"},
+}  # fmt: skip
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.hashsalt": "limpet",
+    "savefig.transparent": True,
+}
+
+
+def picture(name: str, draw: Callable[[], Any]) -> None:
+    """Write a picture in both forms."""
+    for theme, colours in THEMES.items():
+        with plt.rc_context(STYLE | colours):
+            figure = draw()
+            buffer = io.StringIO()
+            figure.savefig(buffer, format="svg", metadata={"Date": None})
+            plt.close(figure)
+        with mkdocs_gen_files.open(f"assets/{name}-{theme}.svg", "w") as file:
+            file.write(buffer.getvalue())
+
+
+def deviations() -> Any:
+    """What one value becomes on many devices, under five deviations."""
+    size = 40_000
+    shown = {
+        "Gaussian": limpet.Gaussian(sigma=0.3),
+        "log-normal": limpet.LogNormal(sigma=0.3),
+        "truncated at 2 sigma": limpet.TruncatedGaussian(sigma=0.3, bound=2.0),
+        "uniform": limpet.Uniform(sigma=0.3),
+        "Student's t, 3 degrees": limpet.StudentT(sigma=0.3, degrees=3.0),
+    }
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    points = np.linspace(-0.2, 2.4, 400)
+    for label, deviation in shown.items():
+        values = limpet.Mismatch({"w": True}, deviation)(limpet.virtual_chip(seed=0, chip=0), {"w": jnp.ones(size)})["w"]
+        axes.plot(points, gaussian_kde(np.asarray(values), bw_method=0.06)(points), label=label)
+    axes.set_xlabel("value on the chip, as a multiple of the nominal one")
+    axes.set_yticks([])
+    axes.set_ylabel("density")
+    axes.legend(fontsize="small")
+    return figure
+
+
+def shapes() -> Any:
+    """Relative and additive deviations of a matrix, value by value."""
+    nominal = {"w": jax.random.normal(jax.random.key(0), (60, 60)) / 3}
+    figure, axes = plt.subplots(1, 3, figsize=(8, 2.8), layout="constrained", sharey=True)
+    shown = {
+        "relative: gaussian": limpet.Gaussian(sigma=0.2),
+        "additive": limpet.Additive(spread=0.1),
+        "programming": limpet.Programming(spread=[0.02, 0.3, -0.25]),
+    }
+    for axis, (label, deviation) in zip(axes, shown.items(), strict=True):
+        chip = limpet.Mismatch({"w": True}, deviation)(limpet.virtual_chip(seed=0, chip=0), nominal)["w"]
+        axis.plot(np.ravel(nominal["w"]), np.ravel(chip), ".", markersize=2, alpha=0.6)
+        axis.plot([-1, 1], [-1, 1], linewidth=0.8, color="tab:orange")
+        axis.set_title(label, fontsize=10)
+        axis.set_xlabel("weight as trained")
+    axes[0].set_ylabel("weight on the chip")
+    return figure
+
+
+def chips() -> Any:
+    """A robustness curve: every chip, their mean and 5th percentile."""
+    x = jax.random.normal(jax.random.key(0), (400, 16))
+    w = jax.random.normal(jax.random.key(1), (16, 4))
+    labels = (x @ w).argmax(axis=1)
+
+    def accuracy(params: Any, batch: Any) -> jax.Array:
+        return ((batch[0] @ params["w"]).argmax(axis=1) == batch[1]).mean()
+
+    hardware = limpet.Hardware(crossbar=limpet.Part("w", limpet.Gaussian(sigma=0.2)))
+    curve = limpet.robustness_curve(
+        accuracy, {"w": w}, hardware, scales=np.linspace(0, 2, 9).tolist(), chips=100, batch=(x, labels)
+    )
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    axes.plot(curve.sigmas, curve.values, color="tab:blue", linewidth=0.5, alpha=0.25)
+    axes.plot(curve.sigmas, curve.mean(), color="tab:blue", linewidth=2.5, label="mean of 100 chips")
+    axes.plot(curve.sigmas, curve.quantile(0.05), color="tab:red", linewidth=2, linestyle="--", label="5th percentile")
+    axes.set_xlabel("sigma")
+    axes.set_ylabel("accuracy")
+    axes.legend()
+    return figure
+
+
+def intervals() -> Any:
+    """What a yield of 95% that was observed says of all chips, by how many were drawn."""
+    counts = np.unique(np.geomspace(20, 3000, 40).astype(int) // 20 * 20)
+    yields = [yield_of(round(0.95 * count), int(count), 0.95, "exact") for count in counts]
+    ends = np.array([(each.low, each.high) for each in yields])
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    axes.fill_between(counts, 100 * ends[:, 0], 100 * ends[:, 1], alpha=0.3, linewidth=0, label="95% interval")
+    axes.axhline(95, linewidth=1, color="tab:orange", label="observed: 95 of 100")
+    axes.set_xscale("log")
+    axes.set_xticks([20, 100, 300, 1000, 3000], ["20", "100", "300", "1,000", "3,000"])
+    axes.set_xlabel("chips drawn")
+    axes.set_ylabel("yield of all chips, %")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def drift() -> Any:
+    """Weights of phase-change memory over time, on one chip."""
+    chip = limpet.preset("pcm-nandakumar2019", leaves="w").on({"w": jnp.linspace(0.1, 1.0, 10)[None]})
+    nominal = {"w": jnp.linspace(0.1, 1.0, 10)[None]}
+    times = np.geomspace(1, 3.15e7, 40)
+    key = limpet.virtual_chip(seed=0, chip=0)
+    values = jax.vmap(lambda time: chip(key, nominal, time=time)["w"][0])(jnp.asarray(times))
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    axes.plot(times, np.asarray(values))
+    axes.set_xscale("log")
+    axes.set_xticks([1, 60, 3600, 86400, 2.6e6, 3.15e7], ["1 s", "1 minute", "1 hour", "1 day", "1 month", "1 year"])
+    axes.minorticks_off()
+    axes.set_xlabel("time since programming")
+    axes.set_ylabel("weight")
+    return figure
+
+
+for name, draw in {"deviations": deviations, "shapes": shapes, "chips": chips, "intervals": intervals, "drift": drift}.items():
+    picture(name, draw)
