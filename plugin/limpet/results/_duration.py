@@ -8,6 +8,8 @@ from .._errors import MetricError
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400, "week": 604800, "month": 2592000, "year": 31536000}
 """Seconds in each unit; a month has 30 days, a year 365."""
+_ALSO = {"sec": "s", "second": "s", "minute": "min", "hour": "h", "d": "day"}
+"""Units as people write them, too."""
 
 
 def seconds(given: Any, name: str = "time") -> float:
@@ -21,14 +23,15 @@ def seconds(given: Any, name: str = "time") -> float:
         MetricError: it is no finite time above 0.
 
     Examples:
-        >>> seconds("1 day"), seconds("2.5 h"), seconds(20)
+        >>> seconds("1 day"), seconds("2.5 hours"), seconds(20)
         (86400.0, 9000.0, 20.0)
     """
     number: Any = given
     if isinstance(given, str):
         found = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([a-z]*)\s*", given)
         unit = found[2] if found else ""
-        factor = UNITS.get(unit) or UNITS.get(unit.removesuffix("s")) if unit else 1
+        singular = unit if unit in UNITS else unit.removesuffix("s")
+        factor = UNITS.get(_ALSO.get(singular, singular)) if unit else 1
         try:
             number = float(found[1]) * factor if found and factor else None
         except ValueError:
