@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import limpet
 
 ROOT = Path(__file__).parents[1]
@@ -33,41 +31,14 @@ def test_the_fifteen_lines_run_when_pasted_and_print_what_is_shown(tmp_path):
 
 def test_the_configuration_holds(tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text(block("yaml", "## What a chip is"))
+    path.write_text(block("yaml", "## Three lines"))
     config = limpet.load_config(path)
     assert list(config.hardware.parts) == ["weights", "currents"]
 
 
-def test_what_a_die_has_in_common_and_its_limits_run_as_shown(capsys, tmp_path):
-    text = (ROOT / "examples/README.md").read_text()
-    text = text[text.index("## What a die has in common") : text.index("## Deviations")]
-    namespace = {}
-    for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(program, namespace)
-    (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
-    assert capsys.readouterr().out == shown
-    path = tmp_path / "config.yaml"
-    path.write_text(*re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
-    deviation = limpet.load_config(path).hardware.parts["neurons"].deviation
-    assert isinstance(deviation, limpet.Chain)
-    assert deviation.members[0] == limpet.Shared(limpet.LogNormal(sigma=0.05), across="chip")
-
-
-def test_a_curve_over_time_is_as_shown(capsys):
-    text = (ROOT / "examples/README.md").read_text()
-    section = re.search(r"## Deviations.*?```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
-    assert section
-    exec(section[1], {})
-    printed, shown = (out.splitlines() for out in (capsys.readouterr().out, section[2]))
-    assert printed[:2] == shown[:2]
-    for row, expected in zip(printed[2:], shown[2:], strict=True):
-        assert row.split()[:2] == expected.split()[:2]  # "1 day"
-        numbers = ([float(word) for word in line.split()[2:]] for line in (row, expected))
-        assert all(abs(a - b) < 0.02 for a, b in zip(*numbers, strict=True))
-
-
 def test_links_lead_somewhere():
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("examples/*.md"), ROOT / "tests/benchmarks/README.md"):
+    pages = (*ROOT.glob("*.md"), *ROOT.glob("examples/**/*.md"), ROOT / "tests/benchmarks/README.md")
+    for page in pages:  # those of docs/ are checked when the site is built
         text = page.read_text()
         for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", text):
             if target and "://" not in target:
@@ -81,17 +52,5 @@ def test_links_lead_somewhere():
             assert anchor in anchors, f"{page.name}: {target}#{anchor}"
 
 
-def test_chips_from_the_bench_run_when_pasted_and_print_what_is_shown(tmp_path):
-    page = (ROOT / "examples/README.md").read_text()
-    section = re.search(r"## Chips from the bench.*?```python\n(.*?)```\n\n```text\n(.*?)```", page, re.DOTALL)
-    assert section
-    ran = subprocess.run([sys.executable, "-c", section[1]], capture_output=True, text=True, cwd=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    printed, shown = ran.stdout.split(), section[2].split()
-    assert len(printed) == len(shown)
-    for word, expected in zip(printed, shown, strict=True):
-        bare = [text.strip("(),%") for text in (word, expected)]
-        if re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?", bare[1]):  # the last digits may be another machine's
-            assert float(bare[0]) == pytest.approx(float(bare[1]), rel=0.02, abs=1.5 if "%" in expected else 1e-3)
-        else:
-            assert word == expected
+def test_it_is_short():
+    assert len(README.splitlines()) <= 150

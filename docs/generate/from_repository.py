@@ -39,6 +39,9 @@ def led(text: str, source: str, page: str) -> str:
     return re.sub(r"\]\(([^)#\s]*)(#[^)\s]*)?\)", link, text)
 
 
+for shown in (ROOT / ".github").glob("*.png"):  # those that pages of the site show themselves
+    with mkdocs_gen_files.open(f"assets/{shown.name}", "wb") as file:
+        file.write(shown.read_bytes())
 for source, page in PAGES.items():
     with mkdocs_gen_files.open(page, "w") as file:
         file.write(led((ROOT / source).read_text(), source, page))
