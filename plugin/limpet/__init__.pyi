@@ -78,6 +78,8 @@ from .training._calibrate import calibrate as calibrate
 from .training._calibrate import calibrate_chips as calibrate_chips
 from .training._calibrate_statistics import calibrate_statistics as calibrate_statistics
 from .training._clip_weights import clip_weights as clip_weights
+from .training._clipped import clip_bounds as clip_bounds
+from .training._clipped import clipped as clipped
 from .training._freeze import freeze as freeze
 from .training._injection import Injection as Injection
 from .training._load_parameters import load_parameters as load_parameters

@@ -109,7 +109,11 @@ def test_a_shown_number_that_is_not_what_is_printed_is_seen():
 
 
 def test_every_public_name_is_on_a_page_of_the_reference():
-    shown = set(re.findall(r"^::: (limpet\.[\w.]+)$", "\n".join(p.read_text() for p in DOCS.glob("reference/api/*.md")), re.MULTILINE))
+    shown = set(
+        re.findall(
+            r"^::: (limpet\.[\w.]+)$", "\n".join(p.read_text() for p in DOCS.glob("reference/api/*.md")), re.MULTILINE
+        )
+    )
     namespaces = ("dynapse", "objectives", "tensorboard")
     public = {f"limpet.{name}" for name in dir(limpet) if name not in namespaces and not name.startswith("_")}
     for folder in namespaces:

@@ -35,6 +35,7 @@ OBJECTIVES = {
         loss_fn, mismatch, TEACHER, draws=2, weight=0.3, temperature=1.5, **rest
     ),
     "adversarial": partial(objectives.adversarial, loss_fn, zeta=0.2, weight=0.5, steps=2),
+    "a-trice": partial(objectives.a_trice, loss_fn, spread=0.2, bound=0.5, zeta=0.2, weight=0.5, steps=2),
     "weight-perturbation": partial(objectives.weight_perturbation, loss_fn, radius=0.1),
     "adaptive-sam": partial(objectives.adaptive_sam, loss_fn, radius=0.1),
 }
@@ -48,6 +49,7 @@ IN_A_FILE = {
     "consistency": {"draws": 3, "weight": 1.4, "schedule": {"kind": "constant", "factor": 0.5}},
     "distillation": {"draws": 2, "weight": 0.3, "temperature": 1.5},
     "adversarial": {"zeta": 0.2, "weight": 0.5, "steps": 2},
+    "a-trice": {"spread": 0.2, "bound": 0.5, "zeta": 0.2, "weight": 0.5, "steps": 2},
     "weight-perturbation": {"radius": 0.1},
     "adaptive-sam": {"radius": 0.1},
 }
@@ -283,3 +285,23 @@ def test_weights_are_clipped_to_standard_deviations():
 def test_strengths_that_are_known_are_checked(objective, strength, message):
     with pytest.raises(limpet.StrengthError, match=message):
         objective(lambda tree: 0.0, limpet.Mismatch({"w": True}, limpet.Gaussian(0.1)), **strength)
+
+
+def test_bounds_of_weights_are_learned():
+    """The gradient of a bound is that of the weights beyond it, with their signs; within it nothing changes."""
+    params = {"kernel": jnp.array([[0.5, -3.0, 2.0], [0.1, 0.2, -0.3]]), "bias": jnp.zeros(3)}
+    slope = jnp.arange(6.0).reshape(2, 3) + 1
+
+    def loss(params, bounds):
+        return (limpet.clipped(params, bounds)["kernel"] * slope).sum()
+
+    bounds = {"kernel": jnp.array([1.0, 1.0, 4.0])}
+    of_params, of_bounds = jax.grad(loss, argnums=(0, 1))(params, bounds)
+    np.testing.assert_array_equal(of_bounds["kernel"], [0, -2, 0])
+    np.testing.assert_array_equal(of_params["kernel"], slope.at[0, 1].set(0))
+    initial = limpet.clip_bounds(params, sigmas=2.0, per_channel=True)
+    np.testing.assert_allclose(initial["kernel"], 2 * params["kernel"].std(axis=0), rtol=1e-6)
+    with pytest.raises(limpet.PrototypeError, match="there is no leaf dense"):
+        limpet.clipped(params, {"dense": jnp.array(1.0)})
+    with pytest.raises(limpet.PrototypeError, match="none of bias has two axes"):
+        limpet.clip_bounds(params, ["bias"])

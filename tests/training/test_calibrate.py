@@ -113,6 +113,20 @@ def test_chips_are_given_no_value_beyond_the_limits():
     assert given.max() <= np.float32(0.2)
 
 
+def test_chips_are_given_the_levels_that_they_can_be_set_to():
+    levels = [0.3, 0.0, 0.1]
+    free, stepped = calibrated(scales=[1]), calibrated(scales=[1], levels={"*/bias": levels})
+    fitted, given = free.given["dense/bias"], stepped.given["dense/bias"]
+    known = np.array(levels, np.float32)
+    nearest = known[np.abs(fitted[..., None] - known).argmin(axis=-1)]
+    np.testing.assert_array_equal(given, nearest)
+    assert (stepped.after.values != free.after.values).any()
+    with pytest.raises(limpet.LimpetError, match="two finite values or more"):
+        calibrated(levels={"*/bias": [1.0]})
+    with pytest.raises(limpet.PrototypeError, match="levels: '\\*/kernel' matches no leaf"):
+        calibrated(levels={"*/kernel": levels})
+
+
 def test_gains_are_factors_behind_the_weights():
     calibration = calibrated(trainable=["*/bias"], gains=["*/kernel"], scales=[1])
     chip = limpet.freeze(PARAMS, HARDWARE, seed=3, chip=1)

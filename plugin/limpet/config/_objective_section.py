@@ -7,6 +7,7 @@ import jax
 from pydantic import Field
 from pydantic import PositiveFloat as Positive
 
+from ..objectives._a_trice import a_trice
 from ..objectives._adversarial import adversarial
 from ..objectives._antithetic import antithetic
 from ..objectives._consistency import consistency
@@ -204,6 +205,42 @@ class AdversarialObjective(_Objective):
         )(params, step, *args)
 
 
+class ATriceObjective(_Objective):
+    """The same with right-censored noise, whatever the hardware's deviation; see `limpet.objectives.a_trice`.
+
+    Attributes:
+        spread: of the noise, relative to a value; the section's scale and schedule multiply it.
+        bound: where its upper tail is cut off, in spreads.
+        zeta: how far the attack may move a value, relative to it.
+        weight: of the divergence, beside the loss.
+        steps: of sign ascent.
+        initial_std: relative standard deviation of the point where the attack begins.
+        schedule: a factor on zeta over training steps.
+    """
+
+    kind: Literal["a-trice"]
+    spread: Scale = 0.3
+    bound: Annotated[Positive, Number] = 1.0
+    zeta: Scale = 0.1
+    weight: Scale = 0.1
+    steps: Draws = 3
+    initial_std: Scale = 1e-3
+    schedule: Schedule = ConstantSchedule()
+
+    def of(self, loss_fn: Callable[..., Any], chips: Injector, teacher: Any = None) -> Objective:
+        factor = self.schedule.to_optax()
+        return lambda params, step, *args: a_trice(
+            loss_fn,
+            chips,
+            spread=self.spread,
+            bound=self.bound,
+            zeta=self.zeta * factor(step),
+            weight=self.weight,
+            steps=self.steps,
+            initial_std=self.initial_std,
+        )(params, step, *args)
+
+
 class WeightPerturbationObjective(_Objective):
     """The loss where weights were moved against it; see `limpet.objectives.weight_perturbation` and `adaptive_sam`.
 
@@ -233,6 +270,7 @@ ObjectiveField = Annotated[
     | ConsistencyObjective
     | DistillationObjective
     | AdversarialObjective
+    | ATriceObjective
     | WeightPerturbationObjective,
     Field(discriminator="kind"),
 ]

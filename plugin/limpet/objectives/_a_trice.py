@@ -1,20 +1,42 @@
 """Adversarial training with noise whose upper tail is cut off."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
 
 import jax
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
+from ..deviations._deviation import Deviation
 from ..deviations._right_censored_gaussian import RightCensoredGaussian
 from ..hardware._mismatch import Recipe
 from ._adversarial import adversarial
 from ._evaluation import Loss
+from ._step_chips import Injector
+
+
+@dataclass(frozen=True)
+class _OtherDeviation:
+    """What draws by step, by another deviation than its hardware's."""
+
+    injector: Any
+    deviation: Deviation
+
+    @property
+    def hardware_paths(self) -> tuple[str, ...]:
+        return self.injector.hardware_paths
+
+    def step_key(self, step: ArrayLike) -> jax.Array:
+        return self.injector.step_key(step)
+
+    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, **conditions: Any) -> Any:
+        return self.injector.inject(params, step, draw, deviation=self.deviation, **conditions)
 
 
 def a_trice(
     loss_fn: Loss,
-    mismatch: Recipe,
+    mismatch: Recipe | Injector,
     *,
     spread: float = 0.3,
     bound: float = 1.0,
@@ -28,7 +50,8 @@ def a_trice(
 
     Args:
         loss_fn: `loss_fn(tree, *args)`, giving a tuple (loss, logits).
-        mismatch: a recipe, which says which weights deviate; how, is not looked at.
+        mismatch: a recipe, which says which weights deviate; how, is not looked at. Or a `MismatchCallback` or an
+            `Injection`: then the same, of what training draws afresh, at their strength.
         spread: see `limpet.RightCensoredGaussian`.
         bound: likewise.
         zeta: see `adversarial`.
@@ -38,11 +61,10 @@ def a_trice(
         scale: factor on the noise; may be traced.
 
     Returns:
-        `f(params, key, *args)`, a scalar.
+        `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
 
     Raises:
-        LimpetError: an argument is none of these. (For a `MismatchCallback`, give right-censored noise to the hardware
-            of training, and take `adversarial`.)
+        LimpetError: an argument is none of these.
 
     Reference: Z. Yan et al., "Improving the robustness of neural networks to device variations by adversarial training
     with right-censored Gaussian noise" (A-TRICE), arXiv:2312.06137 (2023).
@@ -57,10 +79,14 @@ def a_trice(
         >>> bool(a_trice(loss, mismatch)(params, jax.random.key(0), x) > 0)
         True
     """
-    if not isinstance(mismatch, Recipe):
+    noise, injector = RightCensoredGaussian(spread, bound), cast(Any, mismatch)
+    if isinstance(mismatch, Recipe):
+        censored: Recipe | Injector = mismatch.with_deviation(noise)
+    elif hasattr(mismatch, "step_key"):
+        censored = _OtherDeviation(injector, noise)
+    else:
         raise LimpetError(
-            f"mismatch = {mismatch!r}: a_trice draws noise of its own: give a recipe, hardware.on(model); or give the "
-            f"hardware of training limpet.RightCensoredGaussian, and take limpet.objectives.adversarial"
+            f"mismatch = {mismatch!r}: a_trice draws noise of its own: give a recipe, hardware.on(model), a "
+            f"MismatchCallback or an Injection"
         )
-    censored = mismatch.with_deviation(RightCensoredGaussian(spread, bound))
     return adversarial(loss_fn, censored, zeta=zeta, weight=weight, steps=steps, initial_std=initial_std, scale=scale)

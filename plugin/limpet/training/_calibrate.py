@@ -1,12 +1,13 @@
 """Calibration: a few digital parameters fitted to each chip after it was programmed."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, overload
 
 import jax
 import optax
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from .._errors import LimpetError, warn_user
 from ..bench._measured_chip import MeasuredChip
@@ -71,6 +72,7 @@ def calibrate(
     batch: Any,
     trainable: Sequence[str] = ...,
     gains: Sequence[str] = ...,
+    levels: Mapping[str, ArrayLike] | None = ...,
     steps: int = ...,
     optimizer: optax.GradientTransformation = ...,
     chips: int = ...,
@@ -95,6 +97,7 @@ def calibrate(
     batch: Any,
     trainable: Sequence[str] = ...,
     gains: Sequence[str] = ...,
+    levels: Mapping[str, ArrayLike] | None = ...,
     steps: int = ...,
     optimizer: optax.GradientTransformation = ...,
     chips: int = ...,
@@ -118,6 +121,7 @@ def calibrate(
     batch: Any,
     trainable: Sequence[str] = ("*/bias",),
     gains: Sequence[str] = (),
+    levels: Mapping[str, ArrayLike] | None = None,
     steps: int = 200,
     optimizer: optax.GradientTransformation = DEFAULT_OPTIMIZER,
     chips: int = 100,
@@ -155,6 +159,9 @@ def calibrate(
         gains: path globs of weights of two axes or more, the last of which counts a layer's outputs: each output gets
             a gain, which is trained as well. It stands for a digital factor behind the crossbar: the chip's weights are
             multiplied by it, whatever they deviate by.
+        levels: where a chip can be given some values alone: by path glob of trainable leaves, these values.
+            What was fitted is rounded to the nearest before the chip is measured, and so is what it was given before.
+            For a DynapSim: `{"*/Itau_mem": limpet.dynapse.bias_currents("Itau_mem")}`.
         steps: how many steps each chip is fitted for.
         optimizer: from optax. Where parameters are currents, of picoamperes say, take steps relative to them:
             `optax.chain(optax.scale_by_adam(eps=1e-30), optax.scale_by_trust_ratio(), optax.scale(-0.01))`.
@@ -216,6 +223,7 @@ def calibrate(
         batch=batch,
         trainable=trainable,
         gains=gains,
+        levels=levels,
         steps=steps,
         chips=chips,
         sigmas=sigmas,
@@ -240,6 +248,7 @@ def calibrate_chips(
     batch: Any,
     trainable: Sequence[str] = ("*/bias",),
     gains: Sequence[str] = (),
+    levels: Mapping[str, ArrayLike] | None = None,
     steps: int = 200,
     optimizer: optax.GradientTransformation = DEFAULT_OPTIMIZER,
     higher_is_better: Direction = None,
@@ -256,6 +265,7 @@ def calibrate_chips(
         trainable: likewise. Of such a leaf, a chip may hold factors, by which it multiplies whatever it is given; but
             no values, from which it cannot be told what it makes of others.
         gains: likewise.
+        levels: likewise.
         steps: likewise.
         optimizer: likewise.
         higher_is_better: likewise.
@@ -289,6 +299,7 @@ def calibrate_chips(
         batch=batch,
         trainable=trainable,
         gains=gains,
+        levels=levels,
         steps=steps,
         higher_is_better=higher_is_better,
     )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from .._errors import LimpetError, MetricError, PrototypeError, warn_user
 from ..bench._measured_chip import MeasuredChip
@@ -56,6 +57,7 @@ def calibrated_chips(
     progress: bool | None = None,
     higher_is_better: Direction = None,
     resume: Any = None,
+    levels: Mapping[str, ArrayLike] | None = None,
 ) -> Calibration[RobustnessCurve] | dict[str, Calibration[RobustnessCurve]]:
     """Virtual chips, calibrated by a procedure; arguments, result and errors as of `limpet.calibrate`."""
     chips, steps = check_count("chips", chips), check_count("steps", steps)
@@ -63,7 +65,7 @@ def calibrated_chips(
     recipe = checked_recipe(mismatch, tree)
     strengths = Strengths.of(recipe, sigmas, scales, times)
     require_within(strengths.recipe, tree, strengths.scales, chips, seed, generator, False)
-    fit = _fit(procedure, VirtualValues(strengths.recipe), tree, trainable, gains)
+    fit = _fit(procedure, VirtualValues(strengths.recipe), tree, trainable, gains, levels)
     stacked = stacked_batches(batches, steps)
     require_held_out(checked_batch(batch), stacked)
     describe = Description(metric_fn, strengths, shapes_of(tree), seed, generator, False, higher_is_better)
@@ -113,6 +115,7 @@ def calibrated_measured_chips(
     gains: Sequence[str],
     steps: int,
     higher_is_better: Direction,
+    levels: Mapping[str, ArrayLike] | None = None,
 ) -> Calibration[ChipMetrics]:
     """Measured chips, calibrated by a procedure; arguments, result and errors as of `limpet.calibrate_chips`."""
     names, steps = checked_names(chips), check_count("steps", steps)
@@ -122,7 +125,7 @@ def calibrated_measured_chips(
     given_anew = _trainable(tree, trainable)
     held = stacked_values(chips, leaves, given_anew)
     values_of = MeasuredValues(tuple(held), tuple(path for path in held if path in given_anew))
-    fit = _fit(procedure, values_of, tree, trainable, gains)
+    fit = _fit(procedure, values_of, tree, trainable, gains, levels)
     stacked = stacked_batches(batches, steps)
     require_held_out(checked_batch(batch), stacked)
     measurement = Measurement(
@@ -157,8 +160,29 @@ def _nominal(metric_fn: MetricFn, tree: Any, batch: Any) -> jax.Array:
     return next(iter(result.values())) if isinstance(result, Mapping) else result  # pyright: ignore[reportReturnType]
 
 
-def _fit(procedure: Procedure, values: Any, tree: Any, trainable: Any, gains: Any) -> ChipFit:
-    return ChipFit(procedure, values, tuple(_trainable(tree, trainable)), tuple(_gained(tree, gains)))
+def _fit(procedure: Procedure, values: Any, tree: Any, trainable: Any, gains: Any, levels: Any) -> ChipFit:
+    given = _trainable(tree, trainable)
+    return ChipFit(procedure, values, tuple(given), tuple(_gained(tree, gains)), _levels(given, levels))
+
+
+def _levels(given: list[str], levels: Any) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """The values between which chips choose, by path of a leaf that they are given anew.
+
+    Raises:
+        LimpetError: they are no mapping of globs to two finite numbers or more.
+        PrototypeError: a glob matches none of the leaves that chips are given anew.
+    """
+    if levels is None:
+        return ()
+    if not isinstance(levels, Mapping):
+        raise LimpetError(f"levels = {levels!r}: give a mapping from path globs to values, {{'*/bias': [-1, 0, 1]}}")
+    of: dict[str, tuple[float, ...]] = {}
+    for glob, values in levels.items():
+        known = np.unique(np.asarray(values, float))
+        if len(known) < 2 or not np.isfinite(known).all():
+            raise LimpetError(f"levels: {glob!r}: give two finite values or more, between which a chip chooses")
+        of |= dict.fromkeys(chosen_paths([glob], given, "levels"), tuple(known.tolist()))
+    return tuple(of.items())
 
 
 def _trainable(tree: Any, globs: Any) -> list[str]:

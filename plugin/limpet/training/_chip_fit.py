@@ -123,17 +123,19 @@ class ChipFit:
         values: what the chip makes of values.
         trainable: the paths of the leaves that it is given anew.
         gains: the paths of the leaves whose outputs get a gain.
+        levels: by path of a leaf that is given anew, the values between which the chip chooses, increasing.
     """
 
     procedure: Procedure
     values: ChipValues
     trainable: tuple[str, ...]
     gains: tuple[str, ...]
+    levels: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     @property
     def key(self) -> Hashable:
         """Names the measurement; see `Measurement.kind`."""
-        return "calibration", self.procedure.key, self.values, self.trainable, self.gains
+        return "calibration", self.procedure.key, self.values, self.trainable, self.gains, self.levels
 
     @property
     def beside(self) -> frozenset[str]:
@@ -150,6 +152,9 @@ class ChipFit:
         def limited(given: Given) -> Given:
             return given | {path: self.values.limited(path, given[path]) for path in self.trainable}
 
+        def settable(given: Given) -> Given:
+            return given | {path: nearest(given[path], levels) for path, levels in self.levels}
+
         def tree_of(given: Given) -> Any:
             values = held | on_chip({path: given[path] for path in self.trainable})
             values |= {path: values[path] * given[f"{path}{GAIN}"] for path in self.gains}
@@ -163,12 +168,21 @@ class ChipFit:
         given = {path: jnp.asarray(nominal[path]) for path in self.trainable}
         given |= {f"{path}{GAIN}": jnp.ones_like(nominal[path], shape=nominal[path].shape[-1:]) for path in self.gains}
         given = limited(given)
-        before = metric(tree_of(given))
+        before = metric(tree_of(settable(given)))
         fitted, _ = jax.lax.fori_loop(0, steps, step, (given, self.procedure.initial(given)))
+        fitted = settable(fitted)
         after = metric(tree_of(fitted))
         results = {f"{BEFORE}{name}": value for name, value in before.items()}
         results |= {f"{AFTER}{name}": value for name, value in after.items()}
         return results | {f"{GIVEN}{path}": value for path, value in fitted.items()}
+
+
+def nearest(values: jax.Array, levels: Sequence[float]) -> jax.Array:
+    """The nearest of some increasing levels to each value."""
+    known = jnp.asarray(levels, values.dtype)
+    above = jnp.clip(jnp.searchsorted(known, values), 1, len(levels) - 1)
+    low, high = known[above - 1], known[above]
+    return jnp.where(values - low <= high - values, low, high)
 
 
 def stacked_values(chips: Sequence[MeasuredChip], leaves: Leaves, trainable: Sequence[str]) -> dict[str, jax.Array]:

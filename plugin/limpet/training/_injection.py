@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from .._errors import LimpetError
 from ..config._config import Config
+from ..deviations._deviation import Deviation
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key, step_key
 from ..draws._strength import checked_strength
@@ -206,6 +207,7 @@ class Injection:
         *,
         factor: ArrayLike | None = None,
         mirrored: ArrayLike = False,
+        deviation: Deviation | None = None,
         sharding: Any = None,
         notes: ProbeNotes | None = None,
     ) -> Any:
@@ -220,6 +222,7 @@ class Injection:
                 an accumulated gradient, say. None: the step's only draw.
             factor: a further factor on every fresh deviation, a scalar >= 0, which may be traced; None for none.
             mirrored: True for the mirror image of a fresh draw; may be traced. See `Recipe.__call__`.
+            deviation: by which fresh draws deviate in place of the hardware's own; None for these.
             sharding: within `jax.shard_map`, how the leaves are divided among devices; see `Recipe.__call__`.
             notes: where probes on the deviated leaves take their notes; see `limpet.audit`.
 
@@ -250,10 +253,11 @@ class Injection:
                 # Signed, because schedules subtract from it.
                 scale = part.strength(jnp.asarray(step).astype(jnp.int32))
                 key = part.key(step, draw, self.generator)
-                conditions = Conditions(scale)
+                conditions, recipe = Conditions(scale), part.recipe
                 if part.chip is None:  # the one chip that training meets stays as it is
+                    recipe = recipe if deviation is None else recipe.with_deviation(deviation)
                     conditions = checked_conditions(scale if factor is None else scale * factor, mirrored, None, 0)
-                leaves = part.recipe.on_leaves(key, leaves, conditions, sharding=sharding)
+                leaves = recipe.on_leaves(key, leaves, conditions, sharding=sharding)
             return leaves if notes is None else plant(leaves, self.paths, notes)
 
         return adapter.with_values(tree, drawn)

@@ -14,6 +14,7 @@ from ..config._config import Config
 from ..config._hparams import hparams_of
 from ..config._objective_section import MeanObjective
 from ..config._plain_arguments import checked_config
+from ..deviations._deviation import Deviation
 from ..hardware._fingerprint import fingerprint
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
@@ -163,6 +164,7 @@ class MismatchCallback:
         *,
         factor: ArrayLike | None = None,
         mirrored: ArrayLike = False,
+        deviation: Deviation | None = None,
         sharding: Any = None,
     ) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
@@ -171,7 +173,9 @@ class MismatchCallback:
         when they are logged: draws that do not reach the loss, or that are the same at every step, are an error.
         """
         injector = self.injection if self._audit is None else self._audit
-        return injector.inject(params, step, draw, factor=factor, mirrored=mirrored, sharding=sharding)
+        return injector.inject(
+            params, step, draw, factor=factor, mirrored=mirrored, deviation=deviation, sharding=sharding
+        )
 
     def loss(self, loss_fn: Callable[..., Any], *, teacher: Any = None) -> Callable[..., jax.Array]:
         """The loss under mismatch that the configuration's `training.objective` says, to be differentiated.

@@ -1,0 +1,91 @@
+"""Weights clipped inside the loss, at bounds that training learns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._errors import LimpetError, PrototypeError
+from ..leaves._adapter import Leaves
+from ..leaves._adapters import adapter_of
+from ..leaves._chosen import chosen_paths
+from ..leaves._paths import is_real, listing
+
+Bounds = dict[str, jax.Array]
+"""By leaf path, the largest absolute value that a weight may have: a scalar, or one for each output, the last axis."""
+
+
+def clip_bounds(
+    params: Any, leaves: Sequence[str] = ("*",), *, sigmas: float = 2.5, per_channel: bool = False
+) -> Bounds:
+    """Where `clipped` begins: at so many standard deviations of each matrix.
+
+    Args:
+        params: parameters, or a Flax nnx module.
+        leaves: path globs; of the leaves that they match, those of two axes or more get a bound.
+        sigmas: how many standard deviations, above 0.
+        per_channel: whether each output, the last axis, gets a bound of its own; else each leaf one.
+
+    Raises:
+        LimpetError: `sigmas` is no number above 0.
+        PrototypeError: a glob matches no leaf, or none of them has two axes.
+
+    Examples:
+        >>> clip_bounds({"kernel": jnp.array([[1.0, -1.0], [1.0, -1.0]]), "bias": jnp.zeros(2)}, sigmas=2.0)
+        {'kernel': Array(2., dtype=float32)}
+    """
+    if isinstance(sigmas, bool) or not isinstance(sigmas, int | float) or not sigmas > 0:
+        raise LimpetError(f"sigmas = {sigmas!r}: allowed is a number above 0")
+    held = adapter_of(params).leaves(params)
+    chosen = [path for path in chosen_paths(leaves, list(held), "leaves") if is_real(held[path])]
+    matrices = {path: jnp.asarray(held[path]) for path in chosen if jnp.ndim(held[path]) >= 2}
+    if not matrices:
+        raise PrototypeError(f"leaves: none of {listing(chosen)} has two axes or more, so that there is none to clip")
+    return {
+        path: sigmas * matrix.std(axis=tuple(range(matrix.ndim - 1)) if per_channel else None)
+        for path, matrix in matrices.items()
+    }
+
+
+def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:
+    """Parameters whose weights are clipped to [-bound, bound], to be called inside the loss, before the draw.
+
+    The gradient of a weight within its bound passes, that of one beyond it goes to the bound: d/d bound = sign(w) for
+    each of those. So bounds are trained as parameters are: where noise is relative to the largest weight, the bound
+    says how large that is, and training finds whether a few large weights are worth the noise of all others.
+
+    Args:
+        params: parameters, or a Flax nnx module.
+        bounds: by leaf path, as `clip_bounds` gives them; above 0.
+
+    Returns:
+        The same tree; of a module, one that shares all other state with it.
+
+    Raises:
+        PrototypeError: there is no leaf of a bound's path.
+
+    Reference: J. Choi et al., "PACT: parameterized clipping activation for quantized neural networks",
+    arXiv:1805.06085 (2018), for activations; here it is weights, on both sides.
+
+    Examples:
+        >>> params, X
+        >>> clipped(params, bounds)["kernel"]
+        Array([[ 0.5, -1. ]], dtype=float32)
+        >>> jax.grad(lambda bounds: clipped(params, bounds)["kernel"].sum())(bounds)
+        {'kernel': Array(-1., dtype=float32)}
+    """
+    adapter = adapter_of(params)
+    held = adapter.leaves(params)
+    if missing := [path for path in bounds if path not in held]:
+        raise PrototypeError(f"bounds: there is no leaf {listing(missing)}; the paths are: {listing(held)}")
+
+    def limited(leaves: Leaves) -> Leaves:
+        return leaves | {path: _limited(jnp.asarray(leaves[path]), bound) for path, bound in bounds.items()}
+
+    return adapter.with_values(params, limited)
+
+
+def _limited(weights: jax.Array, bound: jax.Array) -> jax.Array:
+    bound = jnp.asarray(bound, weights.dtype)
+    return jnp.where(jnp.abs(weights) > bound, jnp.sign(weights) * bound, weights)
