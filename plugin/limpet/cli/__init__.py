@@ -12,7 +12,10 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+import limpet
+
 from .. import _errors
+from ..draws._generator import DRAWS_VERSION
 from . import _calibrate, _check, _chips, _compare, _deploy, _fit, _gate, _presets, _report
 
 EXAMPLES = """\
@@ -83,6 +86,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    version = f"limpet {limpet.__version__}, draws version {DRAWS_VERSION}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in (_check, _presets, _compare, _gate, _chips, _fit, _deploy, _calibrate, _report):
         command.add_parser(commands)
