@@ -177,6 +177,11 @@ def test_python_m_limpet_and_the_script_are_the_same_program(runs):
     assert pkgutil.resolve_name(pyproject["project"]["scripts"]["limpet"]) is main
 
 
+def test_the_version_is_the_package_s_and_that_of_its_draws(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr() == (f"limpet {limpet.__version__}, draws version {limpet.DRAWS_VERSION}\n", "")
+
+
 @pytest.mark.parametrize("command", ["check", "compare", "gate", "chips", "fit", "report"])
 def test_help_has_examples_and_fits_eighty_columns(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")

@@ -1,5 +1,7 @@
 """Trained parameters from a file: which of its values are a model's, and which files are refused."""
 
+import sys
+
 import flax.nnx as nnx
 import jax
 import jax.numpy as jnp
@@ -87,6 +89,15 @@ def test_files_that_are_none(tmp_path, save):
         limpet.load_parameters(TREE, tmp_path)
     (tmp_path / "3" / "_METADATA").write_text("{")
     with pytest.raises(limpet.LimpetError, match="cannot be read by Orbax"):
+        limpet.load_parameters(TREE, tmp_path)
+
+
+@pytest.mark.parametrize("absent", ["orbax", "orbax.checkpoint"])
+def test_without_orbax_it_is_said_how_to_install_it(absent, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "orbax"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, absent, None)
+    with pytest.raises(limpet.LimpetError, match=r"install Orbax: python -m pip install 'limpet\[orbax\]'"):
         limpet.load_parameters(TREE, tmp_path)
 
 

@@ -12,7 +12,10 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+import limpet
+
 from .. import _errors
+from ..draws._generator import DRAWS_VERSION
 from . import _calibrate, _check, _chips, _compare, _deploy, _fit, _gate, _presets, _report
 
 EXAMPLES = """\
@@ -84,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    version = f"limpet {limpet.__version__}, draws version {DRAWS_VERSION}"
+    whole.add_argument("--version", action="version", version=version)
     commands = whole.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in (_check, _presets, _compare, _gate, _chips, _fit, _deploy, _calibrate, _report):
         command.add_parser(commands)

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._errors import LimpetError
 from ..draws._strength import checked_strength
+from ..results._npz_file import arrays_of
 from ._deviation import Deviation
 from ._draw import Draw
 
@@ -97,10 +98,10 @@ def _silverman(factors: np.ndarray) -> float:
 def _read(path: Path, column: str) -> np.ndarray:
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as held:
-                if column not in held:
-                    raise LimpetError(f"{path}: has no array '{column}'; it has {', '.join(held)}")
-                return np.asarray(held[column], np.float64).ravel()
+            held = _held(path)
+            if column not in held:
+                raise LimpetError(f"{path}: has no array '{column}'; it has {', '.join(held)}")
+            return np.asarray(held[column], np.float64).ravel()
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             if column not in (rows.fieldnames or ()):
@@ -110,6 +111,13 @@ def _read(path: Path, column: str) -> np.ndarray:
         raise
     except Exception as error:
         raise LimpetError(f"{path}: cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _held(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return arrays_of(path)
+    except LimpetError as error:
+        raise LimpetError(f"{path}: cannot be read: {error}") from None
 
 
 def _number(path: Path, line: int, text: str | None) -> float:

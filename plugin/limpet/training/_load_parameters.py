@@ -28,8 +28,8 @@ def load_parameters(model: Any, path: str | Path) -> Any:
         A new model; the argument is not changed.
 
     Raises:
-        LimpetError: the file cannot be read, none of its leaves is the model's, it holds them more than once, or a
-            leaf's shape or type differs.
+        LimpetError: the file cannot be read, none of its leaves is the model's, it holds them more than once, a
+            leaf's shape or type differs, or it is a checkpoint and Orbax is not installed (`limpet[orbax]`).
 
     Examples:
         >>> import tempfile
@@ -128,7 +128,9 @@ def _orbax(directory: Path) -> dict[str, Any]:
     try:
         import orbax.checkpoint as ocp
     except ImportError:
-        raise LimpetError(f"{directory}: to read an Orbax checkpoint, install orbax-checkpoint") from None
+        raise LimpetError(
+            f"{directory}: to read an Orbax checkpoint, install Orbax: python -m pip install 'limpet[orbax]'"
+        ) from None
     items = _items(directory.absolute())
     if not items:
         raise LimpetError(
