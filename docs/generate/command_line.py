@@ -10,9 +10,9 @@ from limpet.cli import parser
 HEAD = """\
 # Command line
 
-`limpet COMMAND --help` says the same in a terminal. Tables are plain text when they are piped; `--json` gives every number unrounded.
-Bad input is one line on stderr and exit code 2, never a traceback. A run is a directory of event files, or a curve that
-`curve.save` wrote. [Guides: the command line](../guides/command-line.md) shows what each is for.
+`limpet COMMAND --help` says the same in a terminal. Tables are plain text when they are piped; `--json` gives every
+number unrounded. Bad input is one line on stderr and exit code 2, never a traceback. A run is a directory of event files,
+or a curve that `curve.save` wrote. [Guides: the command line](../guides/command-line.md) shows what each is for.
 """
 
 
@@ -34,7 +34,8 @@ def rows(command: argparse.ArgumentParser) -> Iterator[str]:
         default = action.default
         plain = default not in (None, False, argparse.SUPPRESS) and default != []
         needed = " (needed)" if action.required and action.option_strings else ""
-        yield f"| {shown or f'`{action.dest}`'} | {escaped(action.help or '')}{needed} | {f'`{default}`' if plain else ''} |"
+        first, last = shown or f"`{action.dest}`", f"`{default}`" if plain else ""
+        yield f"| {first} | {escaped(action.help or '')}{needed} | {last} |"
 
 
 def page() -> str:

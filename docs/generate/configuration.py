@@ -1,4 +1,4 @@
-"""The configuration's reference, written from its models: keys, what is allowed, defaults; and every deviation and preset."""
+"""The configuration's reference, written from its models: keys, what is allowed, defaults; deviations; presets."""
 
 import inspect
 import types
@@ -26,26 +26,27 @@ from limpet.deviations._kinds import DEVIATIONS
 HEAD = """\
 # Configuration
 
-A configuration says what a chip is (`hardware`), what training redraws (`training`), how networks are measured (`robustness`) and where
-that is logged (`tensorboard`). YAML and TOML files are read by [`limpet.load_config`][limpet.load_config]:
+A configuration says what a chip is (`hardware`), what training redraws (`training`), how networks are measured
+(`robustness`) and where that is logged (`tensorboard`). YAML and TOML files are read by
+[`limpet.load_config`][limpet.load_config]:
 
 ```python
 config = limpet.load_config("configs/dynapse.yaml", "hardware.weights.sigma=0.2", "training.frozen=null")
 print(config.describe())
 ```
 
-Overrides follow the file; `null` takes an entry back. Unknown keys, NaN, infinities and numbers out of range are refused, all at once, by
-key path:
+Overrides follow the file; `null` takes an entry back. Unknown keys, NaN, infinities and numbers out of range are
+refused, all at once, by key path:
 
 ```text
 error: configs/dynapse.yaml: 2 problems
   hardware.weights.sigma = -0.1: input should be greater than or equal to 0
-  robustness.chps: unknown key; did you mean 'chips'? Allowed are chips, every_steps, higher_is_better, scales, seed, target, times
+  robustness.chps: unknown key; did you mean 'chips'? Allowed are chips, every_steps, higher_is_better, ...
 ```
 
-A file holds at most 500 kB, 20,000 keys and values (those that aliases repeat counted each time; 1,000 aliases), 50 levels, 1,000 keys in a
-section, chains of 20 deviations and whole numbers of 300 digits. Keys of your own stand under `train`; derive from `limpet.Config` to have
-them checked as strictly.
+A file holds at most 500 kB, 20,000 keys and values (those that aliases repeat counted each time; 1,000 aliases), 50
+levels, 1,000 keys in a section, chains of 20 deviations and whole numbers of 300 digits. Keys of your own stand under
+`train`; derive from `limpet.Config` to have them checked as strictly.
 """
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -116,7 +117,9 @@ def default(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         kind = getattr(value, "kind", None)
         return f"`{kind}`" if kind else ""
-    return {None: "", True: "`true`", False: "`false`", "": ""}.get(value, f"`{list(value) if isinstance(value, tuple) else value}`")
+    return {None: "", True: "`true`", False: "`false`", "": ""}.get(
+        value, f"`{list(value) if isinstance(value, tuple) else value}`"
+    )
 
 
 def table(cls: type[BaseModel]) -> str:
@@ -128,7 +131,10 @@ def table(cls: type[BaseModel]) -> str:
             continue
         if name not in attributes:
             raise SystemExit(f"{cls.__name__}: its docstring says nothing of {name}")
-        lines.append(f"| `{name}` | {escaped(attributes[name])} | {allowed(field.annotation, field.metadata)} | {default(field)} |")
+        lines.append(
+            f"| `{name}` | {escaped(attributes[name])} | {allowed(field.annotation, field.metadata)} "
+            f"| {default(field)} |"
+        )
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
@@ -171,7 +177,14 @@ def presets() -> str:
     parts = []
     for name in preset_names():
         preset = described_preset(name)
-        lines = [f"## `{name}`", "", f"{preset.title}", "", f"- **Source**: {preset.source}", f"- **Numbers are** {preset.status}: {preset.measured}"]
+        lines = [
+            f"## `{name}`",
+            "",
+            f"{preset.title}",
+            "",
+            f"- **Source**: {preset.source}",
+            f"- **Numbers are** {preset.status}: {preset.measured}",
+        ]
         lines += [f"- **Units**: {preset.units}"] if preset.units else []
         lines += [f"- **Notes**: {preset.notes}"] if preset.notes else []
         for parameter, about in (preset.parameters or {}).items():
@@ -191,12 +204,17 @@ def page() -> str:
         text, _ = documented(cls)
         title = "Top level" if cls is Config else f"`{path}`"
         parts.append(f"## {title}\n\n{'' if cls is Config else text}\n\n{table(cls)}\n")
-    parts.append(f"## Schedules\n\nA factor on a strength over training steps, `schedule: {{kind: linear, steps: 300}}`.\n\n{kinds(Schedule)}")
+    parts.append(
+        "## Schedules\n\nA factor on a strength over training steps, `schedule: {kind: linear, steps: 300}`.\n\n"
+        f"{kinds(Schedule)}"
+    )
     parts.append(
         "## Objectives\n\n`training.objective: {kind: cvar, draws: 8, share: 0.5}`. "
         f"[Objectives](../objectives.md) says what each is for.\n\n{kinds(ObjectiveField)}"
     )
-    parts.append(f"## Deviations\n\n`deviation: {{kind: log-normal, sigma: 0.1}}`, or a list of these.\n\n{deviations()}")
+    parts.append(
+        f"## Deviations\n\n`deviation: {{kind: log-normal, sigma: 0.1}}`, or a list of these.\n\n{deviations()}"
+    )
     return "\n".join(parts)
 
 
@@ -205,6 +223,6 @@ with mkdocs_gen_files.open("reference/configuration.md", "w") as file:
 with mkdocs_gen_files.open("reference/presets.md", "w") as file:
     file.write(
         "# Presets\n\nChips that others measured or simulated: `hardware: pcm-joshi2020` in a configuration, "
-        '`limpet.preset("pcm-joshi2020")` in a program, `limpet presets NAME` in a terminal. Each entry ends with the whole of what the '
-        f"preset says; `$name` stands for a parameter.\n\n{presets()}"
+        '`limpet.preset("pcm-joshi2020")` in a program, `limpet presets NAME` in a terminal. Each entry ends with the '
+        f"whole of what the preset says; `$name` stands for a parameter.\n\n{presets()}"
     )

@@ -17,10 +17,8 @@ from scipy.stats import gaussian_kde
 import limpet
 from limpet.results._yield import yield_of
 
-THEMES = {
-    "light": {"text.color": "#222", "axes.edgecolor": "#888", "axes.labelcolor": "#222", "xtick.color": "#444", "ytick.color": "#444"},
-    "dark": {"text.color": "#ddd", "axes.edgecolor": "#777", "axes.labelcolor": "#ddd", "xtick.color": "#bbb", "ytick.color": "#bbb"},
-}  # fmt: skip
+THEMES = {"light": ("#222", "#888"), "dark": ("#ddd", "#777")}
+"""Colours of text and of axes."""
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -33,8 +31,9 @@ STYLE = {
 
 def picture(name: str, draw: Callable[[], Any]) -> None:
     """Write a picture in both forms."""
-    for theme, colours in THEMES.items():
-        with plt.rc_context(STYLE | colours):
+    for theme, (text, lines) in THEMES.items():
+        colours = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), text)
+        with plt.rc_context(STYLE | colours | {"axes.edgecolor": lines}):
             figure = draw()
             buffer = io.StringIO()
             figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -56,7 +55,9 @@ def deviations() -> Any:
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     points = np.linspace(-0.2, 2.4, 400)
     for label, deviation in shown.items():
-        values = limpet.Mismatch({"w": True}, deviation)(limpet.virtual_chip(seed=0, chip=0), {"w": jnp.ones(size)})["w"]
+        values = limpet.Mismatch({"w": True}, deviation)(limpet.virtual_chip(seed=0, chip=0), {"w": jnp.ones(size)})[
+            "w"
+        ]
         axes.plot(points, gaussian_kde(np.asarray(values), bw_method=0.06)(points), label=label)
     axes.set_xlabel("value on the chip, as a multiple of the nominal one")
     axes.set_yticks([])
@@ -140,5 +141,11 @@ def drift() -> Any:
     return figure
 
 
-for name, draw in {"deviations": deviations, "shapes": shapes, "chips": chips, "intervals": intervals, "drift": drift}.items():
+for name, draw in {
+    "deviations": deviations,
+    "shapes": shapes,
+    "chips": chips,
+    "intervals": intervals,
+    "drift": drift,
+}.items():
     picture(name, draw)

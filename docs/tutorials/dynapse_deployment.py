@@ -106,7 +106,9 @@ def trained(scale):
 networks = {"standard": trained(0.0), "mismatch": trained(2.5)}
 for name, params in networks.items():
     whole = limpet.attributes(net.set_attributes(params))  # with the currents, which deviate as well
-    print(name, limpet.robustness_curve(accuracy, whole, hardware.on(net), scales=[0, 1, 2], chips=CHIPS, batch=test_set))
+    print(
+        name, limpet.robustness_curve(accuracy, whole, hardware.on(net), scales=[0, 1, 2], chips=CHIPS, batch=test_set)
+    )
 
 # %% [markdown]
 # ## Deployment
@@ -116,7 +118,8 @@ for name, params in networks.items():
 
 # %%
 deployments = {
-    name: limpet.dynapse.deploy(net, params, prune=True, metric_fn=accuracy, batch=test_set) for name, params in networks.items()
+    name: limpet.dynapse.deploy(net, params, prune=True, metric_fn=accuracy, batch=test_set)
+    for name, params in networks.items()
 }
 print(deployments["mismatch"].report)
 

@@ -12,7 +12,6 @@
 # %%
 import os
 
-import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -87,7 +86,9 @@ def trained(training):
 
     @nnx.jit
     def update(model, optimizer, step, batch):
-        loss, grads = nnx.value_and_grad(lambda model: loss_fn(callback.inject(model, step), batch))(model)  # 2: the draw
+        loss, grads = nnx.value_and_grad(lambda model: loss_fn(callback.inject(model, step), batch))(
+            model
+        )  # 2: the draw
         optimizer.update(model, grads)
         return loss
 

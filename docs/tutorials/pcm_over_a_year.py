@@ -114,7 +114,9 @@ networks = {"standard": trained(0.0), "trained for it": trained(3.0)}
 # %%
 over = ["1 s", "1 hour", "1 day", "1 month", "1 year"]
 curves = {
-    (name, hardware is compensated): limpet.robustness_curve(accuracy, params, hardware, times=over, chips=CHIPS, batch=test_set)
+    (name, hardware is compensated): limpet.robustness_curve(
+        accuracy, params, hardware, times=over, chips=CHIPS, batch=test_set
+    )
     for name, params in networks.items()
     for hardware in (chip, compensated)
 }

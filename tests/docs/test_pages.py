@@ -1,8 +1,9 @@
-"""Every block of README and of the documentation runs as written, and prints what is shown; or says why it does not run.
+"""Every block of the documentation runs as written, and prints what is shown; or says why it does not run.
 
-The Python blocks of a page are one program. A block of text that follows one is what it prints, but for the last digits, which may be
-another machine's. A block of YAML with a title is a file; one that says `hardware` is read as a configuration. A block of bash runs `limpet`
-commands. `<!-- not run: why -->` stands before what is not run. `LIMPET_WRITE_PAGES=1 python -m pytest tests/docs` writes down what was printed.
+The Python blocks of a page are one program. A block of text that follows one is what it prints, but for the last
+digits, which may be another machine's. A block of YAML with a title is a file; one that says `hardware` is read as a
+configuration. A block of bash runs `limpet` commands. `<!-- not run: why -->` stands before what is not run.
+`LIMPET_WRITE_PAGES=1 python -m pytest tests/docs` writes down what was printed.
 """
 
 import io
@@ -22,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(page.relative_to(ROOT).as_posix() for page in DOCS.rglob("*.md"))
 BLOCK = re.compile(
-    r"^(?P<indent> *)(?:<!-- not run: (?P<reason>[^\n]+) -->\n+ *)?```(?P<language>\w+)(?P<options>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
+    r"^(?P<indent> *)(?:<!-- not run: (?P<reason>[^\n]+) -->\n+ *)?"
+    r"```(?P<language>\w+)(?P<options>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?%?")

@@ -69,7 +69,7 @@ def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:
     arXiv:1805.06085 (2018), for activations; here it is weights, on both sides.
 
     Examples:
-        >>> params, X
+        >>> params, bounds = {"kernel": jnp.array([[0.5, -3.0]])}, {"kernel": jnp.ones(())}
         >>> clipped(params, bounds)["kernel"]
         Array([[ 0.5, -1. ]], dtype=float32)
         >>> jax.grad(lambda bounds: clipped(params, bounds)["kernel"].sum())(bounds)
