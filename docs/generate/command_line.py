@@ -11,8 +11,8 @@ HEAD = """\
 # Command line
 
 `limpet COMMAND --help` says the same in a terminal. Tables are plain text when they are piped; `--json` gives every
-number unrounded. Bad input is one line on stderr and exit code 2, never a traceback. A run is a directory of event files,
-or a curve that `curve.save` wrote. [Guides: the command line](../guides/command-line.md) shows what each is for.
+number unrounded. Bad input is one line on stderr and exit code 2, never a traceback. A run is a directory of event
+files, or a curve that `curve.save` wrote. [Guides: the command line](../guides/command-line.md) shows what each is for.
 """
 
 
