@@ -117,9 +117,11 @@ def default(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         kind = getattr(value, "kind", None)
         return f"`{kind}`" if kind else ""
-    return {None: "", True: "`true`", False: "`false`", "": ""}.get(
-        value, f"`{list(value) if isinstance(value, tuple) else value}`"
-    )
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
 
 
 def table(cls: type[BaseModel]) -> str:
