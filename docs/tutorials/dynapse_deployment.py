@@ -27,6 +27,7 @@ with warnings.catch_warnings():  # Rockpool reports every back end that is not i
     from rockpool.nn.combinators import Sequential
     from rockpool.nn.modules import LinearJax
 
+plt.rcParams["figure.dpi"] = 150
 REDUCED = "LIMPET_REDUCED" in os.environ  # a short form, for tests
 STEPS, CHIPS = (15, 10) if REDUCED else (600, 100)
 

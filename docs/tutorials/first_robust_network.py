@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits
 
 import limpet
 
+plt.rcParams["figure.dpi"] = 150
 REDUCED = "LIMPET_REDUCED" in os.environ  # a short form, for tests
 STEPS, CHIPS = (60, 40) if REDUCED else (1500, 200)
 

@@ -21,6 +21,7 @@ import numpy as np
 
 import limpet
 
+plt.rcParams["figure.dpi"] = 150
 REDUCED = "LIMPET_REDUCED" in os.environ  # a short form, for tests
 VIRTUAL = 50 if REDUCED else 500
 

@@ -22,6 +22,7 @@ from sklearn.datasets import load_digits
 
 import limpet
 
+plt.rcParams["figure.dpi"] = 150
 REDUCED = "LIMPET_REDUCED" in os.environ  # a short form, for tests
 STEPS, CHIPS = (60, 20) if REDUCED else (6000, 100)
 

@@ -19,6 +19,7 @@ import numpy as np
 import limpet
 from limpet.cli import main
 
+plt.rcParams["figure.dpi"] = 150
 REDUCED = "LIMPET_REDUCED" in os.environ  # a short form, for tests
 CHIPS = 100 if REDUCED else 1000
 
