@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 import limpet
 from tasks import Task
@@ -13,9 +14,31 @@ from ways import WAYS
 TRIAL = 0.5
 """Seconds that a trial must last to tell how long a step takes."""
 
+KEPT = optax.identity()
+"""Updates as they are."""
+
 
 class Training:
-    def __init__(self, way: str, task: Task, recipe: limpet.Recipe, split: str, rate: float) -> None:
+    """One way's training of a task.
+
+    Args:
+        way: a name in `WAYS`.
+        task: what is trained.
+        recipe: the hardware that it is trained for.
+        split: "test" or "validation": what will be measured on, and thereby what is trained on.
+        rate: Adam's.
+        after: done to updates before they are applied, such as `limpet.clip_weights`.
+    """
+
+    def __init__(
+        self,
+        way: str,
+        task: Task,
+        recipe: limpet.Recipe,
+        split: str,
+        rate: float,
+        after: optax.GradientTransformation = KEPT,
+    ) -> None:
         (images, labels), _ = task.shown(split)
         objective, direction = WAYS[way](task, recipe), task.direction
 
@@ -34,7 +57,9 @@ class Training:
                 grads, kept = jax.grad(loss, has_aux=True)(params)
                 directions, state = direction.update(grads, state, params)
                 now = rate * (1 + jnp.cos(jnp.pi * progress)) / 2
-                return jax.tree.map(lambda leaf, to: leaf - now * to, params, directions), kept, state
+                updates = jax.tree.map(lambda to: -now * to, directions)
+                updates, _ = after.update(updates, after.init(params), params)
+                return optax.apply_updates(params, updates), kept, state
 
             return jax.lax.fori_loop(0, steps, step, (params, kept, direction.init(params)))[:2]
 

@@ -31,6 +31,8 @@ USUAL = (
 )
 """The ways of training that a task is trained by if nothing else is said."""
 
+FEWER = tuple(way for way in USUAL if way not in ("forward noise, ramped", "right-censored, adversarial"))
+
 COSTLY = (
     "standard",
     "forward noise",
@@ -130,7 +132,7 @@ class Task:
         if kind == "relative":
             return self.relative(float(size) if size else self.sigma)
         if kind == "additive":
-            return limpet.Hardware(crossbar=limpet.Part("*/kernel", limpet.Additive(sigma=float(size))))
+            return limpet.Hardware(crossbar=limpet.Part("*/kernel", limpet.Additive(float(size))))
         return limpet.preset(described)
 
 
