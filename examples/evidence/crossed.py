@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import limpet
 from measuring import CHIP_SEEDS, Results, interval, of_curve, rows_of
 from tasks import TASKS
+from ways import WAYS
+
+import limpet
 from training import KEPT, Training
 
 TIME = 3600.0
@@ -66,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
                 recipe = hardware[chip or "relative 0.7"].on(task.model, **how)
                 after = limpet.clip_weights(2.5) if gradient == "clipped" else KEPT
                 way = "forward noise" if chip else "standard"
-                training = Training(way, task, recipe, "test", task.rate, after=after)
+                training = Training(WAYS[way](task, recipe), task, "test", task.rate, after=after)
             steps = training.steps_in(arguments.seconds) if arguments.seconds else arguments.steps
             network = training.run(seed, steps)
             row: dict[str, Any] = {"steps": steps, "nominal": float(task.accuracy(network, task.test_set)), "chips": {}}
@@ -82,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     print("|---" * (len(CHIPS) + 3) + "|")
     for name in TRAINED:
         if runs := rows_of(results.rows, name):
-            cells = [f"{sum(row['steps'] for row in runs) / len(runs):,.0f}", interval([row["nominal"] for row in runs])]
+            cells = [f"{np.mean([row['steps'] for row in runs]):,.0f}", interval([row["nominal"] for row in runs])]
             for chip in CHIPS:
                 both = (interval([row["chips"][chip][what] for row in runs]) for what in ("mean", "worst"))
                 cells.append(" / ".join(both))

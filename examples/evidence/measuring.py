@@ -7,11 +7,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 from scipy.stats import t
-
-import limpet
 from tasks import Task
 from tasks._task import batches_of
 from ways import WAYS
+
+import limpet
 
 CHIP_SEEDS = {"test": 1_000, "validation": 2_000}
 """Of the chips measured; those that settings are chosen on are others."""

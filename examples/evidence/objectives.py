@@ -18,11 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import limpet
 from measuring import Results, measured, picture, table
 from tasks import TASKS
-from training import Training
 from ways import WAYS
+
+import limpet
+from training import Training
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,14 +71,15 @@ def main(argv: list[str] | None = None) -> int:
         for seed in range(arguments.seeds or task.seeds):
             if f"{way}/{seed}" in results.rows:
                 continue
-            training = training or Training(way, task, recipe, arguments.split, settings["rate"])
+            training = training or Training(WAYS[way](task, recipe), task, arguments.split, settings["rate"])
             steps = training.steps_in(seconds) if seconds else settings["steps"]
             started = time.perf_counter()
             network = training.run(seed, steps)
             row = {"steps": steps, "seconds": time.perf_counter() - started}
             results.add(f"{way}/{seed}", row | measured(network, task, recipe, arguments.split, arguments.chips))
     print(table(results.rows, task.target))
-    picture(results.rows, f"{task.title}; {described}; {f'{seconds:g} s each' if seconds else 'equal steps'}", out / "results.png")
+    length = f"{seconds:g} s each" if seconds else "equal steps"
+    picture(results.rows, f"{task.title}; {described}; {length}", out / "results.png")
     return 0
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from tasks import Task
+from ways import Objective
 
 import limpet
-from tasks import Task
-from ways import WAYS
 
 TRIAL = 0.5
 """Seconds that a trial must last to tell how long a step takes."""
@@ -19,12 +19,11 @@ KEPT = optax.identity()
 
 
 class Training:
-    """One way's training of a task.
+    """A task's training by one objective.
 
     Args:
-        way: a name in `WAYS`.
+        objective: what is differentiated.
         task: what is trained.
-        recipe: the hardware that it is trained for.
         split: "test" or "validation": what will be measured on, and thereby what is trained on.
         rate: Adam's.
         after: done to updates before they are applied, such as `limpet.clip_weights`.
@@ -32,15 +31,14 @@ class Training:
 
     def __init__(
         self,
-        way: str,
+        objective: Objective,
         task: Task,
-        recipe: limpet.Recipe,
         split: str,
         rate: float,
         after: optax.GradientTransformation = KEPT,
     ) -> None:
         (images, labels), _ = task.shown(split)
-        objective, direction = WAYS[way](task, recipe), task.direction
+        direction = task.direction
 
         @jax.jit
         def trained(params: Any, kept: Any, key: jax.Array, steps: jax.Array) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from tasks import Task
 
 import limpet
 from limpet import objectives
-from tasks import Task
 
 Objective = Callable[[Any, jax.Array, Any, jax.Array], jax.Array]
 """`f(network, key, batch, progress)`: the loss, progress going from 0 to 1 over training."""
@@ -30,9 +30,11 @@ def _of(make: Callable[..., Any], **settings: Any) -> Way:
 
 
 def _noise(**settings: Any) -> Way:
-    return lambda task, recipe: lambda network, key, batch, progress: limpet.with_mismatch(
-        task.loss_alone, recipe, **settings
-    )(network, key, batch)
+    return lambda task, recipe: (
+        lambda network, key, batch, progress: limpet.with_mismatch(task.loss_alone, recipe, **settings)(
+            network, key, batch
+        )
+    )
 
 
 def _standard(task: Task, recipe: limpet.Recipe) -> Objective:

@@ -127,7 +127,7 @@ class Task:
         return (images, labels), self.test_set
 
     def hardware(self, described: str) -> limpet.Hardware:
-        """The hardware of `relative`, `relative:0.5`, `additive:0.15` (of each tensor's largest), or a preset's name."""
+        """The hardware of `relative`, `relative:0.5`, `additive:0.15` (of a tensor's largest value) or a preset's name."""
         kind, _, size = described.partition(":")
         if kind == "relative":
             return self.relative(float(size) if size else self.sigma)
@@ -136,7 +136,7 @@ class Task:
         return limpet.preset(described)
 
 
-def split_of(examples: Batch, *, test: int, validation: int) -> dict[str, Batch]:
+def split_of(examples: tuple[Any, Any], *, test: int, validation: int) -> dict[str, Any]:
     """The three sets of a task: the last examples are the test set, those before them the validation set."""
     first, second = len(examples[1]) - test - validation, len(examples[1]) - test
     parts = {"training_set": slice(first), "validation_set": slice(first, second), "test_set": slice(second, None)}

@@ -11,9 +11,7 @@ import jax.numpy as jnp
 def windows(images: jax.Array, size: int, stride: int = 1) -> jax.Array:
     """What lies under the window at each place: (batch, rows, columns, size * size * channels)."""
     height, width = images.shape[1] - size + 1, images.shape[2] - size + 1
-    shifted = [
-        images[:, y : y + height : stride, x : x + width : stride] for y in range(size) for x in range(size)
-    ]
+    shifted = [images[:, y : y + height : stride, x : x + width : stride] for y in range(size) for x in range(size)]
     return jnp.concatenate(shifted, axis=-1)
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from digits import CLASSES
 from flax import nnx
 
 import limpet
+from digits import CLASSES
 
 from ._task import FEWER, Batch, Calibrate, Task, by_gradients, cross_entropy
 from .convolution import pooled, windows

@@ -3,10 +3,10 @@
 from typing import Any
 
 import jax
-from digits import Digits
-from digits_calibration import accuracy, initialised, logits
 
 import limpet
+from digits import Digits
+from digits_calibration import accuracy, initialised, logits
 
 from ._task import ALL, USUAL, Batch, Task, by_gradients, cross_entropy
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from dynapse_frozen_noise import FrozenNoise, TrainConfig, build_network
 
 import limpet
+from dynapse_frozen_noise import FrozenNoise, TrainConfig, build_network
 
 from ._task import COSTLY, Batch, Task, cross_entropy
 from .spoken import as_arrays, overlaid
@@ -27,7 +27,7 @@ SETTINGS = TrainConfig(
     deleted=0.2,
     added=0.01,
 )
-"""Those of configs/dynapse.yaml but for fewer neurons of each class; numbers of steps and of patterns are the task's."""
+"""Those of configs/dynapse.yaml but for fewer neurons a class; numbers of steps and of patterns are the task's."""
 
 
 def relative(sigma: float) -> limpet.Hardware:
@@ -69,7 +69,7 @@ def frozen_noise() -> Task:
         relative=relative,
         sigma=0.2,
         seconds=15.0,
-        rate=0.03,
+        rate=0.03,  # of 0.01 and 0.03, by forward noise on the validation set
         batch=32,
         seeds=3,
         target=0.9,

