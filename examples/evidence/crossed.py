@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             if f"{name}/{seed}" in results.rows:
                 continue
             if training is None:
-                how = {"gradient": "straight_through"} if gradient else {}
+                how: dict[str, Any] = {"gradient": "straight_through"} if gradient else {}
                 recipe = hardware[chip or "relative 0.7"].on(task.model, **how)
                 after = limpet.clip_weights(2.5) if gradient == "clipped" else KEPT
                 way = "forward noise" if chip else "standard"
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
             network = training.run(seed, steps)
             row: dict[str, Any] = {"steps": steps, "nominal": float(task.accuracy(network, task.test_set)), "chips": {}}
             for measured, kind in hardware.items():
-                at = {"times": [TIME]} if measured == "PCM" else {"scales": [1]}
+                at: dict[str, Any] = {"times": [TIME]} if measured == "PCM" else {"scales": [1]}
                 curve = limpet.robustness_curve(
                     task.accuracy, network, kind.on(task.model), batch=task.test_set, chips=arguments.chips,
                     seed=CHIP_SEEDS["test"], progress=False, **at,

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -46,14 +46,14 @@ def rockpool_adversarial(task: Task, sigma: float) -> Objective:
     with quietly():
         from rockpool.nn.combinators import Sequential
         from rockpool.nn.modules import InstantJax, LinearJax
-        from rockpool.training.adversarial_jax import adversarial_loss
+        from rockpool.training import adversarial_jax
 
         shapes = [layer["kernel"].shape for layer in task.model.values()]
         modules: list[Any] = []
         for shape in shapes:
             modules += [LinearJax(shape, has_bias=True), InstantJax(shape[1], jax.nn.relu)]
         net = Sequential(*modules[:-1])
-    whole = net.parameters()
+    whole, loss = net.parameters(), cast(Any, adversarial_jax.adversarial_loss)  # whose annotations are NumPy's
     names = [name for name, leaves in whole.items() if "weight" in leaves]
 
     def task_loss(target: Any, outputs: Any) -> jax.Array:
@@ -68,7 +68,7 @@ def rockpool_adversarial(task: Task, sigma: float) -> Objective:
             name: {"weight": layer["kernel"], "bias": layer["bias"]} for name, layer in zip(names, layers, strict=True)
         }
         own = jax.random.key(jax.random.bits(key))  # the generator that its users have
-        return adversarial_loss(
+        return loss(
             tree, net, batch[0][:, None], batch[1], task_loss, divergence, own, noisy_forward_std=sigma,
             mismatch_level=0.1, beta_robustness=0.1, attack_steps=3,
         )  # fmt: skip
@@ -145,7 +145,8 @@ def by_lightning(
         given |= {f"{seed}/{name}/{leaf}": value for name, layer in params.items() for leaf, value in layer.items()}
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder) / name) for name in ("given.npz", "trained.npz")]
-        np.savez(files[0], **{name: np.asarray(value) for name, value in given.items()})
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in given.items()}
+        np.savez(files[0], **arrays)
         script = Path(__file__).with_name("peers_lightning.py")
         command = [str(python), str(script), *files, "--noise", str(noise), "--clip", str(clip), "--seconds"]
         subprocess.run([*command, *map(str, seconds)], check=True, stderr=subprocess.DEVNULL)

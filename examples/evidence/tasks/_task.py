@@ -127,7 +127,7 @@ class Task:
         return (images, labels), self.test_set
 
     def hardware(self, described: str) -> limpet.Hardware:
-        """The hardware of `relative`, `relative:0.5`, `additive:0.15` (of a tensor's largest value) or a preset's name."""
+        """The hardware of `relative`, `relative:0.5`, `additive:0.15` (of a tensor's largest) or a preset's name."""
         kind, _, size = described.partition(":")
         if kind == "relative":
             return self.relative(float(size) if size else self.sigma)

@@ -70,7 +70,8 @@ def digits_cnn() -> Task:
     structure = nnx.split(model, nnx.Param, ...)[0]
 
     def initialised(seed: int) -> tuple[Any, Any]:
-        return nnx.split(Network(nnx.Rngs(seed)), nnx.Param, ...)[1:]
+        _, params, kept = nnx.split(Network(nnx.Rngs(seed)), nnx.Param, ...)
+        return params, kept
 
     return Task(
         title="Digits, convolutions of 8 and 16 channels with BatchNorm",
