@@ -73,9 +73,9 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             training = training or Training(WAYS[way](task, recipe), task, arguments.split, settings["rate"])
             steps = training.steps_in(seconds) if seconds else settings["steps"]
-            started = time.perf_counter()
+            started = time.process_time()
             network = training.run(seed, steps)
-            row = {"steps": steps, "seconds": time.perf_counter() - started}
+            row = {"steps": steps, "seconds": time.process_time() - started}
             results.add(f"{way}/{seed}", row | measured(network, task, recipe, arguments.split, arguments.chips))
     print(table(results.rows, task.target))
     length = f"{seconds:g} s each" if seconds else "equal steps"

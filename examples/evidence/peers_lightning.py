@@ -45,14 +45,14 @@ def trained(net: Any, images: Any, labels: Any, *, steps: int, rate: float, batc
     optimizer = AnalogOptimizer(torch.optim.Adam, lambda: iter(analog), net.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     net.train()
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(steps):
         chosen = torch.randint(len(images), (batch,))
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(net(images[chosen]), labels[chosen]).backward()
         optimizer.step()
         schedule.step()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def main() -> None:

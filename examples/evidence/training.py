@@ -71,14 +71,17 @@ class Training:
         return self._task.joined(*jax.block_until_ready(results))
 
     def steps_in(self, seconds: float) -> int:
-        """How many steps fit into some seconds, by trial; compilation is left out."""
+        """How many steps fit into some seconds of the processor, by trial; compilation is left out.
+
+        What else the machine does meanwhile does not count. On several cores, all of their time does.
+        """
         if not self._seconds_per_step:
             self.run(0, 1)
             count = 20
             while True:
-                started = time.perf_counter()
+                started = time.process_time()
                 self.run(0, count)
-                taken = time.perf_counter() - started
+                taken = time.process_time() - started
                 if taken > TRIAL:
                     break
                 count *= 4

@@ -68,7 +68,7 @@ def frozen_noise() -> Task:
         model=net,
         relative=relative,
         sigma=0.2,
-        seconds=15.0,
+        seconds=10.0,
         rate=0.03,  # of 0.01 and 0.03, by forward noise on the validation set
         batch=32,
         seeds=3,

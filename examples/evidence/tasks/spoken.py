@@ -95,7 +95,7 @@ def spoken(data: Path | None) -> Task:
         model=whole,
         relative=relative,
         sigma=0.3,
-        seconds=10.0,
+        seconds=8.0,
         rate=1e-2,  # of 3e-3 and 1e-2, by forward noise on the validation set
         seeds=3,
         target=0.85,
