@@ -113,7 +113,7 @@ def picture(rows: Rows, title: str, path: Path) -> None:
 
     names = [name for name in WAYS if rows_of(rows, name)]
     states = list(next(iter(rows.values()))["chips"])
-    figure, axes = plt.subplots(figsize=(8, 0.35 * len(names) + 1.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 0.35 * len(names) + 1.9), layout="constrained")
     for state, color, marker in zip(states, ("tab:blue", "tab:green", "tab:orange"), "os^", strict=False):
         for what, fill in (("mean", "full"), ("worst", "none")):
             values = [100 * np.mean([row["chips"][state][what] for row in rows_of(rows, name)]) for name in names]
@@ -123,9 +123,16 @@ def picture(rows: Rows, title: str, path: Path) -> None:
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     others = [row["chips"][AS_IT_IS]["worst"] for key, row in rows.items() if not key.startswith("standard/")]
-    axes.set_xlim(left=100 * min(others) - 2 if others else None)  # the standard network's may lie far to the left
+    left = 100 * min(others, default=0.0) - 2
+    axes.set_xlim(left, 101)
+    for line, name in enumerate(names):  # what lies too far to the left is written, lest the rest be squeezed
+        runs = [row["chips"][AS_IT_IS] for row in rows_of(rows, name)]
+        mean, worst = (100 * np.mean([run[what] for run in runs]) for what in ("mean", "worst"))
+        if worst < left:
+            text = f" ← worst {worst:.0f}" + (f", mean {mean:.0f}" if mean < left else "")
+            axes.text(left, line + 0.3, text, va="center", color="tab:blue", fontsize="small")
     axes.set_xlabel("accuracy on chips, %")
     axes.set_title(title, fontsize="medium")
-    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.legend(fontsize="small", loc="outside lower center", ncols=len(states))
     figure.savefig(path, dpi=100)
     plt.close(figure)
