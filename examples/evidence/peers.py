@@ -149,7 +149,9 @@ def by_lightning(
         np.savez(files[0], **arrays)
         script = Path(__file__).with_name("peers_lightning.py")
         command = [str(python), str(script), *files, "--noise", str(noise), "--clip", str(clip), "--seconds"]
-        subprocess.run([*command, *map(str, seconds)], check=True, stderr=subprocess.DEVNULL)
+        ran = subprocess.run([*command, *map(str, seconds)], capture_output=True, text=True)
+        if ran.returncode:
+            raise SystemExit(f"error: {script.name} failed under {python}\n{ran.stderr}")
         with np.load(files[1]) as file:
             held = dict(file)
     found: dict[str, dict[str, Any]] = {}
