@@ -132,7 +132,7 @@ def picture(rows: Rows, title: str, path: Path) -> None:
             text = f" ← worst {worst:.0f}" + (f", mean {mean:.0f}" if mean < left else "")
             axes.text(left, line + 0.3, text, va="center", color="tab:blue", fontsize="small")
     axes.set_xlabel("accuracy on chips, %")
-    axes.set_title(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium")
     figure.legend(fontsize="small", loc="outside lower center", ncols=len(states))
     figure.savefig(path, dpi=100)
     plt.close(figure)
