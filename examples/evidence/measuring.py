@@ -120,10 +120,11 @@ def picture(rows: Rows, title: str, path: Path) -> None:
             label = f"{state if state == AS_IT_IS else f'{state} fitted to each chip'}, {what}"
             axes.plot(values, range(len(names)), marker, color=color, fillstyle=fill, label=label)
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.3)
     others = [row["chips"][AS_IT_IS]["worst"] for key, row in rows.items() if not key.startswith("standard/")]
-    left = 100 * min(others, default=0.0) - 2
+    noise = [row["chips"][AS_IT_IS]["worst"] for row in rows_of(rows, "forward noise")]
+    left = 100 * max(min(others, default=0.0), np.mean(noise) - 0.15 if noise else 0.0) - 2
     axes.set_xlim(left, 101)
     for line, name in enumerate(names):  # what lies too far to the left is written, lest the rest be squeezed
         runs = [row["chips"][AS_IT_IS] for row in rows_of(rows, name)]
