@@ -58,23 +58,44 @@ def test_calibration_of_each_chip(tmp_path):
     assert (tmp_path / "log" / "standard, biases" / "after calibration").is_dir()
 
 
-def test_evidence_is_resumed_and_not_mixed(tmp_path, monkeypatch, capsys):
-    """Reduced; the whole run gives the tables in examples/evidence/README.md."""
-    monkeypatch.syspath_prepend(ROOT / "examples")
-    path = ROOT / "examples/evidence/digits_objectives.py"
-    spec = importlib.util.spec_from_file_location("digits_objectives", path)
+def evidence(name, monkeypatch):
+    """A script of the evidence, which imports from its own folder and from the examples'."""
+    for folder in ("examples", "examples/evidence"):
+        monkeypatch.syspath_prepend(ROOT / folder)
+    spec = importlib.util.spec_from_file_location(f"evidence_{name}", ROOT / f"examples/evidence/{name}.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    settings = [*"--seconds 0 --steps 50 --seeds 1 --chips 4 --only".split(), "worst half of 8", "--out", str(tmp_path)]
+    return script
+
+
+def test_evidence_is_resumed_and_not_mixed(tmp_path, monkeypatch, capsys):
+    """Reduced; the whole run gives the tables in examples/evidence/README.md."""
+    script = evidence("objectives", monkeypatch)
+    settings = [*"--task digits-small --seconds 0 --steps 50 --seeds 1 --chips 4".split(), "--out", str(tmp_path)]
+    settings += ["--only", "worst half of 8"]
     assert script.main(settings) == 0
     held = json.loads((tmp_path / "results.json").read_text())
     assert list(held["rows"]) == ["worst half of 8/0"]
+    assert set(held["rows"]["worst half of 8/0"]["chips"]) == {"as it is", "biases"}
     assert (tmp_path / "results.png").stat().st_size > 1000
     held["rows"]["worst half of 8/0"]["nominal"] = 0.123  # as if it had been measured
     (tmp_path / "results.json").write_text(json.dumps(held))
     assert script.main(settings) == 0
     assert "| worst half of 8 | 50 | 12.3 |" in capsys.readouterr().out
     assert script.main([*settings, "--chips", "5"]) == 2
+    assert script.main(["--task", "spoken-digits", "--out", str(tmp_path / "other")]) == 2
+    assert "recordings" in capsys.readouterr().err
+
+
+def test_evidence_keeps_batch_statistics(monkeypatch):
+    """What a forward pass under mismatch writes in a module is found again in the network that was trained."""
+    script = evidence("training", monkeypatch)
+    task = importlib.import_module("tasks").TASKS["digits-cnn"](None)
+    recipe = task.hardware("relative:0.1").on(task.model)
+    objective = importlib.import_module("ways").WAYS["forward noise"](task, recipe)
+    training = script.Training(objective, task, "test", task.rate)
+    network = training.run(0, 30)
+    assert np.abs(network.norm_1.mean.get_value()).min() > 0, "where they began"
 
 
 def test_phase_change_memory_over_time(tmp_path):
