@@ -11,6 +11,7 @@
 
 # %%
 import os
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from sklearn.datasets import load_digits
 import limpet
 
 plt.rcParams["figure.dpi"] = 150
+os.chdir(tempfile.mkdtemp())  # for what is written here
 REDUCED = "LIMPET_REDUCED" in os.environ  # a short form, for tests
 STEPS, CHIPS = (200, 20) if REDUCED else (16_000, 100)
 

@@ -10,6 +10,7 @@
 # measured on chips whose synapses and bias currents deviate.
 
 # %%
+import logging
 import os
 import warnings
 
@@ -23,9 +24,11 @@ import limpet
 
 with warnings.catch_warnings():  # Rockpool reports every back end that is not installed
     warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
     from rockpool.devices.dynapse import DynapSim
     from rockpool.nn.combinators import Sequential
     from rockpool.nn.modules import LinearJax
+logging.disable(logging.NOTSET)
 
 plt.rcParams["figure.dpi"] = 150
 REDUCED = "LIMPET_REDUCED" in os.environ  # a short form, for tests

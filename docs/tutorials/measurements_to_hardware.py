@@ -14,6 +14,7 @@
 # %%
 import csv
 import os
+import tempfile
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -22,6 +23,7 @@ import numpy as np
 import limpet
 
 plt.rcParams["figure.dpi"] = 150
+os.chdir(tempfile.mkdtemp())  # for what is written here
 REDUCED = "LIMPET_REDUCED" in os.environ  # a short form, for tests
 VIRTUAL = 50 if REDUCED else 500
 
