@@ -1,4 +1,4 @@
-"""Every block of the documentation runs as written, and prints what is shown; or says why it does not run.
+"""Every block of README and the documentation runs as written, and prints what is shown; or says why it does not run.
 
 The Python blocks of a page are one program. A block of text that follows one is what it prints, but for the last
 digits, which may be another machine's. A block of YAML with a title is a file; one that says `hardware` is read as a
@@ -21,7 +21,7 @@ from limpet.cli import main
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted(page.relative_to(ROOT).as_posix() for page in DOCS.rglob("*.md"))
+PAGES = ["README.md", *sorted(page.relative_to(ROOT).as_posix() for page in DOCS.rglob("*.md"))]
 BLOCK = re.compile(
     r"^(?P<indent> *)(?:<!-- not run: (?P<reason>[^\n]+) -->\n+ *)?"
     r"```(?P<language>\w+)(?P<options>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
