@@ -60,6 +60,8 @@ def run_example(
 def _run(arguments: argparse.Namespace, model: Any, networks: Mapping[str, Sequence[str]], prepare: Any) -> None:
     console = Console()
     config = limpet.load_config(arguments.config, *arguments.set, model=model)
+    if arguments.json is not None:
+        _require_writable(arguments.json)
     targets = config.robustness.target
     target = targets.get("accuracy") if isinstance(targets, dict) else targets
     target = 0.9 if target is None else target
@@ -81,10 +83,15 @@ def _run(arguments: argparse.Namespace, model: Any, networks: Mapping[str, Seque
     console.print(f"picture: {picture}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"tensorboard --logdir {config.tensorboard.logdir}", highlight=False, markup=False, soft_wrap=True)
     if arguments.json is not None:
-        try:
-            arguments.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
-        except OSError as error:
-            raise limpet.LimpetError(f"--json {arguments.json}: cannot be written ({error.strerror})") from None
+        arguments.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+
+
+def _require_writable(path: Path) -> None:
+    """Before minutes of training, not after them."""
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise limpet.LimpetError(f"--json {path}: cannot be written ({error.strerror})") from None
 
 
 def variants(

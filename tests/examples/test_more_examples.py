@@ -19,7 +19,8 @@ SMALL = ["train.steps=12", "train.hidden=4", "train.batch_size=16", "robustness.
 def run(script, *extra, overrides=(), timeout=300):
     settings = [part for override in overrides for part in ("--set", override)]
     command = [sys.executable, str(ROOT / "examples" / script), *settings, *map(str, extra)]
-    environment = {**os.environ, "XLA_FLAGS": ""}
+    # Compiled quickly: what is asked is whether they run, and whether two runs are alike.
+    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=environment)
 
 
@@ -130,11 +131,7 @@ def test_resume_goes_on_where_it_was(tmp_path):
     (tmp_path / "anew").mkdir()
     at_once = rows_of(tmp_path / "anew", "resume_orbax.py", "--checkpoints", tmp_path / "other", overrides=SMALL)
     assert resumed == at_once
-
-
-def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
-    folder = tmp_path / "checkpoints"
-    rows_of(tmp_path, "resume_orbax.py", "--checkpoints", folder, overrides=SMALL)
+    # A checkpoint of another configuration is refused.
     ran = run(
         "resume_orbax.py", "--checkpoints", folder, overrides=[*SMALL, f"tensorboard.logdir={tmp_path}", "seed=1"]
     )
