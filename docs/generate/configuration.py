@@ -40,7 +40,7 @@ refused, all at once, by key path:
 
 ```text
 error: configs/dynapse.yaml: 2 problems
-  hardware.weights.sigma = -0.1: input should be greater than or equal to 0
+  hardware.weights.sigma = -0.1: allowed is a number >= 0
   robustness.chps: unknown key; did you mean 'chips'? Allowed are chips, every_steps, higher_is_better, ...
 ```
 

@@ -139,5 +139,5 @@ for samples, steps in ((1, 20), (3, 50), (20, 200)):
     print(f"{64 * samples:5} samples, {steps:3} steps: mean {100 * mean:.1f}, 5th percentile {100 * low:.1f}")
 
 # %% [markdown]
-# [Calibrating each chip](../guides/calibration.md) says what else can be fitted: gains, batch statistics without labels, bias currents of a DynapSim, and chips
-# from the bench. [What helps how much](../evidence.md) compares calibration with ways of training.
+# [Calibrating each chip](../guides/calibration.html) says what else can be fitted: gains, batch statistics without labels, bias currents of a DynapSim, and chips
+# from the bench. [What helps how much](../evidence.html) compares calibration with ways of training.

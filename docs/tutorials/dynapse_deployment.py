@@ -161,4 +161,4 @@ specification = deployments["mismatch"].specification()
 print(sorted(specification))
 
 # %% [markdown]
-# Larger networks must be pruned, and that is what training without mismatch does not survive: [From Rockpool to DYNAP-SE2](../guides/dynapse.md).
+# Larger networks must be pruned, and that is what training without mismatch does not survive: [From Rockpool to DYNAP-SE2](../guides/dynapse.html).

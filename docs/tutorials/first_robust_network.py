@@ -143,5 +143,5 @@ print(limpet.sensitivity(accuracy, standard, hardware, chips=CHIPS, batch=test_s
 # ## Where to go on
 #
 # - `tensorboard --logdir runs/first` shows both runs in the *Robustness* tab.
-# - [How to choose](../how-to-choose.md): the hardware of your own chip.
-# - [Calibrating chips](calibrating_chips.py): what is possible beyond training.
+# - [How to choose](../how-to-choose.html): the hardware of your own chip.
+# - [Calibrating chips](calibrating_chips.html): what is possible beyond training.

@@ -112,6 +112,6 @@ print(chips[1].explained_by(fit.hardware(), params))
 # %% [markdown]
 # ## Where to go on
 #
-# - [Chips from the bench](../guides/bench.md): what a table may hold, and what is refused.
-# - [Dies, cores and limits](../guides/dies.md): levels in a configuration.
-# - Train for the leveled hardware; then [calibrate](calibrating_chips.py): against what a whole die has in common, training alone does little.
+# - [Chips from the bench](../guides/bench.html): what a table may hold, and what is refused.
+# - [Dies, cores and limits](../guides/dies.html): levels in a configuration.
+# - Train for the leveled hardware; then [calibrate](calibrating_chips.html): against what a whole die has in common, training alone does little.

@@ -140,4 +140,4 @@ plt.show()
 # script, with its configuration: `examples/digits_pcm.py`.
 #
 # **What this is not.** Line resistance, converters and temperature are not in it; aihwkit and CrossSim model some of these
-# ([Limpet beside others](../comparison.md)).
+# ([Limpet beside others](../comparison.html)).

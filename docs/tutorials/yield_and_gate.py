@@ -80,7 +80,7 @@ plt.show()
 
 # %% [markdown]
 # What a single number hides: of 30 chips, anything between the ends of a bar may be true. To claim a yield of 95%, at least 59 chips must be drawn,
-# and all must pass; [Measuring](../concepts/measuring.md#how-many-chips) has the table.
+# and all must pass; [Measuring](../concepts/measuring.html#how-many-chips) has the table.
 #
 # Let Limpet draw until it is precise enough:
 

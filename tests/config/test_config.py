@@ -138,7 +138,11 @@ def test_globs_need_no_quotation_marks_in_overrides(write, leaves):
         ("training: {dynamic: {schedule: {kind: linear, steps: 1e20}}}", "steps = 1e+20: the number is too large"),
         ("training: {dynamic: {schedule: {kind: linear, steps: 5, stop: 1}}}", "schedule.stop: unknown key"),
         ("training: {dynamic: {schedule: {steps: 5}}}", "give its kind, one of constant, linear, cosine, piecewise"),
-        ("training: {dynamic: {schedule: {kind: sine}}}", "give its kind, one of constant, linear, cosine, piecewise"),
+        (
+            "training: {dynamic: {schedule: {kind: linar}}}",
+            "schedule.kind = 'linar': did you mean linear? allowed are constant,",
+        ),
+        ("training: {dynamic: }", "training.dynamic: nothing stands behind it; give {}"),
         ("training: {dynamic: {schedule: linear}}", "schedule = 'linear': a mapping with its kind is needed"),
         ("robustness:", "robustness = null: a section is needed"),
         ("robustness: {scales: 1}", "robustness.scales = 1: a list is needed"),
@@ -386,3 +390,14 @@ def test_times_need_hardware_that_knows_time():
     with pytest.raises(ValueError, match="no deviation of the hardware changes with time"):
         limpet.Config.model_validate(sections)
     assert limpet.Config.model_validate(sections | {"hardware": "pcm-nandakumar2019"}).robustness.times == (86400.0,)
+
+
+def test_plain_arguments_of_a_callback_are_named():
+    hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(0.1)))
+    for given, message in (
+        ({"every": 5}, "no argument 'every'; did you mean every_steps"),
+        ({"metric": None}, "no argument 'metric'; did you mean metric_fn"),
+        ({"training": None}, "give {} to train without mismatch"),
+    ):
+        with pytest.raises(limpet.ConfigError, match=message):
+            limpet.MismatchCallback({"w": np.ones(2)}, hardware, **given)

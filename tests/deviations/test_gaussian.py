@@ -24,10 +24,16 @@ def test_percent_is_checked_too(percent, rule, name):
         limpet.Gaussian.from_percent(percent, rule)
 
 
-@given(percent=st.floats(0, 10), rule=st.floats(0.1, 10))
+@given(percent=st.floats(0, 5), rule=st.floats(1, 10))
 def test_percent_resolves_to_sigma(percent, rule):
     assert limpet.Gaussian.from_percent(percent, rule).sigma == pytest.approx(percent / rule, rel=1e-14)
     assert limpet.Gaussian.from_percent(0.30, 3.0).sigma == 0.1  # where 0.3 / 3 is 0.09999999999999999
+
+
+def test_a_percentage_is_refused():
+    for deviation in (limpet.Gaussian, limpet.Uniform):
+        with pytest.raises(limpet.StrengthError, match="sigma = 30: it is a fraction, 0.30 means 30%"):
+            deviation(30)
 
 
 def test_a_traced_strength_says_what_to_do():

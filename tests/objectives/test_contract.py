@@ -173,7 +173,7 @@ def test_from_a_configuration_each_is_what_it_is_by_hand(tmp_path, results):
         ({"objective": {"kind": "cvar"}}, "objective = 'cvar': .*none is drawn"),
         ({"dynamic": {}, "objective": {"kind": "adversarial", "noise": False}}, "meets none of the chips"),
         ({"dynamic": {}, "objective": {"kind": "cvar", "share": 0}}, "objective.share"),
-        ({"dynamic": {}, "objective": {"kind": "cvr"}}, "objective: .*adversarial"),
+        ({"dynamic": {}, "objective": {"kind": "cvr"}}, "objective.kind = 'cvr': did you mean cvar. .*adversarial"),
         ({"dynamic": {}, "objective": {"kind": "worst", "share": 0.5}}, "objective.share: unknown key"),
         ({"dynamic": {}, "objective": {"kind": "consistency", "draws": 1}}, "objective.draws"),
         ({"dynamic": {}, "objective": {"kind": "worst", "draws": True}}, "objective.draws"),

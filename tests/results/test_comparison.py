@@ -52,3 +52,13 @@ def test_chips_are_paired_by_their_numbers():
     assert comparison.worse[0].fraction == 0
     with pytest.raises(limpet.MetricError, match="antithetic chips cannot be left out"):
         replace(trained, antithetic=True)
+
+
+def test_times_are_said_in_words_and_taken_in_words():
+    first = limpet.RobustnessCurve("accuracy", [1.0, 86400.0], [[0.9, 0.8], [0.7, 0.6]], axis="time")
+    text = str(limpet.compare(first, first))
+    assert "time " in text
+    assert "1 day" in text
+    assert first.at("1 day").values.tolist() == [[0.7, 0.6]]
+    with pytest.raises(limpet.MetricError, match="sigma = '1 day': allowed is a number"):
+        limpet.RobustnessCurve("accuracy", [1.0], [[0.9, 0.8]]).at("1 day")

@@ -263,3 +263,22 @@ def test_statistics_are_taken_anew_without_gradients(normalised):
     np.testing.assert_allclose(calibration.given["norm/mean"][0, 1], outputs.mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(calibration.given["norm/var"][0, 1], outputs.var(axis=0), atol=1e-4)
     assert (normalised.norm.mean[...] == 2).all()
+
+
+def test_statistics_that_nothing_writes_are_refused(normalised):
+    def in_evaluation(net, batch):
+        net.eval()
+        net(batch[0])
+
+    with pytest.raises(limpet.LimpetError, match="wrote none of norm/mean, norm/var"):
+        limpet.calibrate_statistics(
+            in_evaluation,
+            normalised,
+            limpet.Hardware(kernels=limpet.Part("*/kernel", limpet.Gaussian(0.2))),
+            metric_fn=evaluated,
+            batches=[(X[:8], Y[:8])],
+            batch=(X[8:], Y[8:]),
+            chips=2,
+            scales=[1],
+            higher_is_better=False,
+        )

@@ -124,7 +124,7 @@ def _show(
     style = {1: "green", -1: "red", 0: ""}
     rows = [
         [
-            f"{sigma:g}",
+            curve_a.place(sigma),
             number(mean_a),
             number(mean_b),
             Text(_signed(number, difference), style[int(sign)]),

@@ -25,8 +25,10 @@ class Config(Section):
     Attributes:
         seed: of every draw, an integer from 0 to 2**32 - 1.
         generator: of every draw, "fast" or "threefry2x32".
-        hardware: what a chip is, a `limpet.Hardware`; given as one, as a recipe, or as named parts.
-        training: what training redraws; None where nothing was said, which a `MismatchCallback` does not accept.
+        hardware: what a chip is: named parts; or a preset, by its name or as {preset: NAME, leaves: ..., its
+            parameters}. In a program also a `limpet.Hardware` or a recipe.
+        training: what training redraws; {} for nothing. Where it is not said, a `MismatchCallback` refuses the
+            configuration.
         robustness: evaluation on virtual chips.
         tensorboard: logging.
         train: whatever the user's own loop reads; Limpet does not. Narrow its type in a subclass to have it checked.

@@ -21,14 +21,12 @@ from .._errors import LimpetError
 from ..deviations._chain import Chain
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import DEVIATIONS, deviation_class
-from ..draws._strength import sigma_of_percent
+from ..draws._strength import MAX_SIGMA, sigma_of_percent
 from ._section import Number, details_of, problem, unknown_key
 
 _KINDS = f"{', '.join(DEVIATIONS)}, or a class of your own as module:Class"
 MAX_CHAIN = 20
 """Deviations that act one after another on one value."""
-_LARGEST_FRACTION = 5.0
-"""Above it a strength was meant in percent: at 500% nothing of a nominal value is left."""
 
 
 def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:
@@ -209,8 +207,8 @@ def checked_fraction(value: float) -> float:
     Raises:
         ValueError: it is so large that it must be meant in percent.
     """
-    if value > _LARGEST_FRACTION:
-        raise ValueError(f"it is a fraction, 0.30 means 30%; allowed is a number from 0 to {_LARGEST_FRACTION:g}")
+    if value > MAX_SIGMA:
+        raise ValueError(f"it is a fraction, 0.30 means 30%; allowed is a number from 0 to {MAX_SIGMA:g}")
     return value
 
 

@@ -1,5 +1,6 @@
 """Reading a configuration: YAML or TOML, then overrides, then every complaint at once by key path."""
 
+import difflib
 import re
 import tomllib
 import typing
@@ -29,7 +30,7 @@ def load_config(path: str | Path, *overrides: str, model: type[Config] = Config)
     """Read and check a configuration file.
 
     Args:
-        path: a .yaml, .yml or .toml file, within the limits that examples/README.md states (500 kB, 20,000 values).
+        path: a .yaml, .yml or .toml file, of at most 500 kB and 20,000 values.
         *overrides: entries such as "hardware.weights.sigma=0.2", values in YAML's notation; they win over the file.
             `null` takes an entry back.
         model: a subclass of `limpet.Config`, to have the sections of one's own script checked as well.
@@ -61,10 +62,26 @@ def load_config(path: str | Path, *overrides: str, model: type[Config] = Config)
             require_within_limits(values)
         except ValueError as error:
             raise ConfigError(f"{path} with its overrides: {error}") from None
+    _require_no_empty_draws(path, values)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError(problems_of(str(path), values, error)) from None
+
+
+def _require_no_empty_draws(path: str | Path, values: Mapping[str, Any]) -> None:
+    """Refuse a section that draws and holds nothing: it would be read as none, and training be without mismatch.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    training = values.get("training")
+    for name in ("dynamic", "frozen"):
+        if isinstance(training, Mapping) and name in training and training[name] is None:
+            raise ConfigError(
+                f"{path}: training.{name}: nothing stands behind it; give {{}} to draw all parts, or leave it out to "
+                f"draw none"
+            )
 
 
 def problems_of(source: str, values: Mapping[str, Any], error: ValidationError) -> str:
@@ -170,10 +187,10 @@ def _override(values: dict[str, Any], override: str) -> None:
         section = section[part]
         if not isinstance(section, dict):
             raise ConfigError(f"override {told}: '{part}' holds {shown(section)}, not a section")
-    if value is None and parts[:-1] == ["hardware"]:  # a part that is taken back is none
-        if parts[-1] not in section:
+    if value is None:  # an entry that is taken back is none
+        if parts[:-1] == ["hardware"] and parts[-1] not in section:
             raise ConfigError(f"override {told}: there is no such part; the parts are {', '.join(map(str, section))}")
-        del section[parts[-1]]
+        section.pop(parts[-1], None)
     else:
         section[parts[-1]] = value
 
@@ -198,9 +215,6 @@ _WORDS: Mapping[str, str] = {
     "less_than_equal": "allowed is a number <= {le}",
     "less_than": "allowed is a number < {lt}",
     "literal_error": "allowed are {expected}",
-    "union_tag_invalid": "give its kind, one of {expected_tags}",
-    "union_tag_not_found": "give its kind, one of constant, linear, cosine, piecewise",
-    "model_attributes_type": "a mapping with its kind is needed, such as {{kind: linear, steps: 300}}",
 }
 """What is said in place of pydantic's messages, which speak of Python's types."""
 
@@ -216,6 +230,8 @@ def _problem(values: Mapping[str, Any], error: Any) -> str:
         missing = str(error["loc"][-1])
         return f"{path if path.endswith(missing) else f'{path}.{missing}'.lstrip('.')}: is missing"
     message = error["msg"].removeprefix("Value error, ")
+    if kind in ("union_tag_invalid", "union_tag_not_found", "model_attributes_type"):
+        return f"{path}{_kind_of(error)}"
     if kind in _WORDS:
         context = {name: _plain(part) for name, part in error.get("ctx", {}).items()}
         message = _WORDS[kind].format_map(context)
@@ -224,6 +240,18 @@ def _problem(values: Mapping[str, Any], error: Any) -> str:
     if kind == "unknown_key" or (isinstance(value, dict) and value):
         return f"{path}: {message}" if path else message
     return f"{path} = {shown(value)}: {message}" if path else message
+
+
+def _kind_of(error: Any) -> str:
+    """What is said of a schedule or an objective that has no kind, or none that there is."""
+    if error["type"] == "model_attributes_type":
+        return f" = {shown(error['input'])}: a mapping with its kind is needed, such as {{kind: ..., its parameters}}"
+    if error["type"] == "union_tag_not_found":
+        known = "constant, linear, cosine, piecewise" if "schedule" in error["loc"] else "such as cvar"
+        return f": give its kind, {'one of ' if ',' in known else ''}{known}"
+    given, allowed = error["ctx"]["tag"], _plain(error["ctx"]["expected_tags"])
+    close = difflib.get_close_matches(given, allowed.split(", "), n=1)
+    return f".kind = {shown(given)}: {f'did you mean {close[0]}? ' if close else ''}allowed are {allowed}"
 
 
 def _path(location: Iterable[int | str]) -> str:

@@ -1,5 +1,6 @@
 """A configuration without a file: a hardware, and plain arguments beside it."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,18 @@ _SECTION_OF = {
     **dict.fromkeys(TensorboardSection.model_fields, "tensorboard"),
 }
 """The section of the configuration to which a plain argument belongs."""
+
+
+_SECTIONS = Config.model_fields.keys() - {"hardware"}
+_ARGUMENTS = ("metric_fn", "eval_batch", "resume", "audit")
+"""Of the callback itself; a hint may name them."""
+
+
+def _unknown(name: str) -> str:
+    allowed = sorted({*_SECTION_OF, *_SECTIONS})
+    close = difflib.get_close_matches(name, [*allowed, *_ARGUMENTS], n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"MismatchCallback: there is no argument {name!r}; {hint}beside a hardware there are {', '.join(allowed)}"
 
 
 def checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
@@ -50,8 +63,13 @@ def checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
         )
     sections: dict[str, Any] = {"training": {"dynamic": {}}}
     for name, value in plain.items():
-        if name not in _SECTION_OF:
-            sections[name] = value
+        if name in _SECTION_OF:
+            continue
+        if name not in _SECTIONS:
+            raise ConfigError(_unknown(name))
+        if name == "training" and value is None:
+            raise ConfigError("training = None: give {} to train without mismatch, or leave it out to draw all parts")
+        sections[name] = value
     for name, value in plain.items():
         if name in _SECTION_OF:
             section = sections.setdefault(_SECTION_OF[name], {})

@@ -5,7 +5,7 @@ from typing import Self
 
 import jax
 
-from ..draws._strength import checked_strength, sigma_of_percent
+from ..draws._strength import checked_sigma, sigma_of_percent
 from ._deviation import Deviation
 from ._draw import Draw
 
@@ -37,7 +37,7 @@ class Gaussian(Deviation):
     sigma: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", checked_strength(self.sigma, f"{type(self).__name__}.sigma"))
+        object.__setattr__(self, "sigma", checked_sigma(self.sigma, f"{type(self).__name__}.sigma"))
 
     @classmethod
     def from_percent(cls, percent_deviation: float = 0.30, sigma_rule: float = 3.0) -> Self:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .._errors import StrengthError
-from ..draws._strength import checked_strength
+from ..draws._strength import checked_sigma, checked_strength
 from ._deviation import Deviation
 from ._draw import Draw
 
@@ -44,7 +44,7 @@ class StudentT(Deviation):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        object.__setattr__(self, "sigma", checked_strength(self.sigma, f"{name}.sigma"))
+        object.__setattr__(self, "sigma", checked_sigma(self.sigma, f"{name}.sigma"))
         object.__setattr__(self, "degrees", checked_strength(self.degrees, f"{name}.degrees"))
         if self.degrees <= 2:
             raise StrengthError(

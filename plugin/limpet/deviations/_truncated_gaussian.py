@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 
 from .._errors import StrengthError
-from ..draws._strength import checked_strength
+from ..draws._strength import checked_sigma, checked_strength
 from ._deviation import Deviation
 from ._draw import Draw
 
@@ -41,7 +41,7 @@ class TruncatedGaussian(Deviation):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        object.__setattr__(self, "sigma", checked_strength(self.sigma, f"{name}.sigma"))
+        object.__setattr__(self, "sigma", checked_sigma(self.sigma, f"{name}.sigma"))
         object.__setattr__(self, "bound", checked_strength(self.bound, f"{name}.bound"))
         if not math.sqrt(3) * (1 + 1e-6) < self.bound <= 8:
             raise StrengthError(f"{name}.bound = {self.bound}: allowed is a number above sqrt(3) = 1.7321, up to 8")

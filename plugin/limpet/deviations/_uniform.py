@@ -6,7 +6,7 @@ from typing import Self
 
 import jax
 
-from ..draws._strength import checked_strength
+from ..draws._strength import checked_sigma, checked_strength
 from ._deviation import Deviation
 from ._draw import Draw
 
@@ -35,7 +35,7 @@ class Uniform(Deviation):
     sigma: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", checked_strength(self.sigma, f"{type(self).__name__}.sigma"))
+        object.__setattr__(self, "sigma", checked_sigma(self.sigma, f"{type(self).__name__}.sigma"))
 
     @classmethod
     def within(cls, tolerance: float) -> Self:

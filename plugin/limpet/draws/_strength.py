@@ -5,6 +5,9 @@ from typing import Any
 
 from .._errors import StrengthError
 
+MAX_SIGMA = 5.0
+"""Above it a relative strength was meant in percent: at 500% nothing of a nominal value is left."""
+
 
 def checked_strength(value: Any, name: str) -> float:
     """A strength as a float.
@@ -32,6 +35,25 @@ def checked_strength(value: Any, name: str) -> float:
         number = math.nan
     if isinstance(value, bool | str) or not math.isfinite(number) or number < 0:
         raise StrengthError(f"{name} = {value!r}: allowed is a finite number >= 0")
+    return number
+
+
+def checked_sigma(value: Any, name: str) -> float:
+    """A relative standard deviation as a float.
+
+    Raises:
+        StrengthError: it is none, or so large that it must be meant in percent.
+
+    Examples:
+        >>> checked_sigma(30, "Gaussian.sigma")
+        Traceback (most recent call last):
+        limpet.StrengthError: Gaussian.sigma = 30: it is a fraction, 0.30 means 30%; allowed is a number from 0 to 5
+    """
+    number = checked_strength(value, name)
+    if number > MAX_SIGMA:
+        raise StrengthError(
+            f"{name} = {value!r}: it is a fraction, 0.30 means 30%; allowed is a number from 0 to {MAX_SIGMA:g}"
+        )
     return number
 
 

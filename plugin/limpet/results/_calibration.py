@@ -59,7 +59,7 @@ class Calibration(Generic[Measured]):
     steps: int
     samples: int
 
-    def chip(self, chip: int | str, sigma: float | None = None) -> dict[str, NDArray[Any]]:
+    def chip(self, chip: int | str, sigma: float | str | None = None) -> dict[str, NDArray[Any]]:
         """What one chip was given, by leaf path: what one loads onto it.
 
         Args:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import MetricError
-from ._robustness_curve import RobustnessCurve
+from ._duration import words
+from ._robustness_curve import Axis, RobustnessCurve
 from ._yield import Yield, checked_confidence, mean_interval, yield_of
 
 
@@ -15,7 +16,7 @@ class Comparison:
     """What changes from one network to another, chip by chip.
 
     Attributes:
-        sigmas: strengths, shape (strengths,).
+        sigmas: strengths, or what the axis says, shape (strengths,).
         difference: mean over chips of second minus first, shape (strengths,); chips that failed in either left out.
         low: lower end of its interval, shape (strengths,).
         high: upper end.
@@ -23,6 +24,7 @@ class Comparison:
         confidence: of the intervals.
         metric: name of the metric.
         chips: how many chips both curves hold.
+        axis: "sigma", "scale", or "time" in seconds.
     """
 
     sigmas: NDArray[np.float64]
@@ -33,17 +35,20 @@ class Comparison:
     confidence: float
     metric: str
     chips: int
+    axis: Axis = "sigma"
 
     def __str__(self) -> str:
         percent = f"{100 * self.confidence:g}% interval"
+        places = [words(sigma) if self.axis == "time" else f"{sigma:.4g}" for sigma in self.sigmas]
+        width = max(5, *map(len, places))
         lines = [
             f"{self.metric}, second minus first, on the {self.chips} chips that both curves hold",
-            f"{'sigma':5}  difference  {percent:>21}  chips that get worse",
+            f"{self.axis:{width}}  difference  {percent:>21}  chips that get worse",
         ]
-        rows = zip(self.sigmas, self.difference, self.low, self.high, self.worse, strict=True)
+        rows = zip(places, self.difference, self.low, self.high, self.worse, strict=True)
         lines += [
-            f"{sigma:5.4g}  {difference:+10.4g}  {f'{low:+.4g} to {high:+.4g}':>21}  {100 * worse.fraction:19.3g}%"
-            for sigma, difference, low, high, worse in rows
+            f"{place:>{width}}  {difference:+10.4g}  {f'{low:+.4g} to {high:+.4g}':>21}  {100 * worse.fraction:19.3g}%"
+            for place, difference, low, high, worse in rows
         ]
         return "\n".join(lines)
 
@@ -110,6 +115,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         confidence=confidence,
         metric=first.metric,
         chips=chips,
+        axis=first.axis,
     )
 
 

@@ -12,7 +12,7 @@ from .._errors import LimpetError, MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ._curve_description import checked_description, require_numbers
 from ._direction import checked_direction
-from ._duration import words
+from ._duration import seconds, words
 from ._npz_file import arrays_of
 from ._quantile import quantiles
 from ._yield import Yield, checked_confidence, checked_target, mean_interval, quantile_interval, yield_of
@@ -111,13 +111,19 @@ class RobustnessCurve:
         """Number of chips at each sigma whose metric is NaN or infinite, shape (strengths,)."""
         return (~np.isfinite(self.values)).sum(axis=1)
 
-    def row(self, sigma: float) -> int:
+    def row(self, sigma: float | str) -> int:
         """Which row of the curve is at a strength: the one of that very strength, else of that strength to six digits.
+
+        Of a curve over times it may be a text, "1 day".
 
         Raises:
             MetricError: the curve has no such strength, or several that are no more like it than one another; says
                 which it has.
         """
+        if isinstance(sigma, str):
+            if self.axis != "time":
+                raise MetricError(f"{self.axis} = {sigma!r}: allowed is a number; the curve is not over times")
+            sigma = seconds(sigma)
         exact = np.flatnonzero(self.sigmas == sigma)
         if exact.size:  # a strength that was measured twice has the same values twice
             return int(exact[0])
@@ -132,7 +138,7 @@ class RobustnessCurve:
         """A strength, or a time, as tables and charts call it."""
         return words(sigma) if self.axis == "time" else f"{sigma:.4g}"
 
-    def at(self, sigma: float) -> Self:
+    def at(self, sigma: float | str) -> Self:
         """The curve at one of its strengths alone.
 
         Raises:
@@ -163,7 +169,7 @@ class RobustnessCurve:
         """The metric of the worst chip at each sigma, shape (strengths,); infinite where a chip failed."""
         return self._ranked().min(axis=1) if self.higher_is_better else self._ranked().max(axis=1)
 
-    def worst_chip(self, sigma: float) -> int:
+    def worst_chip(self, sigma: float | str) -> int:
         """The number of the chip that did worst at a sigma; `limpet.freeze(..., chip=it)` rebuilds it.
 
         Raises:

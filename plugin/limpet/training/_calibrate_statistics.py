@@ -13,6 +13,7 @@ from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
+from ..leaves._paths import listing
 from ..measure._description import Direction
 from ..measure._metric import MetricFn, function_name
 from ..measure._programs import SameObject, alike, captured
@@ -37,6 +38,7 @@ class StatisticsFit:
 
     def step(self, tree_of: TreeOf, given: Given, state: Any, batch: Any) -> tuple[Given, Any]:
         tree = tree_of(given)
+        before = adapter_of(tree).leaves(tree)
         updated = self.update_fn(tree, batch)
         adapter = adapter_of(tree)
         if not adapter.stateful:
@@ -47,6 +49,11 @@ class StatisticsFit:
                 )
             tree = updated
         leaves = adapter.leaves(tree)
+        if all(leaves[path] is before[path] for path in given):  # what was written is another traced value
+            raise LimpetError(
+                f"update_fn '{function_name(self.update_fn)}' wrote none of {listing(given)}, so that every chip would "
+                f"stay as it is: is the network in evaluation mode? Begin with model.train(), or hand over train=True"
+            )
         return {path: jnp.asarray(leaves[path], value.dtype) for path, value in given.items()}, state
 
 
@@ -103,7 +110,7 @@ def calibrate_statistics(
         A `Calibration`, whose `given` holds the statistics; a dict of them by name where the metric gives a dict.
 
     Raises:
-        LimpetError: `update_fn` gives another tree; and as of `limpet.calibrate`.
+        LimpetError: `update_fn` gives another tree, or writes none of the statistics; and as of `limpet.calibrate`.
 
     Reference: V. Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
     Communications 11:2473 (2020).
