@@ -3,7 +3,6 @@
 import inspect
 import types
 import typing
-from dataclasses import MISSING, fields
 from typing import Any
 
 import griffe
@@ -68,7 +67,7 @@ def documented(cls: type) -> tuple[str, dict[str, str]]:
     for section in docstring.parse("google", warnings=False):
         if section.kind is griffe.DocstringSectionKind.text:
             text.append(section.value)
-        elif section.kind is griffe.DocstringSectionKind.attributes:
+        elif section.kind in (griffe.DocstringSectionKind.attributes, griffe.DocstringSectionKind.parameters):
             attributes |= {entry.name: " ".join(entry.description.split()) for entry in section.value}
     return "\n\n".join(text), attributes
 
@@ -161,12 +160,10 @@ def deviations() -> str:
         text, attributes = documented(cls)
         first = text.partition("\n\n")[0].replace("\n", " ")
         lines = ["| parameter | what it says | default |", "|---|---|---|"]
-        for field in fields(cls):
-            if not field.init:
-                continue
-            given = "needed" if field.default is MISSING and field.default_factory is MISSING else f"`{field.default}`"
+        for parameter in inspect.signature(cls).parameters.values():
+            given = "needed" if parameter.default is parameter.empty else f"`{parameter.default}`"
             given = "" if given == "`None`" else given
-            lines.append(f"| `{field.name}` | {escaped(attributes.get(field.name, ''))} | {given} |")
+            lines.append(f"| `{parameter.name}` | {escaped(attributes.get(parameter.name, ''))} | {given} |")
         public = f"[`limpet.{cls.__name__}`][limpet.{cls.__name__}]"
         parts.append(f"### `{name}`\n\n{escaped(first)} See {public}.\n")
         if len(lines) > 2:

@@ -124,3 +124,12 @@ def test_every_public_name_is_on_a_page_of_the_reference():
         public |= {f"limpet.{folder}.{name}" for name in names}
     assert public - shown == {"limpet.objectives.with_mismatch"}, "the same as limpet.with_mismatch"
     assert not shown - public
+
+
+def test_links_of_tutorials_lead_to_pages():
+    """Those of the pages are checked when the site is built; notebooks name the pages that are built."""
+    for tutorial in DOCS.glob("tutorials/*.py"):
+        for target in re.findall(r"\]\(([^)#\s]+)", tutorial.read_text()):
+            page = (tutorial.parent / target).resolve()
+            written = {DOCS / "evidence.html"}  # out of the repository, when the site is built
+            assert page in written or any(page.with_suffix(end).exists() for end in (".md", ".py")), target

@@ -34,7 +34,7 @@ class Crossbar(ToLargest):
 
     Attributes:
         device: what befalls a conductance between 0 and 1. Its own `relative_to`, where it has one, is 1 here.
-        mapping: see above.
+        mapping: "pair" or "single", two conductances for each weight or one, as said above.
         smallest: the smallest conductance, as a fraction of the largest (1 / on-off ratio), from 0 to below 1.
         drift_compensation: whether the output is scaled, at each time, by how much the response to inputs of 1 has
             fallen since programming: the sum over output channels of the absolute sum over inputs (Joshi et al., 2020).
