@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from .._errors import ConfigError
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
+from ..hardware._part import shortened
 from ._config import Config
 from ._load_config import problems_of
 from ._robustness_section import RobustnessSection
@@ -58,8 +59,8 @@ def checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
         return config
     if not isinstance(config, Hardware | Recipe):
         raise ConfigError(
-            f"config = {config!r}: give what limpet.load_config returns, or a limpet.Hardware or a recipe, with "
-            f"plain arguments such as logdir=, scales= and chips= beside it"
+            f"config = {shortened(config)}: give what limpet.load_config returns, or a limpet.Hardware or a recipe, with "
+            f"plain arguments such as logdir=, scales= and chips= beside it (the model stands before it)"
         )
     sections: dict[str, Any] = {"training": {"dynamic": {}}}
     for name, value in plain.items():

@@ -1,5 +1,6 @@
 """Presets: chips that were measured or simulated by others, with their sources."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -128,7 +129,9 @@ def described_preset(name: str) -> Preset:
         LimpetError: there is no such preset.
     """
     if name not in preset_names():
-        raise LimpetError(f"there is no preset {name!r}; allowed are {', '.join(preset_names())}")
+        close = difflib.get_close_matches(name, preset_names(), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise LimpetError(f"there is no preset {name!r}; {hint}allowed are {', '.join(preset_names())}")
     values = parsed_yaml((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     return Preset(name, parts=values.pop("hardware"), **values)
 
