@@ -59,8 +59,8 @@ def checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
         return config
     if not isinstance(config, Hardware | Recipe):
         raise ConfigError(
-            f"config = {shortened(config)}: give what limpet.load_config returns, or a limpet.Hardware or a recipe, with "
-            f"plain arguments such as logdir=, scales= and chips= beside it (the model stands before it)"
+            f"config = {shortened(config)}: give what limpet.load_config returns, or a limpet.Hardware or a recipe, "
+            f"with plain arguments such as logdir=, scales= and chips= beside it (the model stands before it)"
         )
     sections: dict[str, Any] = {"training": {"dynamic": {}}}
     for name, value in plain.items():
