@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, fields
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from typing import Any
 
@@ -153,6 +153,10 @@ def tree_of_all_shapes() -> dict[str, Any]:
     return dict.fromkeys(MEMBERS, leaves)
 
 
+compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""Compiled quickly, for what holds whatever the compiler does beyond XLA's own passes."""
+
+
 @cache
 def drawn_in_all_shapes():
     """A compiled draw of every member in every shape and dtype; scale and mirrored may change."""
@@ -161,7 +165,7 @@ def drawn_in_all_shapes():
         limpet.Mismatch({name: jax.tree.map(lambda _: True, tree[name])}, member) for name, member in MEMBERS.items()
     ]
     mismatch = reduce(or_, mismatches)
-    return jax.jit(lambda scale, mirrored: mismatch(KEY, tree, scale, mirrored=mirrored))
+    return compiled(lambda scale, mirrored: mismatch(KEY, tree, scale, mirrored=mirrored))
 
 
 # Shapes, dtypes, strengths
@@ -339,20 +343,22 @@ def slopes() -> dict[str, dict[str, np.ndarray]]:
             # Off the symmetry of the values: where two are the largest with opposite signs, there is no derivative.
             tree = {name: values((4, 9), dtype) + jnp.asarray(0.01, dtype) for name in DIFFERENTIATED}
             zero, unit = jnp.zeros((), dtype), jax.tree.map(jnp.ones_like, tree)
-            derivative = jax.jit(lambda scale, t, s, tree=tree: jax.jvp(drawn_at, (tree, scale), (t, s))[1])
+            derivative = compiled(lambda scale, t, s, tree=tree: jax.jvp(drawn_at, (tree, scale), (t, s))[1])
             at = jnp.asarray(0.7, dtype)
             found[f"{dtype}, by value"] = derivative(at, unit, zero)
             found[f"{dtype}, by scale"] = derivative(at, jax.tree.map(jnp.zeros_like, tree), zero + 1)
             found[f"{dtype}, by scale at 0"] = derivative(zero, jax.tree.map(jnp.zeros_like, tree), zero + 1)
             if dtype == "float64":
-                draw = jax.jit(drawn_at)
+                draw = compiled(drawn_at)
                 above, below = (draw(jax.tree.map(lambda v, d=d: v + d, tree), at) for d in (STEP, -STEP))
                 found["differences, by value"] = _slope(above, below)
                 found["differences, by scale"] = _slope(draw(tree, 0.7 + STEP), draw(tree, 0.7 - STEP))
             else:
-                found["reverse, by value"] = jax.jit(jax.grad(lambda tree, at=at: _total(THROUGH(KEY, tree, at))))(tree)
-                found["straight through"] = jax.jit(jax.grad(lambda tree: _total(STRAIGHT(KEY, tree))))(tree)
-                both = jax.jit(lambda tree: (STRAIGHT(KEY, tree), THROUGH(KEY, tree)))(tree)
+                found["reverse, by value"] = compiled(jax.grad(lambda tree, at=at: _total(THROUGH(KEY, tree, at))))(
+                    tree
+                )
+                found["straight through"] = compiled(jax.grad(lambda tree: _total(STRAIGHT(KEY, tree))))(tree)
+                both = compiled(lambda tree: (STRAIGHT(KEY, tree), THROUGH(KEY, tree)))(tree)
                 found["straight-through draw"], found["draw"] = both
     return jax.tree.map(np.asarray, found)
 
