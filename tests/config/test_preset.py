@@ -96,7 +96,10 @@ def test_drift_and_read_noise_of_phase_change_memory():
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: limpet.preset("pcm-nandakumar"), "there is no preset 'pcm-nandakumar'; allowed are brainscales2"),
+        (
+            lambda: limpet.preset("pcm-nandakumar"),
+            "there is no preset 'pcm-nandakumar'; did you mean 'pcm-nandakumar2019'",
+        ),
         (lambda: limpet.preset("reram-wan2022", after="3days"), "after = '3days': allowed are 1s, 1day, 2days"),
         (lambda: limpet.preset("sonos-agrawal2022", day=6), "day = 6: allowed are 0, 1, 2, 3, 4, 5"),
         (lambda: limpet.preset("subthreshold-gf180", width=1.0), "needs length, a number from 0.1 to 100 um"),

@@ -165,7 +165,7 @@ def drawn_in_all_shapes():
         limpet.Mismatch({name: jax.tree.map(lambda _: True, tree[name])}, member) for name, member in MEMBERS.items()
     ]
     mismatch = reduce(or_, mismatches)
-    return compiled(lambda scale, mirrored: mismatch(KEY, tree, scale, mirrored=mirrored))
+    return jax.jit(lambda scale, mirrored: mismatch(KEY, tree, scale, mirrored=mirrored))
 
 
 # Shapes, dtypes, strengths
