@@ -142,7 +142,7 @@ def test_globs_need_no_quotation_marks_in_overrides(write, leaves):
             "training: {dynamic: {schedule: {kind: linar}}}",
             "schedule.kind = 'linar': did you mean linear? allowed are constant,",
         ),
-        ("training: {dynamic: }", "training.dynamic: nothing stands behind it; give {}"),
+        ("training: {dynamic: }", "training.dynamic = null: nothing stands behind it; give {}"),
         ("training: {dynamic: {schedule: linear}}", "schedule = 'linear': a mapping with its kind is needed"),
         ("robustness:", "robustness = null: a section is needed"),
         ("robustness: {scales: 1}", "robustness.scales = 1: a list is needed"),
@@ -398,6 +398,7 @@ def test_plain_arguments_of_a_callback_are_named():
         ({"every": 5}, "no argument 'every'; did you mean every_steps"),
         ({"metric": None}, "no argument 'metric'; did you mean metric_fn"),
         ({"training": None}, "give {} to train without mismatch"),
+        ({"training": {"dynamic": None}}, "training.dynamic.*nothing stands behind it"),
     ):
         with pytest.raises(limpet.ConfigError, match=message):
             limpet.MismatchCallback({"w": np.ones(2)}, hardware, **given)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from event_files import scalars
 from flax import nnx
 from nnx_network import KEY, Net, X, Y, on
 from shared_work import BATCH, KERNEL_MISMATCH, PARAMS
@@ -301,7 +302,35 @@ def test_bounds_of_weights_are_learned():
     np.testing.assert_array_equal(of_params["kernel"], slope.at[0, 1].set(0))
     initial = limpet.clip_bounds(params, sigmas=2.0, per_channel=True)
     np.testing.assert_allclose(initial["kernel"], 2 * params["kernel"].std(axis=0), rtol=1e-6)
+    kernel = params["kernel"]
+    for bound in (-1.0, 1.0):  # one that an update moved below 0 turns no weight around
+        limited = limpet.clipped(params, {"kernel": jnp.array(bound)})["kernel"]
+        np.testing.assert_array_equal(limited, jnp.clip(kernel, -1, 1))
+    assert np.isnan(limpet.clipped(params, {"kernel": jnp.array(jnp.nan)})["kernel"]).all()
+    with pytest.raises(limpet.PrototypeError, match=r"'kernel' has the shape \(4, 1, 1\), its leaf \(2, 3\)"):
+        limpet.clipped(params, {"kernel": jnp.ones((4, 1, 1))})
+    with pytest.raises(limpet.LimpetError, match="leaf 'kernel': its spread is 0, of which no bound"):
+        limpet.clip_bounds({"kernel": jnp.ones((3, 2))})
     with pytest.raises(limpet.PrototypeError, match="there is no leaf dense"):
         limpet.clipped(params, {"dense": jnp.array(1.0)})
     with pytest.raises(limpet.PrototypeError, match="none of bias has two axes"):
         limpet.clip_bounds(params, ["bias"])
+
+
+def test_noise_of_its_own_needs_draws_and_is_what_the_log_says(tmp_path):
+    """Without a fresh draw there is nothing for it to replace; the log shows no sigma of the hardware for it."""
+    one_chip = limpet.Injection(PARAMS, HARDWARE, chip=3)
+    with pytest.raises(limpet.LimpetError, match="training draws nothing afresh"):
+        objectives.a_trice(loss_fn, one_chip)(PARAMS, 0, BATCH)
+    tags = {}
+    for kind in ("mean", "a-trice"):
+        training = {"dynamic": {"scale": 2.0}, "objective": {"kind": kind}}
+        callback = limpet.MismatchCallback(PARAMS, HARDWARE, training=training, logdir=tmp_path / kind)
+        step = jax.jit(jax.value_and_grad(callback.loss(loss_fn)))
+        with callback:
+            callback(0, PARAMS, {"loss": step(PARAMS, 0, BATCH)[0]})
+        tags[kind] = {tag: values for tag, values in scalars(tmp_path / kind).items() if tag.startswith("mismatch/")}
+    assert tags == {
+        "mean": {"mismatch/sigma_dynamic": {0: pytest.approx(0.2)}},
+        "a-trice": {"mismatch/scale_dynamic": {0: 2.0}},
+    }

@@ -121,6 +121,13 @@ def test_chips_are_given_the_levels_that_they_can_be_set_to():
     nearest = known[np.abs(fitted[..., None] - known).argmin(axis=-1)]
     np.testing.assert_array_equal(given, nearest)
     assert (stepped.after.values != free.after.values).any()
+    limits = limpet.Limits(low=0.05, high=0.2, policy="report")
+    parts = {"crossbar": limpet.Part("*/kernel", limpet.Gaussian(0.4))}
+    parts["biases"] = limpet.Part("*/bias", limpet.Gaussian(0.01), limits)
+    within = calibrated(mismatch=limpet.Hardware(parts), scales=[1], levels={"*/bias": [0.06, 0.1, 0.3]})
+    assert set(np.unique(within.given["dense/bias"])) <= {np.float32(0.06), np.float32(0.1)}
+    with pytest.raises(limpet.LimpetError, match="1 of them lie within the limits of leaf 'dense/bias'"):
+        calibrated(mismatch=limpet.Hardware(parts), levels={"*/bias": [0.1, 0.3]})
     with pytest.raises(limpet.LimpetError, match="two finite values or more"):
         calibrated(levels={"*/bias": [1.0]})
     with pytest.raises(limpet.PrototypeError, match="levels: '\\*/kernel' matches no leaf"):

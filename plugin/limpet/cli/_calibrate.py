@@ -12,8 +12,8 @@ from ._output import show, write_json
 EXAMPLES = """\
 TASK is a function, of no argument or of the configuration, that returns the
 arguments of limpet.calibrate as a dict: tree, loss_fn, metric_fn, batches,
-batch; and, where they differ from the defaults, trainable, gains, steps and
-optimizer. Hardware, strengths, chips and targets are the configuration's.
+batch; and, where they differ from the defaults, trainable, gains, levels, steps
+and optimizer. Hardware, strengths, chips and targets are the configuration's.
 
 With --measured chips from files are calibrated in place of virtual ones: an
 .npz of values by leaf path, or a bench's table that holds one chip.
@@ -28,7 +28,7 @@ examples:
 """
 
 _REQUIRED = ("tree", "loss_fn", "metric_fn", "batches", "batch")
-_OPTIONAL = ("trainable", "gains", "steps", "optimizer")
+_OPTIONAL = ("trainable", "gains", "levels", "steps", "optimizer")
 
 
 def add_parser(commands: Any) -> None:

@@ -21,7 +21,7 @@ from .._errors import LimpetError
 from ..deviations._chain import Chain
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import DEVIATIONS, deviation_class
-from ..draws._strength import MAX_SIGMA, sigma_of_percent
+from ..draws._strength import IN_PERCENT, MAX_SIGMA, sigma_of_percent
 from ._section import Number, details_of, problem, unknown_key
 
 _KINDS = f"{', '.join(DEVIATIONS)}, or a class of your own as module:Class"
@@ -208,7 +208,7 @@ def checked_fraction(value: float) -> float:
         ValueError: it is so large that it must be meant in percent.
     """
     if value > MAX_SIGMA:
-        raise ValueError(f"it is a fraction, 0.30 means 30%; allowed is a number from 0 to {MAX_SIGMA:g}")
+        raise ValueError(IN_PERCENT)
     return value
 
 

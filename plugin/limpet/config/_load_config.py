@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from .._errors import ConfigError
 from ._config import Config
 from ._limits import MAX_BYTES, MAX_DEPTH, require_within_limits
+from ._objective_section import ObjectiveField
 from ._parsed_yaml import parsed_yaml
-from ._section import cut, shown
+from ._schedule import Schedule
+from ._section import cut, kinds_of, shown
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
@@ -62,26 +64,10 @@ def load_config(path: str | Path, *overrides: str, model: type[Config] = Config)
             require_within_limits(values)
         except ValueError as error:
             raise ConfigError(f"{path} with its overrides: {error}") from None
-    _require_no_empty_draws(path, values)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError(problems_of(str(path), values, error)) from None
-
-
-def _require_no_empty_draws(path: str | Path, values: Mapping[str, Any]) -> None:
-    """Refuse a section that draws and holds nothing: it would be read as none, and training be without mismatch.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    training = values.get("training")
-    for name in ("dynamic", "frozen"):
-        if isinstance(training, Mapping) and name in training and training[name] is None:
-            raise ConfigError(
-                f"{path}: training.{name}: nothing stands behind it; give {{}} to draw all parts, or leave it out to "
-                f"draw none"
-            )
 
 
 def problems_of(source: str, values: Mapping[str, Any], error: ValidationError) -> str:
@@ -187,8 +173,8 @@ def _override(values: dict[str, Any], override: str) -> None:
         section = section[part]
         if not isinstance(section, dict):
             raise ConfigError(f"override {told}: '{part}' holds {shown(section)}, not a section")
-    if value is None:  # an entry that is taken back is none
-        if parts[:-1] == ["hardware"] and parts[-1] not in section:
+    if value is None and parts[:-1] in (["hardware"], ["training"]):  # what is taken back there is none
+        if parts[0] == "hardware" and parts[-1] not in section:
             raise ConfigError(f"override {told}: there is no such part; the parts are {', '.join(map(str, section))}")
         section.pop(parts[-1], None)
     else:
@@ -247,8 +233,8 @@ def _kind_of(error: Any) -> str:
     if error["type"] == "model_attributes_type":
         return f" = {shown(error['input'])}: a mapping with its kind is needed, such as {{kind: ..., its parameters}}"
     if error["type"] == "union_tag_not_found":
-        known = "constant, linear, cosine, piecewise" if "schedule" in error["loc"] else "such as cvar"
-        return f": give its kind, {'one of ' if ',' in known else ''}{known}"
+        union = Schedule if "schedule" in error["loc"] else ObjectiveField
+        return f": give its kind, one of {', '.join(kinds_of(union))}"
     given, allowed = error["ctx"]["tag"], _plain(error["ctx"]["expected_tags"])
     close = difflib.get_close_matches(given, allowed.split(", "), n=1)
     return f".kind = {shown(given)}: {f'did you mean {close[0]}? ' if close else ''}allowed are {allowed}"

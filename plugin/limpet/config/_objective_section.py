@@ -7,6 +7,8 @@ import jax
 from pydantic import Field
 from pydantic import PositiveFloat as Positive
 
+from ..deviations._deviation import Deviation
+from ..deviations._right_censored_gaussian import RightCensoredGaussian
 from ..objectives._a_trice import a_trice
 from ..objectives._adversarial import adversarial
 from ..objectives._antithetic import antithetic
@@ -37,6 +39,11 @@ class _Objective(Section):
     """
 
     needs_teacher: ClassVar[bool] = False
+
+    @property
+    def deviation(self) -> Deviation | None:
+        """By which fresh draws deviate in place of the hardware's own; None for these."""
+        return None
 
     def label(self) -> str:
         """The objective in a few words."""
@@ -226,6 +233,10 @@ class ATriceObjective(_Objective):
     steps: Draws = 3
     initial_std: Scale = 1e-3
     schedule: Schedule = ConstantSchedule()
+
+    @property
+    def deviation(self) -> Deviation:
+        return RightCensoredGaussian(self.spread, self.bound)
 
     def of(self, loss_fn: Callable[..., Any], chips: Injector, teacher: Any = None) -> Objective:
         factor = self.schedule.to_optax()

@@ -119,6 +119,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 
+def kinds_of(union: Any) -> list[str]:
+    """The kinds of a union of sections that are told apart by `kind`."""
+    members = get_args(get_args(union)[0])
+    return [kind for member in members for kind in get_args(member.model_fields["kind"].annotation)]
+
+
 def cut(name: str) -> str:
     """A name as it stands in a line: cut where it is long, and without what would end the line."""
     text = name if name.isprintable() else repr(name)

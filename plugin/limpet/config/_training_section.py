@@ -6,8 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import (
     Field,
     PlainValidator,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -106,6 +108,19 @@ class TrainingSection(Section):
     dynamic: DynamicSection | None = None
     frozen: FrozenSection | None = None
     objective: ObjectiveField = MeanObjective()
+
+    @field_validator("dynamic", "frozen", mode="before")
+    @classmethod
+    def _said(cls, section: Any) -> Any:
+        """Refuse a section that holds nothing: it would be read as none, and training be without mismatch."""
+        if section is None:
+            raise ValueError("nothing stands behind it; give {} to draw all parts, or leave it out to draw none")
+        return section
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without sections that were not given, so that what is written can be read."""
+        return {name: value for name, value in handler(self).items() if value is not None}
 
     @model_validator(mode="after")
     def _drawn(self) -> Self:

@@ -7,6 +7,8 @@ from .._errors import StrengthError
 
 MAX_SIGMA = 5.0
 """Above it a relative strength was meant in percent: at 500% nothing of a nominal value is left."""
+IN_PERCENT = f"it is a fraction, 0.30 means 30%; allowed is a number from 0 to {MAX_SIGMA:g}"
+"""What is said of such a one."""
 
 
 def checked_strength(value: Any, name: str) -> float:
@@ -51,9 +53,7 @@ def checked_sigma(value: Any, name: str) -> float:
     """
     number = checked_strength(value, name)
     if number > MAX_SIGMA:
-        raise StrengthError(
-            f"{name} = {value!r}: it is a fraction, 0.30 means 30%; allowed is a number from 0 to {MAX_SIGMA:g}"
-        )
+        raise StrengthError(f"{name} = {value!r}: {IN_PERCENT}")
     return number
 
 

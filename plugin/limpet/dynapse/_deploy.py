@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._errors import LimpetError, PrototypeError
-from ..leaves._paths import leaves_by_path, listing
+from ..leaves._paths import is_real, leaves_by_path, listing
 from ..leaves.rockpool import Rockpool, is_module, nominal_attributes
 from ..leaves.tree import PlainTree, nested
 from ..measure._metric import MetricFn, function_name, named_scalars
@@ -186,8 +186,8 @@ def _metrics(metric_fn: MetricFn | None, trees: Mapping[str, Any], batch: Any) -
     compiled = jax.jit(lambda tree: named_scalars(metric_fn, tree, batch))
     metrics = {}
     for name, tree in trees.items():
-        # Of one type, as a stage's weights are, so that one compiled function serves all.
-        narrow = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
+        # Real numbers of one type, as a stage's weights are, so that one compiled function serves all.
+        narrow = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32) if is_real(leaf) else leaf, tree)
         metrics[name] = {key or function_name(metric_fn): float(value) for key, value in compiled(narrow).items()}
     return metrics
 

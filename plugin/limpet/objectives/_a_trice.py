@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import jax
 from jax.typing import ArrayLike
@@ -64,7 +64,7 @@ def a_trice(
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
 
     Raises:
-        LimpetError: an argument is none of these.
+        LimpetError: an argument is none of these; when called: training draws nothing afresh.
 
     Reference: Z. Yan et al., "Improving the robustness of neural networks to device variations by adversarial training
     with right-censored Gaussian noise" (A-TRICE), arXiv:2312.06137 (2023).
@@ -79,11 +79,11 @@ def a_trice(
         >>> bool(a_trice(loss, mismatch)(params, jax.random.key(0), x) > 0)
         True
     """
-    noise, injector = RightCensoredGaussian(spread, bound), cast(Any, mismatch)
+    noise = RightCensoredGaussian(spread, bound)
     if isinstance(mismatch, Recipe):
         censored: Recipe | Injector = mismatch.with_deviation(noise)
     elif hasattr(mismatch, "step_key"):
-        censored = _OtherDeviation(injector, noise)
+        censored = _OtherDeviation(mismatch, noise)
     else:
         raise LimpetError(
             f"mismatch = {mismatch!r}: a_trice draws noise of its own: give a recipe, hardware.on(model), a "

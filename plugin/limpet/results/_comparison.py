@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import MetricError
-from ._duration import words
+from ._duration import place_of
 from ._robustness_curve import Axis, RobustnessCurve
 from ._yield import Yield, checked_confidence, mean_interval, yield_of
 
@@ -39,7 +39,7 @@ class Comparison:
 
     def __str__(self) -> str:
         percent = f"{100 * self.confidence:g}% interval"
-        places = [words(sigma) if self.axis == "time" else f"{sigma:.4g}" for sigma in self.sigmas]
+        places = [place_of(self.axis, sigma) for sigma in self.sigmas]
         width = max(5, *map(len, places))
         lines = [
             f"{self.metric}, second minus first, on the {self.chips} chips that both curves hold",

@@ -44,6 +44,16 @@ def seconds(given: Any, name: str = "time") -> float:
     return float(number)
 
 
+def place_of(axis: str, value: float) -> str:
+    """A place on a curve's axis, as tables and charts call it: a strength, or of the axis "time" a time in words.
+
+    Examples:
+        >>> place_of("time", 86400.0), place_of("sigma", 0.12345)
+        ('1 day', '0.1235')
+    """
+    return words(value) if axis == "time" else f"{value:.4g}"
+
+
 def words(time: float) -> str:
     """A time in the largest unit of which it is a simple multiple.
 

@@ -12,7 +12,7 @@ from .._errors import LimpetError, MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ._curve_description import checked_description, require_numbers
 from ._direction import checked_direction
-from ._duration import seconds, words
+from ._duration import place_of, seconds
 from ._npz_file import arrays_of
 from ._quantile import quantiles
 from ._yield import Yield, checked_confidence, checked_target, mean_interval, quantile_interval, yield_of
@@ -136,7 +136,7 @@ class RobustnessCurve:
 
     def place(self, sigma: float) -> str:
         """A strength, or a time, as tables and charts call it."""
-        return words(sigma) if self.axis == "time" else f"{sigma:.4g}"
+        return place_of(self.axis, sigma)
 
     def at(self, sigma: float | str) -> Self:
         """The curve at one of its strengths alone.

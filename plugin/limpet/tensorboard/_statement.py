@@ -91,7 +91,7 @@ def _of_one_hardware(
     measured = _measured_at(curves, sigma)
     any_curve = next(iter(curves.values()))
     sign = 1 if any_curve.higher_is_better else -1
-    place = f"{place} {any_curve.axis} {sigma:g}"
+    place = f"{place} {any_curve.axis} {any_curve.place(sigma)}"
     if target is None:
         means = {run: float(curve.mean()[0]) for run, curve in measured.items()}
         best, *others = sorted(means, key=lambda run: -sign * np.nan_to_num(means[run], nan=-sign * np.inf))

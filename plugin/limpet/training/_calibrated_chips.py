@@ -30,7 +30,17 @@ from ..results._calibration import Calibration
 from ..results._chip_metrics import ChipMetrics
 from ..results._robustness_curve import RobustnessCurve
 from ._calibration_data import require_held_out, sample_count, stacked_batches
-from ._chip_fit import AFTER, BEFORE, GIVEN, ChipFit, MeasuredValues, Procedure, VirtualValues, stacked_values
+from ._chip_fit import (
+    AFTER,
+    BEFORE,
+    GIVEN,
+    ChipFit,
+    ChipValues,
+    MeasuredValues,
+    Procedure,
+    VirtualValues,
+    stacked_values,
+)
 
 Values = dict[str, np.ndarray]
 """Results by name, shape (strengths, chips, *shape of one chip's)."""
@@ -162,14 +172,14 @@ def _nominal(metric_fn: MetricFn, tree: Any, batch: Any) -> jax.Array:
 
 def _fit(procedure: Procedure, values: Any, tree: Any, trainable: Any, gains: Any, levels: Any) -> ChipFit:
     given = _trainable(tree, trainable)
-    return ChipFit(procedure, values, tuple(given), tuple(_gained(tree, gains)), _levels(given, levels))
+    return ChipFit(procedure, values, tuple(given), tuple(_gained(tree, gains)), _levels(given, levels, values))
 
 
-def _levels(given: list[str], levels: Any) -> tuple[tuple[str, tuple[float, ...]], ...]:
-    """The values between which chips choose, by path of a leaf that they are given anew.
+def _levels(given: list[str], levels: Any, chips: ChipValues) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """The values between which chips choose, by path of a leaf that they are given anew: those within its limits.
 
     Raises:
-        LimpetError: they are no mapping of globs to two finite numbers or more.
+        LimpetError: they are no mapping of globs to two finite numbers or more, or fewer lie within the limits.
         PrototypeError: a glob matches none of the leaves that chips are given anew.
     """
     if levels is None:
@@ -181,7 +191,11 @@ def _levels(given: list[str], levels: Any) -> tuple[tuple[str, tuple[float, ...]
         known = np.unique(np.asarray(values, float))
         if len(known) < 2 or not np.isfinite(known).all():
             raise LimpetError(f"levels: {glob!r}: give two finite values or more, between which a chip chooses")
-        of |= dict.fromkeys(chosen_paths([glob], given, "levels"), tuple(known.tolist()))
+        for path in chosen_paths([glob], given, "levels"):
+            within = known[np.asarray(chips.limited(path, jnp.asarray(known)) == jnp.asarray(known))]
+            if len(within) < 2:
+                raise LimpetError(f"levels: {glob!r}: {len(within)} of them lie within the limits of leaf '{path}'")
+            of[path] = tuple(within.tolist())
     return tuple(of.items())
 
 

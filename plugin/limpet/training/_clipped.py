@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from .._errors import LimpetError, PrototypeError
 from ..leaves._adapter import Leaves
@@ -28,7 +29,8 @@ def clip_bounds(
         per_channel: whether each output, the last axis, gets a bound of its own; else each leaf one.
 
     Raises:
-        LimpetError: `sigmas` is no number above 0.
+        LimpetError: `sigmas` is no number above 0; or a matrix (with `per_channel` an output) has no spread, so that all
+            of it would be clipped to 0, or one that is not finite.
         PrototypeError: a glob matches no leaf, or none of them has two axes.
 
     Examples:
@@ -42,10 +44,17 @@ def clip_bounds(
     matrices = {path: jnp.asarray(held[path]) for path in chosen if jnp.ndim(held[path]) >= 2}
     if not matrices:
         raise PrototypeError(f"leaves: none of {listing(chosen)} has two axes or more, so that there is none to clip")
-    return {
+    bounds = {
         path: sigmas * matrix.std(axis=tuple(range(matrix.ndim - 1)) if per_channel else None)
         for path, matrix in matrices.items()
     }
+    for path, bound in bounds.items():
+        if not isinstance(bound, Tracer) and not ((bound > 0) & jnp.isfinite(bound)).all():
+            raise LimpetError(
+                f"leaf '{path}': its spread is {float(bound.min()) / sigmas:.3g}, of which no bound can be made: begin "
+                f"from initialised weights, or leave it out of leaves"
+            )
+    return bounds
 
 
 def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:
@@ -57,13 +66,14 @@ def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:
 
     Args:
         params: parameters, or a Flax nnx module.
-        bounds: by leaf path, as `clip_bounds` gives them; above 0.
+        bounds: by leaf path, as `clip_bounds` gives them. One that training moves below 0 counts by its absolute value;
+            where one is NaN, the weights are.
 
     Returns:
         The same tree; of a module, one that shares all other state with it.
 
     Raises:
-        PrototypeError: there is no leaf of a bound's path.
+        PrototypeError: there is no leaf of a bound's path, or its shape is not the leaf's, nor broadcast to it.
 
     Reference: J. Choi et al., "PACT: parameterized clipping activation for quantized neural networks",
     arXiv:1805.06085 (2018), for activations; here it is weights, on both sides.
@@ -81,11 +91,14 @@ def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:
         raise PrototypeError(f"bounds: there is no leaf {listing(missing)}; the paths are: {listing(held)}")
 
     def limited(leaves: Leaves) -> Leaves:
-        return leaves | {path: _limited(jnp.asarray(leaves[path]), bound) for path, bound in bounds.items()}
+        return leaves | {path: _limited(path, jnp.asarray(leaves[path]), bound) for path, bound in bounds.items()}
 
     return adapter.with_values(params, limited)
 
 
-def _limited(weights: jax.Array, bound: jax.Array) -> jax.Array:
-    bound = jnp.asarray(bound, weights.dtype)
-    return jnp.where(jnp.abs(weights) > bound, jnp.sign(weights) * bound, weights)
+def _limited(path: str, weights: jax.Array, bound: jax.Array) -> jax.Array:
+    bound = jnp.abs(jnp.asarray(bound, weights.dtype))
+    if bound.ndim > weights.ndim or jnp.broadcast_shapes(bound.shape, weights.shape) != weights.shape:
+        raise PrototypeError(f"bounds: '{path}' has the shape {bound.shape}, its leaf {weights.shape}")
+    # Asked so that a bound of NaN, of which nothing is true, is seen.
+    return jnp.where(jnp.abs(weights) <= bound, weights, jnp.sign(weights) * bound)

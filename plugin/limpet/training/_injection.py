@@ -57,6 +57,10 @@ class StepDraw:
         key = step_key(self.seed, step, generator)
         return key if draw is None else jax.random.fold_in(key, draw)
 
+    def deviating_by(self, deviation: Deviation | None) -> Recipe:
+        """The recipe, by another deviation if one is given; the one chip that training meets stays as it is."""
+        return self.recipe if deviation is None or self.chip is not None else self.recipe.with_deviation(deviation)
+
     def strength(self, step: jax.Array) -> jax.Array:
         """The factor in force at a step."""
         # Schedules, optax's among them, mix integers and floats, whatever a user wants of promotion in the network.
@@ -188,13 +192,17 @@ class Injection:
         """The random key of a step, for what an objective draws beside chips."""
         return step_key(self.seed, _checked_index(step, "step"), self.generator)
 
-    def strengths(self) -> dict[str, Callable[[jax.Array], jax.Array]]:
-        """How strong fresh draws are, as functions of the step, by the tag under which a log shows them."""
+    def strengths(self, deviation: Deviation | None = None) -> dict[str, Callable[[jax.Array], jax.Array]]:
+        """How strong fresh draws are, as functions of the step, by the tag under which a log shows them.
+
+        Args:
+            deviation: see `inject`.
+        """
         tags: dict[str, Callable[[jax.Array], jax.Array]] = {}
         for draw in self.draws:
             if draw.chip is not None:
                 continue
-            sigma = draw.recipe.shared_sigma
+            sigma = draw.deviating_by(deviation).shared_sigma
             what, factor = ("scale", 1.0) if sigma is None else ("sigma", sigma)
             tags[f"mismatch/{what}_{draw.name}"] = lambda step, draw=draw, factor=factor: factor * draw.strength(step)
         return tags
@@ -233,13 +241,18 @@ class Injection:
             given.
 
         Raises:
-            LimpetError: `step` or `draw` is no integer, or negative; `params` is not of the model's kind; an nnx module
-                with state was captured by the traced function.
+            LimpetError: `step` or `draw` is no integer, or negative; there is a `deviation`, and no fresh draw; `params`
+                is not of the model's kind; an nnx module with state was captured by the traced function.
             PrototypeError: `params` holds leaves that the network does not have; an nnx module's structure has changed.
         """
         step, draw = _checked_index(step, "step"), None if draw is None else _checked_index(draw, "draw")
         adapter = adapter_of(self.model)
         adapter.require_like(self.model, params)
+        if deviation is not None and all(part.chip is not None for part in self.draws):
+            raise LimpetError(
+                "training draws nothing afresh, so that no draw can deviate otherwise than the hardware says: draw "
+                "parts at every step (training.dynamic, or chip: fresh), or take an objective without noise of its own"
+            )
         if not self.draws:
             return params
         if notes is not None:
@@ -253,11 +266,10 @@ class Injection:
                 # Signed, because schedules subtract from it.
                 scale = part.strength(jnp.asarray(step).astype(jnp.int32))
                 key = part.key(step, draw, self.generator)
-                conditions, recipe = Conditions(scale), part.recipe
+                conditions = Conditions(scale)
                 if part.chip is None:  # the one chip that training meets stays as it is
-                    recipe = recipe if deviation is None else recipe.with_deviation(deviation)
                     conditions = checked_conditions(scale if factor is None else scale * factor, mirrored, None, 0)
-                leaves = recipe.on_leaves(key, leaves, conditions, sharding=sharding)
+                leaves = part.deviating_by(deviation).on_leaves(key, leaves, conditions, sharding=sharding)
             return leaves if notes is None else plant(leaves, self.paths, notes)
 
         return adapter.with_values(tree, drawn)

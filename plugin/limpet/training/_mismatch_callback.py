@@ -140,7 +140,7 @@ class MismatchCallback:
         self.logdir: Path = config.tensorboard.logdir
         self._log = RunLog(
             self._open_log,
-            self.injection.strengths(),
+            self.injection.strengths(None if config.training is None else config.training.objective.deviation),
             self._results_of,
             config.robustness.target,
             config.tensorboard.flush_steps,
