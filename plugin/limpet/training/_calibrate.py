@@ -159,8 +159,8 @@ def calibrate(
         gains: path globs of weights of two axes or more, the last of which counts a layer's outputs: each output gets
             a gain, which is trained as well. It stands for a digital factor behind the crossbar: the chip's weights are
             multiplied by it, whatever they deviate by.
-        levels: where a chip can be given some values alone: by path glob of trainable leaves, these values. Those beyond
-            the hardware's limits are left out. What was fitted is rounded to the nearest before the chip is measured,
+        levels: where a chip can be given some values alone: by path glob of trainable leaves, these values. Those
+            beyond the hardware's limits are left out. What was fitted is rounded to the nearest before the chip is measured,
             and so is what it was given before. For a DynapSim:
             `{"*/Itau_mem": limpet.dynapse.bias_currents("Itau_mem")}`.
         steps: how many steps each chip is fitted for.

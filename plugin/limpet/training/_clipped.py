@@ -29,8 +29,8 @@ def clip_bounds(
         per_channel: whether each output, the last axis, gets a bound of its own; else each leaf one.
 
     Raises:
-        LimpetError: `sigmas` is no number above 0; or a matrix (with `per_channel` an output) has no spread, so that all
-            of it would be clipped to 0, or one that is not finite.
+        LimpetError: `sigmas` is no number above 0; or a matrix (with `per_channel` an output) has no spread, so that
+            all of it would be clipped to 0, or one that is not finite.
         PrototypeError: a glob matches no leaf, or none of them has two axes.
 
     Examples:

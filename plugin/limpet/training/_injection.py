@@ -241,8 +241,8 @@ class Injection:
             given.
 
         Raises:
-            LimpetError: `step` or `draw` is no integer, or negative; there is a `deviation`, and no fresh draw; `params`
-                is not of the model's kind; an nnx module with state was captured by the traced function.
+            LimpetError: `step` or `draw` is no integer, or negative; there is a `deviation`, and no fresh draw;
+                `params` is not of the model's kind; an nnx module with state was captured by the traced function.
             PrototypeError: `params` holds leaves that the network does not have; an nnx module's structure has changed.
         """
         step, draw = _checked_index(step, "step"), None if draw is None else _checked_index(draw, "draw")
