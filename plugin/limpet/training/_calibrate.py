@@ -160,8 +160,8 @@ def calibrate(
             a gain, which is trained as well. It stands for a digital factor behind the crossbar: the chip's weights are
             multiplied by it, whatever they deviate by.
         levels: where a chip can be given some values alone: by path glob of trainable leaves, these values. Those
-            beyond the hardware's limits are left out. What was fitted is rounded to the nearest before the chip is measured,
-            and so is what it was given before. For a DynapSim:
+            beyond the hardware's limits are left out. What was fitted is rounded to the nearest before the chip is
+            measured, and so is what it was given before. For a DynapSim:
             `{"*/Itau_mem": limpet.dynapse.bias_currents("Itau_mem")}`.
         steps: how many steps each chip is fitted for.
         optimizer: from optax. Where parameters are currents, of picoamperes say, take steps relative to them:
