@@ -102,7 +102,12 @@ def test_evidence_keeps_batch_statistics(monkeypatch):
 def test_phase_change_memory_over_time(tmp_path):
     """Four networks at two times; the reduced run shows that it runs, configs/pcm.yaml what comes of it."""
     table = tmp_path / "table.json"
-    settings = [*SMALL, "robustness.times=[1 s, 1 day]", f"tensorboard.logdir={tmp_path / 'log'}"]
+    settings = [
+        *SMALL,
+        "training.dynamic.gradient=straight_through",
+        "robustness.times=[1 s, 1 day]",
+        f"tensorboard.logdir={tmp_path / 'log'}",
+    ]
     ran = run("digits_pcm.py", "--json", table, overrides=settings)
     assert ran.returncode == 0, ran.stderr
     rows = json.loads(table.read_text())["rows"]
