@@ -115,7 +115,7 @@ def _task(arguments: argparse.Namespace, config: Any) -> dict[str, Any]:
 
 
 def _virtual(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]) -> dict[str, Any]:
-    from ..training._calibrate import calibrate
+    from ..calibration._calibrate import calibrate
 
     chips, trained_on = config.robustness.chips, config.measured_training_chip
     if trained_on is not None and trained_on < chips:
@@ -133,8 +133,8 @@ def _virtual(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]
 
 
 def _measured(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]) -> dict[str, Any]:
-    from ..bench._measured_chip import MeasuredChip
-    from ..training._calibrate import calibrate_chips
+    from ..hardware._measured_chip import MeasuredChip
+    from ..calibration._calibrate import calibrate_chips
 
     chips = [MeasuredChip.of(path) for path in arguments.measured]
     given = calibrate_chips(**task, chips=chips, higher_is_better=config.robustness.higher_is_better)

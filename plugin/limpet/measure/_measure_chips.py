@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from .._errors import LimpetError
-from ..bench._measured_chip import MeasuredChip
+from ..hardware._measured_chip import MeasuredChip
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe

@@ -16,7 +16,7 @@ from ..draws._keys import stream, typed_key
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..hardware._part import shortened
-from ..hardware._probe import ProbeNotes, depends_on, plant
+from ..flow._probe import ProbeNotes, depends_on, plant
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import is_real, listing
 from ._metric import MetricFn, function_name, named_scalars

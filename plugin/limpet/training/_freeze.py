@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from .._errors import LimpetError, warn_user
-from ..bench._measured_chip import MeasuredChip
+from ..hardware._measured_chip import MeasuredChip
 from ..config._config import Config
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key

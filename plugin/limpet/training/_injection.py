@@ -21,7 +21,7 @@ from ..hardware._conditions import Conditions, checked_conditions
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
-from ..hardware._probe import ProbeNotes, plant, watch
+from ..flow._probe import ProbeNotes, plant, watch
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of, unboxed
 from ._freeze import require_nominal

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import limpet
-from limpet.hardware._probe import ProbeNotes, plant
+from limpet.flow._probe import ProbeNotes, plant
 
 PARAMS = {"w": jnp.linspace(1.0, 2.0, 500), "b": jnp.zeros(500)}
 MISMATCH = limpet.Mismatch({"w": True, "b": True}, limpet.Gaussian(0.1))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._errors import LimpetError
-from ..bench._measured_chip import MeasuredChip
+from ..hardware._measured_chip import MeasuredChip
 from ..hardware._conditions import checked_conditions
 from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves

@@ -14,15 +14,15 @@ import numpy as np
 
 from .._errors import LimpetError, PrototypeError
 from ..draws._strength import checked_strength
-from ..hardware._hardware import Hardware
-from ..hardware._mismatch import Recipe
+from ._hardware import Hardware
+from ._mismatch import Recipe
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, listing
 from ..results._npz_file import arrays_of
-from ._cells import Table
-from ._explanation import Explanation, explanation
-from ._measurements import Measurements, guessed_leaves, read_measurements
+from ..bench._cells import Table
+from ..bench._explanation import Explanation, explanation
+from ..bench._measurements import Measurements, guessed_leaves, read_measurements
 
 
 @dataclass(frozen=True, eq=False)

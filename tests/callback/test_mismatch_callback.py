@@ -759,7 +759,7 @@ def test_strengths_are_asked_once_a_write_not_once_a_step(tmp_path, monkeypatch)
     def counted(strength):
         return lambda steps: asked.append(len(steps)) or np.zeros(len(steps))
 
-    monkeypatch.setattr("limpet.training._run_log._over_steps", counted)
+    monkeypatch.setattr("limpet.callback._run_log._over_steps", counted)
     config = configured(tmp_path, tensorboard={"logdir": tmp_path, "flush_steps": 100})
     with limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X) as callback:
         train(callback, 12)

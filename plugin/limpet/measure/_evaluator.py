@@ -10,13 +10,13 @@ from .._errors import MetricError
 from ..draws._generator import Generator
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
-from ..measure._beyond_limits import BeyondLimitsCounter
-from ..measure._description import Description, Direction
-from ..measure._measurement import checked_batch, checked_recipe, shapes_of
-from ..measure._metric import MetricFn
-from ..measure._monte_carlo import ahead, fetch
-from ..measure._robustness_curve import curve_measurement
-from ..measure._strengths import Strengths
+from ._beyond_limits import BeyondLimitsCounter
+from ._description import Description, Direction
+from ._measurement import checked_batch, checked_recipe, shapes_of
+from ._metric import MetricFn
+from ._monte_carlo import ahead, fetch
+from ._robustness_curve import curve_measurement
+from ._strengths import Strengths
 from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 

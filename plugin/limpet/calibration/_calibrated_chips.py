@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError, MetricError, PrototypeError, warn_user
-from ..bench._measured_chip import MeasuredChip
+from ..hardware._measured_chip import MeasuredChip
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number
 from ..hardware._hardware import Hardware

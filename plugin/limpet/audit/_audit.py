@@ -2,7 +2,7 @@
 
 Rockpool's own recipe sets mismatch on the module and then lets the loss call `set_attributes(params)`, which erases
 the draw: training goes on, noise-free, and nothing tells. The audit makes that an error, by probes on the deviated
-leaves (`hardware/_probe.py`).
+leaves (`flow/_probe.py`).
 """
 
 from collections.abc import Callable, Set
@@ -17,7 +17,7 @@ from .._errors import MismatchNotApplied
 from ..draws._keys import step_key
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..hardware._probe import ProbeNotes, depends_on, plant
+from ..flow._probe import ProbeNotes, depends_on, plant
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import listing
 from ..measure._measurement import checked_recipe

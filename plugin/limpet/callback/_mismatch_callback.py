@@ -25,10 +25,10 @@ from ..measure._metric import MetricFn
 from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter, start_run
-from ._evaluator import Evaluator, Started
-from ._injection import Injection
-from ._loop_audit import LoopAudit
-from ._resume import resumed_step, run_checkpoint
+from ..measure._evaluator import Evaluator, Started
+from ..training._injection import Injection
+from ..audit._loop_audit import LoopAudit
+from ..training._resume import resumed_step, run_checkpoint
 from ._run_log import RunLog, adding_to
 
 

@@ -6,11 +6,11 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import MismatchNotApplied, warn_user
-from ..hardware._probe import ProbeNotes
+from ..flow._probe import ProbeNotes
 from ..leaves._adapters import never_read, unboxed
 from ..leaves._paths import listing
 from ._audit import require_reached
-from ._injection import Injection
+from ..training._injection import Injection
 
 NEVER_INJECTED = (
     "callback.inject was never called, so nothing {deviated}: call loss_fn(callback.inject(params, step), batch) "
