@@ -11,9 +11,11 @@ import limpet
 
 ROOT = Path(limpet.__file__).parent
 # From the lowest to the highest: a folder imports only from itself and from folders below it.
-LAYERS = (
-    "_errors draws leaves results deviations hardware tensorboard bench objectives measure config training dynapse cli"
+LIBRARY = (
+    "_errors _checked _jax flow draws leaves results deviations hardware objectives measure calibration audit training"
 ).split()
+APPLICATION = "tensorboard config bench dynapse callback cli".split()
+LAYERS = (*LIBRARY, *APPLICATION)
 KNOWS_ROCKPOOL = {"leaves/rockpool.py", "dynapse"}
 KNOWS_FLAX = {"leaves/flax_nnx.py"}
 
@@ -36,7 +38,7 @@ def imports_of(file: Path) -> set[str]:
     return folders
 
 
-FILES = [file for file in ROOT.rglob("*.py") if file.parent != ROOT or file.stem == "_errors"]
+FILES = [file for file in ROOT.rglob("*.py") if file.parent != ROOT or file.stem in LAYERS]
 UPWARD = {
     (file.relative_to(ROOT).as_posix(), other)
     for file in FILES

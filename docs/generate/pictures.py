@@ -130,7 +130,7 @@ def drift() -> Any:
     nominal = {"w": jnp.linspace(0.1, 1.0, 10)[None]}
     times = np.geomspace(1, 3.15e7, 40)
     key = limpet.virtual_chip(seed=0, chip=0)
-    values = jax.vmap(lambda time: chip(key, nominal, time=time)["w"][0])(jnp.asarray(times))
+    values = jax.vmap(lambda time: chip(key, nominal, limpet.Condition(time=time))["w"][0])(jnp.asarray(times))
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     axes.plot(times, np.asarray(values))
     axes.set_xscale("log")

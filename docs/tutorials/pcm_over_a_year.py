@@ -46,7 +46,7 @@ print(chip)
 weights = {"layer/kernel": jnp.linspace(0.1, 1.0, 10)[None]}
 recipe, key = limpet.preset("pcm-nandakumar2019", leaves="*").on(weights), limpet.virtual_chip(seed=0, chip=0)
 times = np.geomspace(1.0, 3.15e7, 60)
-values = jax.vmap(lambda time: recipe(key, weights, time=time)["layer/kernel"][0])(jnp.float32(times))
+values = jax.vmap(lambda time: recipe(key, weights, limpet.Condition(time=time))["layer/kernel"][0])(jnp.float32(times))
 plt.figure(figsize=(7, 3))
 plt.semilogx(times, values)
 plt.xticks([1, 3600, 86400, 2.6e6, 3.15e7], ["1 s", "1 hour", "1 day", "1 month", "1 year"])

@@ -82,7 +82,8 @@ def beside(theirs: dict[str, list[list[float]]]) -> None:
         recipe = hardware.on(tree)
         seconds = None if time == "None" else float(time)
         key = jax.random.key(0, impl=limpet.fast)
-        drawn = jax.jit(lambda tree, recipe=recipe, key=key, time=seconds: recipe(key, tree, time=time))(tree)
+        condition = limpet.Condition(time=seconds)
+        drawn = jax.jit(lambda tree, recipe=recipe, key=key, at=condition: recipe(key, tree, at))(tree)
         print(f"{name}, {'programmed' if seconds is None else f'{seconds:g} s'}")
         print("  w / m      mean: aihwkit   limpet     spread: aihwkit   limpet   ratio")
         for fraction, (mean, spread) in zip(FRACTIONS, rows, strict=True):

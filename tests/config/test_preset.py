@@ -89,7 +89,7 @@ def test_drift_and_read_noise_of_phase_change_memory():
     # a full conductance, one day after programming: 0.0088 * sqrt(ln(86420 / 5e-7)) = 4.5% from read to read
     recipe = limpet.Mismatch({"w": True}, ReadNoise(spread=read.spread, read_time=2.5e-7))
     one = {"w": jnp.ones(200_000)}
-    noise = recipe(jax.random.key(0), one, time=86400.0)["w"]
+    noise = recipe(jax.random.key(0), one, limpet.Condition(time=86400.0))["w"]
     assert abs(float(noise.std()) / 0.0448 - 1) < 0.01
 
 

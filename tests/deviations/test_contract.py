@@ -165,7 +165,7 @@ def drawn_in_all_shapes():
         limpet.Mismatch({name: jax.tree.map(lambda _: True, tree[name])}, member) for name, member in MEMBERS.items()
     ]
     mismatch = reduce(or_, mismatches)
-    return jax.jit(lambda scale, mirrored: mismatch(KEY, tree, scale, mirrored=mirrored))
+    return jax.jit(lambda scale, mirrored: mismatch(KEY, tree, limpet.Condition(scale, mirrored=mirrored)))
 
 
 # Shapes, dtypes, strengths
@@ -285,7 +285,7 @@ def large(scale: float, mirrored: bool = False) -> dict[str, np.ndarray]:
 
 @jax.jit
 def _large(scale, mirrored):
-    return ALL(KEY, {name: jnp.full(COUNT, 2.0) for name in MEMBERS}, scale, mirrored=mirrored)
+    return ALL(KEY, {name: jnp.full(COUNT, 2.0) for name in MEMBERS}, limpet.Condition(scale, mirrored=mirrored))
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])

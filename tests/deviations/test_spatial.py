@@ -81,7 +81,7 @@ def test_a_large_field_is_the_same_to_the_last_bit_however_it_is_drawn():
     np.testing.assert_array_equal(eager, jax.jit(jax.vmap(mismatch, (0, None)))(keys, tree)["w"][1])
     slope = jax.jit(jax.grad(lambda scale: mismatch(keys[1], tree, scale)["w"].sum()))(1.0)
     np.testing.assert_allclose(slope, (np.asarray(eager, np.float64) - 1).sum(), rtol=1e-3)
-    mirrored = mismatch(keys[1], tree, mirrored=True)["w"]
+    mirrored = mismatch(keys[1], tree, limpet.Condition(mirrored=True))["w"]
     np.testing.assert_allclose(eager + mirrored, 2.0, rtol=3e-7)
 
 

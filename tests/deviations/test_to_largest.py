@@ -11,8 +11,8 @@ from limpet.deviations._to_largest import largest_of
 W = jnp.array([[1.0, -2.0], [0.5, 4.0]])
 
 
-def drawn(deviation, **options):
-    return limpet.Mismatch({"w": True}, deviation)(jax.random.key(0), {"w": W}, **options)["w"]
+def drawn(deviation, **condition):
+    return limpet.Mismatch({"w": True}, deviation)(jax.random.key(0), {"w": W}, limpet.Condition(**condition))["w"]
 
 
 @pytest.mark.parametrize("kind", [limpet.Additive, limpet.Programming])

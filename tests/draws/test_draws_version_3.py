@@ -59,7 +59,7 @@ def test_gaussian_chips_are_the_same_bits(generator):
     assert limpet.DRAWS_VERSION == 3
     chip = limpet.virtual_chip(3, 17, generator)
     assert written_down(MISMATCH(chip, TREE)) == CHIP_17_OF_SEED_3[generator]
-    assert written_down(MISMATCH(chip, TREE, mirrored=True)) == ITS_MIRROR_IMAGE[generator]
+    assert written_down(MISMATCH(chip, TREE, limpet.Condition(mirrored=True))) == ITS_MIRROR_IMAGE[generator]
     key = jax.random.fold_in(jax.random.key(0, impl=limpet.fast if generator == "fast" else generator), 5)
     assert checksum(MISMATCH(key, TREE, 0.5)["m"]) == HALF_SCALE[generator]
     assert checksum(MISMATCH(step_key(3, 17, generator), TREE)["m"]) == STEP_17_OF_SEED_3[generator]

@@ -196,7 +196,7 @@ def test_no_neuron_is_without_a_core(neurons, cores, sizes):
 def test_mismatch_falls_on_branches_and_is_none_at_strength_0():
     hardware = TWO.hardware(spread=0.2, core_spread=0.1)
     recipe, key = hardware.on(TWO.net), limpet.virtual_chip(seed=0, chip=3)
-    nominal = recipe(key, TWO.tree, scale=0.0)
+    nominal = recipe(key, TWO.tree, 0.0)
     for layer, name in (("0_LinearJax", "weight"), ("1_DynapSim", "w_rec")):
         np.testing.assert_array_equal(nominal[layer][name], TWO.tree[layer][name])
     chip = recipe(key, TWO.tree)

@@ -220,8 +220,9 @@ def test_some_parts_draw_what_all_would():
         for name in ("body", "head"):
             assert np.array_equal(some[name]["bias"], whole[name]["bias"])
             assert some[name]["kernel"] is PARAMS[name]["kernel"]
-    mirrored = mismatch(KEY, PARAMS, 0.5, only=["currents"], mirrored=True)
-    assert np.array_equal(mirrored["body"]["bias"], mismatch(KEY, PARAMS, 0.5, mirrored=True)["body"]["bias"])
+    condition = limpet.Condition(0.5, mirrored=True)
+    mirrored = mismatch(KEY, PARAMS, condition, only=["currents"])
+    assert np.array_equal(mirrored["body"]["bias"], mismatch(KEY, PARAMS, condition)["body"]["bias"])
     assert mismatch.only("weights", "currents") == mismatch
     assert mismatch.only("currents") == HARDWARE.on(PARAMS, only=("currents",))
 

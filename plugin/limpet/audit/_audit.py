@@ -15,9 +15,9 @@ import numpy as np
 
 from .._errors import MismatchNotApplied
 from ..draws._keys import step_key
+from ..flow._probe import ProbeNotes, depends_on, plant
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..flow._probe import ProbeNotes, depends_on, plant
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import listing
 from ..measure._measurement import checked_recipe

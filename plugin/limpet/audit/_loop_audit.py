@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import MismatchNotApplied, warn_user
+from .._jax import is_traced
 from ..flow._probe import ProbeNotes
 from ..leaves._adapters import never_read, unboxed
 from ..leaves._paths import listing
-from ._audit import require_reached
 from ..training._injection import Injection
+from ._audit import require_reached
 
 NEVER_INJECTED = (
     "callback.inject was never called, so nothing {deviated}: call loss_fn(callback.inject(params, step), batch) "
@@ -59,7 +59,7 @@ class LoopAudit:
             return self._injection.inject(params, step, draw, **conditions)
         notes, number = ProbeNotes(), unboxed(step)
         tree = self._injection.inject(params, step, draw, notes=notes, **conditions)
-        self._traces.append((notes, None if isinstance(number, Tracer) else int(number)))  # pyright: ignore[reportArgumentType]
+        self._traces.append((notes, None if is_traced(number) else int(number)))  # pyright: ignore[reportArgumentType]
         return tree
 
     def check(self, step: int, trained: bool) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .._errors import PrototypeError
 from ..deviations._kinds import label
 from ..draws._keys import virtual_chip
-from ..hardware._conditions import Conditions
+from ..hardware._condition import Condition
 from ..hardware._mismatch import Recipe
 from ..leaves._paths import listing
 from ._factor_law import factor_law
@@ -128,10 +128,10 @@ def _virtual(
     recipe: Recipe, leaves: Mapping[str, Any], paths: list[str], scale: float
 ) -> dict[str, NDArray[np.float64]]:
     """The values of some leaves on virtual chips, shape (chips, values) by path."""
-    conditions = Conditions(jnp.asarray(scale, jnp.result_type(float)))
+    condition = Condition(scale).checked()
     held = {path: jnp.asarray(leaves[path]) for path in paths}
     keys = jax.vmap(lambda chip: virtual_chip(0, chip))(jnp.arange(VIRTUAL_CHIPS))
-    values = jax.jit(jax.vmap(lambda key: recipe.on_leaves(key, held, conditions)))(keys)
+    values = jax.jit(jax.vmap(lambda key: recipe.on_leaves(key, held, condition)))(keys)
     return {path: np.asarray(value, np.float64).reshape(VIRTUAL_CHIPS, -1) for path, value in values.items()}
 
 

@@ -10,9 +10,9 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError, warn_user
-from ..hardware._measured_chip import MeasuredChip
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..hardware._hardware import Hardware
+from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing

@@ -10,10 +10,10 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError, MetricError, PrototypeError, warn_user
-from ..hardware._measured_chip import MeasuredChip
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number
 from ..hardware._hardware import Hardware
+from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._chosen import chosen_paths

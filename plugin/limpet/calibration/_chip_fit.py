@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from .._errors import LimpetError
+from ..hardware._condition import Condition
 from ..hardware._measured_chip import MeasuredChip
-from ..hardware._conditions import checked_conditions
 from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
@@ -73,11 +73,11 @@ class VirtualValues:
         return self.recipe.paths
 
     def on_chip(self, chip: Chip, case: Mapping[str, jax.Array], extra: Any) -> Callable[[Leaves], Leaves]:
-        conditions = checked_conditions(case["scale"], False, case.get("time"), 0)
+        condition = Condition(case["scale"], case.get("time")).checked()
 
         def drawn(leaves: Leaves) -> Leaves:
             deviating = any(path in leaves for path in self.paths)
-            return self.recipe.on_leaves(chip.key, leaves, conditions) if deviating else leaves
+            return self.recipe.on_leaves(chip.key, leaves, condition) if deviating else leaves
 
         return drawn
 

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from .._errors import MetricError
+from .._jax import is_traced
 
 RESERVED = ("limpet", "robustness", "virtual_chips", "virtual_chips_failed", "_hparams_")
 """The groups of tags under which Limpet and TensorBoard write themselves; with them, all that begin `robustness_`."""
@@ -58,7 +58,7 @@ def _require_numbers(name: str, value: Any, numbers: np.ndarray) -> None:
     allowed = f"one number, or an array of shape {numbers.shape}"
     if steps == 1:
         allowed = "one number (or call callback(steps, ...) with the numbers of several steps)"
-    if isinstance(value, Tracer):
+    if is_traced(value):
         raise MetricError(f"metrics['{name}'] is traced by JAX: call the callback outside of jit, scan and the like")
     if isinstance(value, jax.Array) and value.is_deleted():
         raise MetricError(f"metrics['{name}'] was donated to a compiled function: hand over one that is still there")

@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._errors import ConfigError, LimpetError, warn_user
+from ..audit._loop_audit import LoopAudit
 from ..config._config import Config
 from ..config._hparams import hparams_of
 from ..config._objective_section import MeanObjective
@@ -20,14 +21,13 @@ from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of, unboxed
 from ..leaves._paths import listing
+from ..measure._evaluator import Evaluator, Started
 from ..measure._measurement import shapes_of
 from ..measure._metric import MetricFn
 from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter, start_run
-from ..measure._evaluator import Evaluator, Started
 from ..training._injection import Injection
-from ..audit._loop_audit import LoopAudit
 from ..training._resume import resumed_step, run_checkpoint
 from ._run_log import RunLog, adding_to
 

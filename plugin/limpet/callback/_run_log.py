@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import LogdirError, warn_user
+from ..measure._evaluator import Started, require_targets
 from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter
 from ._checked_metrics import checked_metrics
-from ..measure._evaluator import Started, require_targets
 
 DEAD_AFTER = 10
 """Steps in a row with a NaN metric after which a warning is due."""

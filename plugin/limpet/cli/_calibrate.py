@@ -133,8 +133,8 @@ def _virtual(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]
 
 
 def _measured(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]) -> dict[str, Any]:
-    from ..hardware._measured_chip import MeasuredChip
     from ..calibration._calibrate import calibrate_chips
+    from ..hardware._measured_chip import MeasuredChip
 
     chips = [MeasuredChip.of(path) for path in arguments.measured]
     given = calibrate_chips(**task, chips=chips, higher_is_better=config.robustness.higher_is_better)

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..config._load_config import load_config
     from ..draws._generator import DRAWS_VERSION
     from ..draws._keys import checked_number, virtual_chip
-    from ..hardware._conditions import Conditions
+    from ..hardware._condition import Condition
     from ..hardware._fingerprint import fingerprint
     from ..leaves._adapters import adapter_of
     from ..leaves._paths import listing
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     mark = {"fingerprint": fingerprint(recipe, shapes_of(leaves)), "draws_version": DRAWS_VERSION}
     written = []
     for chip, path in outputs.items():
-        drawn = recipe.on_leaves(virtual_chip(seed, chip, config.generator), leaves, Conditions(strength))
+        drawn = recipe.on_leaves(virtual_chip(seed, chip, config.generator), leaves, Condition(strength).checked())
         values, left_out = _values(drawn)
         _write(path, values, {"chip": chip, "seed": seed, "generator": config.generator, "scale": scale} | mark)
         written.append({"chip": chip, "seed": seed, "output": str(path), "leaves": len(values), "left_out": left_out})

@@ -33,7 +33,8 @@ class Drift(ToLargest):
     Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Drift(exponent=0.05, spread=0.0, start=20.0))
-        >>> print(f"{mismatch(jax.random.key(0), {'w': jnp.ones(3)}, time=86400.0)['w'][0]:.3f}")  # 4321 ** -.05
+        >>> day = limpet.Condition(time="1 day")
+        >>> print(f"{mismatch(jax.random.key(0), {'w': jnp.ones(3)}, day)['w'][0]:.3f}")  # 4321 ** -.05
         0.658
     """
 

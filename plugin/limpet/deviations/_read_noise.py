@@ -17,7 +17,7 @@ class ReadNoise(ToLargest):
     """Noise from cycle to cycle: `|value|` becomes `max(0, |value| * (1 + spread(a) * f * n))`, new at every read.
 
     All other deviations are of the device and stay what they are on one chip. This one is drawn anew for each read: a
-    recipe is called with the number of the read, `mismatch(key, tree, read=3)`.
+    recipe is called with the number of the read, `mismatch(key, tree, limpet.Condition(read=3))`.
 
     a is the conductance after programming as a fraction of the largest. f is 1; with a `read_time`, the noise is 1/f
     noise, which a read of some duration gathers the more, the longer ago programming was:
@@ -37,7 +37,9 @@ class ReadNoise(ToLargest):
     Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, ReadNoise(spread=0.01))
-        >>> first, second = (mismatch(jax.random.key(0), {"w": jnp.ones(9)}, read=read)["w"] for read in (0, 1))
+        >>> first, second = (
+        ...     mismatch(jax.random.key(0), {"w": jnp.ones(9)}, limpet.Condition(read=read))["w"] for read in (0, 1)
+        ... )
         >>> bool((first != second).all())
         True
     """

@@ -30,7 +30,7 @@ class Relaxation(ToLargest):
     Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Relaxation(mean=(0.0, -0.001), spread=0.01))
-        >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)}, time=86400.0)["w"]
+        >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)}, limpet.Condition(time=86400.0))["w"]
         >>> print(f"{deviated.mean():.3f} {deviated.std():.3f}")
         0.989 0.010
     """

@@ -51,7 +51,7 @@ class SynapseBranches(Deviation):
         >>> import limpet
         >>> branches = SynapseBranches(spread=0.1, currents=((0.1, 0.2, 0.4, 0.8),))
         >>> mismatch = limpet.Mismatch({"w_rec": True}, branches)
-        >>> nominal = mismatch(jax.random.key(0), {"w_rec": jnp.array([[0.31, -0.88]])}, scale=0.0)
+        >>> nominal = mismatch(jax.random.key(0), {"w_rec": jnp.array([[0.31, -0.88]])}, 0.0)
         >>> [f"{weight:.1f}" for weight in nominal["w_rec"][0]]
         ['0.3', '-0.9']
     """

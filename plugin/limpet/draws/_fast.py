@@ -12,9 +12,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.random import define_prng_impl
 from jax.typing import ArrayLike
 
+from .._jax import define_prng_impl
 from ._shard import Shard, undivided
 
 GOLDEN = 0x9E3779B9  # 2^32 / golden ratio. Counters as they are leave the first round of neighbours nothing to mix.

@@ -12,10 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
+from .._jax import is_traced
 from ._fast import fast, seed_data
 from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
 
@@ -97,7 +97,7 @@ def virtual_chip(seed: int, chip: ArrayLike, generator: Generator = DEFAULT_GENE
         >>> limpet.virtual_chip(seed=0, chip=17).shape
         ()
     """
-    number = chip if isinstance(chip, Tracer) else checked_number(chip, "chip")
+    number = chip if is_traced(chip) else checked_number(chip, "chip")
     return chip_key(checked_number(seed, "seed"), number, checked_generator(generator))
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
+
+from .._jax import is_tracing
 
 KNOWN_ZERO = np.uint32(0)
 """For draws outside of a traced function: each is a program of its own, whose arguments are known at run time only."""
@@ -25,7 +26,7 @@ def unknown_zero() -> Any:
     It is the result of a loop of two turns: XLA evaluates no loop when it compiles, and a program that takes it from
     memory can assume nothing about it. Outside of a traced function it is `KNOWN_ZERO`.
     """
-    if not isinstance(jnp.zeros((), jnp.uint32), Tracer):
+    if not is_tracing():
         return KNOWN_ZERO
     # An accelerator would wait for the host at every turn; there a barrier has to do.
     return jax.lax.platform_dependent(

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from .._errors import PrototypeError, warn_user
+from .._jax import is_traced
 from ..leaves._paths import listing
 
 FINEST = 0.9
@@ -53,7 +53,7 @@ def require_finite(leaves: Mapping[str, Any]) -> None:
     known = {
         path: leaf
         for path, leaf in leaves.items()
-        if isinstance(leaf, float | np.ndarray | np.generic | jax.Array) and not isinstance(leaf, Tracer)
+        if isinstance(leaf, float | np.ndarray | np.generic | jax.Array) and not is_traced(leaf)
     }
     infinite = [path for path, leaf in known.items() if getattr(leaf, "is_fully_addressable", True) and _infinite(leaf)]
     if infinite:

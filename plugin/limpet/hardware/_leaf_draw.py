@@ -8,16 +8,16 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
+from .._jax import is_traced
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
 from ..draws._sealed import sealed
-from ._conditions import Conditions
+from ._condition import Condition
 from ._limits import Limits
 from ._sharding import Division
 
@@ -40,7 +40,7 @@ def deviate(
     key: jax.Array,
     hashed_path: ArrayLike,
     value: jax.Array,
-    conditions: Conditions,
+    condition: Condition,
     zero: ArrayLike,
     rule: LeafRule,
     division: Division | None = None,
@@ -54,7 +54,7 @@ def deviate(
         key: of the whole draw (a step or a chip), shape ().
         hashed_path: see `path_hashes`.
         value: nominal values.
-        conditions: scale, time and the like.
+        condition: a checked one.
         zero: see `unknown_zero`.
         rule: how the leaf deviates.
         division: how the leaf is divided among devices, where `value` is one device's part; else None.
@@ -66,18 +66,18 @@ def deviate(
     if division is not None:
         part = division.shard(value.shape)
         if not (rule.deviation.elementwise and is_fast(key) and part.size <= 2**32):
-            undivided = partial(deviate, key, hashed_path, conditions=conditions, zero=zero, rule=rule)
+            undivided = partial(deviate, key, hashed_path, condition=condition, zero=zero, rule=rule)
             return part.of(undivided(value=division.gathered(value)))
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
-    strength = sealed(conditions.scale.astype(wide.dtype), zero)
+    strength = sealed(condition.scale.astype(wide.dtype), zero)
     draw = Draw(
         leaf_key(key, hashed_path),
         key,
-        conditions.sign,
+        None if condition.mirrored is None else jnp.where(condition.mirrored, -1.0, 1.0),
         zero,
         part,
-        conditions.time,
-        conditions.read,
+        condition.time,
+        condition.read,
         constant_statistics=rule.gradient == "through_value",
     )
     limits = rule.limits
@@ -122,7 +122,7 @@ def path_hashes(paths: Sequence[str], zero: ArrayLike) -> Sequence[Any]:
         zero: see `unknown_zero`.
     """
     hashes = [np.uint32(path_hash(path)) for path in paths]
-    if not isinstance(zero, Tracer):
+    if not is_traced(zero):
         return hashes
 
     def known() -> list[jax.Array]:

@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from .._errors import LimpetError
+from .._jax import is_traced
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..deviations._within import deviate_within, supports_within
@@ -110,7 +110,7 @@ class Limits:
         Raises:
             LimpetError: names the leaf, how many values there are, and the worst of them.
         """
-        if isinstance(value, Tracer) or not (count := int(self.beyond(value).sum())):
+        if is_traced(value) or not (count := int(self.beyond(value).sum())):
             return
         low, high = self.ends(value.dtype)
         raise LimpetError(

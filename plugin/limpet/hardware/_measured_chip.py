@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import LimpetError, PrototypeError
+from ..bench._cells import Table
+from ..bench._explanation import Explanation, explanation
+from ..bench._measurements import Measurements, guessed_leaves, read_measurements
 from ..draws._strength import checked_strength
-from ._hardware import Hardware
-from ._mismatch import Recipe
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, listing
 from ..results._npz_file import arrays_of
-from ..bench._cells import Table
-from ..bench._explanation import Explanation, explanation
-from ..bench._measurements import Measurements, guessed_leaves, read_measurements
+from ._hardware import Hardware
+from ._mismatch import Recipe
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,10 @@ from typing import Any, Self, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError, PrototypeError
+from .._jax import is_traced
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..deviations._levels import levels_of, without
@@ -29,7 +29,7 @@ from ..leaves._adapter import Leaves, Range
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
-from ._conditions import Conditions, checked_conditions
+from ._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
 from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
 from ._limits import Limits, checked_limits
@@ -127,12 +127,9 @@ class Recipe(ABC):
         self,
         key: jax.Array,
         tree: Any,
-        scale: ArrayLike = 1.0,
+        condition: Condition | ArrayLike = 1.0,
         *,
         only: Collection[str] | None = None,
-        mirrored: ArrayLike = False,
-        time: ArrayLike | None = None,
-        read: ArrayLike = 0,
         sharding: Any = None,
     ) -> Any:
         """One draw.
@@ -150,14 +147,10 @@ class Recipe(ABC):
             tree: nominal values: any pytree whose leaf paths the prototype describes, or a part of one (parameters
                 without simulation parameters); or a Flax nnx module. Draw from nominal values only: deviations of
                 deviated values compound.
-            scale: factor on every deviation, a scalar >= 0; may be traced, so that a schedule never retraces.
+            condition: the condition under which the chip is drawn: a `limpet.Condition`, which holds scale, time, read
+                and mirror image; or a number, which is the scale, a factor >= 0 on every deviation. All of it may be
+                traced, so that a schedule never retraces.
             only: names of the parts of the hardware that are drawn; None for all of them.
-            mirrored: True for the mirror image of the draw, in which every random number has the opposite sign; may be
-                traced. A chip and its mirror image are a pair of antithetic chips.
-            time: seconds since the chip was programmed, a scalar >= 0, which may be traced; for deviations that know
-                time (`Drift`, `ReadNoise`). None: the time that each of them says.
-            read: number of the read, an integer >= 0 which may be traced: read noise is drawn anew for each, everything
-                else is the chip's own.
             sharding: within `jax.shard_map`, how leaves are divided among devices: the `PartitionSpec`s that it was
                 given as `in_specs` for the tree, one for all leaves or a prefix of the tree. Each device then draws its
                 own part of the chip. Without it, leaves that differ from device to device are refused. (Under `jax.jit`
@@ -171,7 +164,7 @@ class Recipe(ABC):
         Raises:
             PrototypeError: the tree has leaves that the prototype does not describe, none that it selects, or a
                 selected leaf that holds no real floating-point numbers.
-            StrengthError: `scale` or `time` is negative, NaN, infinite (where its value is known) or no scalar.
+            StrengthError: the scale or the time is negative, NaN, infinite (where its value is known) or no scalar.
             LimpetError: `key` is no random key; there is no part that `only` names; an nnx module with state was
                 captured by the function that is being traced; values are beyond limits whose policy is "error" (where
                 they are known).
@@ -179,12 +172,12 @@ class Recipe(ABC):
         if only is not None:
             if isinstance(only, str):
                 raise LimpetError(f"only = {only!r}: give a list of names of parts; they are {listing(self.parts)}")
-            return self.only(*only)(key, tree, scale, mirrored=mirrored, time=time, read=read, sharding=sharding)
+            return self.only(*only)(key, tree, condition, sharding=sharding)
         _require_key(key)
-        conditions = checked_conditions(scale, mirrored, time, read)
+        condition = condition_of(condition)
         adapter = adapter_of(tree)
         adapter.require_selected(tree, self.paths)
-        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, conditions, sharding))
+        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, condition, sharding))
 
     def __or__(self, other: "Recipe") -> "JoinedMismatch":
         """Both recipes at once, over disjoint leaves.
@@ -199,13 +192,13 @@ class Recipe(ABC):
             return JoinedMismatch((*self.parts.values(), *other.parts.values()), names)
         return JoinedMismatch((self, other))
 
-    def on_leaves(self, key: jax.Array, leaves: Leaves, conditions: Conditions, sharding: Any = None) -> Leaves:
+    def on_leaves(self, key: jax.Array, leaves: Leaves, condition: Condition, sharding: Any = None) -> Leaves:
         """One draw of values by leaf path, for those who hold a tree's leaves; see `__call__`.
 
         Args:
             key: a random key, shape ().
             leaves: values by leaf path.
-            conditions: scale, time and the like.
+            condition: a checked one, see `Condition.checked`.
             sharding: see `__call__`.
         """
         self.require_described(leaves)
@@ -218,7 +211,7 @@ class Recipe(ABC):
         # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
         with jax.disable_jit(False):
             deviated = {
-                path: deviate(key, hashed, values[path], conditions, zero, rule, divided.get(path))
+                path: deviate(key, hashed, values[path], condition, zero, rule, divided.get(path))
                 for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
             }
         for path, rule in rules.items():
@@ -398,7 +391,7 @@ def _require_key(key: Any) -> None:
 
 def _hidden(leaf: Any, zero: ArrayLike) -> jax.Array:
     """A leaf's values; those that a traced function captured are sealed, as the compiler would know them."""
-    return jnp.asarray(leaf) if isinstance(leaf, Tracer) or zero is KNOWN_ZERO else sealed(jnp.asarray(leaf), zero)
+    return jnp.asarray(leaf) if is_traced(leaf) or zero is KNOWN_ZERO else sealed(jnp.asarray(leaf), zero)
 
 
 def require_disjoint(members: tuple[Recipe, ...], names: tuple[str, ...]) -> None:

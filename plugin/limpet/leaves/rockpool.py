@@ -17,9 +17,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from .._errors import LimpetError, PrototypeError
+from .._jax import is_traced
 from ..draws._strength import sigma_of_percent
 from ._adapter import Leaves, Range
 from ._paths import is_real, leaves_by_path, listing
@@ -303,7 +303,7 @@ def nominal_attributes(net: Any) -> dict[str, Any]:
 
     def nominal(module: Any, name: str, value: Any) -> Any:
         record = module.__dict__.get(_NOMINAL)
-        if record is None or name not in record.changed or isinstance(value, Tracer):
+        if record is None or name not in record.changed or is_traced(value):
             return value
         before, after = record.changed[name]
         return before if np.array_equal(value, after, equal_nan=True) else value

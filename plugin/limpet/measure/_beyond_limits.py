@@ -11,7 +11,7 @@ import numpy as np
 
 from ..draws._generator import Generator
 from ..draws._keys import stream
-from ..hardware._conditions import Conditions
+from ..hardware._condition import Condition
 from ..hardware._limits import Limits
 from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves
@@ -109,10 +109,10 @@ def beyond_on_chips(
         Arrays of shape (chips,).
     """
     limits = limits_of(recipe)
-    conditions = Conditions(case["scale"], -jnp.ones(()) if mirrored else None, case.get("time"))
+    condition = Condition(case["scale"], case.get("time"), mirrored=mirrored).checked()
 
     def on_chip(number: jax.Array) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
-        chip = recipe.unlimited().on_leaves(jax.random.fold_in(key, number), values, conditions)
+        chip = recipe.unlimited().on_leaves(jax.random.fold_in(key, number), values, condition)
         return {path: (limits[path].beyond(value).sum(), value.min(), value.max()) for path, value in chip.items()}
 
     return jax.lax.map(on_chip, numbers)

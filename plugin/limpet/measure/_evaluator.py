@@ -10,6 +10,8 @@ from .._errors import MetricError
 from ..draws._generator import Generator
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
+from ..results._beyond_limits import BeyondLimits
+from ..results._robustness_curve import RobustnessCurve
 from ._beyond_limits import BeyondLimitsCounter
 from ._description import Description, Direction
 from ._measurement import checked_batch, checked_recipe, shapes_of
@@ -17,8 +19,6 @@ from ._metric import MetricFn
 from ._monte_carlo import ahead, fetch
 from ._robustness_curve import curve_measurement
 from ._strengths import Strengths
-from ..results._beyond_limits import BeyondLimits
-from ..results._robustness_curve import RobustnessCurve
 
 
 class Started(NamedTuple):

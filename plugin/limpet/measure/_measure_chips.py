@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from .._errors import LimpetError
-from ..hardware._measured_chip import MeasuredChip
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..hardware._hardware import Hardware
+from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..results._chip_metrics import ChipMetrics

@@ -7,16 +7,16 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.sharding import Mesh
 
 from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError, warn_user
+from .._jax import is_traced
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import stream, typed_key
+from ..flow._probe import ProbeNotes, depends_on, plant
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..hardware._part import shortened
-from ..flow._probe import ProbeNotes, depends_on, plant
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import is_real, listing
 from ._metric import MetricFn, function_name, named_scalars
@@ -295,7 +295,7 @@ def divided(tree: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any], Hash
 def _constant(leaf: Any) -> Hashable:
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    if isinstance(leaf, jax.Array | np.ndarray | np.generic) and not isinstance(leaf, Tracer):
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic) and not is_traced(leaf):
         values = np.asarray(leaf)
         return values.shape, str(values.dtype), values.tobytes()
     return SameObject(leaf)

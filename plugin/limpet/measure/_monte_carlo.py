@@ -21,11 +21,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.extend.core import Literal, jaxpr_as_fun, jaxprs_in_params
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .._errors import LimpetError
+from .._jax import is_tracing
 
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the results of one chip in one case, arrays by name; of metrics, scalars."""
@@ -197,7 +197,7 @@ def _require_untraced() -> None:
     Raises:
         LimpetError: a function is being traced.
     """
-    if isinstance(jnp.zeros(()), Tracer):
+    if is_tracing():
         raise LimpetError(
             "virtual chips are measured within a function that JAX is tracing (jax.jit, jax.grad, jax.vmap, "
             "jax.lax.scan): measure outside of it, or through jax.pure_callback"

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from .._errors import MetricError, warn_user
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number
+from ..hardware._condition import Condition
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..results._robustness_curve import RobustnessCurve
@@ -38,7 +39,7 @@ def curve_measurement(
     """The measurement under a curve; see `Strengths.cases`."""
 
     def on_chip(metric: Callable[[Any], Any], chip: Chip, tree: Any, case: Mapping[str, jax.Array]) -> Any:
-        return metric(recipe(chip.key, tree, case["scale"], mirrored=chip.mirrored, time=case.get("time")))
+        return metric(recipe(chip.key, tree, Condition(case["scale"], case.get("time"), mirrored=chip.mirrored)))
 
     return Measurement(metric_fn, recipe, on_chip, "curve", seed, generator, antithetic, mesh)
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import StrengthError
+from .._jax import is_traced
 from ..hardware._mismatch import Recipe
 from ._evaluation import Loss, checked_draws, checked_factor, copies_of, loss_and_outputs, over_draws
 from ._kl_divergence import kl_divergence
@@ -64,7 +64,7 @@ def distillation(
     """
     chips, draws = StepChips(mismatch, scale), checked_draws(draws)
     weight, temperature = checked_factor(weight, "weight", most=1), checked_factor(temperature, "temperature")
-    if not isinstance(temperature, Tracer) and not temperature:
+    if not is_traced(temperature) and not temperature:
         raise StrengthError(f"temperature = {temperature!r}: allowed is a number above 0")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:

@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError, StrengthError
+from .._jax import is_traced
 from ..draws._strength import checked_strength
 from ..leaves._adapters import adapter_of
 
@@ -92,7 +92,7 @@ def checked_factor(value: ArrayLike, name: str, most: float = math.inf) -> Array
     Raises:
         StrengthError: it is known, and no finite number from 0 to `most`.
     """
-    if not isinstance(value, Tracer) and checked_strength(value, name) > most:
+    if not is_traced(value) and checked_strength(value, name) > most:
         raise StrengthError(f"{name} = {value!r}: allowed is a number from 0 to {most:g}")
     return value
 

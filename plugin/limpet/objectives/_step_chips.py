@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from .._errors import LimpetError
 from ..draws._keys import path_hash
+from ..hardware._condition import Condition
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
@@ -69,7 +70,7 @@ class StepChips:
         if isinstance(self.mismatch, Recipe):
             key = name if draw is None else jax.random.fold_in(name, draw)
             scale = self.scale if factor is None else self.scale * jnp.asarray(factor)
-            return self.mismatch(key, params, scale, mirrored=mirrored)
+            return self.mismatch(key, params, Condition(scale, mirrored=mirrored))
         if factor is None and mirrored is False:
             return self.mismatch.inject(params, name, draw)
         inject: Callable[..., Any] = self.mismatch.inject

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from .._errors import LimpetError, PrototypeError
+from .._jax import is_traced
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._chosen import chosen_paths
@@ -49,7 +49,7 @@ def clip_bounds(
         for path, matrix in matrices.items()
     }
     for path, bound in bounds.items():
-        if not isinstance(bound, Tracer) and not ((bound > 0) & jnp.isfinite(bound)).all():
+        if not is_traced(bound) and not ((bound > 0) & jnp.isfinite(bound)).all():
             raise LimpetError(
                 f"leaf '{path}': its spread is {float(bound.min()) / sigmas:.3g}, of which no bound can be made: begin "
                 f"from initialised weights, or leave it out of leaves"

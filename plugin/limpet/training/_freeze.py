@@ -6,16 +6,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from .._errors import LimpetError, warn_user
-from ..hardware._measured_chip import MeasuredChip
+from .._jax import is_traced
 from ..config._config import Config
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key
 from ..draws._strength import checked_strength
-from ..hardware._conditions import Conditions
+from ..hardware._condition import Condition
 from ..hardware._hardware import Hardware
+from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
@@ -90,7 +90,7 @@ def freeze(
     strength = jnp.asarray(checked_strength(defaults[3] if scale is None else scale, "scale"), jnp.result_type(float))
     key, adapter = chip_key(seed, chip, generator), adapter_of(model)
     adapter.require_selected(model, recipe.paths)
-    frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, Conditions(strength)))
+    frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, Condition(strength).checked()))
     _remember(frozen_model, model, recipe.paths)
     return frozen_model
 
@@ -144,7 +144,7 @@ def _remember(chip: Any, model: Any, paths: Iterable[str]) -> None:
     values, nominal = adapter_of(chip).leaves(chip), adapter_of(model).leaves(model)
     for path in paths:
         leaf = values.get(path)
-        if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf is not nominal.get(path):
+        if isinstance(leaf, jax.Array) and not is_traced(leaf) and leaf is not nominal.get(path):
             place = id(leaf)
             _MADE[place] = weakref.ref(leaf, lambda _, place=place, made=_MADE: made.pop(place, None))
 

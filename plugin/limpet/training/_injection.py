@@ -8,20 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
+from .._jax import is_traced
 from ..config._config import Config
 from ..deviations._deviation import Deviation
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number, chip_key, step_key
 from ..draws._strength import checked_strength
-from ..hardware._conditions import Conditions, checked_conditions
+from ..flow._probe import ProbeNotes, plant, watch
+from ..hardware._condition import Condition
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
-from ..flow._probe import ProbeNotes, plant, watch
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of, unboxed
 from ._freeze import require_nominal
@@ -266,10 +266,10 @@ class Injection:
                 # Signed, because schedules subtract from it.
                 scale = part.strength(jnp.asarray(step).astype(jnp.int32))
                 key = part.key(step, draw, self.generator)
-                conditions = Conditions(scale)
+                condition = Condition(scale).checked()
                 if part.chip is None:  # the one chip that training meets stays as it is
-                    conditions = checked_conditions(scale if factor is None else scale * factor, mirrored, None, 0)
-                leaves = part.deviating_by(deviation).on_leaves(key, leaves, conditions, sharding=sharding)
+                    condition = Condition(scale if factor is None else scale * factor, mirrored=mirrored).checked()
+                leaves = part.deviating_by(deviation).on_leaves(key, leaves, condition, sharding=sharding)
             return leaves if notes is None else plant(leaves, self.paths, notes)
 
         return adapter.with_values(tree, drawn)
@@ -286,6 +286,6 @@ def _checked_index(number: Any, name: str) -> Any:
     if not array_like:
         raise LimpetError(f"{name} is a {type(index).__name__}: allowed is an integer >= 0, it names the draw")
     whole = jnp.issubdtype(jnp.result_type(index), jnp.integer) and not np.ndim(index)
-    if not whole or (not isinstance(index, Tracer) and int(np.asarray(index)) < 0):
+    if not whole or (not is_traced(index) and int(np.asarray(index)) < 0):
         raise LimpetError(f"{name} = {index!r}: allowed is an integer >= 0, it names the draw")
     return index
