@@ -89,6 +89,56 @@ def test_only_one_place_knows_each_framework(allowed, words):
     assert not knowing
 
 
+INSIDES_OF_JAX = ("jax._src", "jax.core", "jax.extend", "jax.interpreters", "jaxlib", "jax.config")
+# By these fields one gets into jaxprs, their equations, tracers and types of values.
+FIELDS_OF_JAX = set(
+    "eqns invars outvars constvars in_avals out_avals jaxpr aval primitive in_tracers val weak_type vma varying "
+    "manual_axis_type memory_stats num_consts num_carry cond_nconsts body_nconsts".split()
+)
+
+
+def insides_of_jax(source: str) -> set[str]:
+    """What a file uses of JAX beyond its documented public API."""
+    names, fields = set(), set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=imported):
+                names |= {alias.name for alias in imported}
+            case ast.ImportFrom(module=str(module), names=imported, level=0):
+                names |= {f"{module}.{alias.name}" for alias in imported}
+            case ast.Attribute(value=ast.Name("jax"), attr=name):
+                names.add(f"jax.{name}")
+            case ast.Attribute(attr=field):
+                fields.add(field)
+            case ast.Call(func=ast.Name("getattr" | "hasattr"), args=[_, ast.Constant(str(field)), *_]):
+                fields.add(field)
+    return fields & FIELDS_OF_JAX | {
+        inside for inside in INSIDES_OF_JAX for name in names if f"{name}.".startswith(f"{inside}.")
+    }
+
+
+def test_only_one_file_uses_jax_beyond_its_public_api():
+    found = {file.relative_to(ROOT).as_posix(): insides_of_jax(file.read_text()) for file in FILES}
+    assert {place for place, inside in found.items() if inside} == {"_jax.py"}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from jax.extend.core import Literal", {"jax.extend"}),
+        ("import jax.core", {"jax.core"}),
+        ("from jax import core", {"jax.core"}),
+        ("jax.core.Tracer", {"jax.core"}),
+        ("traced.eqns[0]", {"eqns"}),
+        ("getattr(kind, 'vma', ())", {"vma"}),
+        ("jax.config.jax_enable_x64", {"jax.config"}),
+        ("from jax.sharding import Mesh; jax.typeof(value).shape; jax.lax.scan", set()),
+    ],
+)
+def test_uses_of_jax_beyond_its_public_api_are_recognised(source, found):
+    assert insides_of_jax(source) == found
+
+
 def test_public_names_are_all_there_and_unknown_ones_are_refused():
     assert all(getattr(limpet, name) is not None for name in limpet.__all__)
     assert set(limpet.__all__) <= set(dir(limpet))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import MismatchNotApplied
+from .._jax import Function
 from ..draws._keys import step_key
 from ..flow._probe import ProbeNotes, depends_on, plant
 from ..hardware._hardware import Hardware
@@ -129,7 +130,7 @@ def audit(
         loss = loss_fn(plant(tree, selected, notes), *rest)
         return loss[0] if isinstance(loss, tuple) else loss
 
-    found = depends_on(jax.make_jaxpr(probed_loss)([arrays[index] for index in traced]))
+    found = depends_on(Function(jax.make_jaxpr(probed_loss)([arrays[index] for index in traced])))
     reached = frozenset().union(*found)
     require_reached(notes.planted, reached)
     return AuditReport(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError
-from .._jax import is_traced
+from .._jax import is_traced, threefry_partitionable
 from ._fast import fast, seed_data
 from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
 
@@ -70,7 +70,7 @@ def typed_key(data: jax.Array, generator: Generator) -> jax.Array:
 def _implementation(generator: Generator) -> Hashable:
     if generator == "fast":
         return fast
-    if not jax.config.jax_threefry_partitionable:  # pyright: ignore[reportAttributeAccessIssue]
+    if not threefry_partitionable():
         raise LimpetError(
             f"the setting jax_threefry_partitionable (JAX_THREEFRY_PARTITIONABLE) is off: the generator {generator!r} "
             f"would then draw other chips under the same numbers; leave it on, as it is by default, or take the "

@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jax.extend.core import Primitive, jaxprs_in_params
-from jax.interpreters import ad, batching, mlir
-
+from .._jax import Function, Operation, identity_primitive
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real
 from ._dataflow import Dataflow
 from ._zeros import KnownZeros
+
+PROBE = "limpet_probe"
 
 
 @dataclass(eq=False)
@@ -74,16 +74,16 @@ class Dependence(Dataflow[frozenset[str]]):
 
     nothing = frozenset()
 
-    def literal(self, value: Any) -> frozenset[str]:
+    def number(self, value: Any) -> frozenset[str]:
         return self.nothing
 
-    def operation(self, equation: Any, facts: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+    def operation(self, operation: Operation, facts: Sequence[frozenset[str]]) -> list[frozenset[str]]:
         found = self.nothing.union(*facts)
-        if equation.primitive is _probe and equation.params["kind"] == "draw":
-            found |= {equation.params["path"]}
-        for jaxpr in jaxprs_in_params(equation.params):  # of an operation whose parts are not known one by one
-            found = found.union(*self.results(jaxpr, [found] * len(jaxpr.invars)))
-        return [found] * len(equation.outvars)
+        if operation.name == PROBE and operation.parameters["kind"] == "draw":
+            found |= {operation.parameters["path"]}
+        for function in operation.functions:  # how the operation calls them is not known
+            found = found.union(*self.results(function, [found] * len(function.arguments)))
+        return [found] * len(operation.results)
 
     def either(self, one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
         return one | other
@@ -92,52 +92,36 @@ class Dependence(Dataflow[frozenset[str]]):
         return fact | choice
 
 
-def depends_on(jaxpr: Any) -> list[frozenset[str]]:
-    """The paths of the leaves whose draw each result of a traced function depends on.
-
-    Args:
-        jaxpr: a closed jaxpr, as `jax.make_jaxpr` gives, of a function that plants probes.
-    """
-    return Dependence().results(jaxpr.jaxpr, [frozenset()] * len(jaxpr.jaxpr.invars))
+def depends_on(function: Function) -> list[frozenset[str]]:
+    """The paths of the leaves whose draw each result of a traced function, which plants probes, depends on."""
+    return Dependence().results(function, [frozenset()] * len(function.arguments))
 
 
-_probe = Primitive("limpet_probe")
-"""The identity. Its kind is "draw" on a deviated leaf; "tangent" for the copy that differentiation makes, which stands
-for no draw of its own; "witness" where only differentiation is to be noticed."""
-
-
-def _trace_probe(value: Any, *, path: str, notes: ProbeNotes, kind: str) -> Any:
+def _trace(*, path: str, notes: ProbeNotes, kind: str) -> None:
     if kind == "draw":
         notes.planted.add(path)
-    return value
 
 
-def _lower_probe(ctx: Any, value: Any, *, path: str, notes: ProbeNotes, kind: str) -> list[Any]:
+def _lower(*, path: str, notes: ProbeNotes, kind: str) -> None:
     if kind == "draw":
         notes.compiled.add(path)
     elif kind == "tangent":  # differentiated forwards, where tangents are computed with the values
         notes.returned.add(path)
-    return [value]
 
 
-def _differentiate_probe(primals: Any, tangents: Any, *, path: str, notes: ProbeNotes, kind: str) -> Any:
-    (value,), (rate,) = primals, tangents
+def _differentiate(value: Any, rate: Any, *, path: str, notes: ProbeNotes, kind: str) -> tuple[Any, Any]:
     notes.in_gradient = True
-    if kind != "witness" and type(rate) is not ad.Zero:
+    if kind != "witness" and rate is not None:
         notes.differentiated.add(path)
         rate = _probe.bind(rate, path=path, notes=notes, kind="tangent")
     return _probe.bind(value, path=path, notes=notes, kind=kind), rate
 
 
-def _transpose_probe(cotangent: Any, value: Any, *, path: str, notes: ProbeNotes, kind: str) -> list[Any]:
-    if type(cotangent) is not ad.Zero and kind == "tangent" and cotangent not in notes.zeros:
+def _transpose(cotangent: Any, *, path: str, notes: ProbeNotes, kind: str) -> None:
+    if kind == "tangent" and cotangent not in notes.zeros:
         notes.returned.add(path)
-    return [cotangent]
 
 
-_probe.def_impl(lambda value, **_: value)
-_probe.def_abstract_eval(_trace_probe)
-mlir.register_lowering(_probe, _lower_probe)
-batching.defvectorized(_probe)
-ad.primitive_jvps[_probe] = _differentiate_probe
-ad.primitive_transposes[_probe] = _transpose_probe
+_probe = identity_primitive(PROBE, _trace, _lower, _differentiate, _transpose)
+"""The identity. Its kind is "draw" on a deviated leaf; "tangent" for the copy that differentiation makes, which stands
+for no draw of its own; "witness" where only differentiation is to be noticed."""

@@ -9,9 +9,8 @@ from typing import Any
 from weakref import ref
 
 import numpy as np
-from jax.core import Tracer
-from jax.extend.core import Literal
 
+from .._jax import Number, Operation, is_traced, number_of, origin_of
 from ._dataflow import Dataflow
 
 _ALL = None
@@ -34,21 +33,20 @@ _PRODUCTS = ("mul", "dot_general", "conv_general_dilated")
 class _Zeros(Dataflow[bool]):
     nothing = False
 
-    def literal(self, value: Any) -> bool:
+    def number(self, value: Any) -> bool:
         return not np.any(value)
 
-    def operation(self, equation: Any, facts: Sequence[bool]) -> list[bool]:
-        name = equation.primitive.name
-        if name == "optimization_barrier":
+    def operation(self, operation: Operation, facts: Sequence[bool]) -> list[bool]:
+        if operation.name == "optimization_barrier":
             return list(facts)
-        if name in _PRODUCTS:
+        if operation.name in _PRODUCTS:
             zero = any(facts)
-        elif name == "select_n":
+        elif operation.name == "select_n":
             zero = all(facts[1:])
         else:
-            needed = _NEEDED.get(name, ())
+            needed = _NEEDED.get(operation.name, ())
             zero = all(facts) if needed is _ALL else bool(needed) and all(facts[place] for place in needed)
-        return [zero] * len(equation.outvars)
+        return [zero] * len(operation.results)
 
     def either(self, one: bool, other: bool) -> bool:
         return one and other
@@ -60,7 +58,7 @@ class _Zeros(Dataflow[bool]):
 class KnownZeros:
     """Which values of functions that are being traced are zero, whatever the numbers are.
 
-    It follows a tracer back to what it was computed from. Where JAX does not tell, a value counts as not zero.
+    It follows a traced value back to what it was computed from. Where JAX does not tell, a value counts as not zero.
     """
 
     def __init__(self) -> None:
@@ -69,39 +67,31 @@ class KnownZeros:
         """Results of equations, by their place in memory: they are not hashable, and must not outlive their trace."""
 
     def __contains__(self, value: Any) -> bool:
-        if not isinstance(value, Tracer):
+        if not is_traced(value):
             return not np.any(np.asarray(value))
         waiting = [value]
         while waiting:  # no recursion: a program may be tens of thousands of operations deep
-            equation = _equation_of(waiting[-1])
-            if equation is None or self._results(equation) is not None:
+            if (origin := origin_of(waiting[-1])) is None or self._results(origin.equation) is not None:
                 waiting.pop()
                 continue
-            producers = [(operand, _equation_of(operand)) for operand in equation.in_tracers]
-            unknown = [operand for operand, of in producers if of is not None and self._results(of) is None]
-            if unknown:
+            operation = origin.operation
+            producers = [(operand, origin_of(operand)) for operand in operation.operands]
+            if unknown := [operand for operand, of in producers if of and self._results(of.equation) is None]:
                 waiting += unknown
                 continue
-            facts = self._flow.equation(equation, [self._fact(operand) for operand in equation.in_tracers])
-            self._known[id(equation)] = ref(equation), facts
+            facts = self._flow.through(operation, list(map(self._fact, operation.operands)))
+            self._known[id(origin.equation)] = ref(origin.equation), facts
             waiting.pop()
-        return self._fact(value)
+        return self._fact(number_of(value))
 
     def _results(self, equation: Any) -> list[bool] | None:
         known = self._known.get(id(equation))
         return known[1] if known is not None and known[0]() is equation else None
 
     def _fact(self, value: Any) -> bool:
-        if isinstance(held := getattr(value, "val", None), Literal):
-            return self._flow.literal(held.val)
-        equation = _equation_of(value)
-        if equation is None or (results := self._results(equation)) is None:
+        if isinstance(value, Number):
+            return self._flow.number(value.value)
+        origin = origin_of(value)
+        if origin is None or (results := self._results(origin.equation)) is None:
             return False
-        place = next((index for index, variable in enumerate(equation.outvars) if variable is held), None)
-        return place is not None and results[place]
-
-
-def _equation_of(value: Any) -> Any:
-    """The equation that a tracer is a result of; None for an argument, or where JAX does not say."""
-    equation = getattr(value, "parent", None)
-    return equation if hasattr(equation, "in_tracers") and hasattr(equation, "outvars") else None
+        return origin.place is not None and results[origin.place]

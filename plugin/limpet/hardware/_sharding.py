@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from .._errors import LimpetError, warn_user
+from .._jax import varying
 from ..draws._shard import Shard
 from ..leaves._paths import leaves_by_path, listing
 
@@ -100,22 +101,15 @@ def _require_undivided(leaves: Mapping[str, Any], key: jax.Array, manual: set[st
 
     Whether a value differs between devices JAX knows unless `check_vma=False` is said.
     """
-    if not _varying(jax.lax.axis_index(min(manual))):
+    if not varying(jax.lax.axis_index(min(manual))):
         warn_user(
             "a draw within shard_map(check_vma=False), or pmap: whether each device holds a whole leaf or a part of it "
             f"cannot be seen, and parts of a leaf would all deviate alike: {TOLD}"
         )
         return
     for path, leaf in leaves.items():
-        if axes := _varying(leaf) - _varying(key):
+        if axes := varying(leaf) - varying(key):
             raise LimpetError(
                 f"leaf '{path}' differs between the devices along the axes {listing(sorted(axes))} of a shard_map, and "
                 f"the key does not: were it a part of a larger leaf, all parts would deviate alike: {TOLD}"
             )
-
-
-def _varying(value: Any) -> frozenset[str]:
-    """The manual axes along which a value may differ from device to device."""
-    kind = jax.typeof(value)
-    kind = getattr(kind, "manual_axis_type", kind)
-    return frozenset(getattr(kind, "varying", getattr(kind, "vma", ())))

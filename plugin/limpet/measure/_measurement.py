@@ -1,6 +1,6 @@
 """A measurement: a metric of one network on many virtual chips. Curves, sensitivities and evaluations share it."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence, Set
+from collections.abc import Callable, Hashable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError, warn_user
-from .._jax import is_traced
+from .._jax import is_traced, is_weak, settings
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import stream, typed_key
 from ..flow._probe import ProbeNotes, depends_on, plant
@@ -103,7 +103,7 @@ class Measurement:
             self.antithetic,
             self.mesh,
             tile_bytes(),
-            _settings(),
+            tuple(settings()),
         )
         program = PROGRAMS.get(self.metric_fn, key, lambda: self._compiled(operands, cases, rebuild))
         return Prepared(program, operands, cases)
@@ -139,7 +139,7 @@ class Measurement:
 
     def _require_reached(self, planted: Set[str], trace: ChipTrace) -> None:
         """Refuse metrics of which none depends on a draw; say which of them, and which draws, are without effect."""
-        results = zip(trace.results, depends_on(trace.jaxpr), strict=True)
+        results = zip(trace.results, depends_on(trace.function), strict=True)
         reached = {name: paths for name, paths in results if name not in self.beside}
         lost = sorted(path for path in planted - frozenset().union(*reached.values()) if not never_read(path))
         flat = [name for name, paths in reached.items() if not paths]
@@ -304,16 +304,9 @@ def _constant(leaf: Any) -> Hashable:
 def _shapes(tree: Any) -> Hashable:
     leaves, structure = jax.tree.flatten(tree)
     return structure, tuple(
-        (np.shape(leaf), str(jnp.result_type(leaf)), getattr(leaf, "weak_type", False), _sharding(leaf))
-        for leaf in leaves
+        (np.shape(leaf), str(jnp.result_type(leaf)), is_weak(leaf), _sharding(leaf)) for leaf in leaves
     )
 
 
 def _sharding(leaf: Any) -> Hashable:
     return getattr(leaf, "sharding", None)
-
-
-def _settings() -> Sequence[Any]:
-    """The settings of JAX that change what a traced function computes."""
-    names = ("enable_x64", "default_matmul_precision", "debug_nans", "debug_infs", "numpy_dtype_promotion")
-    return (*(getattr(jax.config, f"jax_{name}") for name in names), jax.config.jax_default_device)  # pyright: ignore[reportAttributeAccessIssue]

@@ -21,11 +21,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal, jaxpr_as_fun, jaxprs_in_params
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .._errors import LimpetError
-from .._jax import is_tracing
+from .._jax import Function, Number, device_memory, is_tracing, size_of
 
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the results of one chip in one case, arrays by name; of metrics, scalars."""
@@ -95,11 +94,11 @@ class ChipTrace:
     """A chip function, traced.
 
     Attributes:
-        jaxpr: of the number of a chip, a case and the operands; a closed jaxpr.
+        function: the traced function of the number of a chip, a case and the operands.
         results: shape and dtype of each result by name, in the order of the results.
     """
 
-    jaxpr: Any
+    function: Function
     results: Mapping[str, jax.ShapeDtypeStruct]
 
 
@@ -118,7 +117,7 @@ def traced(chip_fn: ChipFn, operands: Any, cases: Any) -> ChipTrace:
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), operands)
     jaxpr, results = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, shapes)
     # Sorted, because that is the order in which JAX flattens a dict.
-    return ChipTrace(jaxpr, {name: results[name] for name in sorted(results)})
+    return ChipTrace(Function(jaxpr), {name: results[name] for name in sorted(results)})
 
 
 def compiled_program(trace: ChipTrace, operands: Any, cases: Any, mesh: Mesh | None = None) -> Program:
@@ -132,14 +131,14 @@ def compiled_program(trace: ChipTrace, operands: Any, cases: Any, mesh: Mesh | N
     """
     # Under JAX's default, explicit axes, even a slice of the result would need a sharding of its own.
     mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
-    flat_chip, width = jaxpr_as_fun(trace.jaxpr), _width(trace.jaxpr.jaxpr)
+    width = _width(trace.function)
     # Several devices take a tile each: which of a longer row of chips each had evaluated would have to be sorted out.
     tiles = max(1, min(TILES, CALL // width)) if mesh is None else 1
     count = len(jax.tree.leaves(cases)[0])
 
     def values(operands: Any, cases: Any, numbers: jax.Array, wanted: jax.Array) -> dict[str, jax.Array]:
         def chip(number: jax.Array) -> list[jax.Array]:
-            return jax.lax.map(lambda case: flat_chip(*jax.tree.leaves((number, case, operands))), cases)
+            return jax.lax.map(lambda case: trace.function(*jax.tree.leaves((number, case, operands))), cases)
 
         def evaluated(numbers: jax.Array) -> list[jax.Array]:
             return jax.vmap(chip)(numbers)
@@ -206,41 +205,34 @@ def _require_untraced() -> None:
 
 def tile_bytes() -> float:
     """The temporary memory that a tile may take."""
-    limit = None if _platform() == "cpu" else (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    limit = None if _platform() == "cpu" else device_memory()
     return CPU_TILE_BYTES if limit is None else ACCELERATOR_SHARE * limit
 
 
-def _width(jaxpr: Any) -> int:
+def _width(function: Function) -> int:
     """The largest power of two of chips whose values fit into a tile's memory."""
-    fitting = max(tile_bytes() / max(_peak_bytes(jaxpr), 1), 1)
+    fitting = max(tile_bytes() / max(_peak_bytes(function), 1), 1)
     return min(2 ** int(np.log2(fitting)), WIDEST["cpu" if _platform() == "cpu" else "accelerator"])
 
 
-def _peak_bytes(jaxpr: Any) -> int:
+def _peak_bytes(function: Function) -> int:
     """The most bytes that the intermediate values of a traced function take at one time, one chip alone.
 
     It is counted operation by operation, a value from the operation that makes it to the last one that reads it. XLA
     fuses some operations and needs less; asking XLA would mean to compile twice.
     """
-    last_use = {}
-    for index, equation in enumerate(jaxpr.eqns):
-        for variable in equation.invars:
-            if not isinstance(variable, Literal):
-                last_use[variable] = index
-    last_use |= {variable: len(jaxpr.eqns) for variable in jaxpr.outvars if not isinstance(variable, Literal)}
+    operations = list(function.operations)
+    last_use: dict[Any, int] = {}
+    for index, read in enumerate([*(operation.operands for operation in operations), function.results]):
+        last_use |= {variable: index for variable in read if not isinstance(variable, Number)}
     live: dict[Any, int] = {}
     peak = 0
-    for index, equation in enumerate(jaxpr.eqns):
-        live |= {variable: _bytes(variable.aval) for variable in equation.outvars}
-        inside = max((_peak_bytes(inner) for inner in jaxprs_in_params(equation.params)), default=0)
+    for index, operation in enumerate(operations):
+        live |= {variable: size_of(variable) for variable in operation.results}
+        inside = max(map(_peak_bytes, operation.functions), default=0)
         peak = max(peak, sum(live.values()) + inside)
         live = {variable: size for variable, size in live.items() if last_use.get(variable, -1) > index}
     return peak
-
-
-def _bytes(aval: Any) -> int:
-    itemsize = getattr(getattr(aval, "dtype", None), "itemsize", 0)
-    return int(np.prod(getattr(aval, "shape", ()))) * itemsize
 
 
 def _numbers(start: int, size: int, mesh: Mesh | None) -> jax.Array:
