@@ -93,3 +93,10 @@ def one_of(name: str, value: Any, allowed: Collection[Choice], error: type[Limpe
 def flag(name: str, value: Any, error: type[LimpetError] = LimpetError) -> bool:
     """True or False itself."""
     return one_of(name, value, (True, False), error)
+
+
+def text(name: str, value: Any, error: type[LimpetError] = LimpetError) -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise error(f"{name} = {shown(value)}: allowed is a text")
+    return value

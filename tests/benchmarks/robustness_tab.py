@@ -23,7 +23,7 @@ from browser import get, tensorboard, until
 
 import limpet
 from limpet.tensorboard import CurveWriter, write_report
-from limpet.tensorboard._curve_summary import curve_summary
+from limpet.tensorboard._summaries import curve_summary
 
 SIGMAS = np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.25])
 

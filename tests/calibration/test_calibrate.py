@@ -185,9 +185,9 @@ def test_it_comes_back_from_its_file_and_a_chip_is_loaded_onto_the_network(tmp_p
     curve = {"before": np.ones((1, 2)), "after": np.ones((1, 2))}
     for held, reason in (
         ({"a": np.ones(2)}, "it has no before"),
-        (curve | {"described": "{"}, "is no JSON"),
+        (curve | {"described": "{"}, "Expecting property name"),
         (curve | {"described": "[]"}, "does not say for how many steps"),
-        (curve | {"described": '{"steps": 1, "samples": 1, "curve": {"metric": "a"}}'}, "names no strengths"),
+        (curve | {"described": '{"steps": 1, "samples": 1, "curve": {"metric": "a"}}'}, "names no sigmas"),
         (curve | {"described": '{"steps": 1, "samples": 1, "metric": "a"}'}, "which metric of which chips"),
         (curve | {"described": np.array("{}"), "given/b": np.array("x")}, "given/b are of type"),
     ):

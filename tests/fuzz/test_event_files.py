@@ -12,9 +12,9 @@ from logged_curves import curve
 from tab_routes import TabRoutes
 
 from limpet.tensorboard import CurveWriter, logged_runs
-from limpet.tensorboard._curve_summary import curve_summary
 from limpet.tensorboard._event_files import first_tags, own_and_foreign
 from limpet.tensorboard._records import masked_checksum, records_of
+from limpet.tensorboard._summaries import curve_summary
 
 STEPS = (1, 2, 5)
 CURVES = {step: curve(0.1 * step, chips=5) for step in STEPS}

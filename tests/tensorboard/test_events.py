@@ -21,7 +21,7 @@ from tensorboard.util import tensor_util
 
 import limpet
 from limpet.tensorboard import CurveWriter, logged_runs
-from limpet.tensorboard._limits_summary import beyond_limits_of
+from limpet.tensorboard._summaries import curve_summary, limits_summary, sensitivity_summary, unpacked
 
 SIGMAS = [0.2, 0.0, 0.1]
 FIRST_VERSION = Path(__file__).parents[1] / "data" / "first_version"
@@ -72,10 +72,8 @@ def test_what_is_read_back_is_what_was_written(tmp_path):
 
 
 def test_counts_beyond_limits_are_read_back_and_others_are_left_out(tmp_path):
-    from limpet.tensorboard._limits_summary import limits_summary
-
-    with pytest.raises(limpet.MetricError, match="format 1 are needed"):
-        beyond_limits_of(b"{}", np.zeros((2, 1, 1)))
+    with pytest.raises(limpet.MetricError, match="describe no result of format 1"):
+        unpacked(b"{}", np.zeros((2, 1, 1)))
     writer = CurveWriter(tmp_path, prefix="mine/")
     writer.curve(curve(), 1)
     writer.limits(BEYOND, 1)
@@ -218,9 +216,6 @@ def test_a_truncated_file_gives_what_it_holds(tmp_path):
 
 
 def test_summaries_of_another_make_under_our_name_are_left_out(tmp_path):
-    from limpet.tensorboard._curve_summary import curve_summary
-    from limpet.tensorboard._sensitivity_summary import sensitivity_summary
-
     writer = CurveWriter(tmp_path)
     writer.curve(curve(), 1)
     for summary in (curve_summary(curve(metric="newer")), sensitivity_summary(sensitivity(), "newer")):

@@ -16,8 +16,8 @@ from tensorboard.compat.proto.types_pb2 import DT_INT64, DT_STRING
 import limpet
 from limpet.cli import main
 from limpet.tensorboard import CurveWriter, logged_runs, write_report
-from limpet.tensorboard._curve_summary import curve_summary
 from limpet.tensorboard._records import masked_checksum
+from limpet.tensorboard._summaries import curve_summary
 
 GOOD = curve(0.5)
 EVENTS = "events.out.tfevents.1.host"
@@ -84,17 +84,17 @@ ODD = {
     "no such type": (lambda value: setattr(value.tensor, "dtype", 99), "a tensor of type 99"),
     "no tensor": (lambda value: value.ClearField("tensor"), "a tensor of type 0"),
     "sigmas of another number": (described(sigmas=[0.1]), "of shape"),
-    "sigmas that are none": (described(sigmas=[0.0, float("nan"), 0.2]), "sigmas = .* allowed is a list of finite"),
-    "sigmas too large": (described(sigmas=[0, 1, 10**400]), "allowed is a list of finite numbers"),
+    "sigmas that are none": (described(sigmas=[0.0, float("nan"), 0.2]), "sigmas = .* allowed are finite numbers"),
+    "sigmas too large": (described(sigmas=[0, 1, 10**400]), "sigmas = .* allowed are real numbers"),
     "a metric that is no text": (described(metric=["x"]), "metric = .* allowed is a text"),
-    "a direction that is none": (described(higher_is_better="no"), "allowed is true or false"),
-    "chips that are none": (described(excluded_chips=[1e400]), "allowed is a list of chip numbers"),
+    "a direction that is none": (described(higher_is_better="no"), "allowed are True and False"),
+    "chips that are none": (described(excluded_chips=[1e400]), "excluded_chips = inf: allowed is a whole number"),
     "an entry more": (described(colour="red"), "'colour', which a curve has not"),
-    "hardware that is no text": (described(hardware=3), "hardware = 3; allowed is a text"),
-    "a target that is none": (target(float("nan")), "is read without the target of its yield: its target is nan"),
-    "a target that is a text": (target("high"), "is read without the target of its yield: its target is high"),
-    "metadata of no sense": (content(b'{"format": 1, "kind": "curve"}'), "its description is a NoneType"),
-    "metadata nested deeply": (content(b"[" * 100_000), "metadata of a robustness curve of format 1 are needed"),
+    "hardware that is no text": (described(hardware=3), "hardware = 3: allowed is a text"),
+    "a target that is none": (target(float("nan")), "is read without the target of its yield: target = nan: allowed"),
+    "a target that is a text": (target("high"), "is read without the target of its yield: target = 'high': allowed"),
+    "metadata of no sense": (content(b'{"format": 1, "kind": "curve"}'), "describe no result of format 1"),
+    "metadata nested deeply": (content(b"[" * 100_000), "describe no result of format 1"),
 }
 
 

@@ -26,10 +26,10 @@ from tensorboard.util import tensor_util
 import limpet
 from limpet.cli import main
 from limpet.tensorboard import CurveWriter, logged_runs, start_run
-from limpet.tensorboard._curve_summary import curve_summary
 from limpet.tensorboard._event_files import events_of
 from limpet.tensorboard._numbers import evaluations
 from limpet.tensorboard._stock_charts import margin_layout
+from limpet.tensorboard._summaries import curve_summary
 
 FIRST_VERSION = Path(__file__).parents[1] / "data" / "first_version"
 COSTS = limpet.Sensitivity(("w",), 0.9, np.ones(2), np.ones((1, 2)), np.ones((1, 2)), np.ones(1), True)

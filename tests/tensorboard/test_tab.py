@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import Select
 
 import limpet
 from limpet.tensorboard import CurveWriter, logged_runs, start_run
-from limpet.tensorboard._curve_summary import curve_summary
+from limpet.tensorboard._summaries import curve_summary
 
 HOSTILE_RUN = "<img src=x onerror=\"document.title='run'\"> %{x} &amp;"
 HOSTILE_METRIC = "<b onmouseover=\"document.title='metric'\">loss</b>"

@@ -1,8 +1,6 @@
 """`limpet chips`: rebuild virtual chips by their numbers."""
 
 import argparse
-import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..leaves._adapters import adapter_of
     from ..leaves._paths import listing
     from ..measure._measurement import shapes_of
+    from ..results._npz_file import write_arrays
     from ..training._load_parameters import read_npz, stored_parameters
 
     for chip in arguments.chip:
@@ -99,7 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
     for chip, path in outputs.items():
         drawn = recipe.on_leaves(virtual_chip(seed, chip, config.generator), leaves, Condition(strength).checked())
         values, left_out = _values(drawn)
-        _write(path, values, {"chip": chip, "seed": seed, "generator": config.generator, "scale": scale} | mark)
+        comment = {"chip": chip, "seed": seed, "generator": config.generator, "scale": scale} | mark
+        write_arrays(path, values, comment, compressed=False)
         written.append({"chip": chip, "seed": seed, "output": str(path), "leaves": len(values), "left_out": left_out})
     if arguments.json:
         mark |= {"generator": config.generator, "scale": scale}
@@ -175,15 +175,6 @@ def _require_values(name: str, leaves: dict[str, Any]) -> None:
     for path, leaf in leaves.items():
         if isinstance(leaf, jax.ShapeDtypeStruct):
             raise LimpetError(f"{name}: leaf '{path}' is a shape without values; needed are arrays")
-
-
-def _write(path: Path, values: dict[str, np.ndarray], comment: dict[str, Any]) -> None:
-    """What `numpy.savez` writes; that takes names as keywords, and so cannot write a leaf called `file`."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, value in values.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, value, allow_pickle=False)
-        archive.comment = json.dumps(comment).encode()
 
 
 def _values(leaves: dict[str, Any]) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -9,6 +9,9 @@ Generator = Literal["fast", "threefry2x32"]
 
 DEFAULT_GENERATOR: Generator = "fast"
 
+MAX_SEED = 2**32 - 1
+"""The largest seed, number of a chip and number of a step."""
+
 DRAWS_VERSION = 3
 """Goes up whenever the same seed, chip and generator come to give another chip. The chips of "threefry2x32" are those
 of version 1, which knew no other; those of "fast" came with version 2, and changed with 3 before any release."""

@@ -17,9 +17,7 @@ from jax.typing import ArrayLike
 from .._errors import LimpetError
 from .._jax import is_traced, threefry_partitionable
 from ._fast import fast, seed_data
-from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
-
-MAX_SEED = 2**32 - 1
+from ._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
 
 
 def path_hash(path: str) -> int:

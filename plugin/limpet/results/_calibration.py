@@ -1,7 +1,6 @@
 """What calibrating chips gave: a metric before and after, and what each chip was given. NumPy and SciPy only."""
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError, MetricError
+from .._checked import number
+from .._errors import MetricError
 from ._chip_metrics import ChipMetrics
 from ._comparison import Comparison, compare
-from ._curve_description import checked_description, is_number, require_numbers
-from ._npz_file import arrays_of
+from ._npz_file import arrays_of, write_arrays
 from ._robustness_curve import RobustnessCurve
 from ._yield_difference import YieldDifference, yield_difference
 
@@ -95,7 +94,7 @@ class Calibration(Generic[Measured]):
             chip: see `chip`.
             sigma: see `chip`.
         """
-        _write(path, self.chip(chip, sigma))
+        write_arrays(path, self.chip(chip, sigma))
 
     def comparison(self: "Calibration[RobustnessCurve]", confidence: float = 0.95) -> Comparison:
         """What calibration changes, chip by chip; see `limpet.compare`."""
@@ -117,7 +116,7 @@ class Calibration(Generic[Measured]):
             description = self.before.to_dict()
             del description["values"]
             described["curve"] = description
-        _write(path, arrays | {"described": np.array(json.dumps(described))})
+        write_arrays(path, arrays | {"described": np.array(json.dumps(described))})
 
     @classmethod
     def load(cls, path: str | Path) -> "Calibration[Any]":
@@ -128,7 +127,7 @@ class Calibration(Generic[Measured]):
         """
         try:
             return _read(arrays_of(path))
-        except LimpetError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise MetricError(f"{path}: holds no calibration ({error})") from None
 
     def __str__(self) -> str:
@@ -137,26 +136,13 @@ class Calibration(Generic[Measured]):
         return "\n".join([first, "before calibration", *before[1:], "after calibration", *after[1:]])
 
 
-def _write(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    if Path(path).suffix != ".npz":
-        raise LimpetError(f"{path}: give a name that ends in .npz")
-    # Not by keywords, which could not name an array `file`.
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, value in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
-
-
 def _read(arrays: Mapping[str, NDArray[Any]]) -> Calibration[Any]:
     if missing := [name for name in ("before", "after", "described") if name not in arrays]:
         raise MetricError(f"it has no {missing[0]}")
     for name, values in arrays.items():
-        if name != "described":
-            require_numbers(values, name)
-    try:
-        described = json.loads(str(arrays["described"]))
-    except (ValueError, RecursionError) as error:
-        raise MetricError(f"its description is no JSON ({error})") from None
+        if name != "described" and values.dtype.kind not in "fiu":
+            raise MetricError(f"its {name} are of type {values.dtype}; needed are real numbers")
+    described = json.loads(str(arrays["described"]))
     steps, samples = (described.get(name) if isinstance(described, dict) else None for name in ("steps", "samples"))
     if not (isinstance(steps, int) and isinstance(samples, int) and min(steps, samples) >= 0):
         raise MetricError("its description does not say for how many steps, on how many samples")
@@ -172,10 +158,7 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Calibration[Any]:
 
 def _measured(described: Mapping[str, Any], values: NDArray[Any]) -> RobustnessCurve | ChipMetrics:
     if "curve" in described:
-        description = checked_description(described["curve"])
-        if "sigmas" not in description:
-            raise MetricError("its description names no strengths")
-        return RobustnessCurve(**description, values=values)
+        return RobustnessCurve.from_dict({**described["curve"], "values": values})
     match described:
         case {
             "metric": str() as metric,
@@ -183,6 +166,6 @@ def _measured(described: Mapping[str, Any], values: NDArray[Any]) -> RobustnessC
             "nominal": nominal,
             "higher_is_better": bool() as up,
         }:
-            if all(isinstance(chip, str) for chip in chips) and is_number(nominal) and values.shape == (len(chips),):
-                return ChipMetrics(metric, tuple(chips), values, float(nominal), up)
+            if all(isinstance(chip, str) for chip in chips) and values.shape == (len(chips),):
+                return ChipMetrics(metric, tuple(chips), values, number("nominal", nominal, error=MetricError), up)
     raise MetricError("its description does not say which metric of which chips it is")

@@ -2,6 +2,7 @@
 
 import re
 
+from .._checked import flag
 from .._errors import MetricError
 
 LOWER_IS_BETTER = frozenset(
@@ -26,7 +27,7 @@ def checked_direction(metric: str, higher_is_better: bool | None) -> bool:
         (True, False)
     """
     if higher_is_better is not None:
-        return bool(higher_is_better)
+        return flag("higher_is_better", higher_is_better, MetricError)
     words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", metric)}
     if telling := words & LOWER_IS_BETTER:
         raise MetricError(

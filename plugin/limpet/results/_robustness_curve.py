@@ -1,19 +1,20 @@
 """The robustness curve: a metric over sigma, with its spread over virtual chips. NumPy and SciPy only."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._errors import LimpetError, MetricError
-from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
-from ._curve_description import checked_description, require_numbers
+from .. import _checked
+from .._errors import MetricError
+from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, MAX_SEED, Generator
 from ._direction import checked_direction
 from ._duration import place_of, seconds
-from ._npz_file import arrays_of
+from ._npz_file import arrays_of, write_arrays
 from ._quantile import quantiles
 from ._yield import Yield, checked_confidence, checked_target, mean_interval, quantile_interval, yield_of
 
@@ -76,24 +77,33 @@ class RobustnessCurve:
     excluded_chips: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        sigmas, values = np.asarray(self.sigmas, np.float64), np.asarray(self.values, np.float64)
+        metric = _checked.text("metric", self.metric, MetricError)
+        of = f"curve of {_checked.shown(metric)}: "
+        sigmas, values = (_numbers(f"{of}{name}", getattr(self, name)) for name in ("sigmas", "values"))
         if sigmas.ndim != 1 or values.ndim != 2 or len(values) != len(sigmas) or not values.size:
             raise MetricError(
-                f"curve of '{self.metric}': sigmas of shape (strengths,) and values of shape (strengths, chips), "
-                f"neither empty, are needed; got {sigmas.shape} and {values.shape}"
+                f"{of}sigmas of shape (strengths,) and values of shape (strengths, chips), neither empty, are needed; "
+                f"got {sigmas.shape} and {values.shape}"
             )
         if not (np.isfinite(sigmas) & (sigmas >= 0)).all():
-            raise MetricError(f"curve of '{self.metric}': sigmas = {sigmas.tolist()}: allowed are finite numbers >= 0")
+            raise MetricError(f"{of}sigmas = {_checked.shown(sigmas.tolist())}: allowed are finite numbers >= 0")
+        for name in ("generator", "fingerprint", "hardware"):
+            _checked.text(f"{of}{name}", getattr(self, name), MetricError)
+        for name in ("seed", "draws_version"):
+            _checked.whole(f"{of}{name}", getattr(self, name), error=MetricError)
+        _checked.one_of(f"{of}axis", self.axis, get_args(Axis), MetricError)
+        _checked.flag(f"{of}antithetic", self.antithetic, MetricError)
+        chips = [_checked.whole(f"{of}excluded_chips", chip, 0, MAX_SEED, MetricError) for chip in self.excluded_chips]
         if self.axis == "time" and not sigmas.all():
-            raise MetricError(f"curve of '{self.metric}': times = {sigmas.tolist()}: allowed are seconds above 0")
+            raise MetricError(f"{of}times = {_checked.shown(sigmas.tolist())}: allowed are seconds above 0")
         if self.antithetic and values.shape[1] % 2:
-            raise MetricError(f"curve of '{self.metric}': antithetic chips come in pairs, got {values.shape[1]}")
-        if self.antithetic and len(self.excluded_chips):
-            raise MetricError(f"curve of '{self.metric}': antithetic chips cannot be left out, a pair would be parted")
+            raise MetricError(f"{of}antithetic chips come in pairs, got {values.shape[1]}")
+        if self.antithetic and chips:
+            raise MetricError(f"{of}antithetic chips cannot be left out, a pair would be parted")
         object.__setattr__(self, "sigmas", sigmas)
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "higher_is_better", checked_direction(self.metric, self.higher_is_better))
-        object.__setattr__(self, "excluded_chips", tuple(sorted(int(chip) for chip in self.excluded_chips)))
+        object.__setattr__(self, "higher_is_better", checked_direction(metric, self.higher_is_better))
+        object.__setattr__(self, "excluded_chips", tuple(sorted(chips)))
 
     @property
     def chips(self) -> int:
@@ -281,27 +291,32 @@ class RobustnessCurve:
         return low, high
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain Python values, for JSON and the like; `RobustnessCurve(**it)` takes it back."""
-        return {
-            "metric": self.metric,
-            "sigmas": self.sigmas.tolist(),
-            "values": self.values.tolist(),
-            "seed": self.seed,
-            "higher_is_better": self.higher_is_better,
-            "axis": self.axis,
-            "antithetic": self.antithetic,
-            "generator": self.generator,
-            "draws_version": self.draws_version,
-            "fingerprint": self.fingerprint,
-            "hardware": self.hardware,
-            "excluded_chips": list(self.excluded_chips),
-        }
+        """Everything as plain Python values, for JSON and the like; `RobustnessCurve.from_dict` takes it back."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: plain[name].tolist() for name in ("sigmas", "values")}
+        return plain | arrays | {"excluded_chips": list(self.excluded_chips)}
+
+    @classmethod
+    def from_dict(cls, described: Any) -> Self:
+        """The curve that `to_dict` described, which may have gone through anybody's file.
+
+        Raises:
+            MetricError: it is no mapping, or holds what a curve cannot have.
+        """
+        if not isinstance(described, Mapping):
+            raise MetricError(f"its description is {_checked.shown(described)}, where a mapping is needed")
+        known = [field.name for field in fields(cls)]
+        if strays := [name for name in described if name not in known]:
+            raise MetricError(f"its description holds {_checked.shown(strays[0])}, which a curve has not")
+        if missing := [name for name in ("metric", "sigmas", "values") if name not in described]:
+            raise MetricError(f"its description names no {missing[0]}")
+        return cls(**described)
 
     def save(self, path: str | Path) -> None:
-        """Write the curve as .npz (no pickle)."""
+        """Write the curve as .npz (no pickle). A file that is there is replaced once the new one is whole."""
         described = {name: value for name, value in self.to_dict().items() if name not in ("sigmas", "values")}
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, sigmas=self.sigmas, values=self.values, described=np.array(json.dumps(described)))
+        arrays = {"sigmas": self.sigmas, "values": self.values}
+        write_arrays(path, {**arrays, "described": np.array(json.dumps(described))})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -312,17 +327,9 @@ class RobustnessCurve:
         """
         try:
             arrays = arrays_of(path)
-            missing = [name for name in ("sigmas", "values", "described") if name not in arrays]
-            if missing:
-                raise MetricError(f"it has no {missing[0]}")
-            require_numbers(arrays["sigmas"], "sigmas")
-            require_numbers(arrays["values"], "values")
-            if not np.isfinite(arrays["sigmas"]).all():
-                raise MetricError("its sigmas are not all finite")
-            described: dict[str, Any] = checked_description(str(arrays["described"]))
-            described |= {"sigmas": arrays["sigmas"], "values": arrays["values"]}
-            return cls(**described)
-        except LimpetError as error:
+            described = json.loads(str(arrays.pop("described", "{}")))
+            return cls.from_dict({**described, **arrays})
+        except (ValueError, TypeError, RecursionError) as error:
             raise MetricError(f"{path}: holds no robustness curve ({error})") from None
 
     def plot(self, ax: Any = None, label: str | None = None) -> Any:
@@ -374,6 +381,17 @@ class RobustnessCurve:
     def _over_finite(self, statistic: Any) -> NDArray[np.float64]:
         finite = [row[np.isfinite(row)] for row in self.values]
         return np.array([statistic(row) if row.size else np.nan for row in finite])
+
+
+def _numbers(name: str, given: ArrayLike) -> NDArray[np.float64]:
+    """A copy in double precision of an array of real numbers."""
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind in "biufV":  # V: types of JAX such as bfloat16
+            return np.array(array, np.float64)
+    except (TypeError, ValueError):
+        pass  # rows of several lengths, say
+    raise MetricError(f"{name} = {_checked.shown(given)}: allowed are real numbers")
 
 
 def _slack(values: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:

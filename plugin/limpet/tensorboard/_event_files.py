@@ -8,8 +8,8 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
-from ._curve_summary import PLUGIN_NAME
 from ._records import DamagedRecordError, records_of
+from ._summaries import PLUGIN_NAME
 
 SUFFIX = ".limpet"
 """The names of Limpet's event files end so."""

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.text import metadata as text_metadata
 
@@ -12,12 +10,9 @@ from .._errors import LimpetError, LogdirError, warn_user
 from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
-from ._curve_summary import PLUGIN_NAME, curve_of, described, target_of
 from ._event_files import events_of, in_order, is_own
-from ._limits_summary import beyond_limits_of
 from ._log_directory import event_files, run_name
-from ._sensitivity_summary import sensitivity_of
-from ._tensor_values import tensor_values
+from ._summaries import PLUGIN_NAME, Logged, target_of, tensor_values, unpacked
 
 CONFIG_TAG = "limpet/config"
 """The tag of the text that holds a run's configuration; a prefix may stand before it."""
@@ -42,6 +37,22 @@ class LoggedRun:
     beyond_limits: dict[int, BeyondLimits] = field(default_factory=dict)
     targets: dict[str, float] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+
+    def _enter(self, logged: Logged, step: int) -> None:
+        """Note what was logged at a step."""
+        match logged.result:
+            case RobustnessCurve() as curve:
+                self.curves.setdefault(logged.metric, {})[step] = curve
+            case Sensitivity() as costs:
+                self.sensitivities.setdefault(logged.metric, {})[step] = costs
+            case BeyondLimits() as counts:
+                self.beyond_limits[step] = counts
+
+    def _drop_from(self, first: int) -> None:
+        """Drop what was logged at a step and later ones: a run that was resumed there logs it anew."""
+        for series in (*self.curves.values(), *self.sensitivities.values(), self.beyond_limits):
+            for step in [step for step in series if step >= first]:
+                del series[step]
 
     def final(self, metric: str) -> tuple[int, RobustnessCurve]:
         """Step and curve of the newest evaluation."""
@@ -89,7 +100,7 @@ def _read(path: Path, run: LoggedRun) -> None:
     for event in events_of(path, complain):
         # The sessions of another writer in this directory are its own affair: its runs begin and go on at other steps.
         if own and event.session_log.status == SessionLog.START:
-            _drop_from(run, event.step)
+            run._drop_from(event.step)
         for value in event.summary.value:
             plugin = value.metadata.plugin_data
             if plugin.plugin_name == text_metadata.PLUGIN_NAME and value.tensor.string_val:
@@ -99,35 +110,15 @@ def _read(path: Path, run: LoggedRun) -> None:
             if value.tag not in contents:
                 continue
             try:
-                metric = _take(run, contents[value.tag], tensor_values(value.tensor), event.step)
+                logged = unpacked(contents[value.tag], tensor_values(value.tensor))
             except LimpetError as error:
                 complain(f"{path}: '{value.tag}' at step {event.step} is left out: {error}")
                 continue
+            run._enter(logged, event.step)
             try:
-                target = target_of(contents[value.tag])
+                target = target_of(logged.description)
             except LimpetError as error:
                 complain(f"{path}: '{value.tag}' is read without the target of its yield: {error}")
                 continue
-            if target is not None and metric is not None:
-                run.targets[metric] = target
-
-
-def _drop_from(run: LoggedRun, first: int) -> None:
-    """A run that was resumed at a step logs it, and what follows, anew."""
-    for series in (*run.curves.values(), *run.sensitivities.values(), run.beyond_limits):
-        for step in [step for step in series if step >= first]:
-            del series[step]
-
-
-def _take(run: LoggedRun, content: bytes, values: NDArray[Any], step: int) -> str | None:
-    """Enter a curve, a sensitivity or counts beyond limits; its metric, if it is of one."""
-    if described(content, "limits") is not None:
-        run.beyond_limits[step] = beyond_limits_of(content, values)
-        return None
-    if (description := described(content, "sensitivity")) is not None:
-        sensitivity = sensitivity_of(content, values)
-        run.sensitivities.setdefault(description["metric"], {})[step] = sensitivity
-        return description["metric"]
-    curve = curve_of(content, values)
-    run.curves.setdefault(curve.metric, {})[step] = curve
-    return curve.metric
+            if target is not None:
+                run.targets[logged.metric] = target

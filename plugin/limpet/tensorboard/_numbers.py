@@ -31,18 +31,23 @@ def plain(values: NDArray[Any] | float) -> Any:
     return objects.tolist()
 
 
-def overview(last_step: int, content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the metadata of a run's curves say, before any values are read."""
-    curve = content["curve"]
+def overview(last_step: int, curve: RobustnessCurve, target: float | None) -> dict[str, Any]:
+    """What is known of a run's curves before any values are read.
+
+    Args:
+        last_step: the newest step.
+        curve: the newest curve, whose values are not looked at.
+        target: the target of its yield.
+    """
     return {
         "last_step": last_step,
-        "sigmas": sorted(curve.get("sigmas", [])),
-        "axis": curve.get("axis", "sigma"),
-        "higher_is_better": curve.get("higher_is_better", True),
-        "target": content.get("target"),
-        "fingerprint": curve.get("fingerprint", ""),
-        "hardware": curve.get("hardware", ""),
-        "excluded": excluded_words(curve.get("excluded_chips", ())),
+        "sigmas": sorted(curve.sigmas.tolist()),
+        "axis": curve.axis,
+        "higher_is_better": curve.higher_is_better,
+        "target": target,
+        "fingerprint": curve.fingerprint,
+        "hardware": curve.hardware,
+        "excluded": excluded_words(curve.excluded_chips),
     }
 
 

@@ -18,11 +18,12 @@ from werkzeug.wrappers import Request, Response
 
 from tensorboard import plugin_util
 
+from ..results._robustness_curve import RobustnessCurve
 from . import _numbers
-from ._curve_summary import PLUGIN_NAME
 from ._logged_series import LoggedSeries
 from ._page_files import page_files
 from ._query import Query, QueryError
+from ._summaries import PLUGIN_NAME
 
 SAMPLES = 1000
 """Evaluations of a run that TensorBoard keeps for this tab; of an unknown plugin's tensors it keeps about ten."""
@@ -82,14 +83,17 @@ class RobustnessTab(TBPlugin):
         return pages | routes | {"/plotly.js": _plotly_route()}
 
     def _runs(self, ctx: Any, experiment: str, query: Query) -> Any:
-        sensitivities = self._logged.announced(ctx, experiment, "sensitivity")
         runs: dict[str, dict[str, Any]] = {}
         for run, metrics in self._logged.announced(ctx, experiment, "curve").items():
-            runs[run] = {metric: _numbers.overview(known.last_step, known.content) for metric, known in metrics.items()}
-        with_costs = {run: sorted(metrics) for run, metrics in sensitivities.items()}
+            runs[run] = {
+                metric: _numbers.overview(step, told.result, told.description.get("target"))
+                for metric, (step, told) in metrics.items()
+                if isinstance(told.result, RobustnessCurve)
+            }
+        sensitivities = self._logged.announced(ctx, experiment, "sensitivity")
         return {
             "runs": runs,
-            "sensitivities": with_costs,
+            "sensitivities": {run: sorted(metrics) for run, metrics in sensitivities.items()},
             "limits": sorted(self._logged.announced(ctx, experiment, "limits")),
             "hardware_names": _numbers.names_of_hardware(runs),
         }
@@ -121,21 +125,21 @@ class RobustnessTab(TBPlugin):
 
     def _sensitivity(self, ctx: Any, experiment: str, query: Query) -> Any:
         run, metric = query.text("run"), query.text("metric")
-        series = self._logged.sensitivities(ctx, experiment, [run], metric).get(run)
+        series = self._logged.series(ctx, experiment, "sensitivity", metric, [run]).get(run)
         if series is None:
             raise QueryError(f"run {run[:80]!r} holds no sensitivity of {metric[:80]!r} that can be read")
         return _numbers.leaf_costs(series[max(series)])
 
     def _limits(self, ctx: Any, experiment: str, query: Query) -> Any:
         run, latest = query.text("run"), query.optional_step()
-        series = self._logged.beyond_limits(ctx, experiment, [run]).get(run)
+        series = self._logged.series(ctx, experiment, "limits", "", [run]).get(run)
         if series is None:
             raise QueryError(f"run {run[:80]!r} holds no counts of values beyond limits that can be read")
         return _numbers.beyond_limits(*_no_later(series, latest))
 
     def _curves(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, dict[int, Any]]:
         """The curves of some runs by step, none of them empty."""
-        curves = self._logged.curves(ctx, experiment, runs, query.text("metric"))
+        curves = self._logged.series(ctx, experiment, "curve", query.text("metric"), runs)
         for run in runs:
             if run not in curves:
                 raise _no_curve(run, query)
@@ -149,7 +153,7 @@ class RobustnessTab(TBPlugin):
     def _newest_readable(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
         """The same, without the runs that hold no curve that can be read, so that the others are answered for."""
         latest = query.optional_step()
-        curves = self._logged.curves(ctx, experiment, runs, query.text("metric"))
+        curves = self._logged.series(ctx, experiment, "curve", query.text("metric"), runs)
         return {run: _no_later(series, latest) for run, series in curves.items()}
 
 

@@ -64,7 +64,8 @@ def report_answers(runs: Mapping[str, LoggedRun]) -> dict[str, Any]:
         if run.beyond_limits
     }
     overviews = {
-        name: {metric: _overview(run, metric) for metric in sorted(run.curves)} for name, run in sorted(runs.items())
+        name: {metric: _numbers.overview(*run.final(metric), run.targets.get(metric)) for metric in sorted(run.curves)}
+        for name, run in sorted(runs.items())
     }
     answers["runs"] = {
         "runs": overviews,
@@ -74,11 +75,6 @@ def report_answers(runs: Mapping[str, LoggedRun]) -> dict[str, Any]:
         "limits": sorted(answers["limits"]),
     }
     return answers
-
-
-def _overview(run: LoggedRun, metric: str) -> dict[str, Any]:
-    step, curve = run.final(metric)
-    return _numbers.overview(step, {"curve": curve.to_dict(), "target": run.targets.get(metric)})
 
 
 def _sigmas(curves: Mapping[str, RobustnessCurve]) -> list[float]:

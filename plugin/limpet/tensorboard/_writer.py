@@ -20,13 +20,11 @@ from .._errors import LogdirError, warn_user
 from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ..results._sensitivity import Sensitivity
-from ._curve_summary import curve_summary
 from ._event_files import first_tags, own_and_foreign
 from ._growing_file import GrowingFile
-from ._limits_summary import limits_summary
-from ._sensitivity_summary import sensitivity_summary
 from ._session import HParamValue, experiment, session_end, session_start
 from ._stock_charts import chip_histograms, margin_layout, places_of, statistic_tag
+from ._summaries import curve_summary, limits_summary, sensitivity_summary
 
 PERCENTILES = (5, 50, 95)
 
