@@ -1,7 +1,13 @@
 # Each public name stands here once: type checkers read this file, and `__init__.py` reads it when it is imported.
+from . import checks as checks
+from . import deviations as deviations
 from . import dynapse as dynapse
+from . import leaves as leaves
 from . import objectives as objectives
+from . import results as results
+from . import rockpool as rockpool
 from . import tensorboard as tensorboard
+from . import typing as typing
 from ._errors import ConfigError as ConfigError
 from ._errors import DeploymentError as DeploymentError
 from ._errors import LimpetError as LimpetError
@@ -13,6 +19,8 @@ from ._errors import StrengthError as StrengthError
 from .audit._audit import AuditReport as AuditReport
 from .audit._audit import LeafAudit as LeafAudit
 from .audit._audit import audit as audit
+from .audit._loop_audit import LoopAudit as LoopAudit
+from .bench._bench_chip import bench_chip as bench_chip
 from .bench._fit import Fit as Fit
 from .bench._fit import fit_measurements as fit_measurements
 from .calibration._calibrate import calibrate as calibrate
@@ -52,6 +60,7 @@ from .draws._fast import fast as fast
 from .draws._generator import DRAWS_VERSION as DRAWS_VERSION
 from .draws._keys import virtual_chip as virtual_chip
 from .hardware._condition import Condition as Condition
+from .hardware._fingerprint import fingerprint as fingerprint
 from .hardware._hardware import Hardware as Hardware
 from .hardware._limits import Limits as Limits
 from .hardware._measured_chip import MeasuredChip as MeasuredChip
@@ -63,6 +72,7 @@ from .leaves.rockpool import attributes as attributes
 from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prototype
 from .leaves.rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
 from .leaves.rockpool import mismatch_generator as mismatch_generator
+from .measure._evaluator import Evaluator as Evaluator
 from .measure._limits_report import LimitsReport as LimitsReport
 from .measure._limits_report import limits_report as limits_report
 from .measure._measure_chips import measure_chips as measure_chips
@@ -85,6 +95,9 @@ from .training._clipped import clipped as clipped
 from .training._freeze import freeze as freeze
 from .training._injection import Injection as Injection
 from .training._load_parameters import load_parameters as load_parameters
+from .training._load_parameters import stored_parameters as stored_parameters
+from .training._log_uniform import LogUniform as LogUniform
+from .training._save_parameters import save_parameters as save_parameters
 from .training._track_mismatch import MismatchState as MismatchState
 from .training._track_mismatch import mismatch_key as mismatch_key
 from .training._track_mismatch import track_mismatch as track_mismatch

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
 from ._errors import LimpetError, StrengthError
@@ -100,3 +100,19 @@ def text(name: str, value: Any, error: type[LimpetError] = LimpetError) -> str:
     if not isinstance(value, str):
         raise error(f"{name} = {shown(value)}: allowed is a text")
     return value
+
+
+def listing(names: Iterable[str], limit: int = 40) -> str:
+    """Names as an error message shows them: separated by commas, at most `limit` of them, with a count of the rest.
+
+    Examples:
+        >>> listing(["a", "b", "c"], limit=2)
+        'a, b, ... (1 more)'
+        >>> listing([])
+        '(none)'
+    """
+    names = list(names)
+    if not names:
+        return "(none)"
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown}, ... ({len(names) - limit} more)"

@@ -16,11 +16,12 @@ import numpy as np
 from .._errors import MismatchNotApplied
 from .._jax import Function
 from ..draws._keys import step_key
-from ..flow._probe import ProbeNotes, depends_on, plant
+from ..flow._probe import ProbeNotes, depends_on
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import listing
+from ..leaves._probed import probed
 from ..measure._measurement import checked_recipe
 
 
@@ -127,7 +128,7 @@ def audit(
         for index, value in zip(traced, values, strict=True):
             leaves[index] = value
         tree, rest = structure.unflatten(leaves)
-        loss = loss_fn(plant(tree, selected, notes), *rest)
+        loss = loss_fn(probed(tree, selected, notes), *rest)
         return loss[0] if isinstance(loss, tuple) else loss
 
     found = depends_on(Function(jax.make_jaxpr(probed_loss)([arrays[index] for index in traced])))

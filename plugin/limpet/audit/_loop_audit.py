@@ -1,6 +1,7 @@
 """The audit of a running loop: does what `inject` draws reach what is differentiated, and is it new at each step?"""
 
-from typing import Any
+from collections.abc import Sized
+from typing import Any, Protocol
 
 from jax.typing import ArrayLike
 
@@ -9,7 +10,6 @@ from .._jax import is_traced
 from ..flow._probe import ProbeNotes
 from ..leaves._adapters import never_read, unboxed
 from ..leaves._paths import listing
-from ..training._injection import Injection
 from ._audit import require_reached
 
 NEVER_INJECTED = (
@@ -18,8 +18,24 @@ NEVER_INJECTED = (
 )
 
 
+class Probed(Protocol):
+    """What a loop injects: `limpet.Injection`, or whatever else can plant probes on the leaves that it deviates."""
+
+    @property
+    def draws(self) -> Sized:
+        """What is drawn for a step; empty where nothing is."""
+        ...
+
+    def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, notes: ProbeNotes | None) -> Any:
+        """The deviated tree, with probes on it that take these notes."""
+        ...
+
+
 class LoopAudit:
     """Watches what a loop injects during its first two steps; afterwards it costs nothing, and leaves no probes.
+
+    A `limpet.MismatchCallback` has one. A loop of one's own calls `inject` of the audit in place of the injection's,
+    `check` after each step, and `close` at the end.
 
     Judged is what is differentiated, never what was merely compiled: a jitted evaluation that reads its draws says
     nothing about training. After the first step that was trained with draws:
@@ -42,20 +58,36 @@ class LoopAudit:
     | the gradient along a draw is an array that happens to be zero | not seen |
 
     Args:
-        injection: what the loop injects.
+        injection: the injection, whose `inject` the loop would call.
+
+    Attributes:
+        done: whether the audit is over, so that the loop may inject without it.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, limpet
+        >>> params = {"w": jnp.ones(3)}
+        >>> hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)))
+        >>> audit = LoopAudit(limpet.Injection(params, hardware))
+        >>> @jax.jit
+        ... def gradient(params, step):
+        ...     return jax.grad(lambda p: (audit.inject(params, step)["w"] * p["w"]).sum())(params)
+        >>> _ = gradient(params, 0)
+        >>> audit.check(0, trained=True)
+        Traceback (most recent call last):
+        limpet.MismatchNotApplied: callback.inject was traced, but no gradient was taken ...
     """
 
-    def __init__(self, injection: Injection) -> None:
+    def __init__(self, injection: Probed) -> None:
         self._injection = injection
         self._traces: list[tuple[ProbeNotes, int | None]] = []
         """Of each time that `inject` was called: what its probes saw, and the step where that was no traced number."""
         self._first_step: int | None = None
         self._trained = False
-        self._done = not injection.draws
+        self.done = not injection.draws
 
     def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, **conditions: Any) -> Any:
         """What `Injection.inject` gives, with probes as long as the audit is open."""
-        if self._done:
+        if self.done:
             return self._injection.inject(params, step, draw, **conditions)
         notes, number = ProbeNotes(), unboxed(step)
         tree = self._injection.inject(params, step, draw, notes=notes, **conditions)
@@ -72,7 +104,7 @@ class LoopAudit:
         Raises:
             MismatchNotApplied: see the table above.
         """
-        if self._done:
+        if self.done:
             return
         if not self._traces:
             if trained and not self._trained:
@@ -89,7 +121,7 @@ class LoopAudit:
         elif step != self._first_step:
             self._require_new_draws(step)
             self._require_all_leaves()
-            self._done = True
+            self.done = True
 
     def close(self) -> None:
         """Judge a run that has come to its end, however few steps it had.
@@ -97,9 +129,9 @@ class LoopAudit:
         Raises:
             MismatchNotApplied: see the table above.
         """
-        if self._done:
+        if self.done:
             return
-        self._done = True
+        self.done = True
         if self._traces and self._first_step is not None:
             self._require_all_leaves()
         elif self._trained and not self._traces:

@@ -8,15 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deviations._deviation import Deviation
-from ..deviations._gaussian import Gaussian
-from ..deviations._kinds import kind_of
-from ..deviations._log_normal import LARGEST_SIGMA_LN, LogNormal
-from ..deviations._student_t import StudentT
-from ..deviations._truncated_gaussian import TruncatedGaussian
-from ..deviations._uniform import Uniform
-from ..draws._truncated_normal import cut_for
-from ._factor_law import factor_law
+from limpet import Deviation, Gaussian, LogNormal, StrengthError, StudentT, TruncatedGaussian, Uniform
+from limpet.deviations import kind_of
 
 Factors = NDArray[np.float64]
 CLOSE = 2.0
@@ -67,15 +60,15 @@ class Candidate:
 
     def density(self, factors: Factors) -> Factors:
         """The fitted density."""
-        return factor_law(self.deviation).pdf(factors / self.center) / self.center
+        return self.deviation.distribution().pdf(factors / self.center) / self.center
 
     def cumulative(self, factors: Factors) -> Factors:
         """The fitted distribution function."""
-        return factor_law(self.deviation).cdf(factors / self.center)
+        return self.deviation.distribution().cdf(factors / self.center)
 
     def quantiles(self, probabilities: Factors) -> Factors:
         """The fitted quantiles."""
-        return self.center * factor_law(self.deviation).ppf(probabilities)
+        return self.center * self.deviation.distribution().ppf(probabilities)
 
     def distance(self, factors: Factors) -> float:
         """The Kolmogorov-Smirnov distance: the largest one between the fitted and the measured distribution."""
@@ -118,10 +111,11 @@ def _log_normal(factors: Factors) -> Candidate | None:
         return None
     logs = np.log(factors)
     center, spread = float(logs.mean()), float(logs.std())
-    if spread > LARGEST_SIGMA_LN:
-        return None
     likelihood = _normal_likelihood(len(factors), spread) - float(logs.sum())
-    return Candidate(LogNormal(sigma_ln=spread), math.exp(center), 2, likelihood)
+    try:
+        return Candidate(LogNormal(sigma_ln=spread), math.exp(center), 2, likelihood)
+    except StrengthError:  # so wide that no float32 would hold what it draws
+        return None
 
 
 def _uniform(factors: Factors) -> Candidate | None:
@@ -223,5 +217,5 @@ def refitted(fitted: Candidate, factors: Factors) -> Candidate | None:
     if isinstance(fitted.deviation, StudentT):
         return _student_t(factors, fitted.deviation.degrees)
     if isinstance(fitted.deviation, TruncatedGaussian):
-        return _truncated_gaussian(factors, (cut_for(fitted.deviation.bound).place,))
+        return _truncated_gaussian(factors, (fitted.deviation.distribution().args[1],))
     return FITS[fitted.kind](factors)

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError
-from ..leaves._paths import listing
+from limpet import LimpetError
+from limpet.checks import listing
+
 from ._units import UNITS, unit_of
 
 LABELS = ("chip", "core", "neuron", "parameter")

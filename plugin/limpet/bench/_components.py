@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError
+from limpet import LimpetError
+
 from ._nested import Nested
 
 CONFIDENCE = 0.95

@@ -4,7 +4,8 @@ import json
 import textwrap
 from collections.abc import Mapping
 
-from ..deviations._kinds import described
+from limpet.deviations import described
+
 from ._measurements import Measurements, guessed_leaves
 from ._parameter_fit import ParameterFit
 from ._units import quantity

@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError, LogdirError, warn_user
-from ..deviations._kinds import label
-from ..deviations._log_normal import LogNormal
-from ..deviations._student_t import StudentT
-from ..deviations._truncated_gaussian import TruncatedGaussian
-from ..hardware._hardware import Hardware
-from ..hardware._part import Part
+from limpet import Hardware, LimpetError, LogdirError, LogNormal, Part, StudentT, TruncatedGaussian
+from limpet.checks import warn_user
+from limpet.deviations import label
+
 from ._candidate import Candidate, best_of, candidates, refitted
 from ._cells import Table
 from ._components import Component, components

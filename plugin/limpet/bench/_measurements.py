@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError, warn_user
-from ..leaves._paths import listing
+from limpet import LimpetError
+from limpet.checks import listing, warn_user
+
 from ._cells import LABELS, VALUES, Table, cells_of, checked_unit, columns_of, numbers_of, places, refuse
 
 FAR_OFF = 10.0

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..deviations._kinds import label
+from limpet.deviations import label
+
 from ..tensorboard._page_files import page_files
 from ._candidate import Candidate
 from ._components import Component

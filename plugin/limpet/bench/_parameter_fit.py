@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deviations._deviation import Deviation
+from limpet import Deviation
+
 from ._candidate import Candidate
 from ._components import Component
 

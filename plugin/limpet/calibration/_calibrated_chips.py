@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from .._errors import LimpetError, MetricError, PrototypeError, warn_user
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number
+from ..hardware._fingerprint import shapes_of
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
@@ -21,7 +22,7 @@ from ..leaves._paths import is_real, listing
 from ..measure._description import Description, Direction, directions_of
 from ..measure._limits_report import require_within
 from ..measure._measure_chips import checked_names
-from ..measure._measurement import Measurement, check_count, checked_batch, checked_recipe, gathered, shapes_of
+from ..measure._measurement import Measurement, check_count, checked_batch, checked_recipe, gathered
 from ..measure._metric import UNNAMED, MetricFn
 from ..measure._monte_carlo import ahead
 from ..measure._progress import progress_bar

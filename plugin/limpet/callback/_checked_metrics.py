@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import MetricError
-from .._jax import is_traced
+from limpet import MetricError
+from limpet.leaves import is_traced
 
 RESERVED = ("limpet", "robustness", "virtual_chips", "virtual_chips_failed", "_hparams_")
 """The groups of tags under which Limpet and TensorBoard write themselves; with them, all that begin `robustness_`."""

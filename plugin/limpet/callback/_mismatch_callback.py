@@ -9,26 +9,28 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._errors import ConfigError, LimpetError, warn_user
-from ..audit._loop_audit import LoopAudit
+from limpet import (
+    ConfigError,
+    Deviation,
+    Evaluator,
+    Hardware,
+    LimpetError,
+    LoopAudit,
+    Recipe,
+    RobustnessCurve,
+    fingerprint,
+)
+from limpet.checks import listing, warn_user
+from limpet.leaves import unboxed
+from limpet.results import BeyondLimits
+from limpet.typing import MetricFn, Started
+
 from ..config._config import Config
 from ..config._hparams import hparams_of
 from ..config._objective_section import MeanObjective
 from ..config._plain_arguments import checked_config
-from ..deviations._deviation import Deviation
-from ..hardware._fingerprint import fingerprint
-from ..hardware._hardware import Hardware
-from ..hardware._mismatch import Recipe
-from ..leaves._adapters import adapter_of, unboxed
-from ..leaves._paths import listing
-from ..measure._evaluator import Evaluator, Started
-from ..measure._measurement import shapes_of
-from ..measure._metric import MetricFn
-from ..results._beyond_limits import BeyondLimits
-from ..results._robustness_curve import RobustnessCurve
 from ..tensorboard import CurveWriter, start_run
-from ..training._injection import Injection
-from ..training._resume import resumed_step, run_checkpoint
+from ._resume import resumed_step, run_checkpoint
 from ._run_log import RunLog, adding_to
 
 
@@ -114,8 +116,8 @@ class MismatchCallback:
             raise ConfigError("robustness: evaluations are configured, but the callback was given no metric_fn")
         self._config = config
         recipe = config.recipe(model)
-        self.injection = Injection.of(config, model)
-        self._fingerprint = fingerprint(recipe, shapes_of(adapter_of(model).nominal(model)))
+        self.injection = config.injection(model)
+        self._fingerprint = fingerprint(recipe, model)
         self.first_step = 0 if resume is None else resumed_step(config, resume, self._fingerprint)
         self._resumed = resume is not None
         self._run: str | None = None if resume is None else resume.get("run")

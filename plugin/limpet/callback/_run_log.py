@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import LogdirError, warn_user
-from ..measure._evaluator import Started, require_targets
-from ..results._beyond_limits import BeyondLimits
-from ..results._robustness_curve import RobustnessCurve
+from limpet import LogdirError, MetricError, RobustnessCurve
+from limpet.checks import warn_user
+from limpet.results import BeyondLimits
+from limpet.typing import Started
+
 from ..tensorboard import CurveWriter
 from ._checked_metrics import checked_metrics
 
@@ -172,7 +173,7 @@ class RunLog:
 
     def _finish(self, evaluation: _Evaluation) -> None:
         curves, beyond = self._to_results(evaluation.started)
-        require_targets(self._targets, curves)
+        _require_targets(self._targets, curves)
         self.curves = curves
         self._finished.extend([(evaluation.step, curve) for curve in curves.values()])
         if beyond is not None:
@@ -228,6 +229,17 @@ class RunLog:
                 f"range: lower sigma, or guard the optimizer with optax.apply_if_finite",
                 RuntimeWarning,
             )
+
+
+def _require_targets(targets: float | Mapping[str, float] | None, curves: Mapping[str, RobustnessCurve]) -> None:
+    """Refuse a target of a metric that there is not.
+
+    Raises:
+        MetricError: names it, and the metrics there are.
+    """
+    unknown = targets.keys() - curves.keys() if isinstance(targets, Mapping) else ()
+    if unknown:
+        raise MetricError(f"robustness.target names {', '.join(sorted(unknown))}; the metrics are {', '.join(curves)}")
 
 
 @contextmanager

@@ -14,8 +14,6 @@ from typing import NoReturn
 
 import limpet
 
-from .. import _errors
-from ..draws._generator import DRAWS_VERSION
 from . import _calibrate, _check, _chips, _compare, _deploy, _fit, _gate, _presets, _report
 
 EXAMPLES = """\
@@ -65,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             code = arguments.run(arguments)
             sys.stdout.flush()
-        except _errors.LimpetError as error:
+        except limpet.LimpetError as error:
             return _refuse(arguments, str(error))
         except BrokenPipeError:  # whoever read the output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    version = f"limpet {limpet.__version__}, draws version {DRAWS_VERSION}"
+    version = f"limpet {limpet.__version__}, draws version {limpet.DRAWS_VERSION}"
     whole.add_argument("--version", action="version", version=version)
     commands = whole.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in (_check, _presets, _compare, _gate, _chips, _fit, _deploy, _calibrate, _report):

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .._errors import LimpetError, warn_user
+from limpet import LimpetError
+from limpet.checks import warn_user
+
 from ._model import load_object, require_network, user_code
 from ._output import show, write_json
 
@@ -58,9 +60,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate chips."""
+    from limpet import load_parameters
+
     from ..config._load_config import load_config
-    from ..leaves._adapters import adapter_of
-    from ..training._load_parameters import stored_parameters
 
     if arguments.output is not None and Path(arguments.output).suffix != ".npz":
         raise LimpetError(f"-o {arguments.output}: give a name that ends in .npz")
@@ -70,8 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = load_config(arguments.config, *arguments.overrides)
     task = _task(arguments, config)
     if arguments.params is not None:
-        trained = stored_parameters(task["tree"], arguments.params)
-        task["tree"] = adapter_of(task["tree"]).loaded(task["tree"], trained)
+        task["tree"] = load_parameters(task["tree"], arguments.params)
     with user_code():
         calibrations = _measured(arguments, config, task) if arguments.measured else _virtual(arguments, config, task)
     first = next(iter(calibrations.values()))
@@ -115,7 +116,7 @@ def _task(arguments: argparse.Namespace, config: Any) -> dict[str, Any]:
 
 
 def _virtual(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]) -> dict[str, Any]:
-    from ..calibration._calibrate import calibrate
+    from limpet import calibrate
 
     chips, trained_on = config.robustness.chips, config.measured_training_chip
     if trained_on is not None and trained_on < chips:
@@ -133,10 +134,9 @@ def _virtual(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]
 
 
 def _measured(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]) -> dict[str, Any]:
-    from ..calibration._calibrate import calibrate_chips
-    from ..hardware._measured_chip import MeasuredChip
+    from limpet import MeasuredChip, bench_chip, calibrate_chips
 
-    chips = [MeasuredChip.of(path) for path in arguments.measured]
+    chips = [MeasuredChip.of(path) if path.endswith(".npz") else bench_chip(path) for path in arguments.measured]
     given = calibrate_chips(**task, chips=chips, higher_is_better=config.robustness.higher_is_better)
     return {given.before.metric: given}
 

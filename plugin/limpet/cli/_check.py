@@ -52,10 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     leaves = None
     name: str | None = arguments.tree if arguments.model is None else arguments.model
     if name is not None:
-        from ..training._load_parameters import read_npz
+        from limpet import stored_parameters
+
         from ._leaves import leaf_overviews
 
-        leaves = leaf_overviews(config, load_model(name, config) if arguments.tree is None else read_npz(name))
+        leaves = leaf_overviews(config, load_model(name, config) if arguments.tree is None else stored_parameters(name))
     if arguments.json:
         write_json(
             {
@@ -118,7 +119,7 @@ def _show_overview(arguments: argparse.Namespace, config: Any) -> None:
 def _show_leaves(name: str, leaves: "list[LeafOverview]") -> None:
     from rich.text import Text
 
-    from ..leaves._paths import listing
+    from limpet.checks import listing
 
     deviating = [leaf for leaf in leaves if leaf.part is not None]
     rest = [leaf.path for leaf in leaves if leaf.part is None]

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from limpet import LimpetError
+from limpet.checks import number
 
-from .._errors import LimpetError
 from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
 from ._output import show, write_json
 
@@ -60,49 +60,39 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Rebuild chips."""
-    import jax.numpy as jnp
-
-    from ..config._load_config import load_config
-    from ..draws._generator import DRAWS_VERSION
-    from ..draws._keys import checked_number, virtual_chip
-    from ..hardware._condition import Condition
-    from ..hardware._fingerprint import fingerprint
-    from ..leaves._adapters import adapter_of
-    from ..leaves._paths import listing
-    from ..measure._measurement import shapes_of
-    from ..results._npz_file import write_arrays
-    from ..training._load_parameters import read_npz, stored_parameters
+    import limpet
+    from limpet.checks import MAX_SEED, listing, whole
+    from limpet.leaves import adapter_of
 
     for chip in arguments.chip:
-        checked_number(chip, "--chip")  # all of them, before the first is written
+        whole("--chip", chip, 0, MAX_SEED)  # all of them, before the first is written
     with user_code():  # a deviation of the user's own is imported
-        config = load_config(arguments.config, *arguments.overrides)
+        config = limpet.load_config(arguments.config, *arguments.overrides)
     outputs = _outputs(arguments.output, arguments.chip)
     name = arguments.network
-    model = read_npz(name) if name.endswith(".npz") else load_model(name, config)
+    model = limpet.stored_parameters(name) if name.endswith(".npz") else load_model(name, config)
     _require_new(outputs.values(), name, arguments.params)
     own = adapter_of(model).leaves(model)
     trained = own.keys() if name.endswith(".npz") else {}
     if arguments.params is not None:
-        trained = stored_parameters(model, arguments.params)
+        trained = limpet.stored_parameters(arguments.params, model)
         model = adapter_of(model).loaded(model, trained)
     untrained = [path for path in own if path not in trained]
-    leaves = adapter_of(model).leaves(model)
+    tree = adapter_of(model).nominal(model)
+    leaves = adapter_of(tree).leaves(tree)
     _require_values(name, leaves)
     recipe, seed, scale = _recipe(arguments, config, model)
     _require_finite(arguments.params or name, {path: leaves[path] for path in recipe.paths})
-    seed = checked_number(seed, "--seed")
-    strength = jnp.asarray(scale, jnp.result_type(float))
-    mark = {"fingerprint": fingerprint(recipe, shapes_of(leaves)), "draws_version": DRAWS_VERSION}
+    seed = whole("--seed", seed, 0, MAX_SEED)
+    mark = {"fingerprint": limpet.fingerprint(recipe, model), "draws_version": limpet.DRAWS_VERSION}
+    mark |= {"generator": config.generator, "scale": scale}
     written = []
     for chip, path in outputs.items():
-        drawn = recipe.on_leaves(virtual_chip(seed, chip, config.generator), leaves, Condition(strength).checked())
-        values, left_out = _values(drawn)
-        comment = {"chip": chip, "seed": seed, "generator": config.generator, "scale": scale} | mark
-        write_arrays(path, values, comment, compressed=False)
-        written.append({"chip": chip, "seed": seed, "output": str(path), "leaves": len(values), "left_out": left_out})
+        drawn = recipe(limpet.virtual_chip(seed, chip, config.generator), tree, scale)
+        left_out = limpet.save_parameters(path, drawn, {"chip": chip, "seed": seed} | mark)
+        count = len(leaves) - len(left_out)
+        written.append({"chip": chip, "seed": seed, "output": str(path), "leaves": count, "left_out": left_out})
     if arguments.json:
-        mark |= {"generator": config.generator, "scale": scale}
         write_json({"deviating": list(recipe.paths), "untrained": untrained, "chips": written} | mark)
         return 0
     for chip in written:
@@ -146,18 +136,10 @@ def _recipe(arguments: argparse.Namespace, config: Any, model: Any) -> tuple[Any
             raise LimpetError(f"--frozen: {arguments.config} has no training.frozen")
         recipe, seed, scale = recipe.only(*config.frozen_parts), config.frozen_seed, config.training.frozen.scale
     if arguments.sigma is not None:
-        recipe, scale = recipe.with_sigma(_checked(arguments.sigma, "--sigma", 5)), 1.0
+        recipe, scale = recipe.with_sigma(number("--sigma", arguments.sigma, 0, 5)), 1.0
     if arguments.scale is not None:
-        scale = _checked(arguments.scale, "--scale", 1000)
+        scale = number("--scale", arguments.scale, 0, 1000)
     return recipe, seed if arguments.seed is None else arguments.seed, scale
-
-
-def _checked(strength: float, name: str, most: float) -> float:
-    from ..draws._strength import checked_strength
-
-    if checked_strength(strength, name) > most:
-        raise LimpetError(f"{name} = {strength:g}: allowed is a number from 0 to {most:g}")
-    return strength
 
 
 def _require_finite(name: str, leaves: dict[str, Any]) -> None:
@@ -175,22 +157,3 @@ def _require_values(name: str, leaves: dict[str, Any]) -> None:
     for path, leaf in leaves.items():
         if isinstance(leaf, jax.ShapeDtypeStruct):
             raise LimpetError(f"{name}: leaf '{path}' is a shape without values; needed are arrays")
-
-
-def _values(leaves: dict[str, Any]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The numbers of a chip by leaf path, and the paths of what holds none (functions, random keys)."""
-    import jax
-    import jax.numpy as jnp
-
-    values, left_out = {}, []
-    for path, leaf in leaves.items():
-        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-        kind = "" if jnp.issubdtype(dtype, jax.dtypes.prng_key) else np.dtype(dtype).kind
-        is_nameless = kind == "V" and not jnp.issubdtype(dtype, np.number)  # what an .npz makes of bfloat16
-        if kind in {"", *"OSUM"} or is_nameless:
-            left_out.append(path)
-        elif kind == "V":  # bfloat16 and the like, which .npz cannot name
-            values[path] = np.asarray(jnp.asarray(leaf, jnp.float32))
-        else:
-            values[path] = np.asarray(leaf)
-    return values, left_out

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results._comparison import Comparison, compare
-from ..results._provenance import are_same_chips, common_chips
-from ..results._robustness_curve import RobustnessCurve
+from limpet import Comparison, RobustnessCurve, compare
+from limpet.results import are_same_chips, common_chips
+
 from ._output import number_format, show, table, write_json
 from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, read_curves
 

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._errors import DeploymentError, LimpetError
+from limpet import DeploymentError, LimpetError
+
 from ._model import MODEL_HELP, load_model, user_code
 from ._output import show, table, write_json
 
@@ -65,9 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Deploy one network."""
     import numpy as np
 
+    from limpet import load_parameters
+
     from ..config._load_config import load_config
     from ..dynapse._deploy import deploy
-    from ..training._load_parameters import load_parameters
 
     if arguments.overrides and arguments.config is None:
         raise LimpetError(f"{arguments.overrides[0]}: overrides the configuration, which is missing; give --config")

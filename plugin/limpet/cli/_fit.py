@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._errors import LimpetError, LogdirError
+from limpet import LimpetError, LogdirError
+
 from ._output import show, table, write_json
 
 EXAMPLES = """\
@@ -69,9 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _show(fit: Any) -> None:
     from rich.text import Text
 
+    from limpet.deviations import label
+
     from ..bench._configuration import off_center
     from ..bench._units import quantity
-    from ..deviations._kinds import label
 
     found, measured = list(fit.parameters.values()), fit.measurements
     chips = len(measured.chips)
@@ -126,7 +128,7 @@ def _write(path: str, text: str) -> None:
 def _plain(fit: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from ..deviations._kinds import described
+    from limpet.deviations import described
 
     return {
         "measurements": fit.measurements.source,

@@ -5,10 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import MetricError
-from ..results._duration import seconds, words
-from ..results._robustness_curve import RobustnessCurve
-from ..results._yield import Yield
+from limpet import MetricError, RobustnessCurve, Yield
+from limpet.results import seconds, words
+
 from ._output import show, write_json
 from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, fraction, read_curves
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from limpet.deviations import label, sigma_of
+from limpet.leaves import adapter_of
+
 from ..config._config import Config
-from ..deviations._deviation import sigma_of
-from ..deviations._kinds import label
-from ..leaves._adapters import adapter_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from .._errors import LimpetError
+from limpet import LimpetError
 
 MODEL_HELP = (
     "MODULE:NAME or path/script.py:NAME, imported from the current directory or the script's folder too: a Rockpool or "
@@ -52,7 +52,7 @@ def load_object(spec: str, config: Any) -> Any:
         imported = getattr(sys.modules.get(module_name), "__file__", str(script.resolve()))
         if imported is None or Path(imported).resolve() != script.resolve():
             raise LimpetError(f"{spec}: '{module_name}' is also the name of a module that is in use; rename the script")
-    from ..leaves.rockpool import quietly
+    from limpet.rockpool import quietly
 
     with user_code(folder), quietly():
         value = _named(spec, module_name, name)
@@ -96,8 +96,7 @@ def require_network(spec: str, value: Any) -> None:
     Raises:
         LimpetError: it is none.
     """
-    from ..leaves._adapters import adapter_of
-    from ..leaves._paths import is_real
+    from limpet.leaves import adapter_of, is_real
 
     try:
         leaves = adapter_of(value).leaves(value)

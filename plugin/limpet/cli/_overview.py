@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from limpet import DRAWS_VERSION
+from limpet.deviations import sigma_of
+
 from ..config._config import Config
 from ..config._objective_section import MeanObjective
 from ..config._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule
-from ..config._training_section import RedrawSection
-from ..deviations._deviation import sigma_of
-from ..draws._generator import DRAWS_VERSION
-from ..hardware._part import leaves_label
+from ..config._training_section import RedrawSection, time_words
 
 Lines = list[tuple[str, str]]
 """Label and text of each line of a section."""
@@ -24,7 +24,7 @@ def overview(config: Config) -> dict[str, Lines]:
     return {
         "seed": [("number", f"{config.seed}"), ("generator", f"{config.generator}, draws version {DRAWS_VERSION}")],
         "hardware": [
-            (name, f"{part.label()}, on {leaves_label(part.leaves)}") for name, part in config.hardware.parts.items()
+            (name, f"{part.label()}, on {part.leaves_label()}") for name, part in config.hardware.parts.items()
         ],
         "training": _training(config),
         "robustness": _robustness(config),
@@ -65,7 +65,8 @@ def _training(config: Config) -> Lines:
 def _redraw(config: Config, section: RedrawSection, parts: tuple[str, ...]) -> Lines:
     sigmas = {sigma_of(config.hardware.parts[part].deviation) for part in parts}
     sigma = sigmas.pop() if len(sigmas) == 1 else None
-    return [("strength", _strength(section, sigma)), ("gradient", section.gradient)]
+    time = [] if section.time is None else [("time", time_words(section.time))]
+    return [("strength", _strength(section, sigma)), *time, ("gradient", section.gradient)]
 
 
 def _strength(section: RedrawSection, sigma: float | None) -> str:

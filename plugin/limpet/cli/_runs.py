@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._errors import LogdirError, MetricError
-from ..results._provenance import excluded_words
-from ..results._robustness_curve import RobustnessCurve
+from limpet import LogdirError, MetricError, RobustnessCurve
+from limpet.results import excluded_words
 
 RUN_HELP = "a directory that holds the event files of one run, or a curve saved as .npz"
 

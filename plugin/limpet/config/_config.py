@@ -8,15 +8,15 @@ from pydantic import (
     model_validator,
 )
 
-from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
-from ..hardware._mismatch import Recipe
-from ..hardware._part import leaves_label
+from limpet import DRAWS_VERSION, Condition, Injection, LimpetError, LogUniform, MeasuredChip, Recipe, freeze
+from limpet.typing import Generator
+
 from ._hardware_section import HardwareField
 from ._objective_section import MeanObjective
 from ._robustness_section import RobustnessSection
 from ._section import Section, Seed, problem
 from ._tensorboard_section import TensorboardSection
-from ._training_section import RedrawSection, TrainingSection
+from ._training_section import RedrawSection, TrainingSection, time_words
 
 
 class Config(Section):
@@ -40,7 +40,7 @@ class Config(Section):
     }
 
     seed: Seed = 0
-    generator: Generator = DEFAULT_GENERATOR
+    generator: Generator = "fast"
     hardware: HardwareField
     training: TrainingSection | None = None
     robustness: RobustnessSection = RobustnessSection()
@@ -87,11 +87,18 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _over_time(self) -> Self:
-        times = self.robustness.times
-        if times is not None and not any(part.deviation.timed for part in self.hardware.parts.values()):
+        timed = {name for name, part in self.hardware.parts.items() if part.deviation.timed}
+        times, training, problems = self.robustness.times, self.training, []
+        if times is not None and not timed:
             message = "no deviation of the hardware changes with time, so that curves would be flat; give scales"
-            entry = problem(("robustness", "times"), message, list(times))
-            raise ValidationError.from_exception_data(type(self).__name__, [entry])
+            problems.append(problem(("robustness", "times"), message, list(times)))
+        for name, parts in (("dynamic", self.dynamic_parts), ("frozen", self.frozen_parts)):
+            time = getattr(training and getattr(training, name), "time", None)
+            if time is not None and not timed & set(parts):
+                message = "no deviation of the parts that are drawn changes with time; leave it out"
+                problems.append(problem(("training", name, "time"), message, time))
+        if problems:
+            raise ValidationError.from_exception_data(type(self).__name__, problems)
         return self
 
     @property
@@ -150,12 +157,87 @@ class Config(Section):
         """
         return self.hardware.on(model)
 
+    def injection(self, model: Any) -> Injection:
+        """What training draws on a model: the parts of `training.dynamic` and those of `training.frozen`.
+
+        Raises:
+            PrototypeError: hardware and model do not fit.
+        """
+        training = self.training
+        drawn = Injection(model, self.hardware, parts=(), seed=self.seed, generator=self.generator)
+        for name, parts, seed in (
+            ("dynamic", self.dynamic_parts, self.seed),
+            ("frozen", self.frozen_parts, self.frozen_seed),
+        ):
+            if parts:
+                section: Any = getattr(training, name)
+                chip = getattr(section, "chip", "fresh")
+                drawn |= Injection(
+                    model,
+                    self.hardware,
+                    parts=parts,
+                    scale=section.scale,
+                    schedule=section.schedule.to_optax(),
+                    time=section.time,
+                    gradient=section.gradient,
+                    seed=seed,
+                    chip=None if chip == "fresh" else chip,
+                    generator=self.generator,
+                    name=name,
+                )
+        return drawn
+
+    def freeze(
+        self,
+        model: Any,
+        chip: int | MeasuredChip | None = None,
+        *,
+        seed: int | None = None,
+        condition: Condition | float | None = None,
+    ) -> Any:
+        """The virtual chip that training meets: the model with the parts of `training.frozen` as that chip has them.
+
+        Args:
+            model: the model, with nominal values; see `limpet.freeze`.
+            chip: the number of another chip, or a measured one; None for the chip that `training.frozen` names.
+            seed: the seed of the chip; None for the configuration's.
+            condition: the condition under which the chip is looked at; None for the scale and time that
+                `training.frozen` says.
+
+        Raises:
+            LimpetError: the configuration has no `training.frozen`, or that names no chip.
+            PrototypeError: hardware and model do not fit.
+        """
+        if isinstance(chip, MeasuredChip):
+            return freeze(model, self.hardware, chip=chip, seed=seed, condition=condition)
+        frozen = self.training and self.training.frozen
+        if not frozen:
+            raise LimpetError("training.frozen: the configuration has none, so there is no chip to freeze")
+        if chip is None and frozen.chip == "fresh":
+            raise LimpetError(
+                "training.frozen.chip = 'fresh': the callback draws a fresh chip at every step, so there is none to "
+                "freeze; name one by chip="
+            )
+        if condition is None and isinstance(frozen.time, LogUniform):
+            raise LimpetError(
+                "training.frozen.time: each step draws a time, so that there is none to freeze; give "
+                "condition=limpet.Condition(time=...)"
+            )
+        return freeze(
+            model,
+            self.hardware.on(model, only=self.frozen_parts),
+            chip=frozen.chip if chip is None else chip,
+            seed=self.frozen_seed if seed is None else seed,
+            generator=self.generator,
+            condition=Condition(frozen.scale, frozen.time) if condition is None else condition,
+        )
+
     def describe(self) -> str:
         """What was resolved, a line for each section."""
         robustness, training = self.robustness, self.training
         lines = {"seed": f"{self.seed} (generator {self.generator}, draws version {DRAWS_VERSION})"}
         for name, part in self.hardware.parts.items():
-            lines[f"hardware.{name}"] = f"{part.label()}; on {leaves_label(part.leaves)}"
+            lines[f"hardware.{name}"] = f"{part.label()}; on {part.leaves_label()}"
         lines["training"] = "not said" if training is None else "without mismatch"
         if training is not None and training.dynamic is not None:
             del lines["training"]
@@ -183,4 +265,5 @@ def _redraw(section: RedrawSection) -> str:
     schedule = section.schedule.model_dump()
     kind = schedule.pop("kind")
     details = ", ".join(f"{name} {value}" for name, value in schedule.items())
-    return f"scale {section.scale:g}; schedule {kind} ({details}); gradient {section.gradient}"
+    time = "" if section.time is None else f"; time {time_words(section.time)}"
+    return f"scale {section.scale:g}; schedule {kind} ({details}){time}; gradient {section.gradient}"

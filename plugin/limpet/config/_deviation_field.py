@@ -17,11 +17,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from .._errors import LimpetError
-from ..deviations._chain import Chain
-from ..deviations._deviation import Deviation, checked_deviation
-from ..deviations._kinds import DEVIATIONS, deviation_class
-from ..draws._strength import IN_PERCENT, MAX_SIGMA, sigma_of_percent
+from limpet import Chain, Deviation, LimpetError
+from limpet.deviations import DEVIATIONS, IN_PERCENT, MAX_SIGMA, checked_deviation, deviation_class, sigma_of_percent
+
 from ._section import Number, details_of, problem, unknown_key
 
 _KINDS = f"{', '.join(DEVIATIONS)}, or a class of your own as module:Class"

@@ -13,10 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from .._errors import LimpetError, PrototypeError
-from ..hardware._hardware import Hardware
-from ..hardware._mismatch import Recipe
-from ..hardware._part import Part, checked_leaves, shortened
+from limpet import Gaussian, Hardware, LimpetError, Part, PrototypeError, Recipe, checks
+
 from ._deviation_field import DeviationField, checked_fraction
 from ._limits_section import LimitsField
 from ._section import NonNegative, Number, Section, details_of, problem, require_few, shown
@@ -24,10 +22,10 @@ from ._section import NonNegative, Number, Section, details_of, problem, require
 
 def _parsed_leaves(leaves: Any) -> Any:
     try:
-        return checked_leaves(leaves)
+        return Part(leaves, Gaussian(0.0)).leaves
     except PrototypeError as error:
         # The configuration's error says what was given by itself.
-        raise ValueError(str(error).removeprefix(f"leaves = {shortened(leaves)}: ")) from None
+        raise ValueError(str(error).removeprefix(f"leaves = {checks.shown(leaves)}: ")) from None
 
 
 class PartSection(Section):

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..deviations._kinds import described
-from ..hardware._part import leaves_label
+from limpet.deviations import described
+
 from ._config import Config
 from ._training_section import DynamicSection, FrozenSection
 
@@ -16,7 +16,7 @@ def hparams_of(config: Config) -> dict[str, bool | int | float | str | None]:
     """The configuration by dotted key; None where it says nothing, so that all runs have the same columns."""
     flat = flattened(config.model_dump(exclude={"tensorboard", "hardware", "training"}))
     for name, part in config.hardware.parts.items():
-        flat[f"hardware.{name}.leaves"] = leaves_label(part.leaves)
+        flat[f"hardware.{name}.leaves"] = part.leaves_label()
         flat |= flattened({"deviation": described(part.deviation)}, f"hardware.{name}.")
         if part.limits is not None:
             flat |= flattened({"limits": part.limits.described()}, f"hardware.{name}.")

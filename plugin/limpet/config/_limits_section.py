@@ -7,9 +7,10 @@ from pydantic import (
     PlainValidator,
 )
 
-from .._errors import LimpetError
-from ..hardware._limits import Limits, Policy
-from ..leaves._adapters import NAMED_LIMITS
+from limpet import Limits, LimpetError
+from limpet.leaves import NAMED_LIMITS
+from limpet.typing import Policy
+
 from ._section import Number, Section
 
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from .._errors import ConfigError
+from limpet import ConfigError
+
 from ._config import Config
 from ._limits import MAX_BYTES, MAX_DEPTH, require_within_limits
 from ._objective_section import ObjectiveField

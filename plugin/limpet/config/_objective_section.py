@@ -7,20 +7,23 @@ import jax
 from pydantic import Field
 from pydantic import PositiveFloat as Positive
 
-from ..deviations._deviation import Deviation
-from ..deviations._right_censored_gaussian import RightCensoredGaussian
-from ..objectives._a_trice import a_trice
-from ..objectives._adversarial import adversarial
-from ..objectives._antithetic import antithetic
-from ..objectives._consistency import consistency
-from ..objectives._cvar import cvar
-from ..objectives._distillation import distillation
-from ..objectives._evaluation import loss_of
-from ..objectives._step_chips import Injector
-from ..objectives._varied import varied
-from ..objectives._weight_perturbation import adaptive_sam, weight_perturbation
-from ..objectives._with_mismatch import with_mismatch
-from ..objectives._worst_of import worst_of
+from limpet import Deviation, RightCensoredGaussian
+from limpet.objectives import (
+    a_trice,
+    adaptive_sam,
+    adversarial,
+    antithetic,
+    consistency,
+    cvar,
+    distillation,
+    loss_of,
+    varied,
+    weight_perturbation,
+    with_mismatch,
+    worst_of,
+)
+from limpet.typing import Injector
+
 from ._schedule import ConstantSchedule, Schedule
 from ._section import Number, Scale, Section
 

@@ -6,10 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .._errors import ConfigError
-from ..hardware._hardware import Hardware
-from ..hardware._mismatch import Recipe
-from ..hardware._part import shortened
+from limpet import ConfigError, Hardware, Recipe
+from limpet.checks import shown
+
 from ._config import Config
 from ._load_config import problems_of
 from ._robustness_section import RobustnessSection
@@ -59,7 +58,7 @@ def checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
         return config
     if not isinstance(config, Hardware | Recipe):
         raise ConfigError(
-            f"config = {shortened(config)}: give what limpet.load_config returns, or a limpet.Hardware or a recipe, "
+            f"config = {shown(config)}: give what limpet.load_config returns, or a limpet.Hardware or a recipe, "
             f"with plain arguments such as logdir=, scales= and chips= beside it (the model stands before it)"
         )
     sections: dict[str, Any] = {"training": {"dynamic": {}}}

@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .._errors import LimpetError
-from ..hardware._hardware import Hardware
-from ..hardware._part import Part
-from ..leaves._paths import listing
+from limpet import Hardware, LimpetError, Part
+from limpet.checks import listing
+
 from ._hardware_section import parsed_hardware
 from ._parsed_yaml import parsed_yaml
 

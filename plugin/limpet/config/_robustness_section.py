@@ -13,8 +13,9 @@ from pydantic import (
     model_validator,
 )
 
-from .._errors import MetricError
-from ..results._duration import seconds, words
+from limpet import MetricError
+from limpet.results import seconds, words
+
 from ._section import Count, Number, Scale, Section, Seed, details_of, problem, require_few
 
 MAX_CHIPS = 1_000_000

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
-from ..draws._keys import MAX_SEED
+from limpet.checks import MAX_SEED
 
 MAX_KEYS = 1_000
 """Of a section, or names in a mapping by name; hints at what each wrong one might mean take time."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
+    PlainSerializer,
     PlainValidator,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -13,11 +14,39 @@ from pydantic import (
     model_validator,
 )
 
-from ..draws._keys import MAX_SEED
-from ..hardware._leaf_draw import Gradient
+from limpet import LimpetError, LogUniform
+from limpet.checks import MAX_SEED
+from limpet.results import seconds, words
+from limpet.typing import Gradient
+
 from ._objective_section import MeanObjective, ObjectiveField, WeightPerturbationObjective
 from ._schedule import ConstantSchedule, Schedule
 from ._section import Scale, Section, Seed, problem
+
+
+def _checked_time(time: Any) -> Any:
+    try:
+        if isinstance(time, Mapping):
+            if time.keys() != {"low", "high"}:
+                raise ValueError("allowed are seconds, a text such as 1 day, and {low: 25 s, high: 1 year}")
+            return LogUniform(**time)
+        return time if time is None or isinstance(time, LogUniform) else seconds(time)
+    except LimpetError as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
+
+
+def _plain_time(time: Any) -> Any:
+    return {"low": time.low, "high": time.high} if isinstance(time, LogUniform) else time
+
+
+def time_words(time: float | LogUniform) -> str:
+    """The time at which training meets the hardware, in words."""
+    if isinstance(time, LogUniform):
+        return f"{words(float(time.low))} to {words(float(time.high))}, drawn log-uniformly at every step"
+    return words(time)
+
+
+Time = Annotated[float | LogUniform | None, PlainValidator(_checked_time), PlainSerializer(_plain_time)]
 
 
 class RedrawSection(Section):
@@ -27,6 +56,9 @@ class RedrawSection(Section):
         parts: names of parts of the hardware; if left out, all that the other section does not name.
         scale: factor on the deviation of each part: 1 is the chip as it is, 2 trains for one that is twice as bad.
         schedule: a further factor, which changes over training steps.
+        time: the time since programming at which training meets the hardware: seconds, a text such as 1 day, or
+            {low: 25 s, high: 1 year}, of which each step draws one, every decade as likely; if left out, what the
+            deviations say themselves.
         gradient: how the gradient passes through the deviation: "through" is exact, "through_value" takes the leaf's
             largest value as a constant, "straight_through" passes it on as if nothing deviated.
     """
@@ -42,6 +74,7 @@ class RedrawSection(Section):
     parts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     scale: Scale = 1.0
     schedule: Schedule = ConstantSchedule()
+    time: Time = None
     gradient: Gradient = "through"
 
     @field_validator("parts")
@@ -59,6 +92,9 @@ class DynamicSection(RedrawSection):
         parts: names of parts of the hardware; if left out, all that `frozen` does not name.
         scale: factor on the deviation of each part: 1 is the chip as it is, 2 trains for one that is twice as bad.
         schedule: a further factor, which changes over training steps.
+        time: the time since programming at which training meets the hardware: seconds, a text such as 1 day, or
+            {low: 25 s, high: 1 year}, of which each step draws one, every decade as likely; if left out, what the
+            deviations say themselves.
         gradient: how the gradient passes through the deviation: "through" is exact, "through_value" takes the leaf's
             largest value as a constant, "straight_through" passes it on as if nothing deviated.
     """
@@ -79,6 +115,7 @@ class FrozenSection(RedrawSection):
         seed: of these chips; if left out, the configuration's seed.
         scale: factor on the deviation of each part.
         schedule: a further factor, which changes over training steps; with `chip: fresh` alone.
+        time: the time since programming, as in `training.dynamic`.
         gradient: as in `training.dynamic`.
     """
 

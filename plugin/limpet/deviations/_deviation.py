@@ -53,6 +53,8 @@ class Deviation(ABC):
                 f"{cls.__name__}.__eq__: deviations are equal when all their parameters are, so that no compiled "
                 f"function is used for other ones; leave the comparison to @dataclass(frozen=True)"
             )
+        if "deviate" in cls.__dict__ and "distribution" not in cls.__dict__:  # its base's would be of other draws
+            cls.distribution = Deviation.distribution
 
     @property
     def elementwise(self) -> bool:
@@ -99,6 +101,20 @@ class Deviation(ABC):
         Returns:
             The deviated values, of value's shape and dtype.
         """
+
+    def distribution(self, strength: float = 1.0) -> Any:
+        """How deviated / nominal is distributed: a frozen distribution of `scipy.stats`.
+
+        It is the law by which `limpet.MeasuredChip.explained_by` judges and `limpet.fit_measurements` fits. A class
+        that says it says it of its own `deviate`: one derived from it with another `deviate` has none.
+
+        Args:
+            strength: the factor on the deviation.
+
+        Returns:
+            None where the factor depends on the value, has no density, or is always 1.
+        """
+        return None
 
     def with_sigma(self, sigma: float) -> Self:
         """The same deviation at another relative standard deviation.

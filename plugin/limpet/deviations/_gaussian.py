@@ -1,7 +1,7 @@
 """Relative Gaussian mismatch."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import jax
 
@@ -60,6 +60,12 @@ class Gaussian(Deviation):
     @property
     def elementwise(self) -> bool:
         return True
+
+    def distribution(self, strength: float = 1.0) -> Any:
+        from scipy import stats
+
+        sigma = self.sigma * strength
+        return stats.norm(1.0, sigma) if sigma else None
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         return value + draw.times_normal(value, self.sigma * strength)

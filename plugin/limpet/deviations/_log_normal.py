@@ -120,6 +120,13 @@ class LogNormal(Deviation):
     def elementwise(self) -> bool:
         return True
 
+    def distribution(self, strength: float = 1.0) -> Any:
+        from scipy import stats
+
+        square = math.log1p((self.sigma * strength) ** 2)
+        median = math.exp(-square / 2) if self.preserve == "mean" else 1.0
+        return stats.lognorm(math.sqrt(square), scale=median) if square else None
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         s = sigma_of_logarithm(self.sigma * strength)
         if self.preserve == "mean":

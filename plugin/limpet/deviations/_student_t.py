@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,12 @@ class StudentT(Deviation):
     @property
     def elementwise(self) -> bool:
         return True
+
+    def distribution(self, strength: float = 1.0) -> Any:
+        from scipy import stats
+
+        sigma = self.sigma * strength
+        return stats.t(self.degrees, 1.0, sigma / math.sqrt(self.degrees / (self.degrees - 2))) if sigma else None
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         # The mirror image has the opposite direction and the same radius.

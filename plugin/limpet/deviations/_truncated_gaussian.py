@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
 from .._errors import StrengthError
 from ..draws._strength import checked_sigma, checked_strength
+from ..draws._truncated_normal import cut_for
 from ._deviation import Deviation
 from ._draw import Draw
 
@@ -49,6 +51,12 @@ class TruncatedGaussian(Deviation):
     @property
     def elementwise(self) -> bool:
         return True
+
+    def distribution(self, strength: float = 1.0) -> Any:
+        from scipy import stats
+
+        sigma, cut = self.sigma * strength, cut_for(self.bound)
+        return stats.truncnorm(-cut.place, cut.place, 1.0, sigma / cut.spread) if sigma else None
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         return value + value * draw.truncated_normal(value.shape, self.sigma * strength, self.bound)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import jax
 
@@ -45,6 +45,12 @@ class Uniform(Deviation):
     @property
     def elementwise(self) -> bool:
         return True
+
+    def distribution(self, strength: float = 1.0) -> Any:
+        from scipy import stats
+
+        most = math.sqrt(3) * self.sigma * strength
+        return stats.uniform(1 - most, 2 * most) if most else None
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         centred = draw.uniform(value.shape, value.dtype) * 2 - 1

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._errors import LimpetError
-from ._rockpool import rockpool
+from limpet import LimpetError
+from limpet.rockpool import imported
 
 DEVICE_NAMES: Mapping[str, tuple[str, ...]] = {
     "Idc": ("SOIF_DC_P",),
@@ -90,7 +90,7 @@ def bias_codes(name: str, currents: ArrayLike) -> tuple[NDArray[np.int64], NDArr
 
 @cache
 def _lookup() -> Any:
-    return rockpool("lookup")
+    return imported("rockpool.devices.dynapse.lookup")
 
 
 @cache

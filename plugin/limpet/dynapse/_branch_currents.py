@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import LimpetError
-from ..deviations._synapse_branches import sums_of
-from ..leaves.rockpool import quietly
+from limpet import LimpetError
+from limpet.deviations import sums_of
+from limpet.rockpool import imported, quietly
+
 from ._mapping import BRANCHES, MappedNetwork
-from ._rockpool import rockpool
 
 RANDOM_STARTS = 100
 SEED = 2022
@@ -79,7 +79,7 @@ def by_autoencoder(network: MappedNetwork) -> tuple[Quantized, MappedNetwork]:
     names = {"weight": "weights_in", "w_rec": "weights_rec"}
     given = {names[path.rpartition("/")[2]]: weight for path, weight in network.weights.items()}
     with quietly():
-        found = rockpool("quantization").autoencoder_quantization(
+        found = imported("rockpool.devices.dynapse.quantization").autoencoder_quantization(
             n_cluster=network.cores,
             core_map=network.core_map,
             weights_in=given.get("weights_in"),

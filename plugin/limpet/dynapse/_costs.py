@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..results._robustness_curve import RobustnessCurve
+from limpet import RobustnessCurve
+
 from ._report import aligned
 
 

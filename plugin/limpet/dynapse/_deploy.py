@@ -1,6 +1,6 @@
 """From a trained network to the one that runs on DYNAP-SE2."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._errors import LimpetError, PrototypeError
-from ..leaves._paths import is_real, leaves_by_path, listing
-from ..leaves.rockpool import Rockpool, is_module, nominal_attributes
-from ..leaves.tree import PlainTree, nested
-from ..measure._metric import MetricFn, function_name, named_scalars
+from limpet import LimpetError, MetricError, PrototypeError
+from limpet.checks import listing
+from limpet.leaves import PlainTree, adapter_of, is_real, leaves_by_path, nested
+from limpet.rockpool import is_module, nominal_attributes
+from limpet.typing import MetricFn
+
 from ._bias_generator import bias_codes, bias_currents
 from ._branch_currents import Quantized, by_autoencoder, fitted, nearest, weights_of
 from ._deployment import Deployment
@@ -122,7 +123,7 @@ def deploy(
                         name,
                         metrics[name],
                         _weight_error(network, trained),
-                        _current_error(network, by_neuron),
+                        _current_error(network, by_neuron, adapter_of(net).never_read),
                         *_counts(network, trained),
                     )
                     for name, network in stages.items()
@@ -139,7 +140,7 @@ def deploy(
 
 
 def _with_parameters(net: Any, params: Any) -> Any:
-    adapter = Rockpool()
+    adapter = adapter_of(net)
     adapter.require_like(net, params)
     own, given = adapter.leaves(net), leaves_by_path(params)[0]
     if stray := [path for path in given if path not in own]:
@@ -183,12 +184,21 @@ def _branch_currents(quantized: Quantized, scale: float) -> dict[str, NDArray[np
 def _metrics(metric_fn: MetricFn | None, trees: Mapping[str, Any], batch: Any) -> dict[str, dict[str, float]]:
     if metric_fn is None:
         return {name: {} for name in trees}
-    compiled = jax.jit(lambda tree: named_scalars(metric_fn, tree, batch))
+    name = getattr(metric_fn, "__name__", "metric").replace("<lambda>", "metric")
+
+    @jax.jit
+    def compiled(tree: Any) -> Mapping[str, Any]:
+        found = metric_fn(tree, batch)
+        return found if isinstance(found, Mapping) else {name: found}
+
     metrics = {}
-    for name, tree in trees.items():
+    for stage, tree in trees.items():
         # Real numbers of one type, as a stage's weights are, so that one compiled function serves all.
         narrow = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32) if is_real(leaf) else leaf, tree)
-        metrics[name] = {key or function_name(metric_fn): float(value) for key, value in compiled(narrow).items()}
+        try:
+            metrics[stage] = {key: float(value) for key, value in compiled(narrow).items()}
+        except TypeError as error:
+            raise MetricError(f"metric_fn '{name}' gives no number, and no dict of numbers ({error})") from None
     return metrics
 
 
@@ -197,12 +207,14 @@ def _weight_error(network: MappedNetwork, trained: MappedNetwork) -> float:
     return float(np.sqrt(np.mean((now - before) ** 2) / np.mean(before**2)))
 
 
-def _current_error(network: MappedNetwork, by_neuron: Mapping[str, NDArray[Any]]) -> float:
+def _current_error(
+    network: MappedNetwork, by_neuron: Mapping[str, NDArray[Any]], never_read: Callable[[str], bool]
+) -> float:
     """The largest relative change of a current that is above 0 and that the simulator reads."""
     changes = [
         np.abs(network.currents[name][network.core_map] / np.where(before > 0, before, np.inf) - (before > 0)).max()
         for name, before in by_neuron.items()
-        if not Rockpool().never_read(name)
+        if not never_read(name)
     ]
     return float(max(changes))
 

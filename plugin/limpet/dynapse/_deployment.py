@@ -2,31 +2,34 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import DeploymentError, LimpetError, MetricError, StrengthError
-from ..deviations._deviation import sigma_of
-from ..deviations._gaussian import Gaussian
-from ..deviations._synapse_branches import SynapseBranches
-from ..hardware._hardware import Hardware
-from ..hardware._limits import Limits
-from ..hardware._part import Part
-from ..leaves._prototype import selection
-from ..leaves.rockpool import nominal_attributes, quietly
-from ..measure._metric import ScalarMetric
-from ..measure._robustness_curve import robustness_curve
-from ..measure._strengths import Strengths
-from ..results._robustness_curve import RobustnessCurve
+from limpet import (
+    DeploymentError,
+    Gaussian,
+    Hardware,
+    Limits,
+    LimpetError,
+    MetricError,
+    Part,
+    RobustnessCurve,
+    StrengthError,
+    SynapseBranches,
+    robustness_curve,
+)
+from limpet.deviations import sigma_of
+from limpet.leaves import selection
+from limpet.rockpool import imported, nominal_attributes, quietly
+from limpet.typing import ScalarMetric
+
 from ._bias_generator import DEVICE_NAMES
 from ._branch_currents import Quantized
 from ._costs import DeploymentCosts
 from ._mapping import BRANCHES, MappedNetwork
 from ._report import DeploymentReport
-from ._rockpool import rockpool
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +141,11 @@ class Deployment:
         hardware = _checked(hardware)
         on_chip = self.hardware(hardware, spread=spread, core_spread=core_spread)
         curve = _single(robustness_curve(metric_fn, self.tree, on_chip.on(self.net), scales=scales, **options))
-        as_trained = Strengths.of(hardware.on(self.trained_net), None, scales)
-        return curve if spread is not None else replace(curve, sigmas=as_trained.sigmas, axis=as_trained.axis)
+        sigma = hardware.on(self.trained_net).shared_sigma
+        if spread is not None or sigma is None:
+            return curve if spread is not None else replace(curve, sigmas=tuple(scales), axis="scale")
+        # 1.5 * 0.1 is 0.15, not 0.15000000000000002.
+        return replace(curve, sigmas=tuple(float(f"{scale * sigma:.12g}") for scale in scales), axis="sigma")
 
     def costs(
         self,
@@ -210,13 +216,13 @@ class Deployment:
             DeploymentError: Rockpool cannot place the synapses, or the configuration has other ones, or other values of
                 the bias generator.
         """
-        builder = rockpool("hardware.config.from_spec")
+        builder = imported("rockpool.devices.dynapse.hardware.config.from_spec")
         if not builder.SAMNA_AVAILABLE:
             raise LimpetError("samna is not installed: only the configuration needs it; `.specification()` does not")
         with quietly():
             try:
                 built = builder.config_from_specification(**self.specification())
-            except import_module("rockpool.typehints").DRCError as error:
+            except imported("rockpool.typehints").DRCError as error:
                 raise DeploymentError(
                     f"Rockpool's allocator: {error} It takes 63 inputs of a neuron, and a 64th only from the last row: "
                     f"deploy with prune=63"

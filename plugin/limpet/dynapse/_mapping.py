@@ -7,9 +7,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import DeploymentError, LimpetError, PrototypeError
-from ..leaves._paths import leaves_by_path, listing
-from ..leaves.rockpool import is_module, nominal_attributes
+from limpet import DeploymentError, LimpetError, PrototypeError
+from limpet.checks import listing
+from limpet.leaves import leaves_by_path
+from limpet.rockpool import is_module, nominal_attributes
+
 from ._bias_generator import DEVICE_NAMES
 
 NEURONS_OF_CORE, CORES_OF_CHIP, TAGS, FAN_IN = 256, 4, 2048, 64

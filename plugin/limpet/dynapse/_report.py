@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._errors import LogdirError
+from limpet import LogdirError
 
 
 @dataclass(frozen=True)

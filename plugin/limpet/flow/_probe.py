@@ -11,13 +11,11 @@ dead code before it lowers a function; so a probe whose lowering rule never ran 
 costs no run time and no second trace, and works wherever the step differentiates.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._jax import Function, Operation, identity_primitive
-from ..leaves._adapters import adapter_of
-from ..leaves._paths import is_real
 from ._dataflow import Dataflow
 from ._zeros import KnownZeros
 
@@ -49,24 +47,22 @@ class ProbeNotes:
         return self.compiled | self.returned
 
 
-def plant(tree: Any, paths: Iterable[str], notes: ProbeNotes) -> Any:
-    """The same tree with a probe on each of the leaves named.
+def plant(leaves: Mapping[str, Any], paths: Iterable[str], notes: ProbeNotes) -> dict[str, Any]:
+    """The same values by leaf path, with a probe on each of the leaves named.
 
     Only what is traced takes notes: outside `jit` there is no program to look at.
     """
-    leaves, structure = adapter_of(tree).flattened(tree)
     probed = leaves.keys() & set(paths)
-    return structure.unflatten(
-        _probe.bind(leaf, path=path, notes=notes, kind="draw") if path in probed else leaf
+    return {
+        path: _probe.bind(leaf, path=path, notes=notes, kind="draw") if path in probed else leaf
         for path, leaf in leaves.items()
-    )
+    }
 
 
 def watch(leaves: Iterable[Any], notes: ProbeNotes) -> None:
-    """Note whether a derivative is being taken along any of these values."""
+    """Note whether a derivative is being taken along any of these values, which are real numbers."""
     for leaf in leaves:
-        if is_real(leaf):
-            _probe.bind(leaf, path="", notes=notes, kind="witness")  # differentiated as it is bound; never used
+        _probe.bind(leaf, path="", notes=notes, kind="witness")  # differentiated as it is bound; never used
 
 
 class Dependence(Dataflow[frozenset[str]]):

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from .._checked import shown, whole
 from .._errors import LimpetError, StrengthError
 from .._jax import is_traced
-from ..draws._keys import MAX_SEED
+from ..draws._generator import MAX_SEED
 from ..draws._strength import checked_strength
 from ..results._duration import seconds
 

@@ -1,15 +1,17 @@
-"""The fingerprint of hardware on a network.
-
-Two curves were measured on the same virtual chips only if they have the same fingerprint.
-"""
+"""The fingerprint of hardware on a network, by which curves of the same virtual chips are known."""
 
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from .._errors import StrengthError
 from ..deviations._kinds import described, label
-from ..leaves._paths import listing
+from ..leaves._adapters import adapter_of
+from ..leaves._paths import is_real, listing
+from ._hardware import Hardware
 from ._leaf_draw import LeafRule
 from ._limits import Limits
 from ._mismatch import Recipe
@@ -17,7 +19,37 @@ from ._mismatch import Recipe
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def fingerprint(recipe: Recipe, shapes: Shapes) -> str:
+def fingerprint(mismatch: Recipe | Hardware, model: Any) -> str:
+    """The fingerprint of hardware on a model, as curves, events and checkpoints record it.
+
+    Two curves were measured on the same virtual chips only if they have the same fingerprint, seed and generator.
+
+    Args:
+        mismatch: the hardware, or a recipe.
+        model: what it is laid over: a Rockpool JAX module, a Flax nnx module, or a tree.
+
+    Returns:
+        Sixteen hexadecimal digits.
+
+    Raises:
+        PrototypeError: hardware and model do not fit.
+
+    Examples:
+        >>> import jax.numpy as jnp, limpet
+        >>> hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)))
+        >>> len(limpet.fingerprint(hardware, {"w": jnp.ones(3)}))
+        16
+    """
+    recipe = mismatch.on(model) if isinstance(mismatch, Hardware) else mismatch
+    return digest(recipe, shapes_of(adapter_of(model).nominal(model)))
+
+
+def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each leaf of real numbers by path."""
+    return {path: tuple(np.shape(leaf)) for path, leaf in adapter_of(tree).leaves(tree).items() if is_real(leaf)}
+
+
+def digest(recipe: Recipe, shapes: Shapes) -> str:
     """Sixteen hexadecimal digits that stand for which leaves deviate, their shapes, their deviations and limits.
 
     A sigma that all leaves share is left out: over sigma, networks of another shared sigma meet the same chips.

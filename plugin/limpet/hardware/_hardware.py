@@ -15,7 +15,7 @@ from ..leaves._paths import listing
 from ._dtypes import require_finite
 from ._leaf_draw import Gradient
 from ._mismatch import JoinedMismatch, Mismatch, Recipe, require_levels
-from ._part import Part, Prototype, described_leaves, leaves_label
+from ._part import Part, Prototype, described_leaves
 
 
 class Hardware:
@@ -139,7 +139,7 @@ class Hardware:
         return hash(frozenset(self._parts.items()))
 
     def __repr__(self) -> str:
-        parts = [f"{name}: {part.label()} on {leaves_label(part.leaves)}" for name, part in self._parts.items()]
+        parts = [f"{name}: {part.label()} on {part.leaves_label()}" for name, part in self._parts.items()]
         return f"Hardware({'; '.join(parts)})"
 
 

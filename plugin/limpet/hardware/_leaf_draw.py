@@ -14,6 +14,7 @@ from .._errors import LimpetError
 from .._jax import is_traced
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
+from ..deviations._kinds import label
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
 from ..draws._sealed import sealed
@@ -28,11 +29,20 @@ their largest; or as if nothing had deviated."""
 
 @dataclass(frozen=True)
 class LeafRule:
-    """How one selected leaf deviates."""
+    """How one selected leaf deviates: what is drawn of it, what it is called, and how that is distributed."""
 
     deviation: Deviation
     gradient: Gradient
     limits: Limits | None = None
+
+    @property
+    def label(self) -> str:
+        """The deviation, and the limits that change what a chip holds, in a few words."""
+        return ", ".join([label(self.deviation), *([self.limits.label()] if self.limits and self.limits.acts else [])])
+
+    def distribution(self, strength: float) -> Any:
+        """How deviated / nominal is distributed; None where no density says it, as where limits cut or clip."""
+        return None if self.limits and self.limits.acts else self.deviation.distribution(strength)
 
 
 @partial(jax.jit, static_argnames=("rule", "division"))

@@ -1,7 +1,5 @@
 """A chip whose values come from a bench."""
 
-import math
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,16 +9,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
+from .._checked import shown
 from .._errors import LimpetError, PrototypeError
-from ..bench._cells import Table
-from ..bench._explanation import Explanation, explanation
-from ..bench._measurements import Measurements, guessed_leaves, read_measurements
-from ..draws._strength import checked_strength
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, listing
 from ..results._npz_file import arrays_of
+from ._condition import Condition, condition_of
+from ._explanation import Explanation, explanation
 from ._hardware import Hardware
 from ._mismatch import Recipe
 
@@ -29,14 +27,14 @@ from ._mismatch import Recipe
 class MeasuredChip:
     """A chip whose values come from a bench, usable where the number of a virtual one is.
 
-    It holds values by leaf path, which replace those of a network (`of` an .npz); or factors, measured / nominal, by
-    which a network's own values are multiplied (`of` a bench's table), because a bench's devices were set to other
-    values than those of a trained network, and are off by the same factor.
+    It holds values by leaf path, which replace those of a network (`of` reads them from an .npz); or factors, measured
+    / nominal, by which a network's own values are multiplied (`limpet.bench_chip` takes them from a bench's table),
+    because a bench's devices were set to other values than those of a trained network, and are off by the same factor.
 
     Attributes:
-        name: by which tables call it.
-        values: arrays by leaf path.
-        factors: arrays by path glob, each of which must match one leaf of a network.
+        name: the name by which tables call the chip.
+        values: arrays by leaf path, which take the place of a network's values.
+        factors: arrays by path glob, each of which must match one leaf of a network, whose values are multiplied.
 
     Raises:
         LimpetError: there are neither values nor factors, or one that is no array of finite numbers.
@@ -69,52 +67,27 @@ class MeasuredChip:
             object.__setattr__(self, what, arrays)
 
     @classmethod
-    def of(
-        cls,
-        source: str | Path | Table,
-        chip: str | None = None,
-        *,
-        leaves: Mapping[str, str] | None = None,
-        name: str | None = None,
-    ) -> "MeasuredChip":
-        """A chip from a file.
+    def of(cls, path: str | Path, name: str | None = None) -> "MeasuredChip":
+        """A chip from an .npz of values by leaf path, as `limpet chips` and `limpet.save_parameters` write it.
+
+        A bench's table is read by `limpet.bench_chip`.
 
         Args:
-            source: an .npz of values by leaf path, as `limpet chips` writes it; or a bench's table with the columns
-                that `limpet.fit_measurements` takes, of which factors are taken. Devices are put into a leaf in the
-                order of their cores, and of their neurons within those.
-            chip: which chip of the table; None where it holds one.
-            leaves: by parameter of the table, the path glob of the leaf that it is; None, and what is not named:
-                `*/<parameter>` or the parameter itself.
-            name: by which tables call it; None for the file's name or the chip's.
+            path: the file.
+            name: the name by which tables call the chip; None for the file's.
 
         Raises:
-            LimpetError: the file cannot be read; it holds several chips and none is named, or has no such chip; or
-                `chip` or `leaves` are given with an .npz.
+            LimpetError: the file is no .npz, or cannot be read.
         """
-        if isinstance(source, str | Path) and Path(source).suffix == ".npz":
-            if chip is not None or leaves is not None:
-                given = "chip" if chip is not None else "leaves"
-                raise LimpetError(f"{given} goes with a bench's table; {source} is one chip, by leaf path")
-            try:
-                return cls(name or Path(source).stem, values=arrays_of(source))
-            except LimpetError as error:
-                raise LimpetError(f"{source}: {error}") from None
-        table = read_measurements(source)
-        if chip is None and len(table.chips) > 1:
+        if not isinstance(path, str | Path) or Path(path).suffix != ".npz":
             raise LimpetError(
-                f"{table.source}: holds {len(table.chips)} chips; name one by chip=, of {_list(table.chips)}"
+                f"path = {shown(path)}: needed is an .npz of values by leaf path; a bench's table becomes a chip by "
+                f"limpet.bench_chip(table, chip=...), and values at hand by MeasuredChip(name, values={{path: array}})"
             )
-        if chip is not None and str(chip) not in table.chips:
-            raise LimpetError(f"{table.source}: has no chip {chip!r}; it has {_list(table.chips)}")
-        rows = table.where(table.chip == (table.chips[0] if chip is None else str(chip)))
-        if unknown := [parameter for parameter in leaves or {} if parameter not in rows.parameters]:
-            raise LimpetError(
-                f"leaves names {_list(unknown)}, which was not measured; measured are {_list(rows.parameters)}"
-            )
-        globs = {parameter: guessed_leaves(parameter) for parameter in rows.parameters} | dict(leaves or {})
-        factors = {globs[parameter]: _in_order(rows, parameter) for parameter in rows.parameters}
-        return cls(name or rows.chips[0], factors=factors)
+        try:
+            return cls(name or Path(path).stem, values=arrays_of(path))
+        except LimpetError as error:
+            raise LimpetError(f"{path}: {error}") from None
 
     def on(self, tree: Any) -> Any:
         """The tree of a network on this chip; what was not measured stays as it is.
@@ -162,34 +135,38 @@ class MeasuredChip:
             )
         return measured
 
-    def explained_by(self, mismatch: Recipe | Hardware, tree: Any, *, scale: float = 1.0) -> Explanation:
+    def explained_by(
+        self, mismatch: Recipe | Hardware, tree: Any, condition: Condition | ArrayLike = 1.0
+    ) -> Explanation:
         """How well an assumed hardware explains this chip, leaf by leaf.
 
-        Where a deviation has a density (Gaussian, log-normal, Student's, truncated Gaussian, uniform), measured /
-        nominal is compared with it: the log-likelihood of a value, beside what it would be on average if the assumption
-        held, and the Kolmogorov-Smirnov distance with its p-value. For other deviations each value is ranked among
-        those of 200 virtual chips; ranks are uniform if the assumption holds. Values count as independent: where
-        devices of one chip have something in common, p-values of a single chip are too small.
+        Where a deviation says how measured / nominal is distributed (Gaussian, log-normal, Student's, truncated
+        Gaussian, uniform, without limits that cut or clip), the values are compared with that: the log-likelihood of a
+        value, beside what it would be on average if the assumption held, and the Kolmogorov-Smirnov distance with its
+        p-value. For all others each value is ranked among those of 200 virtual chips; ranks are uniform if the
+        assumption holds. Values count as independent: where devices of one chip have something in common, p-values of
+        a single chip are too small.
 
         Args:
             mismatch: the recipe, or the hardware.
             tree: the nominal values that were set when the chip was measured.
-            scale: the factor on every deviation.
+            condition: the condition under which it was measured: `limpet.Condition(time="1 day")` for a chip that was
+                programmed a day before; or a number, the factor on every deviation.
 
         Returns:
             A table; `print` it.
 
         Raises:
             PrototypeError: nothing that deviates was measured, or chip and tree do not fit.
-            LimpetError: `mismatch` is neither.
+            LimpetError: `mismatch` is neither, or there is no such condition.
         """
         recipe = mismatch.on(tree) if isinstance(mismatch, Hardware) else mismatch
         if not isinstance(recipe, Recipe):
             raise LimpetError(
-                f"mismatch = {mismatch!r}: allowed are the hardware, and a recipe such as hardware.on(model)"
+                f"mismatch = {shown(mismatch)}: allowed are the hardware, and a recipe such as hardware.on(model)"
             )
         leaves = adapter_of(tree).leaves(tree)
-        return explanation(self.name, self.measured(leaves), recipe, leaves, checked_strength(scale, "scale"))
+        return explanation(self.name, self.measured(leaves), recipe, leaves, condition_of(condition))
 
     def _path(self, glob: str, leaves: Collection[str]) -> str:
         paths = [path for path in leaves if fnmatchcase(path, glob) or fnmatchcase(path, glob.removeprefix("*/"))]
@@ -212,21 +189,5 @@ class MeasuredChip:
         return f"MeasuredChip({self.name!r}, {listing([*self.values, *self.factors], limit=6)})"
 
 
-def _in_order(rows: Measurements, parameter: str) -> np.ndarray:
-    """The factors of a parameter, by core and neuron; numbers in the order of numbers, not of texts."""
-    own = rows.where(rows.parameter == parameter)
-    places = list(zip(map(_natural, own.core), map(_natural, own.neuron), range(len(own.line)), strict=True))
-    return own.factor[[index for *_, index in sorted(places)]]
-
-
-def _natural(text: str) -> tuple[float, str]:
-    """Orders numbers as numbers, and before all else, which is ordered as text."""
-    return (float(text), "") if re.fullmatch(r"-?\d+(\.\d+)?", text) else (math.inf, text)
-
-
 def _like(value: Any, leaf: Any) -> jax.Array:
     return jnp.asarray(value, jnp.result_type(leaf))
-
-
-def _list(names: Collection[str]) -> str:
-    return listing(map(repr, names), limit=12)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .._checked import shown
 from .._errors import LimpetError, PrototypeError
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import label
@@ -55,6 +56,18 @@ class Part:
     def label(self) -> str:
         """The deviation and the limits in a few words."""
         return label(self.deviation) + (f", {self.limits.label()}" if self.limits else "")
+
+    def leaves_label(self) -> str:
+        """The leaves in a line; `not` stands before globs that leave leaves out.
+
+        Examples:
+            >>> import limpet
+            >>> Part({"*/kernel": True, "head/*": False}, limpet.Gaussian(sigma=0.1)).leaves_label()
+            '*/kernel, not head/*'
+        """
+        if isinstance(self.leaves, tuple):
+            return ", ".join(f"{glob}" if chosen else f"not {glob}" for glob, chosen in self.leaves)
+        return str(self.leaves)
 
     def ranges(self, model: Any) -> Mapping[str, Range] | None:
         """The range of each leaf of a model by path, where the limits name a table; else None.
@@ -146,7 +159,7 @@ def checked_leaves(leaves: Any) -> Any:
         chosen = {}
     if not chosen or "" in chosen:  # "" is the path of what is no tree
         raise PrototypeError(
-            f"leaves = {shortened(leaves)}: allowed are path globs such as '*/kernel', rules such as "
+            f"leaves = {shown(leaves)}: allowed are path globs such as '*/kernel', rules such as "
             f"{{'*/kernel': true, 'head/*': false}}, the names {', '.join(map(repr, NAMED_SELECTIONS))}, and a "
             f"prototype, a tree of bools"
         )
@@ -162,28 +175,21 @@ def _checked_rules(rules: tuple[Any, ...], leaves: Any) -> tuple[Any, ...]:
     for glob, _ in rules:
         if not isinstance(glob, str) and not isinstance(glob, type) and not callable(glob):
             raise PrototypeError(
-                f"leaves = {shortened(leaves)}: {glob!r} is no path glob; allowed are texts such as '*/kernel'"
+                f"leaves = {shown(leaves)}: {glob!r} is no path glob; allowed are texts such as '*/kernel'"
             )
         if not str(glob).strip():
             raise PrototypeError(
-                f"leaves = {shortened(leaves)}: an empty path matches no leaf; allowed are path globs such as "
-                f"'*/kernel'"
+                f"leaves = {shown(leaves)}: an empty path matches no leaf; allowed are path globs such as '*/kernel'"
             )
         # One word that looks like a selection's name is a slip far more often than the path of a leaf.
         close = difflib.get_close_matches(str(glob), NAMED_SELECTIONS)
         if close and not isinstance(leaves, Mapping) and not set("*?[/") & set(str(glob)):
             raise PrototypeError(
-                f"leaves = {shortened(leaves)}: {glob!r} is no selection of leaves; did you mean {' or '.join(close)}?"
+                f"leaves = {shown(leaves)}: {glob!r} is no selection of leaves; did you mean {' or '.join(close)}?"
             )
     if not any(chosen for _, chosen in rules):
-        raise PrototypeError(f"leaves = {shortened(leaves)}: all rules say false, so that nothing would deviate")
+        raise PrototypeError(f"leaves = {shown(leaves)}: all rules say false, so that nothing would deviate")
     return rules
-
-
-def shortened(leaves: Any) -> str:
-    """What was given, in a line: it may be a whole tree of arrays."""
-    shown = " ".join(repr(leaves).split())
-    return shown if len(shown) <= 80 else f"{shown[:80]}..."
 
 
 def _is_rule(rule: Any) -> bool:
@@ -193,13 +199,6 @@ def _is_rule(rule: Any) -> bool:
         and isinstance(rule[1], bool)
         and not isinstance(rule[0], bool)
     )
-
-
-def leaves_label(leaves: Any) -> str:
-    """A part's leaves in a line; `not` stands before the globs that leave leaves out."""
-    if isinstance(leaves, tuple):
-        return ", ".join(f"{glob}" if chosen else f"not {glob}" for glob, chosen in leaves)
-    return str(leaves)
 
 
 def described_leaves(leaves: Any) -> Any:

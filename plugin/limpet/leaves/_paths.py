@@ -1,12 +1,12 @@
 """Leaf paths: the one name by which rules, keys, errors, logs and plots call a leaf of a tree."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import GetAttrKey, KeyPath
 
+from .._checked import listing as listing
 from .._errors import PrototypeError
 
 
@@ -58,19 +58,3 @@ def is_real(leaf: Any) -> bool:
     """
     dtype = getattr(leaf, "dtype", None)
     return isinstance(leaf, float) if dtype is None else bool(jnp.issubdtype(dtype, jnp.floating))
-
-
-def listing(paths: Iterable[str], limit: int = 40) -> str:
-    """Paths as an error message shows them: comma-separated, at most `limit`, with a count of the rest.
-
-    Examples:
-        >>> listing(["a", "b", "c"], limit=2)
-        'a, b, ... (1 more)'
-        >>> listing([])
-        '(none)'
-    """
-    paths = list(paths)
-    if not paths:
-        return "(none)"
-    shown = ", ".join(paths[:limit])
-    return shown if len(paths) <= limit else f"{shown}, ... ({len(paths) - limit} more)"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import jax
@@ -79,6 +80,24 @@ def quietly() -> Iterator[None]:
             yield
         finally:
             logging.disable(disabled)
+
+
+def imported(module: str) -> Any:
+    """A module of Rockpool's, imported without its warnings.
+
+    Args:
+        module: its full name, such as "rockpool.devices.dynapse".
+
+    Raises:
+        LimpetError: Rockpool is not installed, or the module cannot be imported; says what to do.
+    """
+    try:
+        with quietly():
+            return import_module(module)
+    except ImportError as error:
+        raise LimpetError(
+            f"{module} cannot be imported ({error}): install Rockpool by python -m pip install 'limpet[rockpool]'"
+        ) from None
 
 
 def is_module(model: Any) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .._errors import MetricError
 from ..draws._generator import Generator
-from ..hardware._fingerprint import fingerprint, summary
+from ..hardware._fingerprint import digest, summary
 from ..results._direction import checked_direction
 from ..results._robustness_curve import RobustnessCurve
 from ._metric import MetricFn, function_name
@@ -82,7 +82,7 @@ class Description:
                 self.strengths.axis,
                 self.antithetic,
                 self.generator,
-                fingerprint=fingerprint(recipe, self.shapes),
+                fingerprint=digest(recipe, self.shapes),
                 hardware=summary(recipe, self.shapes),
                 excluded_chips=self.excluded_chips,
             )

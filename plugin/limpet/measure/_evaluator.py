@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .._errors import MetricError
 from ..draws._generator import Generator
+from ..hardware._fingerprint import shapes_of
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..results._beyond_limits import BeyondLimits
 from ..results._robustness_curve import RobustnessCurve
 from ._beyond_limits import BeyondLimitsCounter
 from ._description import Description, Direction
-from ._measurement import checked_batch, checked_recipe, shapes_of
+from ._measurement import checked_batch, checked_recipe
 from ._metric import MetricFn
 from ._monte_carlo import ahead, fetch
 from ._robustness_curve import curve_measurement
@@ -105,14 +105,3 @@ class Evaluator:
         finished = [fetch(values) for values in started.rounds]
         values = {name: np.concatenate([part[name] for part in finished], axis=1) for name in finished[0]}
         return self._describe.curves({name: np.delete(array, self._excluded, axis=1) for name, array in values.items()})
-
-
-def require_targets(targets: float | Mapping[str, float] | None, curves: Mapping[str, RobustnessCurve]) -> None:
-    """Refuse a target of a metric that there is not.
-
-    Raises:
-        MetricError: names it, and the metrics there are.
-    """
-    unknown = targets.keys() - curves.keys() if isinstance(targets, Mapping) else ()
-    if unknown:
-        raise MetricError(f"robustness.target names {', '.join(sorted(unknown))}; the metrics are {', '.join(curves)}")

@@ -9,16 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from .._checked import shown
 from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError, warn_user
 from .._jax import is_traced, is_weak, settings
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import stream, typed_key
-from ..flow._probe import ProbeNotes, depends_on, plant
+from ..flow._probe import ProbeNotes, depends_on
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..hardware._part import shortened
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import is_real, listing
+from ..leaves._probed import probed
 from ._metric import MetricFn, function_name, named_scalars
 from ._monte_carlo import ChipTrace, Program, compiled_program, fetch, tile_bytes, traced
 from ._programs import Programs, SameObject
@@ -115,7 +116,7 @@ class Measurement:
             operand, batch, chips, extra = operands
 
             def metric(deviated: Any) -> dict[str, jax.Array]:
-                adapter, watched = adapter_of(deviated), plant(deviated, self.recipe.paths, notes)
+                adapter, watched = adapter_of(deviated), probed(deviated, self.recipe.paths, notes)
                 result, paths = adapter.written_by(watched, lambda tree: named_scalars(self.metric_fn, tree, batch))
                 written.update(paths)
                 return result
@@ -223,7 +224,7 @@ def checked_recipe(mismatch: Any, tree: Any) -> Recipe:
     if not isinstance(mismatch, Recipe):
         of_config = " (of a configuration, config.hardware)" if hasattr(mismatch, "hardware") else ""
         raise LimpetError(
-            f"mismatch = {shortened(mismatch)}: give the hardware{of_config} or a recipe, hardware.on(model) or "
+            f"mismatch = {shown(mismatch)}: give the hardware{of_config} or a recipe, hardware.on(model) or "
             f"limpet.Mismatch(prototype, limpet.Gaussian(sigma=0.1)); a prototype alone says which leaves deviate, but "
             f"not how"
         )
@@ -239,11 +240,6 @@ def checked_recipe(mismatch: Any, tree: Any) -> Recipe:
             f"mismatch.only(...)"
         )
     return mismatch
-
-
-def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
-    """The shape of each leaf by path."""
-    return {path: tuple(np.shape(leaf)) for path, leaf in adapter_of(tree).leaves(tree).items() if is_real(leaf)}
 
 
 def checked_batch(batch: Any) -> Any:

@@ -12,12 +12,13 @@ from .._errors import MetricError, warn_user
 from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
 from ..draws._keys import checked_number
 from ..hardware._condition import Condition
+from ..hardware._fingerprint import shapes_of
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..results._robustness_curve import RobustnessCurve
 from ._description import Description, Direction
 from ._limits_report import require_within
-from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered, shapes_of
+from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered
 from ._metric import UNNAMED, MetricFn, NamedMetrics, ScalarMetric
 from ._monte_carlo import ahead
 from ._precision import Precision

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from .._errors import LogdirError
-from ..results._calibration import Calibration
-from ..results._robustness_curve import RobustnessCurve
+from limpet import Calibration, LogdirError, RobustnessCurve
+
 from ._run_directory import start_run
 
 BEFORE, AFTER = "before calibration", "after calibration"

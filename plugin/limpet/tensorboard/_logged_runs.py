@@ -6,10 +6,10 @@ from pathlib import Path
 from tensorboard.compat.proto.event_pb2 import SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.text import metadata as text_metadata
 
-from .._errors import LimpetError, LogdirError, warn_user
-from ..results._beyond_limits import BeyondLimits
-from ..results._robustness_curve import RobustnessCurve
-from ..results._sensitivity import Sensitivity
+from limpet import LimpetError, LogdirError, RobustnessCurve, Sensitivity
+from limpet.checks import warn_user
+from limpet.results import BeyondLimits
+
 from ._event_files import events_of, in_order, is_own
 from ._log_directory import event_files, run_name
 from ._summaries import PLUGIN_NAME, Logged, target_of, tensor_values, unpacked

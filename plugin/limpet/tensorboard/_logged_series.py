@@ -14,7 +14,8 @@ from typing import Any
 from tensorboard.context import RequestContext
 from tensorboard.data.provider import DataProvider, RunTagFilter
 
-from .._errors import LimpetError
+from limpet import LimpetError
+
 from ._summaries import PLUGIN_NAME, Kind, Logged, target_of, unpacked
 
 SERIES_KEPT = 128

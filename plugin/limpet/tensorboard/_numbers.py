@@ -9,13 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import MetricError
-from ..results._beyond_limits import BeyondLimits
-from ..results._comparison import compare
-from ..results._provenance import are_same_chips, common_chips, excluded_words, hardware_names
-from ..results._robustness_curve import RobustnessCurve
-from ..results._sensitivity import Sensitivity
-from ..results._yield import Yield, yield_of
+from limpet import MetricError, RobustnessCurve, Sensitivity, Yield, compare
+from limpet.results import BeyondLimits, are_same_chips, common_chips, excluded_words, hardware_names, yield_of
 
 TARGETS = 300
 """At most so many targets in a chart of the yield."""

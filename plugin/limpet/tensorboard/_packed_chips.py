@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results._robustness_curve import RobustnessCurve
-from ..results._yield import yield_of
+from limpet import RobustnessCurve
+from limpet.results import yield_of
+
 from . import _numbers
 
 

@@ -16,9 +16,9 @@ from tensorboard.data.provider import DataProvider
 from tensorboard.plugins.base_plugin import FrontendMetadata, TBContext, TBLoader, TBPlugin
 from werkzeug.wrappers import Request, Response
 
+from limpet import RobustnessCurve
 from tensorboard import plugin_util
 
-from ..results._robustness_curve import RobustnessCurve
 from . import _numbers
 from ._logged_series import LoggedSeries
 from ._page_files import page_files

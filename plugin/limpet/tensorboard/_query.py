@@ -4,7 +4,7 @@ import math
 
 from werkzeug.datastructures import MultiDict
 
-from .._errors import LimpetError
+from limpet import LimpetError
 
 
 class QueryError(LimpetError):

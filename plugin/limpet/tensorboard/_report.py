@@ -11,8 +11,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from .._errors import LogdirError
-from ..results._provenance import hardware_names
+from limpet import LogdirError
+from limpet.results import hardware_names
+
 from ._logged_runs import LoggedRun, logged_runs
 from ._page_files import one_script, page_files
 from ._report_answers import metrics_of, newest, report_answers, target_of

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from ..results._robustness_curve import RobustnessCurve
+from limpet import RobustnessCurve
+
 from . import _numbers
 from ._logged_runs import LoggedRun
 from ._packed_chips import packed_chips

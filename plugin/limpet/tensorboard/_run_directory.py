@@ -7,7 +7,9 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from .._errors import LogdirError, warn_user
+from limpet import LogdirError
+from limpet.checks import warn_user
+
 from ._event_files import number_and_run, own_and_foreign
 from ._writer import CurveWriter
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ..results._provenance import excluded_words, hardware_names
-from ..results._robustness_curve import RobustnessCurve
-from ..results._yield import Yield
+from limpet import RobustnessCurve, Yield
+from limpet.results import excluded_words, hardware_names
+
 from ._numbers import measured_at
 
 MOST_NAMED = 12

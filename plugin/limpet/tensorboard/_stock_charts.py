@@ -9,7 +9,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from ..results._robustness_curve import RobustnessCurve
+from limpet import RobustnessCurve
 
 
 def places_of(curve: RobustnessCurve) -> list[str]:

@@ -18,11 +18,8 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto  # pyright: ignore[r
 from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_FLOAT  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from .. import _checked
-from .._errors import MetricError
-from ..results._beyond_limits import BeyondLimits
-from ..results._robustness_curve import RobustnessCurve
-from ..results._sensitivity import Sensitivity
+from limpet import MetricError, RobustnessCurve, Sensitivity, checks
+from limpet.results import BeyondLimits
 
 PLUGIN_NAME = "limpet"
 FORMAT = 1
@@ -124,7 +121,7 @@ def unpacked(content: bytes, numbers: NDArray[Any] | None = None) -> Logged:
         described = json.loads(content)
         if described["format"] != FORMAT:
             raise MetricError(f"metadata of format {described['format']!r:.80}; needed is {FORMAT}")
-        kind = _checked.one_of("kind", described["kind"], tuple(_READERS), MetricError)
+        kind = checks.one_of("kind", described["kind"], tuple(_READERS), MetricError)
         metric, result = _READERS[kind](described, numbers)
         return Logged(kind, metric, result, described)
     except MetricError:
@@ -141,7 +138,7 @@ def target_of(description: Mapping[str, Any]) -> float | None:
         MetricError: what they name is no finite number.
     """
     target = description.get("target")
-    return None if target is None else _checked.number("target", target, error=MetricError)
+    return None if target is None else checks.number("target", target, error=MetricError)
 
 
 def _curve(described: Any, values: NDArray[Any] | None) -> tuple[str, RobustnessCurve]:
@@ -152,7 +149,7 @@ def _curve(described: Any, values: NDArray[Any] | None) -> tuple[str, Robustness
 
 
 def _sensitivity(described: Any, row: NDArray[Any] | None) -> tuple[str, Sensitivity]:
-    groups = tuple(_checked.text("groups", group, MetricError) for group in described["groups"])
+    groups = tuple(checks.text("groups", group, MetricError) for group in described["groups"])
     count = len(groups)
     row = np.zeros(3 * count + 2) if row is None else row
     chips, left_over = divmod(row.size - 1 - count, 2 * count + 1)
@@ -168,7 +165,7 @@ def _sensitivity(described: Any, row: NDArray[Any] | None) -> tuple[str, Sensiti
         first_order=row[1 : 1 + count],
         higher_is_better=bool(described["higher_is_better"]),
     )
-    return _checked.text("metric", described["metric"], MetricError), costs
+    return checks.text("metric", described["metric"], MetricError), costs
 
 
 def _limits(described: Any, counts: NDArray[Any] | None) -> tuple[str, BeyondLimits]:

@@ -16,10 +16,10 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from .._errors import LogdirError, warn_user
-from ..results._beyond_limits import BeyondLimits
-from ..results._robustness_curve import RobustnessCurve
-from ..results._sensitivity import Sensitivity
+from limpet import LogdirError, RobustnessCurve, Sensitivity
+from limpet.checks import warn_user
+from limpet.results import BeyondLimits
+
 from ._event_files import first_tags, own_and_foreign
 from ._growing_file import GrowingFile
 from ._session import HParamValue, experiment, session_end, session_start

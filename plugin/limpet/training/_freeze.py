@@ -5,15 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+from jax.typing import ArrayLike
 
+from .._checked import shown, whole
 from .._errors import LimpetError, warn_user
 from .._jax import is_traced
-from ..config._config import Config
-from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
-from ..draws._keys import checked_number, chip_key
-from ..draws._strength import checked_strength
-from ..hardware._condition import Condition
+from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
+from ..draws._keys import chip_key
+from ..hardware._condition import Condition, condition_of
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
@@ -26,38 +25,40 @@ _MADE: dict[int, weakref.ref[Any]] = {}
 
 def freeze(
     model: Any,
-    mismatch: Recipe | Hardware | Config | None = None,
-    seed: int | None = None,
-    chip: int | MeasuredChip | None = None,
-    generator: Generator | None = None,
+    mismatch: Recipe | Hardware | None = None,
     *,
-    scale: float | None = None,
+    chip: int | MeasuredChip = 0,
+    seed: int | None = None,
+    generator: Generator | None = None,
+    condition: Condition | ArrayLike | None = None,
 ) -> Any:
     """Build one virtual chip: the model with that chip's values, which `jit` then holds as constants.
 
     The chip follows from (seed, chip) and the leaf paths alone, and is the one that a robustness curve of that seed
-    shows under that number, at that scale. Draws start from nominal values: freezing a Rockpool network that is frozen
-    already gives the other chip, not one chip on top of another. (A plain tree cannot tell; keep its nominal values.)
+    shows under that number, under the same condition. Draws start from nominal values: freezing a Rockpool network that
+    is frozen already gives the other chip, not one chip on top of another. (A plain tree cannot tell; keep its nominal
+    values.)
 
-    A `MismatchCallback` needs no frozen model: it draws the chip that its configuration names.
+    A configuration has a method of its own, `config.freeze(model)`, which takes parts, seed, chip and scale from
+    `training.frozen`. A `MismatchCallback` needs no frozen model: it draws the chip that its configuration names.
 
     Args:
         model: a Rockpool JAX module, a Flax nnx module, or any pytree that the recipe describes.
-        mismatch: a recipe or the hardware, of which all parts are frozen; or a whole configuration, of which the parts
-            of `training.frozen` are, with its seed, chip, scale and generator. A measured chip needs none; where one is
+        mismatch: a recipe, or the hardware, of which all parts are frozen. A measured chip needs none; where one is
             given, leaves that deviate on it and were not measured are said.
-        seed: overrides the configuration's; default 0.
-        chip: overrides the configuration's; default 0. Or a `limpet.MeasuredChip`, whose values are then taken; it has
-            no seed, generator and scale.
-        generator: overrides the configuration's; default "fast".
-        scale: overrides the configuration's; default 1.
+        chip: the number of the chip; or a `limpet.MeasuredChip`, whose values are then taken, and which has no seed,
+            generator and condition.
+        seed: the seed of the chip; 0 if left out.
+        generator: the generator of the chip; "fast" if left out.
+        condition: the condition under which the chip is looked at: `limpet.Condition(time="1 year")` for the chip that
+            a curve over times shows after a year; or a number, the factor on every deviation. 1 if left out.
 
     Returns:
         A new network, or a new tree; the argument is not changed.
 
     Raises:
-        LimpetError: seed or chip is no integer from 0 to 2**32 - 1, there is no such generator, `mismatch` is none of
-            these, the configuration names no chip, or a measured chip is given a seed, generator or scale.
+        LimpetError: seed or chip is no integer from 0 to 2**32 - 1, there is no such generator or condition, `mismatch`
+            is neither, or a measured chip is given a seed, generator or condition.
         PrototypeError: recipe and model do not fit.
 
     Examples:
@@ -69,28 +70,14 @@ def freeze(
         (True, False)
     """
     if isinstance(chip, MeasuredChip):
-        return _frozen_as_measured(model, mismatch, chip, {"seed": seed, "generator": generator, "scale": scale})
-    if isinstance(mismatch, Config):
-        frozen = mismatch.training and mismatch.training.frozen
-        if not frozen:
-            raise LimpetError("training.frozen: the configuration has none, so there is no chip to freeze")
-        if frozen.chip == "fresh" and chip is None:
-            raise LimpetError(
-                "training.frozen.chip = 'fresh': the callback draws a fresh chip at every step, so there is none to "
-                "freeze; name one by chip="
-            )
-        recipe = mismatch.hardware.on(model, only=mismatch.frozen_parts)
-        defaults = mismatch.frozen_seed, frozen.chip, mismatch.generator, frozen.scale
-    else:
-        recipe, defaults = mismatch.on(model) if isinstance(mismatch, Hardware) else mismatch, (0, 0, None, 1.0)
-    recipe = _checked(recipe)
-    seed = checked_number(defaults[0] if seed is None else seed, "seed")
-    chip = checked_number(defaults[1] if chip is None else chip, "chip")
-    generator = checked_generator(generator or defaults[2] or DEFAULT_GENERATOR)
-    strength = jnp.asarray(checked_strength(defaults[3] if scale is None else scale, "scale"), jnp.result_type(float))
-    key, adapter = chip_key(seed, chip, generator), adapter_of(model)
+        others = {"seed": seed, "generator": generator, "condition": condition}
+        return _frozen_as_measured(model, mismatch, chip, others)
+    recipe = _checked(mismatch, model)
+    seed, chip = whole("seed", 0 if seed is None else seed, 0, MAX_SEED), whole("chip", chip, 0, MAX_SEED)
+    key = chip_key(seed, chip, checked_generator(generator or DEFAULT_GENERATOR))
+    checked, adapter = condition_of(1.0 if condition is None else condition), adapter_of(model)
     adapter.require_selected(model, recipe.paths)
-    frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, Condition(strength).checked()))
+    frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, checked))
     _remember(frozen_model, model, recipe.paths)
     return frozen_model
 
@@ -103,8 +90,7 @@ def _frozen_as_measured(model: Any, mismatch: Any, chip: MeasuredChip, others: M
     adapter = adapter_of(model)
     measured = chip.measured(adapter.leaves(model))
     if mismatch is not None:
-        hardware = mismatch.hardware if isinstance(mismatch, Config) else mismatch
-        recipe = _checked(hardware.on(model) if isinstance(hardware, Hardware) else hardware)
+        recipe = _checked(mismatch, model)
         if missing := [path for path in recipe.paths if path not in measured]:
             warn_user(
                 f"chip {chip.name}: {listing(missing, limit=10)} deviate on this hardware and were not measured: they "
@@ -115,13 +101,16 @@ def _frozen_as_measured(model: Any, mismatch: Any, chip: MeasuredChip, others: M
     return frozen_model
 
 
-def _checked(recipe: Any) -> Recipe:
-    if not isinstance(recipe, Recipe):
-        raise LimpetError(
-            f"mismatch = {recipe!r}: allowed are a recipe, such as limpet.Mismatch(prototype, limpet.Gaussian(0.1)), "
-            f"the hardware, and a whole configuration"
-        )
-    return recipe
+def _checked(mismatch: Any, model: Any) -> Recipe:
+    if isinstance(mismatch, Hardware):
+        return mismatch.on(model)
+    if isinstance(mismatch, Recipe):
+        return mismatch
+    own = "; a configuration freezes what it names itself: config.freeze(model)" if hasattr(mismatch, "freeze") else ""
+    raise LimpetError(
+        f"mismatch = {shown(mismatch)}: allowed are the hardware, and a recipe such as limpet.Mismatch(prototype, "
+        f"limpet.Gaussian(0.1)){own}"
+    )
 
 
 def require_nominal(model: Any, recipe: Recipe) -> None:
@@ -135,12 +124,12 @@ def require_nominal(model: Any, recipe: Recipe) -> None:
     if made:
         raise LimpetError(
             f"{listing(made)}: these values are a virtual chip's already, made by limpet.freeze, and would deviate a "
-            f"second time: hand over the nominal model; the callback draws the chip that training.frozen names"
+            f"second time: hand over the nominal model, and name the chip by chip= or training.frozen"
         )
 
 
 def _remember(chip: Any, model: Any, paths: Iterable[str]) -> None:
-    """Note which arrays are a chip's. Of a Rockpool module there are none: it remembers its nominal values itself."""
+    """Remember which arrays belong to a chip. Rockpool modules need no entry: they keep their nominal values."""
     values, nominal = adapter_of(chip).leaves(chip), adapter_of(model).leaves(model)
     for path in paths:
         leaf = values.get(path)

@@ -10,12 +10,12 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from .._checked import shown, whole
 from .._errors import LimpetError
 from .._jax import is_traced
-from ..config._config import Config
 from ..deviations._deviation import Deviation
-from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
-from ..draws._keys import checked_number, chip_key, step_key
+from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
+from ..draws._keys import chip_key, path_hash, step_key
 from ..draws._strength import checked_strength
 from ..flow._probe import ProbeNotes, plant, watch
 from ..hardware._condition import Condition
@@ -24,10 +24,17 @@ from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of, unboxed
+from ..leaves._paths import is_real
+from ..results._duration import seconds
 from ._freeze import require_nominal
+from ._log_uniform import LogUniform
 
 Schedule = Callable[[Any], ArrayLike]
-"""From the number of a step to a factor on the strength, as optax has it."""
+"""From the number of a step to a factor on the strength, or to a time in seconds, as optax has it."""
+
+_TIMES = path_hash("limpet: the time since programming")
+_GOLDEN = np.uint32(0x9E3779B9)
+"""An odd number far from others, so that the reads of one step's draws are not those of the steps around it."""
 
 
 @dataclass(frozen=True)
@@ -35,27 +42,48 @@ class StepDraw:
     """What is drawn for a training step.
 
     Attributes:
-        recipe: who deviates, and how.
-        seed: of the draws.
-        scale: factor on every deviation.
+        recipe: the recipe, which says which leaves deviate, and how.
+        seed: the seed of the draws.
+        generator: the generator of the draws.
+        scale: the factor on every deviation.
         schedule: a further factor, by step.
-        chip: None for a fresh draw at every step; the number of a chip for the same draw at all of them.
-        name: "dynamic" or "frozen", after the section of the configuration that asks for it.
+        time: the time since programming in seconds: one number, a function of the step, or times to draw from; None for
+            what each deviation says itself.
+        chip: the number of the one chip that is met at all steps; None for a fresh draw at every step.
+        name: the name by which logs and errors call it.
     """
 
     recipe: Recipe
     seed: int
+    generator: Generator
     scale: float
     schedule: Schedule
-    chip: int | None = None
-    name: str = "dynamic"
+    time: float | Schedule | LogUniform | None
+    chip: int | None
+    name: str
 
-    def key(self, step: ArrayLike, draw: ArrayLike | None, generator: Generator) -> jax.Array:
+    def key(self, step: ArrayLike, draw: ArrayLike | None) -> jax.Array:
         """The random key of one step."""
         if self.chip is not None:
-            return chip_key(self.seed, self.chip, generator)
-        key = step_key(self.seed, step, generator)
-        return key if draw is None else jax.random.fold_in(key, draw)
+            return chip_key(self.seed, self.chip, self.generator)
+        return self._step_key(step, draw)
+
+    def condition(
+        self, step: jax.Array, draw: ArrayLike | None, factor: ArrayLike | None, mirrored: ArrayLike
+    ) -> Condition:
+        """The condition under which a step meets the chip; one chip for all steps stays as it is, but is read anew."""
+        scale, time = self.strength(step), self.time
+        if isinstance(time, LogUniform):
+            time = time.at(jax.random.fold_in(self._step_key(step, draw), _TIMES))
+        elif callable(time):
+            with jax.numpy_dtype_promotion("standard"):
+                time = jnp.asarray(time(step), jnp.result_type(float))
+        if self.chip is None:
+            return Condition(scale if factor is None else scale * factor, time, mirrored=mirrored).checked()
+        read = jnp.asarray(step).astype(jnp.uint32)
+        if draw is not None:
+            read += _GOLDEN * jnp.asarray(draw).astype(jnp.uint32)
+        return Condition(scale, time, read).checked()
 
     def deviating_by(self, deviation: Deviation | None) -> Recipe:
         """The recipe, by another deviation if one is given; the one chip that training meets stays as it is."""
@@ -67,46 +95,64 @@ class StepDraw:
         with jax.numpy_dtype_promotion("standard"):
             return jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
 
+    def _step_key(self, step: ArrayLike, draw: ArrayLike | None) -> jax.Array:
+        key = step_key(self.seed, step, self.generator)
+        return key if draw is None else jax.random.fold_in(key, draw)
+
 
 @dataclass(frozen=True, init=False, eq=False)
 class Injection:
     """Mismatch for a jitted training step: a pure function of parameters and the step's number, which opens no file.
 
-    It is what `limpet.MismatchCallback.inject` is made of, for loops that need no log.
+    It is what `limpet.MismatchCallback.inject` is made of, for loops that need no log. `a | b` is both at once, over
+    disjoint leaves of one model: parts that are drawn anew at every step beside parts that sit on one chip.
 
     Args:
         model: a Rockpool JAX module, a Flax nnx module, or the parameter tree: what the hardware is laid over.
         mismatch: the hardware, or a recipe.
-        parts: names of the parts of the hardware that are drawn; None for all.
-        scale: factor on every deviation, a number >= 0.
+        parts: names of the parts of the hardware that are drawn; None for all, () for none.
+        scale: the factor on every deviation, a number >= 0.
         schedule: an optax schedule, from step to a further factor; None for none.
-        gradient: see `limpet.Mismatch`; for a recipe, the recipe's own.
-        seed: of the draws, an integer from 0 to 2**32 - 1.
-        chip: None for a fresh draw at every step; the number of a virtual chip to train on that chip alone.
+        time: the time since programming at which training meets the hardware: seconds or a text such as "1 day"; a
+            function from step to seconds; `limpet.LogUniform(low, high)`, from which each step draws a time; None for
+            what each deviation says itself.
+        gradient: how gradients pass through the draw, see `limpet.Mismatch`; for a recipe it is the recipe's own.
+        seed: the seed of the draws, an integer from 0 to 2**32 - 1.
+        chip: the number of a virtual chip to train on that chip alone, whose read noise is new at every step; None for
+            a fresh draw at every step.
         generator: "fast" or "threefry2x32".
+        name: the name by which logs call its strength; None for "frozen" where there is a chip, else "dynamic".
+
+    Attributes:
+        draws: what is drawn for a step: one entry for each injection that was joined.
+        hardware_paths: the paths of the leaves that deviate on the hardware, whatever training draws of it.
 
     Raises:
-        LimpetError: an argument is none of these.
+        LimpetError: an argument is none of these, or `time` is given to hardware that does not change with time.
         PrototypeError: hardware and model do not fit.
 
     Examples:
         >>> import jax, jax.numpy as jnp, limpet
-        >>> params = {"w": jnp.ones(3)}
-        >>> hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)))
-        >>> injection = Injection(params, hardware, seed=0)
+        >>> params = {"w": jnp.ones(3), "b": jnp.ones(2)}
+        >>> hardware = limpet.Hardware(
+        ...     weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)),
+        ...     biases=limpet.Part("b", limpet.Gaussian(sigma=0.1)),
+        ... )
+        >>> one_chip = Injection(params, hardware, parts=["biases"], chip=17)
+        >>> injection = Injection(params, hardware, parts=["weights"]) | one_chip
         >>> @jax.jit
         ... def gradient(params, step):
-        ...     return jax.grad(lambda p: (injection.inject(p, step)["w"] ** 2).sum())(params)
-        >>> bool((gradient(params, 0)["w"] != gradient(params, 1)["w"]).all())
-        True
+        ...     return jax.grad(lambda p: sum((x**2).sum() for x in injection.inject(p, step).values()))(params)
+        >>> first, second = gradient(params, 0), gradient(params, 1)
+        >>> bool((first["w"] != second["w"]).all()), bool((first["b"] == second["b"]).all())
+        (True, True)
     """
 
     model: Any
     draws: tuple[StepDraw, ...]
-    generator: Generator
     seed: int
+    generator: Generator
     hardware_paths: tuple[str, ...]
-    """The paths of the leaves that deviate on the hardware, whatever training draws of it."""
 
     def __init__(
         self,
@@ -116,67 +162,66 @@ class Injection:
         parts: Collection[str] | None = None,
         scale: float = 1.0,
         schedule: Schedule | None = None,
+        time: float | str | Schedule | LogUniform | None = None,
         gradient: Gradient = "through",
         seed: int = 0,
         chip: int | None = None,
         generator: Generator = DEFAULT_GENERATOR,
+        name: str | None = None,
     ) -> None:
         if isinstance(mismatch, Hardware):
-            recipe = mismatch.on(model, only=parts, gradient=gradient)
+            whole_recipe = mismatch.on(model, gradient=gradient)
         elif isinstance(mismatch, Recipe):
-            recipe = mismatch if parts is None else mismatch.only(*parts)
+            whole_recipe = mismatch
         else:
             raise LimpetError(
-                f"mismatch = {mismatch!r}: give the hardware, or a recipe such as limpet.Mismatch(prototype, "
+                f"mismatch = {shown(mismatch)}: give the hardware, or a recipe such as limpet.Mismatch(prototype, "
                 f"limpet.Gaussian(sigma=0.1))"
             )
         if schedule is not None and not callable(schedule):
             raise LimpetError(
-                f"schedule = {schedule!r}: allowed is a function from step to factor, such as "
+                f"schedule = {shown(schedule)}: allowed is a function from step to factor, such as "
                 f"optax.linear_schedule(0.0, 1.0, 300)"
             )
-        draw = StepDraw(
-            recipe,
-            checked_number(seed, "seed"),
-            checked_strength(scale, "scale"),
-            schedule or optax.constant_schedule(1.0),
-            None if chip is None else checked_number(chip, "chip"),
-        )
-        self._set(model, (draw,), checked_generator(generator), draw.seed, recipe.paths)
+        seed = whole("seed", seed, 0, MAX_SEED)
+        draws = ()
+        if parts is None or len(parts):
+            recipe = whole_recipe if parts is None else whole_recipe.only(*parts)
+            draw = StepDraw(
+                recipe,
+                seed,
+                checked_generator(generator),
+                checked_strength(scale, "scale"),
+                schedule or optax.constant_schedule(1.0),
+                _checked_time(time, recipe),
+                None if chip is None else whole("chip", chip, 0, MAX_SEED),
+                name or ("dynamic" if chip is None else "frozen"),
+            )
+            require_nominal(model, recipe)
+            draws = (draw,)
+        self._set(model, draws, seed, checked_generator(generator), whole_recipe.paths)
 
-    @classmethod
-    def of(cls, config: Config, model: Any) -> "Injection":
-        """The injection that a configuration asks for, on a model.
+    def __or__(self, other: "Injection") -> "Injection":
+        """Both injections at once, over disjoint leaves; the seed of objectives is the first one's.
 
         Raises:
-            PrototypeError: hardware and model do not fit.
+            LimpetError: they are laid over different models.
+            PrototypeError: both draw the same leaf.
         """
-        draws: list[StepDraw] = []
-        training = config.training
-        if training is not None and training.dynamic is not None:
-            section = training.dynamic
-            recipe = config.hardware.on(model, only=config.dynamic_parts, gradient=section.gradient)
-            draws.append(StepDraw(recipe, config.seed, section.scale, section.schedule.to_optax()))
-        if training is not None and training.frozen is not None:
-            section = training.frozen
-            recipe = config.hardware.on(model, only=config.frozen_parts, gradient=section.gradient)
-            chip = None if section.chip == "fresh" else section.chip
-            draws.append(
-                StepDraw(recipe, config.frozen_seed, section.scale, section.schedule.to_optax(), chip, "frozen")
-            )
-        injection = cls.__new__(cls)
-        injection._set(model, tuple(draws), config.generator, config.seed, config.recipe(model).paths)
-        return injection
+        if not isinstance(other, Injection):
+            return NotImplemented
+        if self.model is not other.model:
+            raise LimpetError("injections are joined over one model: build both of them with the same object")
+        draws = (*self.draws, *other.draws)
+        require_disjoint(tuple(draw.recipe for draw in draws), tuple(draw.name for draw in draws))
+        joined = Injection.__new__(Injection)
+        paths = tuple(dict.fromkeys((*self.hardware_paths, *other.hardware_paths)))
+        joined._set(self.model, draws, self.seed, self.generator, paths)
+        return joined
 
-    def _set(
-        self, model: Any, draws: tuple[StepDraw, ...], generator: Generator, seed: int, hardware_paths: tuple[str, ...]
-    ) -> None:
-        if len(draws) > 1:
-            require_disjoint(tuple(draw.recipe for draw in draws), tuple(draw.name for draw in draws))
-        for draw in draws:
-            require_nominal(model, draw.recipe)
-        values = {"model": model, "draws": draws, "generator": generator, "seed": seed}
-        for name, value in (values | {"hardware_paths": hardware_paths}).items():
+    def _set(self, model: Any, draws: tuple[StepDraw, ...], seed: int, generator: Generator, paths: Any) -> None:
+        values = {"model": model, "draws": draws, "seed": seed, "generator": generator, "hardware_paths": paths}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
@@ -196,7 +241,7 @@ class Injection:
         """How strong fresh draws are, as functions of the step, by the tag under which a log shows them.
 
         Args:
-            deviation: see `inject`.
+            deviation: the deviation that an objective takes in place of the hardware's own, see `inject`.
         """
         tags: dict[str, Callable[[jax.Array], jax.Array]] = {}
         for draw in self.draws:
@@ -223,16 +268,16 @@ class Injection:
 
         Args:
             params: nominal parameters, as the optimizer holds them; or the Flax nnx module.
-            step: number of the step, an integer >= 0; may be traced, or an nnx variable such as `optimizer.step`. Pass
-                it to the jitted function as an argument: a Python integer that it captures is a constant of the
+            step: the number of the step, an integer >= 0; may be traced, or an nnx variable such as `optimizer.step`.
+                Pass it to the jitted function as an argument: a Python integer that it captures is a constant of the
                 compiled program, so that every step would meet the same draw.
-            draw: number of the draw within the step, an integer >= 0 which may be traced: one for each micro-batch of
-                an accumulated gradient, say. None: the step's only draw.
+            draw: the number of the draw within the step, an integer >= 0 which may be traced: one for each micro-batch
+                of an accumulated gradient, say. None: the step's only draw.
             factor: a further factor on every fresh deviation, a scalar >= 0, which may be traced; None for none.
-            mirrored: True for the mirror image of a fresh draw; may be traced. See `Recipe.__call__`.
-            deviation: by which fresh draws deviate in place of the hardware's own; None for these.
-            sharding: within `jax.shard_map`, how the leaves are divided among devices; see `Recipe.__call__`.
-            notes: where probes on the deviated leaves take their notes; see `limpet.audit`.
+            mirrored: True for the mirror image of a fresh draw; may be traced. See `limpet.Condition`.
+            deviation: the deviation that fresh draws take in place of the hardware's own; None for that.
+            sharding: how the leaves are divided among devices within `jax.shard_map`; see `limpet.Recipe`.
+            notes: where probes on the deviated leaves take their notes; see `limpet.LoopAudit`.
 
         Returns:
             Parameters with this step's mismatch. Where parts are drawn that a Rockpool network holds as simulation
@@ -255,37 +300,42 @@ class Injection:
             )
         if not self.draws:
             return params
+        held = adapter_of(params).leaves(params)
         if notes is not None:
-            watch(adapter_of(params).leaves(params).values(), notes)
-        tree = params if self._drawn_within(params) else adapter.completed(self.model, params)
+            watch(filter(is_real, held.values()), notes)
+        # Where parameters hold all leaves that deviate, the rest of the model is not needed.
+        tree = params if all(path in held for path in self.paths) else adapter.completed(self.model, params)
         adapter = adapter_of(tree)
         adapter.require_selected(tree, self.paths)
 
         def drawn(leaves: Leaves) -> Leaves:
+            signed = jnp.asarray(step).astype(jnp.int32)  # because schedules subtract from it
             for part in self.draws:
-                # Signed, because schedules subtract from it.
-                scale = part.strength(jnp.asarray(step).astype(jnp.int32))
-                key = part.key(step, draw, self.generator)
-                condition = Condition(scale).checked()
-                if part.chip is None:  # the one chip that training meets stays as it is
-                    condition = Condition(scale if factor is None else scale * factor, mirrored=mirrored).checked()
-                leaves = part.deviating_by(deviation).on_leaves(key, leaves, condition, sharding=sharding)
+                condition = part.condition(signed, draw, factor, mirrored)
+                recipe = part.deviating_by(deviation)
+                leaves = recipe.on_leaves(part.key(step, draw), leaves, condition, sharding=sharding)
             return leaves if notes is None else plant(leaves, self.paths, notes)
 
         return adapter.with_values(tree, drawn)
 
-    def _drawn_within(self, params: Any) -> bool:
-        """Whether parameters hold all leaves that deviate, so that the rest of the model is not needed."""
-        held = adapter_of(params).leaves(params)
-        return all(path in held for path in self.paths)
+
+def _checked_time(time: Any, recipe: Recipe) -> float | Schedule | LogUniform | None:
+    if time is None:
+        return None
+    if not any(rule.deviation.timed for rule in recipe.rules.values() if rule is not None):
+        raise LimpetError(
+            f"time = {shown(time)}: no deviation of this hardware changes with time; leave it out, or give hardware "
+            f"with a limpet.Drift, a limpet.Relaxation or a limpet.ReadNoise of some read_time"
+        )
+    return time if isinstance(time, LogUniform) or callable(time) else seconds(time, "time")
 
 
 def _checked_index(number: Any, name: str) -> Any:
-    index = unboxed(number)
+    index = number if isinstance(number, int | jax.Array) else unboxed(number)
     array_like = isinstance(index, int | float | np.generic | np.ndarray | jax.Array) and not isinstance(index, bool)
     if not array_like:
         raise LimpetError(f"{name} is a {type(index).__name__}: allowed is an integer >= 0, it names the draw")
-    whole = jnp.issubdtype(jnp.result_type(index), jnp.integer) and not np.ndim(index)
-    if not whole or (not is_traced(index) and int(np.asarray(index)) < 0):
+    integer = jnp.issubdtype(jnp.result_type(index), jnp.integer) and not np.ndim(index)
+    if not integer or (not is_traced(index) and int(np.asarray(index)) < 0):
         raise LimpetError(f"{name} = {index!r}: allowed is an integer >= 0, it names the draw")
     return index

@@ -38,19 +38,29 @@ def load_parameters(model: Any, path: str | Path) -> Any:
         >>> load_parameters({"dense": {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}}, file)["dense"]["kernel"].sum()
         np.float64(4.0)
     """
-    return adapter_of(model).loaded(model, stored_parameters(model, path))
+    return adapter_of(model).loaded(model, stored_parameters(path, model))
 
 
-def stored_parameters(model: Any, path: str | Path) -> dict[str, Any]:
-    """The values of a model's leaves that a file holds, by leaf path; arguments and errors as of `load_parameters`."""
+def stored_parameters(path: str | Path, model: Any = None) -> dict[str, Any]:
+    """The values that a file holds, by leaf path.
+
+    Args:
+        path: a file or directory as `load_parameters` takes it; without a model, an .npz.
+        model: the model whose leaves are looked for; None for all arrays that an .npz holds.
+
+    Raises:
+        LimpetError: the file cannot be read, or does not fit the model; see `load_parameters`.
+    """
+    if model is None:
+        return {**_read_npz(path)}
     own = adapter_of(model).leaves(model)
-    stored = _orbax(Path(path)) if Path(path).is_dir() else read_npz(path)
+    stored = _orbax(Path(path)) if Path(path).is_dir() else _read_npz(path)
     prefix = _prefix(own.keys(), stored, path)
     values = {name: stored[f"{prefix}{name}"] for name in own if f"{prefix}{name}" in stored}
     return {name: _fitting(name, value, own[name], path) for name, value in values.items()}
 
 
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """Arrays by leaf path from an .npz.
 
     Raises:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .._errors import ConfigError
+from limpet import DRAWS_VERSION, ConfigError
+
 from ..config._config import Config
-from ..draws._generator import DRAWS_VERSION
 
 FREE = {"tensorboard", "train"}
 """Sections that may differ: where logs go, and what is the user's own."""

@@ -10,13 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checked import listing
 from .._errors import PrototypeError
-from ..deviations._kinds import label
 from ..draws._keys import virtual_chip
-from ..hardware._condition import Condition
-from ..hardware._mismatch import Recipe
-from ..leaves._paths import listing
-from ._factor_law import factor_law
+from ._condition import Condition
+from ._mismatch import Recipe
 
 VIRTUAL_CHIPS = 200
 """Among so many a value is ranked where its deviation has no density."""
@@ -27,17 +25,17 @@ class LeafExplanation:
     """How well one leaf's deviation explains what was measured.
 
     Attributes:
-        path: of the leaf.
-        assumed: the deviation in words.
+        path: the path of the leaf.
+        assumed: the deviation and its limits, in words.
         count: how many values were compared; those of nominal value 0 have no measured / nominal, and are left out
             where a deviation has a density.
         spread: the root mean square of measured / nominal - 1; NaN where no nominal value is other than 0.
         sigma: the assumed relative standard deviation; NaN where the deviation has none.
         log_likelihood: of measured / nominal, for each value on average; NaN where there is no density, and
             -infinity where a value cannot be.
-        expected: what it would be on average if the assumption held.
-        distance: Kolmogorov-Smirnov, between measured and assumed.
-        p_value: how often values of the assumed distribution are so far from it.
+        expected: the log-likelihood that there would be on average if the assumption held.
+        distance: the Kolmogorov-Smirnov distance between measured and assumed values.
+        p_value: the probability with which values of the assumed distribution are so far from it.
     """
 
     path: str
@@ -57,8 +55,8 @@ class Explanation:
 
     Attributes:
         chip: the chip's name.
-        leaves: by path, for each leaf that was measured and deviates.
-        unmeasured: paths that deviate and were not measured.
+        leaves: an explanation for each leaf that was measured and deviates, by path.
+        unmeasured: the paths of leaves that deviate and were not measured.
     """
 
     chip: str
@@ -82,7 +80,7 @@ class Explanation:
 
 
 def explanation(
-    chip: str, measured: Mapping[str, Any], recipe: Recipe, leaves: Mapping[str, Any], scale: float
+    chip: str, measured: Mapping[str, Any], recipe: Recipe, leaves: Mapping[str, Any], condition: Condition
 ) -> Explanation:
     """How well a recipe explains measured values; see `MeasuredChip.explained_by`.
 
@@ -91,7 +89,7 @@ def explanation(
         measured: values by leaf path.
         recipe: what is assumed.
         leaves: nominal values by leaf path.
-        scale: the factor on every deviation.
+        condition: the condition under which the chip was measured, checked and known.
     """
     chosen = [path for path in recipe.paths if path in measured]
     if not chosen:
@@ -99,20 +97,18 @@ def explanation(
             f"chip {chip}: nothing that deviates was measured; measured are {listing(measured, limit=10)}, and "
             f"{listing(recipe.paths, limit=10)} deviate"
         )
-    drawn: dict[str, NDArray[np.float64]] = {}
-    rules = {path: recipe.rules[path] for path in chosen}
-    laws = {path: factor_law(rule.deviation, scale) for path, rule in rules.items() if rule is not None}
-    if without := [path for path, law in laws.items() if law is None]:
-        drawn = _virtual(recipe, leaves, without, scale)
+    scale = float(condition.scale)
+    rules = {path: rule for path in chosen if (rule := recipe.rules[path]) is not None}
+    laws = {path: rule.distribution(scale) for path, rule in rules.items()}
+    drawn = _virtual(recipe, leaves, [path for path, law in laws.items() if law is None], condition)
     found = {}
     for path, law in laws.items():
-        rule = rules[path]
-        assert rule is not None
         nominal, value = (np.asarray(array, np.float64).ravel() for array in (leaves[path], measured[path]))
         there = nominal != 0
         factors = value[there] / nominal[there]
         spread = float(np.sqrt(((factors - 1) ** 2).mean())) if factors.size else math.nan
-        sigma = (recipe.sigma(path) or 0) * scale if recipe.sigma(path) is not None else math.nan
+        sigma = recipe.sigma(path)
+        sigma = math.nan if sigma is None else sigma * scale
         if law is None:
             numbers = (value.size, spread, sigma, math.nan, math.nan, *_of_ranks(value, drawn[path]))
         elif not factors.size:
@@ -120,15 +116,16 @@ def explanation(
         else:
             likelihood = float(law.logpdf(factors).mean())
             numbers = (factors.size, spread, sigma, likelihood, -float(law.entropy()), *_of_values(factors, law.cdf))
-        found[path] = LeafExplanation(path, label(rule.deviation), *numbers)
+        found[path] = LeafExplanation(path, rules[path].label, *numbers)
     return Explanation(chip, found, tuple(path for path in recipe.paths if path not in measured))
 
 
 def _virtual(
-    recipe: Recipe, leaves: Mapping[str, Any], paths: list[str], scale: float
+    recipe: Recipe, leaves: Mapping[str, Any], paths: list[str], condition: Condition
 ) -> dict[str, NDArray[np.float64]]:
-    """The values of some leaves on virtual chips, shape (chips, values) by path."""
-    condition = Condition(scale).checked()
+    """The values of some leaves on virtual chips under a condition, shape (chips, values) by path."""
+    if not paths:
+        return {}
     held = {path: jnp.asarray(leaves[path]) for path in paths}
     keys = jax.vmap(lambda chip: virtual_chip(0, chip))(jnp.arange(VIRTUAL_CHIPS))
     values = jax.jit(jax.vmap(lambda key: recipe.on_leaves(key, held, condition)))(keys)
