@@ -66,7 +66,7 @@ def accuracy(params: Any, batch: Batch) -> jax.Array:
 def trained(config: CalibrationConfig, data: Digits, parts: str = "drawn") -> dict[str, Any]:
     """The parameters of a network trained under the configuration's mismatch, or without any ("nominal")."""
     settings, params = config.train, initialised(config.seed, config.train.hidden)
-    injection = limpet.Injection.of(config, params)
+    injection = config.injection(params)
     optimizer = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, settings.steps))
     images, labels = data.training_set
 

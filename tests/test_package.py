@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,41 +12,66 @@ import pytest
 import limpet
 
 ROOT = Path(limpet.__file__).parent
-# From the lowest to the highest: a folder imports only from itself and from folders below it.
+# From the lowest to the highest: a folder imports only from itself and from folders before it.
 LIBRARY = (
-    "_errors _checked _jax flow draws leaves results deviations hardware objectives measure calibration audit training"
+    "_errors _checked _jax flow draws leaves results deviations hardware objectives measure calibration audit training "
+    "checks rockpool typing"
 ).split()
 APPLICATION = "tensorboard config bench dynapse callback cli".split()
 LAYERS = (*LIBRARY, *APPLICATION)
-KNOWS_ROCKPOOL = {"leaves/rockpool.py", "dynapse"}
+FACADES = {
+    "limpet",
+    *(f"limpet.{room}" for room in "checks deviations leaves objectives results rockpool typing".split()),
+}
+"""What the application imports the library through, as a stranger does."""
+KNOWS_ROCKPOOL = {"leaves/rockpool.py", "rockpool.py", "dynapse"}
 KNOWS_FLAX = {"leaves/flax_nnx.py"}
+FILES = [file for file in ROOT.rglob("*.py") if file.parent != ROOT or file.stem in LAYERS]
 
 
 def folder_of(file: Path) -> str:
     return file.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports_of(file: Path) -> set[str]:
-    """The folders of limpet from which a file imports."""
-    inside = file.relative_to(ROOT).parent.parts
-    folders = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = inside[: len(inside) - (node.level - 1)]
-            targets = [node.module] if node.module else [alias.name for alias in node.names]
-            folders |= {".".join([*base, target]).split(".")[0] for target in targets}
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("limpet."):
-            folders.add((node.module or "").split(".")[1])
-    return folders
+def imports_of(file: Path) -> Iterator[tuple[str, str]]:
+    """Module and name of everything of Limpet's that a file imports, at its top or when it is used (not for types)."""
+    package = ("limpet", *file.relative_to(ROOT).parent.parts)
+    tree = ast.parse(file.read_text())
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            if module.split(".")[0] == "limpet":
+                yield from ((module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name.startswith("limpet."))
 
 
-FILES = [file for file in ROOT.rglob("*.py") if file.parent != ROOT or file.stem in LAYERS]
-UPWARD = {
-    (file.relative_to(ROOT).as_posix(), other)
-    for file in FILES
-    for other in imports_of(file)
-    if LAYERS.index(other) > LAYERS.index(folder_of(file))
-}
+def public_places() -> dict[str, str]:
+    """The module in which each public name is, by the name."""
+    stub = ast.parse((ROOT / "__init__.pyi").read_text())
+    return {
+        alias.name: f"limpet.{node.module}" if node.module else f"limpet.{alias.name}"
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+PLACES = public_places()
+
+
+def modules_of(file: Path) -> set[str]:
+    """The modules that a file imports; a public name counts as the module in which it is."""
+    found = set()
+    for module, name in imports_of(file):
+        inner = f"{module}.{name}"
+        is_module = (ROOT.parent / inner.replace(".", "/")).with_suffix(".py").exists()
+        found.add(PLACES.get(name, "limpet") if module == "limpet" else inner if is_module else module)
+    return found - {"limpet"}
 
 
 def test_every_folder_has_its_place_among_the_layers():
@@ -52,21 +79,42 @@ def test_every_folder_has_its_place_among_the_layers():
 
 
 def test_no_folder_imports_from_one_above_it():
-    assert not UPWARD
+    upward = {
+        (file.relative_to(ROOT).as_posix(), module)
+        for file in FILES
+        for module in modules_of(file)
+        if LAYERS.index(module.split(".")[1]) > LAYERS.index(folder_of(file))
+    }
+    assert not upward
 
 
-def test_no_two_files_import_each_other_in_a_circle():
-    remaining = {}
-    for file in FILES:
-        inside = file.relative_to(ROOT).parent.parts
-        remaining[file.relative_to(ROOT).with_suffix("").as_posix()] = {
-            "/".join([*inside[: len(inside) - (node.level - 1)], *(node.module or "").split(".")])
-            for node in ast.parse(file.read_text()).body
-            if isinstance(node, ast.ImportFrom) and node.level and node.module
-        }
-    while free := {name for name, imported in remaining.items() if not imported & remaining.keys()}:
-        remaining = {name: imported for name, imported in remaining.items() if name not in free}
-    assert not remaining
+def test_the_application_imports_the_library_as_a_stranger_does():
+    private = {
+        (file.relative_to(ROOT).as_posix(), f"{module}.{name}")
+        for file in FILES
+        for module, name in imports_of(file)
+        if folder_of(file) in APPLICATION and (module.split(".")[1:2] or [""])[0] not in APPLICATION
+        if module not in FACADES or name.startswith("_") or name not in public_names(module)
+    }
+    assert not private
+
+
+def public_names(module: str) -> set[str]:
+    return set(import_module(module).__all__)
+
+
+def test_no_two_files_import_each_other_in_a_circle_not_even_when_they_are_used():
+    remaining = {
+        ".".join(("limpet", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): modules_of(file)
+        for file in FILES
+    }
+    while True:  # what imports nothing that is left, or is imported by nothing that is left, is in no circle
+        wanted = set().union(*remaining.values())
+        kept = {name for name, imported in remaining.items() if imported & remaining.keys() and name in wanted}
+        if len(kept) == len(remaining):
+            break
+        remaining = {name: imported for name, imported in remaining.items() if name in kept}
+    assert not {name: imported & remaining.keys() for name, imported in remaining.items()}
 
 
 @pytest.mark.parametrize(

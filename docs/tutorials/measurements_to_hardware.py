@@ -65,7 +65,7 @@ def rate(tree, _):
     return (1e-12 / tree["neurons"]["leak"]).mean() * 100
 
 
-chips = [limpet.MeasuredChip.of("measurements.csv", number, name=f"chip {number}") for number in "012345"]
+chips = [limpet.bench_chip("measurements.csv", number, name=f"chip {number}") for number in "012345"]
 print(limpet.measure_chips(rate, params, chips, fit.hardware(), virtual=VIRTUAL))
 
 # %% [markdown]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import limpet
-from limpet.flow._probe import ProbeNotes, plant
+from limpet.flow._probe import ProbeNotes
+from limpet.leaves._probed import probed
 
 PARAMS = {"w": jnp.linspace(1.0, 2.0, 500), "b": jnp.zeros(500)}
 MISMATCH = limpet.Mismatch({"w": True, "b": True}, limpet.Gaussian(0.1))
@@ -73,31 +74,31 @@ def test_probes_see_what_is_compiled(name, loss):
     notes = ProbeNotes()
     x = jnp.ones((3, 500))
 
-    def probed(tree, x):
+    def step(tree, x):
         # squared, so that the gradient alone depends on the values
-        return loss(plant(tree, ["w"], notes), x).sum() ** 2
+        return loss(probed(tree, ["w"], notes), x).sum() ** 2
 
-    jax.jit(STEPS[name](probed))(PARAMS, x)
+    jax.jit(STEPS[name](step))(PARAMS, x)
     assert notes.planted == {"w"}
     assert notes.reached == ({"w"} if loss is good_loss else set())
 
 
 def test_a_gradient_is_reach_enough():
     notes = ProbeNotes()
-    jax.jit(jax.grad(lambda tree: plant(tree, ["w"], notes)["w"].sum()))(PARAMS)
+    jax.jit(jax.grad(lambda tree: probed(tree, ["w"], notes)["w"].sum()))(PARAMS)
     assert notes.planted == notes.reached == {"w"}
 
 
 def test_outside_jit_nothing_is_noted():
     notes = ProbeNotes()
-    jax.grad(lambda tree: erased(plant(tree, ["w"], notes), 1.0))(PARAMS)
+    jax.grad(lambda tree: erased(probed(tree, ["w"], notes), 1.0))(PARAMS)
     assert not notes.planted
 
 
 def test_probes_leave_nothing_in_the_compiled_program():
     plain = jax.jit(good_loss).lower(PARAMS, 1.0).as_text()
-    probed = jax.jit(lambda tree, x: good_loss(plant(tree, ["w"], ProbeNotes()), x)).lower(PARAMS, 1.0).as_text()
-    assert probed.replace("jit__lambda", "jit_good_loss") == plain
+    watched = jax.jit(lambda tree, x: good_loss(probed(tree, ["w"], ProbeNotes()), x)).lower(PARAMS, 1.0).as_text()
+    assert watched.replace("jit__lambda", "jit_good_loss") == plain
 
 
 def test_a_current_that_the_simulator_never_reads_is_no_error(dynapse_net):

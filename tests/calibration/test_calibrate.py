@@ -55,7 +55,7 @@ def test_each_chip_is_fitted_as_the_frozen_chip_is():
         return {"dense": chip["dense"] | {"bias": bias}}
 
     for row, scale in enumerate((0.5, 1.0)):
-        chip = limpet.freeze(PARAMS, HARDWARE, seed=3, chip=4, scale=scale)
+        chip = limpet.freeze(PARAMS, HARDWARE, seed=3, chip=4, condition=float(scale))
         bias = fitted_alone(chip, PARAMS["dense"]["bias"], on)
         np.testing.assert_allclose(CALIBRATION.given["dense/bias"][row, 4], bias, rtol=1e-4)
         np.testing.assert_allclose(CALIBRATION.before.values[row, 4], error(chip, HELD_OUT), rtol=1e-5)

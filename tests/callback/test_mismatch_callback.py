@@ -239,7 +239,7 @@ def test_one_chip_is_a_constant_factor_on_what_is_trained(tmp_path):
     config = configured(tmp_path, hardware=BOTH, training=frozen(chip=3, scale=2.0), seed=4)
     with limpet.MismatchCallback(params, config, metric_fn=loss_fn, eval_batch=X) as callback:
         first, second = callback.inject(params, 0), callback.inject(params, 1)
-        chip = limpet.freeze(params, config)
+        chip = config.freeze(params)
         assert np.array_equal(first["b"], second["b"])
         assert np.array_equal(first["b"], chip["b"])
         assert not np.array_equal(first["b"], params["b"])
@@ -684,7 +684,7 @@ class TestRockpool:
             config = self.configured(
                 tmp_path / generator, 1, generator=generator, robustness={"scales": [1.0], "seed": 7}
             )
-            net = limpet.freeze(dynapse_net, config)
+            net = config.freeze(dynapse_net)
             expected = limpet.attributes(net)["1_DynapSim"]
             recipe = config.hardware.on(dynapse_net, only=["currents"])
             again = limpet.freeze(dynapse_net, recipe, seed=0, chip=1, generator=generator)

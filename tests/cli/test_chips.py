@@ -106,7 +106,7 @@ def test_a_chip_of_a_tree_is_the_recipe_s_to_the_last_bit(generator, workplace):
     recipe = config.recipe(tree)
     assert main([*CHIPS, "--chip", "17", "--scale", "1.5", f"generator={generator}"]) == 0
     assert same(read(), recipe(limpet.virtual_chip(5, 17, generator), tree, 1.5))
-    assert same(read(), limpet.freeze(tree, config.hardware, 5, 17, generator, scale=1.5))
+    assert same(read(), limpet.freeze(tree, config.hardware, chip=17, seed=5, generator=generator, condition=1.5))
 
 
 def test_a_sigma_is_that_of_every_leaf(workplace):
@@ -127,10 +127,10 @@ def test_frozen_parts_are_those_of_freeze(workplace, capsys):
     from nets_of_test_cli import params  # pyright: ignore[reportMissingImports]
 
     config = limpet.load_config("config.yaml", "training.frozen.scale=2")
-    assert same(read(), flat(limpet.freeze(params, config)))
+    assert same(read(), flat(config.freeze(params)))
     np.testing.assert_array_equal(read()["dense/kernel"], params["dense"]["kernel"])
     assert main(["chips", "nets_of_test_cli:build", *options, "--scale", "1"]) == 0
-    assert same(read(), flat(limpet.freeze(params, config, scale=1)))
+    assert same(read(), flat(config.freeze(params, condition=1)))
 
 
 def test_chips_are_of_the_seed_that_robustness_names(workplace, capsys):
@@ -155,7 +155,7 @@ def test_a_rockpool_network(workplace, monkeypatch, dynapse_net):
     assert set(config.recipe(dynapse_net).paths) <= set(written)
     assert all(np.array_equal(written[path], expected[path]) for path in written)
     assert main([*command, "--frozen"]) == 0
-    expected = flat(limpet.attributes(limpet.freeze(dynapse_net, config)))
+    expected = flat(limpet.attributes(config.freeze(dynapse_net)))
     assert all(np.array_equal(value, expected[path]) for path, value in read().items())
     assert comment()["seed"] == 2
     assert comment()["scale"] == 1.5

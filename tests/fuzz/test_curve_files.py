@@ -12,7 +12,6 @@ import pytest
 from chance import case, cases, damaged
 
 import limpet
-from limpet.training._load_parameters import read_npz
 
 BYTES = 10e6
 """Of memory, in which a file of some kilobytes is read or refused."""
@@ -111,7 +110,10 @@ def test_a_damaged_file_is_refused_in_words_or_read_as_it_was(tmp_path, files):
                 found: Any
                 kind = None
                 try:
-                    found, said = limpet.RobustnessCurve.load(path) if name == "curve" else read_npz(path), f"{path}: "
+                    found, said = (
+                        limpet.RobustnessCurve.load(path) if name == "curve" else limpet.stored_parameters(path),
+                        f"{path}: ",
+                    )
                 except limpet.LimpetError as error:
                     found, said, kind = None, str(error), type(error)
                 assert kind in (None, limpet.MetricError if name == "curve" else limpet.LimpetError)
@@ -142,7 +144,7 @@ def test_good_files_are_read(tmp_path, files):
     loaded = limpet.RobustnessCurve.load(tmp_path / "curve.npz")
     assert loaded.to_dict() == CURVE.to_dict()
     for name in ("tree", "compressed"):
-        found = read_npz(tmp_path / f"{name}.npz")
+        found = limpet.stored_parameters(tmp_path / f"{name}.npz")
         assert found.keys() == TREE.keys()
         for leaf, value in TREE.items():
             np.testing.assert_array_equal(found[leaf], value, strict=True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import limpet
-from limpet.hardware._fingerprint import fingerprint, summary
+from limpet.hardware._fingerprint import digest, summary
 
 TREE = {"a": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}, "n": jnp.arange(2), "s": jnp.float32(1)}
 SHAPES = {"a/w": (3, 2), "a/b": (2,), "n": (2,), "s": ()}
@@ -40,7 +40,7 @@ def on(weights=None, biases=None, gradient="through", tree=TREE, **parts):
     ).on(tree, gradient=gradient)
 
 
-USUAL = fingerprint(on(), SHAPES)
+USUAL = digest(on(), SHAPES)
 
 
 def test_it_is_sixteen_digits_that_stay():
@@ -64,7 +64,7 @@ PINNED = "744b390f44c96255"
     ids=["shared sigma", "gradient", "no sigma", "by hand", "name of the part", "leaves beside"],
 )
 def test_it_is_the_same_where_chips_are(recipe):
-    assert fingerprint(recipe, SHAPES) == USUAL
+    assert digest(recipe, SHAPES) == USUAL
 
 
 def test_it_does_not_depend_on_the_order_of_leaves_or_parts():
@@ -73,8 +73,8 @@ def test_it_does_not_depend_on_the_order_of_leaves_or_parts():
     joined = on(weights=limpet.Gaussian(0.1)) | limpet.Mismatch(
         limpet.prototype(TREE, ("a/b", True)), limpet.LogNormal(sigma=0.2)
     )
-    assert len({fingerprint(recipe, SHAPES) for recipe in (both, backwards, joined)}) == 1
-    assert fingerprint(both, dict(reversed(SHAPES.items()))) == fingerprint(both, SHAPES)
+    assert len({digest(recipe, SHAPES) for recipe in (both, backwards, joined)}) == 1
+    assert digest(both, dict(reversed(SHAPES.items()))) == digest(both, SHAPES)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_it_does_not_depend_on_the_order_of_leaves_or_parts():
     ],
 )
 def test_it_differs_where_chips_do(recipe):
-    assert len(fingerprint(recipe, SHAPES)) == 16
-    assert fingerprint(recipe, SHAPES) not in SEEN
-    SEEN.add(fingerprint(recipe, SHAPES))
+    assert len(digest(recipe, SHAPES)) == 16
+    assert digest(recipe, SHAPES) not in SEEN
+    SEEN.add(digest(recipe, SHAPES))
 
 
 SEEN = {USUAL}
@@ -106,18 +106,18 @@ SEEN = {USUAL}
 
 @pytest.mark.parametrize("shape", [(2, 3), (6,), (3, 2, 1), ()])
 def test_it_differs_by_the_shapes_of_leaves_that_deviate(shape):
-    assert fingerprint(on(), {**SHAPES, "a/w": shape}) != USUAL
-    assert fingerprint(on(), {**SHAPES, "a/b": shape}) == USUAL  # this one does not
+    assert digest(on(), {**SHAPES, "a/w": shape}) != USUAL
+    assert digest(on(), {**SHAPES, "a/b": shape}) == USUAL  # this one does not
 
 
 def test_several_sigmas_scaled_alike_are_not_the_same_hardware():
     """Only where all leaves share one sigma does a curve over sigma set it; else sigmas are part of the hardware."""
     recipes = [on(limpet.Gaussian(0.1 * by), biases=limpet.Gaussian(0.2 * by)) for by in (1, 2)]
-    assert fingerprint(recipes[0], SHAPES) != fingerprint(recipes[1], SHAPES)
+    assert digest(recipes[0], SHAPES) != digest(recipes[1], SHAPES)
 
 
 def test_a_sigma_that_follows_from_other_parameters_stays():
-    assert fingerprint(on(Derived(0.1)), SHAPES) != fingerprint(on(Derived(0.2)), SHAPES)
+    assert digest(on(Derived(0.1)), SHAPES) != digest(on(Derived(0.2)), SHAPES)
 
 
 def test_the_summary_says_which_deviation_falls_on_which_leaves():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import limpet
-from limpet.hardware._fingerprint import fingerprint, summary
+from limpet.hardware._fingerprint import digest, summary
 
 KEY = jax.random.key(5, impl=limpet.fast)
 WIDE = limpet.Gaussian(sigma=0.8)
@@ -72,8 +72,8 @@ def test_limits_are_part_of_what_hardware_is():
     assert len({*hardware}) == 4
     assert len({one.on(TREE) for one in hardware}) == 4
     # What only reports leaves chips as they are: curves are of the same chips.
-    assert len({fingerprint(one.on(TREE), shapes) for one in hardware}) == 3
-    assert fingerprint(hardware[0].on(TREE), shapes) == fingerprint(hardware[3].on(TREE), shapes)
+    assert len({digest(one.on(TREE), shapes) for one in hardware}) == 3
+    assert digest(hardware[0].on(TREE), shapes) == digest(hardware[3].on(TREE), shapes)
     assert "limits 1 to none (clip) on w" in summary(hardware[1].on(TREE), shapes)
     assert "limits 1 to none (clip) on w" in repr(hardware[1])
     assert hardware[1].described()["w"]["limits"] == {"low": 1.0, "policy": "clip"}

@@ -53,7 +53,7 @@ def test_what_limpet_chips_writes_is_a_measured_chip(tmp_path):
 def test_a_table_gives_factors_in_the_order_of_cores_and_neurons(dynapse_net, tmp_path):
     factors = np.array([0.8, 0.9, 1.1, 1.3])
     path = bench.write(tmp_path / "bench.csv", table_of(factors), table_of(factors[::-1], chip="B"))
-    chip = limpet.MeasuredChip.of(path, "A", leaves={"Itau_mem": "*/Itau_mem"})
+    chip = limpet.bench_chip(path, "A", leaves={"Itau_mem": "*/Itau_mem"})
     before = limpet.attributes(dynapse_net)["1_DynapSim"]
     frozen = limpet.freeze(dynapse_net, chip=chip)
     after = limpet.attributes(frozen)["1_DynapSim"]
@@ -61,13 +61,13 @@ def test_a_table_gives_factors_in_the_order_of_cores_and_neurons(dynapse_net, tm
     assert np.array_equal(after["Igain_mem"], before["Igain_mem"])
     again = limpet.attributes(limpet.freeze(frozen, chip=chip))["1_DynapSim"]  # from nominal values, not on top
     assert np.array_equal(again["Itau_mem"], after["Itau_mem"])
-    other = limpet.attributes(limpet.freeze(dynapse_net, chip=limpet.MeasuredChip.of(path, "B")))["1_DynapSim"]
+    other = limpet.attributes(limpet.freeze(dynapse_net, chip=limpet.bench_chip(path, "B")))["1_DynapSim"]
     assert np.allclose(other["Itau_mem"], before["Itau_mem"] * factors[::-1], rtol=1e-6)
 
 
 def test_ten_neurons_are_in_the_order_of_numbers():
     factors = np.linspace(0.5, 1.5, 12)
-    chip = limpet.MeasuredChip.of(table_of(factors, "bias", cores=1))
+    chip = limpet.bench_chip(table_of(factors, "bias", cores=1))
     assert np.allclose(chip.on({"bias": jnp.ones(12)})["bias"], factors)
 
 
@@ -103,11 +103,11 @@ def test_what_does_not_fit_a_network_is_named(chip, said):
         (lambda path: limpet.MeasuredChip("A", {"w": np.array([1.0, np.nan])}), "values\\['w'\\] holds NaN"),
         (lambda path: limpet.MeasuredChip("A", {"w": np.array(["x"])}), "holds <U1; needed are numbers"),
         (lambda path: limpet.MeasuredChip.of(path / "none.npz"), "none.npz: there is no such file"),
-        (lambda path: limpet.MeasuredChip.of(path / "one.npz", "A"), "chip goes with a bench's table"),
-        (lambda path: limpet.MeasuredChip.of(path / "one.npz", leaves={}), "leaves goes with a bench's table"),
-        (lambda path: limpet.MeasuredChip.of(path / "two.csv"), "holds 2 chips; name one by chip=, of 'A', 'B'"),
-        (lambda path: limpet.MeasuredChip.of(path / "two.csv", "C"), "has no chip 'C'; it has 'A', 'B'"),
-        (lambda path: limpet.MeasuredChip.of(path / "two.csv", "A", leaves={"x": "*"}), "leaves names 'x'"),
+        (lambda path: limpet.MeasuredChip.of(path / "two.csv"), r"needed is an .npz .* limpet.bench_chip\(table"),
+        (lambda path: limpet.MeasuredChip.of({"w": [1.0]}), r"needed is an .npz of values by leaf path"),
+        (lambda path: limpet.bench_chip(path / "two.csv"), "holds 2 chips; name one by chip=, of 'A', 'B'"),
+        (lambda path: limpet.bench_chip(path / "two.csv", "C"), "has no chip 'C'; it has 'A', 'B'"),
+        (lambda path: limpet.bench_chip(path / "two.csv", "A", leaves={"x": "*"}), "leaves names 'x'"),
     ],
 )
 def test_chips_that_cannot_be_are_refused(build, said, tmp_path):
@@ -117,8 +117,8 @@ def test_chips_that_cannot_be_are_refused(build, said, tmp_path):
         build(tmp_path)
 
 
-@pytest.mark.parametrize("given", [{"seed": 0}, {"scale": 1.0}, {"generator": "fast"}])
-def test_a_measured_chip_has_no_seed_scale_or_generator(given):
+@pytest.mark.parametrize("given", [{"seed": 0}, {"condition": 1.0}, {"generator": "fast"}])
+def test_a_measured_chip_has_no_seed_condition_or_generator(given):
     with pytest.raises(limpet.LimpetError, match=f"chip V was measured, and has no {next(iter(given))}"):
         limpet.freeze(PARAMS, chip=measured(PARAMS), **given)
 
@@ -127,13 +127,13 @@ def test_leaves_that_deviate_and_were_not_measured_are_said():
     chip = limpet.MeasuredChip("A", {"dense/bias": np.ones(20)})
     with pytest.warns(UserWarning, match="chip A: dense/kernel deviate on this hardware and were not measured"):
         limpet.freeze(PARAMS, HARDWARE, chip=chip)
-    with pytest.raises(limpet.LimpetError, match="mismatch = 3: allowed are a recipe"):
+    with pytest.raises(limpet.LimpetError, match="mismatch = 3: allowed are the hardware, and a recipe"):
         limpet.freeze(PARAMS, 3, chip=chip)
 
 
 def test_the_hardware_that_made_a_chip_explains_it_and_another_does_not():
     chip = measured(limpet.freeze(PARAMS, HARDWARE, seed=1, chip=7))
-    right, wrong = chip.explained_by(HARDWARE, PARAMS), chip.explained_by(HARDWARE, PARAMS, scale=2)
+    right, wrong = chip.explained_by(HARDWARE, PARAMS), chip.explained_by(HARDWARE, PARAMS, 2)
     kernel = right.leaves["dense/kernel"]
     # p is below 1e-3 in 1e-3 of all seeds.
     assert min(leaf.p_value for leaf in right.leaves.values()) > 1e-3

@@ -117,7 +117,7 @@ def test_fine_tuning_to_one_chip_by_configuration(tmp_path):
     def loss_fn(model, batch):
         return ((model(batch[0]) - batch[1]) ** 2).mean()
 
-    chip = limpet.freeze(model, config)
+    chip = config.freeze(model)
     optimizer = nnx.Optimizer(model, optax.adam(0.05), wrt=nnx.Param)
     with limpet.MismatchCallback(model, config, metric_fn=loss_fn, eval_batch=(x, y)) as callback:
 
@@ -132,7 +132,7 @@ def test_fine_tuning_to_one_chip_by_configuration(tmp_path):
             loss = update(model, optimizer, jnp.int32(step))
             callback(step, model, {"loss": loss})
         assert loss < 0.3 * before
-        assert loss_fn(limpet.freeze(model, config), (x, y)) < loss
+        assert loss_fn(config.freeze(model), (x, y)) < loss
         assert 5 not in callback.curves["loss_fn"].chip_numbers
     with pytest.raises(limpet.LimpetError, match="kernel: these values are a virtual chip's already"):
         limpet.MismatchCallback(chip, config, metric_fn=loss_fn)

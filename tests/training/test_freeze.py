@@ -94,13 +94,13 @@ def configured(chip, **changes):
 def test_configurations_name_the_chip(dynapse_net, frozen):
     config = configured(17)
     chip = limpet.freeze(dynapse_net, frozen, seed=3, chip=17)
-    assert same(limpet.freeze(dynapse_net, config), chip)
-    assert same(limpet.freeze(dynapse_net, config, chip=5, seed=1), limpet.freeze(dynapse_net, frozen, seed=1, chip=5))
+    assert same(config.freeze(dynapse_net), chip)
+    assert same(config.freeze(dynapse_net, 5, seed=1), limpet.freeze(dynapse_net, frozen, seed=1, chip=5))
     doubled = limpet.freeze(dynapse_net, frozen.with_sigma(0.2), seed=3, chip=17)
-    assert same(limpet.freeze(dynapse_net, config, scale=2.0), doubled)
+    assert same(config.freeze(dynapse_net, condition=2.0), doubled)
     generated = configured(17, generator="threefry2x32")
     threefry = limpet.freeze(dynapse_net, frozen, seed=3, chip=17, generator="threefry2x32")
-    assert same(limpet.freeze(dynapse_net, generated), threefry)
+    assert same(generated.freeze(dynapse_net), threefry)
     assert not same(threefry, chip)
 
 
@@ -111,19 +111,19 @@ def test_hardware_freezes_all_its_parts(dynapse_net, frozen):
 
 def test_a_configuration_without_a_chip_freezes_nothing_silently(dynapse_net):
     with pytest.raises(limpet.LimpetError, match=r"training.frozen.chip = 'fresh': the callback draws a fresh chip"):
-        limpet.freeze(dynapse_net, configured("fresh"))
+        configured("fresh").freeze(dynapse_net)
     with pytest.raises(limpet.LimpetError, match="training.frozen: the configuration has none"):
-        limpet.freeze(dynapse_net, configured(1, training={}))
-    assert not same(limpet.freeze(dynapse_net, configured("fresh"), chip=2), dynapse_net)
+        configured(1, training={}).freeze(dynapse_net)
+    assert not same(configured("fresh").freeze(dynapse_net, 2), dynapse_net)
 
 
 @pytest.mark.parametrize("wrong", [{"sigma": 0.1}, 0.1, "fresh"])
 def test_what_is_no_recipe_is_refused(dynapse_net, wrong):
-    with pytest.raises(limpet.LimpetError, match="allowed are a recipe, such as"):
+    with pytest.raises(limpet.LimpetError, match="allowed are the hardware, and a recipe such as"):
         limpet.freeze(dynapse_net, wrong)
 
 
 @pytest.mark.parametrize(("name", "value"), [("seed", -1), ("chip", 2**32), ("chip", 1.5), ("chip", "1")])
 def test_numbers_that_name_no_chip(dynapse_net, frozen, name, value):
-    with pytest.raises(limpet.LimpetError, match=rf"{name} = .*allowed is an integer from 0 to 4294967295"):
+    with pytest.raises(limpet.LimpetError, match=rf"{name} = .*allowed is a whole number from 0 to 4294967295"):
         limpet.freeze(dynapse_net, frozen, **{name: value})

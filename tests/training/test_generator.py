@@ -33,7 +33,7 @@ def test_the_generator_names_the_chip_everywhere():
                 "training": {"frozen": {"chip": 2}},
             }
         )
-        assert np.array_equal(limpet.freeze(tree, config)["w"], chip["w"])
+        assert np.array_equal(config.freeze(tree)["w"], chip["w"])
         assert f"generator {generator}" in config.describe()
     with pytest.raises(limpet.MetricError, match="differ in generator: fast and threefry2x32"):
         limpet.compare(*curves.values())

@@ -11,7 +11,7 @@ from pydantic import (
 from limpet import DRAWS_VERSION, Condition, Injection, LimpetError, LogUniform, MeasuredChip, Recipe, freeze
 from limpet.typing import Generator
 
-from ._hardware_section import HardwareField
+from ._hardware_field import HardwareField
 from ._objective_section import MeanObjective
 from ._robustness_section import RobustnessSection
 from ._section import Section, Seed, problem

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     Field,
-    PlainSerializer,
     PlainValidator,
     ValidationError,
     field_validator,
@@ -86,23 +85,6 @@ class PartSection(Section):
         return Part(self.leaves, self.deviation, self.limits)
 
 
-def _preset_or_parsed(value: Any) -> Hardware:
-    """The hardware that a preset's name stands for, or `{preset: name, ...}` with its parameters; else see
-    `parsed_hardware`."""
-    named = {"preset": value} if isinstance(value, str) else value
-    if not isinstance(named, Mapping) or "preset" not in named:
-        return parsed_hardware(value)
-    from ._preset import preset  # which reads presets by means of this file
-
-    name, parameters = named["preset"], {key: given for key, given in named.items() if key != "preset"}
-    if not isinstance(name, str) or not all(isinstance(key, str) for key in parameters):
-        raise ValueError(f"preset = {shown(name)}: allowed is the name of a preset, and its parameters beside it")
-    try:
-        return preset(name, **parameters)
-    except LimpetError as error:
-        raise ValueError(str(error)) from None
-
-
 def parsed_hardware(value: Any) -> Hardware:
     """A hardware from an object, a recipe, or named parts.
 
@@ -149,11 +131,3 @@ def _parsed_part(value: Any) -> Part:
     if not isinstance(value, Mapping):
         raise ValueError("allowed is a mapping, such as {leaves: '*/kernel', sigma: 0.1}")
     return PartSection.model_validate(value).part()
-
-
-def _dumped(hardware: Hardware) -> dict[str, Any]:
-    return hardware.described()
-
-
-HardwareField = Annotated[Hardware, PlainValidator(_preset_or_parsed), PlainSerializer(_dumped)]
-"""A hardware, given as an object, as a recipe, as named parts, or as the name of a preset."""
