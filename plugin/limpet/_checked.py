@@ -19,6 +19,18 @@ def shown(value: Any, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
+def refusal(name: str, value: Any, reason: str, error: type[LimpetError] = LimpetError) -> LimpetError:
+    """The error that refuses an argument.
+
+    Args:
+        name: the name of the argument.
+        value: what was given.
+        reason: what is allowed, or what to do.
+        error: the class of the error.
+    """
+    return error(f"{name} = {shown(value)}: {reason}", name, reason)
+
+
 def whole(name: str, value: Any, low: int = 0, high: int | None = None, error: type[LimpetError] = LimpetError) -> int:
     """A whole number within bounds, as an int; bools are none.
 
@@ -33,7 +45,7 @@ def whole(name: str, value: Any, low: int = 0, high: int | None = None, error: t
         number = low - 1
     if isinstance(value, bool) or number < low or (high is not None and number > high):
         bounds = f"from {low} on" if high is None else f"from {low} to {high}"
-        raise error(f"{name} = {shown(value)}: allowed is a whole number {bounds}")
+        raise refusal(name, value, f"allowed is a whole number {bounds}", error)
     return number
 
 
@@ -70,7 +82,7 @@ def number(
             bounds = f"a number {'above' if above else 'from'} {low:g}{', at most' if above else ' to'} {high:g}"
         else:
             bounds = "a finite number" + ("" if low == -math.inf else f" {'>' if above else '>='} {low:g}")
-        raise error(f"{name} = {shown(value)}: allowed is {bounds}")
+        raise refusal(name, value, f"allowed is {bounds}", error)
     return converted
 
 
@@ -87,7 +99,7 @@ def one_of(name: str, value: Any, allowed: Collection[Choice], error: type[Limpe
             return choice
     *most, last = map(repr, allowed)
     listed = f"are {', '.join(most)} and {last}" if most else f"is {last}"
-    raise error(f"{name} = {shown(value)}: allowed {listed}")
+    raise refusal(name, value, f"allowed {listed}", error)
 
 
 def flag(name: str, value: Any, error: type[LimpetError] = LimpetError) -> bool:
@@ -98,7 +110,7 @@ def flag(name: str, value: Any, error: type[LimpetError] = LimpetError) -> bool:
 def text(name: str, value: Any, error: type[LimpetError] = LimpetError) -> str:
     """A text."""
     if not isinstance(value, str):
-        raise error(f"{name} = {shown(value)}: allowed is a text")
+        raise refusal(name, value, "allowed is a text", error)
     return value
 
 

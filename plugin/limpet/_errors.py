@@ -21,7 +21,16 @@ __all__ = [
 
 
 class LimpetError(ValueError):
-    """Base of every error that Limpet raises about what it was given."""
+    """Base of every error that Limpet raises about what it was given.
+
+    Attributes:
+        argument: the name of the argument that is refused, such as "Gaussian.sigma"; empty where it is not about one.
+        reason: what is allowed, or what to do: the message without the argument and its value.
+    """
+
+    def __init__(self, message: str = "", argument: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.argument, self.reason = argument, reason or message
 
 
 class PrototypeError(LimpetError):

@@ -27,17 +27,17 @@ def test_log_normal_mismatch_of_a_transistor():
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        ({"a_vt": -1.0, "width": 1.0, "length": 1.0}, r"pelgrom: a_vt = -1\.0: allowed is"),
-        ({"a_vt": 5.0, "width": 0.0, "length": 1.0}, r"pelgrom: width = 0\.0: .*above 0, in micrometres"),
-        ({"a_vt": 5.0, "width": 1.0, "length": math.nan}, r"pelgrom: length = nan"),
-        ({"a_vt": 5.0, "width": 1.0, "length": 1.0, "pair": 1}, r"pelgrom: pair = 1"),
-        ({"a_vt": 5.0, "width": 1.0}, r"pelgrom: allowed is a mapping of a_vt, width, length .*got a_vt, width$"),
-        ({"a_vt": 5.0, "width": 1.0, "length": 1.0, "area": 1.0}, r"pelgrom: allowed is a mapping .*length, area$"),
-        (5.0, r"pelgrom: allowed is a mapping .*got 5\.0$"),
+        ({"a_vt": -1.0, "width": 1.0, "length": 1.0}, r"a_vt = -1\.0: allowed is"),
+        ({"a_vt": 5.0, "width": 0.0, "length": 1.0}, r"width = 0\.0: allowed is a finite number > 0"),
+        ({"a_vt": 5.0, "width": 1.0, "length": math.nan}, r"length = nan"),
+        ({"a_vt": 5.0, "width": 1.0, "length": 1.0, "pair": 1}, r"pair = 1"),
+        ({"a_vt": 5.0, "width": 1.0}, r"pelgrom = .*: allowed is a mapping of a_vt, width, length .*"),
+        ({"a_vt": 5.0, "width": 1.0, "length": 1.0, "area": 1.0}, r"pelgrom = .*area.*: allowed is a mapping"),
+        (5.0, r"pelgrom = 5\.0: allowed is a mapping"),
     ],
 )
 def test_sizes_that_cannot_be_meant(size, message):
-    with pytest.raises(limpet.StrengthError, match=r"^LogNormal\." + message):
+    with pytest.raises(limpet.StrengthError, match=r"^LogNormal\.(pelgrom: )?" + message):
         limpet.LogNormal(pelgrom=size)
     if isinstance(size, dict) and "allowed is a mapping" not in message:
         with pytest.raises(limpet.StrengthError, match="^" + message):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from .._errors import LimpetError
+from .._checked import whole
 from ._draw import Draw
 from ._log_normal import sigma_of_logarithm
 from ._power_of_two import power_of_two
@@ -45,8 +45,7 @@ class BinaryBranches(ToLargest):
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_numbers(self, "spread")
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 8:
-            raise LimpetError(f"{type(self).__name__}.bits = {self.bits!r}: allowed is a whole number from 1 to 8")
+        whole(f"{type(self).__name__}.bits", self.bits, 1, 8)
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         steps = 2**self.bits - 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import jax
 
+from .._checked import refusal
 from .._errors import LimpetError
 from ._deviation import UNNAMED_LEVELS, Deviation, checked_deviation
 from ._draw import Draw
@@ -39,7 +40,7 @@ class Chain(Deviation):
 
     def __post_init__(self) -> None:
         if not isinstance(self.members, tuple | list) or not self.members:
-            raise LimpetError(f"Chain.members = {self.members!r}: give one deviation or more, in a tuple")
+            raise refusal("Chain.members", self.members, "give one deviation or more, in a tuple")
         members = tuple(checked_deviation(member, f"Chain.members[{i}]") for i, member in enumerate(self.members))
         object.__setattr__(self, "members", members)
         levels = Counter(member.level for member in members)

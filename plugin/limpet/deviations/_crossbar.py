@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from .._errors import LimpetError
+from .._checked import flag, one_of, refusal
 from ..draws._strength import checked_strength
 from ._chain import Chain
 from ._deviation import Deviation, checked_deviation
@@ -62,11 +62,9 @@ class Crossbar(ToLargest):
         object.__setattr__(self, "device", _of_conductances(checked_deviation(self.device, f"{name}.device")))
         object.__setattr__(self, "smallest", checked_strength(self.smallest, f"{name}.smallest"))
         if self.smallest >= 1:
-            raise LimpetError(f"{name}.smallest = {self.smallest}: allowed is a fraction of the largest, below 1")
-        if self.mapping not in get_args(WeightMapping):
-            raise LimpetError(f"{name}.mapping = {self.mapping!r}: allowed are 'pair' and 'single'")
-        if not isinstance(self.drift_compensation, bool):
-            raise LimpetError(f"{name}.drift_compensation = {self.drift_compensation!r}: allowed are True and False")
+            raise refusal(f"{name}.smallest", self.smallest, "allowed is a fraction of the largest, below 1")
+        one_of(f"{name}.mapping", self.mapping, get_args(WeightMapping))
+        flag(f"{name}.drift_compensation", self.drift_compensation)
 
     @property
     def elementwise(self) -> bool:

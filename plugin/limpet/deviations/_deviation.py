@@ -8,10 +8,13 @@ from typing import Any, Self
 
 import jax
 
+from .._checked import refusal
 from .._errors import LimpetError, StrengthError
 from ..draws._strength import checked_strength
 from ._draw import Draw
 
+AXES = (-64, 63)
+"""The axes that an array may have."""
 UNNAMED_LEVELS = frozenset({"", "device", "shared", "spatial"})
 """The levels of deviations that no user has named: each leaf draws its own numbers."""
 
@@ -142,7 +145,7 @@ def checked_deviation(deviation: Any, name: str = "deviation") -> Deviation:
     """
     kind = type(deviation)
     if not isinstance(deviation, Deviation):
-        raise LimpetError(f"{name} = {deviation!r}: give a deviation such as limpet.Gaussian(sigma=0.1)")
+        raise refusal(name, deviation, "give a deviation such as limpet.Gaussian(sigma=0.1)")
     if not is_dataclass(deviation) or not kind.__dataclass_params__.frozen or not kind.__dataclass_params__.eq:  # pyright: ignore[reportAttributeAccessIssue]
         raise LimpetError(f"{name}: {kind.__name__} is no frozen dataclass: decorate it with @dataclass(frozen=True)")
     parameters = {field.name for field in fields(deviation)}
@@ -183,11 +186,12 @@ def checked_relative(deviation: Any, name: str) -> Deviation:
         LimpetError: it is none, or is not relative.
     """
     if not checked_deviation(deviation, name).relative:
-        raise LimpetError(
-            f"{name} = {deviation!r}: what several values have in common is a factor, so that a relative deviation is "
-            f"needed, such as limpet.LogNormal; this one depends on the values (in a class of your own, a property "
-            f"`relative` that is True says that it does not)"
+        reason = (
+            "what several values have in common is a factor, so that a relative deviation is needed, such as "
+            "limpet.LogNormal; this one depends on the values (in a class of your own, a property `relative` that is "
+            "True says that it does not)"
         )
+        raise refusal(name, deviation, reason)
     return deviation
 
 
@@ -198,7 +202,7 @@ def checked_level(name: Any, key: str) -> str:
         LimpetError: it is no text, or a name that unnamed levels have.
     """
     if not isinstance(name, str) or (name and name in UNNAMED_LEVELS):
-        raise LimpetError(f"{key} = {name!r}: allowed is a text other than 'device', 'shared' and 'spatial'")
+        raise refusal(key, name, "allowed is a text other than 'device', 'shared' and 'spatial'")
     return name
 
 

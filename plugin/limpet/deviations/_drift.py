@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._errors import StrengthError
+from .._checked import number
 from ._draw import Draw
 from ._law import law_of
 from ._to_largest import ToLargest, checked_numbers, fraction_of
@@ -49,8 +49,7 @@ class Drift(ToLargest):
         for law in ("exponent", "spread"):
             object.__setattr__(self, law, law_of(getattr(self, law), f"{name}.{law}"))
         checked_numbers(self, "time", "start")
-        if not self.start:
-            raise StrengthError(f"{name}.start = {self.start}: allowed is a finite number above 0, in seconds")
+        number(f"{name}.start", self.start, 0, above=True)
 
     @property
     def timed(self) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from .._errors import StrengthError
+from .._checked import number
 from ..draws._strength import checked_strength
 from ._deviation import Deviation
 from ._draw import Draw
@@ -34,9 +34,8 @@ class DropConnect(Deviation):
     fraction: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fraction", checked_strength(self.fraction, f"{type(self).__name__}.fraction"))
-        if self.fraction > 1:
-            raise StrengthError(f"{type(self).__name__}.fraction = {self.fraction}: allowed is a number from 0 to 1")
+        name = f"{type(self).__name__}.fraction"
+        object.__setattr__(self, "fraction", number(name, checked_strength(self.fraction, name), 0, 1))
 
     @property
     def elementwise(self) -> bool:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checked import number, refusal
 from .._errors import LimpetError
 from ..draws._strength import checked_strength
 from ..results._npz_file import arrays_of
@@ -48,12 +49,11 @@ class Empirical(Deviation):
     def __post_init__(self) -> None:
         name = type(self).__name__
         object.__setattr__(self, "bandwidth", checked_strength(self.bandwidth, f"{name}.bandwidth"))
-        factors = np.asarray(self.factors, np.float64) if isinstance(self.factors, tuple | list) else np.zeros(0)
-        if factors.ndim != 1 or not 2 <= len(factors) <= MOST_SAMPLES or not np.isfinite(factors).all():
-            raise LimpetError(
-                f"{name}.factors: allowed are 2 to {MOST_SAMPLES:,} finite numbers, measured / nominal; got "
-                f"{factors.size} of which {int((~np.isfinite(factors)).sum())} are not finite"
-            )
+        given = self.factors if isinstance(self.factors, tuple | list) else ()
+        factors = np.array([number(f"{name}.factors", factor, error=LimpetError) for factor in given])
+        if not 2 <= len(factors) <= MOST_SAMPLES:
+            reason = f"allowed are 2 to {MOST_SAMPLES:,} finite numbers, measured / nominal"
+            raise refusal(f"{name}.factors", self.factors, reason)
         object.__setattr__(self, "factors", tuple(factors.tolist()))
 
     @classmethod

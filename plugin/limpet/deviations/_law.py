@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checked import number, refusal
 from .._errors import LimpetError
 
 SMALLEST = 1e-7
@@ -47,7 +48,7 @@ class Polynomial(Law):
         given = self.coefficients if isinstance(self.coefficients, tuple | list) else ()
         coefficients = tuple(_number(f"{type(self).__name__}.coefficients", number) for number in given)
         if not coefficients:
-            raise LimpetError(f"Polynomial.coefficients = {self.coefficients!r}: give one number or more, in a list")
+            raise refusal("Polynomial.coefficients", self.coefficients, "give one number or more, in a list")
         object.__setattr__(self, "coefficients", coefficients)
 
     def __call__(self, value: jax.Array) -> jax.Array:
@@ -179,12 +180,13 @@ def law_of(given: Any, name: str) -> Law:
         parameters = {key: value for key, value in given.items() if key != "kind"}
         allowed = [field.name for field in fields(law)]  # pyright: ignore[reportArgumentType]
         if set(parameters) != set(allowed):
-            raise LimpetError(f"{name} = {dict(given)!r}: a law of kind {given['kind']} has {', '.join(allowed)}")
+            raise refusal(name, dict(given), f"a law of kind {given['kind']} has {', '.join(allowed)}")
         return law(**parameters)
-    raise LimpetError(
-        f"{name} = {given!r}: allowed are a number, the coefficients of a polynomial in a list, and a mapping with its "
-        f"kind, one of {', '.join(LAWS)}"
+    reason = (
+        f"allowed are a number, the coefficients of a polynomial in a list, and a mapping with its kind, one of "
+        f"{', '.join(LAWS)}"
     )
+    raise refusal(name, given, reason)
 
 
 def described_law(law: Law) -> Any:
@@ -205,6 +207,4 @@ def _checked_numbers(law: Any) -> None:
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not jnp.isfinite(value):
-        raise LimpetError(f"{name} = {value!r}: allowed is a finite number")
-    return float(value)
+    return number(name, value, error=LimpetError)

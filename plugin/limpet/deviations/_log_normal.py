@@ -9,7 +9,8 @@ from typing import Any, Literal, cast, get_args
 import jax
 import jax.numpy as jnp
 
-from .._errors import LimpetError, StrengthError
+from .._checked import number, one_of, refusal
+from .._errors import StrengthError
 from ..draws._strength import checked_strength
 from ._deviation import Deviation
 from ._draw import Draw
@@ -105,15 +106,15 @@ class LogNormal(Deviation):
             )
         logarithm = strength if key != "sigma" else math.sqrt(math.log1p(min(strength, 1e100) ** 2))
         if logarithm > LARGEST_SIGMA_LN:
-            raise StrengthError(
-                f"{name}.{key} = {given[key]}: the logarithm would be off by {logarithm:.3g} (standard deviation), "
-                f"a factor beyond {math.exp(LARGEST_SIGMA_LN):.0f}; allowed is {LARGEST_SIGMA_LN:g} at most. Are "
-                f"sigma_vth and thermal_voltage both in volts?"
+            reason = (
+                f"the logarithm would be off by {logarithm:.3g} (standard deviation), a factor beyond "
+                f"{math.exp(LARGEST_SIGMA_LN):.0f}; allowed is {LARGEST_SIGMA_LN:g} at most. Are sigma_vth and "
+                f"thermal_voltage both in volts?"
             )
+            raise refusal(f"{name}.{key}", given[key], reason, StrengthError)
         if key != "sigma":
             strength = math.sqrt(math.expm1(strength**2))
-        if self.preserve not in get_args(Preserve):
-            raise LimpetError(f"{name}.preserve = {self.preserve!r}: allowed are 'median' and 'mean'")
+        one_of(f"{name}.preserve", self.preserve, get_args(Preserve))
         object.__setattr__(self, "sigma", strength)
 
     @property
@@ -154,18 +155,13 @@ def _of_pelgrom(arguments: Any, name: str) -> float:
     allowed = signature(pelgrom_law).parameters
     needed = [key for key, parameter in allowed.items() if parameter.default is parameter.empty]
     if not isinstance(arguments, Mapping) or arguments.keys() - allowed.keys() or set(needed) - arguments.keys():
-        raise StrengthError(
-            f"{name}: allowed is a mapping of {', '.join(needed)} (in mV um and um) and, if a_vt is that of a pair, "
-            f"pair; got {', '.join(map(str, arguments)) if isinstance(arguments, Mapping) else repr(arguments)}"
-        )
+        reason = f"allowed is a mapping of {', '.join(needed)} (in mV um and um) and, if a_vt is that of a pair, pair"
+        raise refusal(name, arguments, reason, StrengthError)
     try:
         return pelgrom_law(**arguments)
     except StrengthError as error:
-        raise StrengthError(str(error).replace("pelgrom: ", f"{name}: ", 1)) from None
+        raise StrengthError(f"{name}: {error}", name, str(error)) from None
 
 
 def _positive(value: float | None, default: float, name: str) -> float:
-    checked = default if value is None else checked_strength(value, name)
-    if checked == 0:
-        raise StrengthError(f"{name} = {value!r}: allowed is a finite number > 0")
-    return checked
+    return default if value is None else number(name, value, 0, above=True)

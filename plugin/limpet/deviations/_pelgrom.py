@@ -2,6 +2,7 @@
 
 import math
 
+from .._checked import flag, number
 from .._errors import StrengthError
 from ..draws._strength import checked_strength
 
@@ -31,11 +32,6 @@ def pelgrom(a_vt: float, width: float, length: float, *, pair: bool = False) -> 
         >>> print(f"{limpet.LogNormal(sigma_vth=pelgrom(5.05, 1.0, 0.5)).sigma:.2f}")
         0.20
     """
-    a_vt = checked_strength(a_vt, "pelgrom: a_vt")
-    sizes = [checked_strength(size, f"pelgrom: {name}") for name, size in (("width", width), ("length", length))]
-    for name, size in zip(("width", "length"), sizes, strict=True):
-        if not size:
-            raise StrengthError(f"pelgrom: {name} = {size}: allowed is a finite number above 0, in micrometres")
-    if not isinstance(pair, bool):
-        raise StrengthError(f"pelgrom: pair = {pair!r}: allowed are True and False")
-    return a_vt * 1e-3 / math.sqrt(math.prod(sizes)) / (math.sqrt(2) if pair else 1)
+    a_vt = checked_strength(a_vt, "a_vt")
+    area = number("width", width, 0, above=True) * number("length", length, 0, above=True)
+    return a_vt * 1e-3 / math.sqrt(area) / (math.sqrt(2) if flag("pair", pair, StrengthError) else 1)

@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from .._checked import refusal, whole
 from .._errors import LimpetError
 from ._draw import Draw
 from ._to_largest import ToLargest
@@ -42,13 +43,11 @@ class Quantize(ToLargest):
         name = type(self).__name__
         if (self.levels is None) == (self.bits is None):
             raise LimpetError(f"{name}: give either levels or bits")
-        for number, low, high in (("levels", 3, 2**16 - 1), ("bits", 2, 16)):
-            value = getattr(self, number)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if value is not None and not (whole and low <= value <= high):
-                raise LimpetError(f"{name}.{number} = {value!r}: allowed is a whole number from {low} to {high}")
+        for key, low, high in (("levels", 3, 2**16 - 1), ("bits", 2, 16)):
+            if getattr(self, key) is not None:
+                whole(f"{name}.{key}", getattr(self, key), low, high)
         if self.levels is not None and not self.levels % 2:
-            raise LimpetError(f"{name}.levels = {self.levels}: allowed is an odd number, so that 0 is a level")
+            raise refusal(f"{name}.levels", self.levels, "allowed is an odd number, so that 0 is a level")
 
     @property
     def half(self) -> int:

@@ -6,7 +6,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from .._errors import LimpetError, StrengthError
+from .._checked import one_of, refusal
+from .._errors import StrengthError
 from ._draw import Draw
 from ._law import law_of
 from ._to_largest import ToLargest, checked_numbers, fraction_of, sign_of
@@ -55,15 +56,12 @@ class ReadNoise(ToLargest):
         name = type(self).__name__
         object.__setattr__(self, "spread", law_of(self.spread, f"{name}.spread"))
         checked_numbers(self, "time", "start")
-        if self.of not in ("value", "largest"):
-            raise LimpetError(f"{name}.of = {self.of!r}: allowed are 'value' and 'largest'")
+        one_of(f"{name}.of", self.of, ("value", "largest"))
         if self.read_time is not None:
             checked_numbers(self, "read_time")
             if not 0 < self.read_time < self.start:
-                raise StrengthError(
-                    f"{name}.read_time = {self.read_time}: allowed is a number of seconds above 0 and below start = "
-                    f"{self.start}"
-                )
+                reason = f"allowed is a number of seconds above 0 and below start = {self.start}"
+                raise refusal(f"{name}.read_time", self.read_time, reason, StrengthError)
 
     @property
     def timed(self) -> bool:

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checked import one_of, refusal, whole
 from .._errors import LimpetError
-from ._deviation import Deviation, checked_level, checked_relative
+from ._deviation import AXES, Deviation, checked_level, checked_relative
 from ._draw import Draw
 
 Across = Literal["chip"]
@@ -60,14 +61,13 @@ class Shared(Deviation):
     def __post_init__(self) -> None:
         name = type(self).__name__
         checked_relative(self.deviation, f"{name}.deviation")
-        if self.across is not None and self.across not in get_args(Across):
-            raise LimpetError(f"{name}.across = {self.across!r}: allowed is 'chip'")
+        if self.across is not None:
+            one_of(f"{name}.across", self.across, get_args(Across))
         for key in ("axes", "groups"):
             object.__setattr__(self, key, _whole_numbers(getattr(self, key), f"{name}.{key}"))
-        if any(not 0 <= group < MOST_GROUPS for group in self.groups):
-            raise LimpetError(f"{name}.groups: allowed are whole numbers from 0 to {MOST_GROUPS - 1}")
-        if isinstance(self.axis, bool) or not isinstance(self.axis, int):
-            raise LimpetError(f"{name}.axis = {self.axis!r}: allowed is an integer, -1 for the last axis")
+        for group in self.groups:
+            whole(f"{name}.groups", group, 0, MOST_GROUPS - 1)
+        whole(f"{name}.axis", self.axis, *AXES)
         given = [key for key in ("across", "axes", "groups") if getattr(self, key)]
         if len(given) != 1:
             raise LimpetError(
@@ -75,7 +75,7 @@ class Shared(Deviation):
                 f"{' and '.join(given) or 'none'}"
             )
         if self.axis != -1 and not self.groups:
-            raise LimpetError(f"{name}.axis = {self.axis}: goes with groups, which are missing")
+            raise refusal(f"{name}.axis", self.axis, "it goes with groups, which are missing")
         checked_level(self.name, f"{name}.name")
 
     @property
@@ -126,5 +126,5 @@ def _whole_numbers(given: Any, name: str) -> tuple[int, ...]:
     real = numbers.dtype.kind in "iuf" or not numbers.size
     # A core map that Rockpool makes has its whole numbers as floating-point ones.
     if numbers.ndim != 1 or not real or not np.array_equal(numbers, np.round(numbers)):
-        raise LimpetError(f"{name} = {given!r}: allowed are whole numbers, in a tuple")
+        raise refusal(name, given, "allowed are whole numbers, in a tuple")
     return tuple(int(number) for number in numbers)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._errors import LimpetError, StrengthError
-from ..draws._strength import checked_strength
-from ._deviation import Deviation, checked_level
+from .._checked import number, refusal, whole
+from .._errors import LimpetError
+from ._deviation import AXES, Deviation, checked_level
 from ._draw import Draw
 from ._gaussian import Gaussian
 from ._log_normal import LogNormal
@@ -76,24 +76,18 @@ class Spatial(Deviation):
     def __post_init__(self) -> None:
         name = type(self).__name__
         if type(self.deviation) not in (Gaussian, LogNormal):
-            raise LimpetError(
-                f"{name}.deviation = {self.deviation!r}: allowed are limpet.Gaussian and limpet.LogNormal, whose "
-                f"numbers are normal: of those the correlations are known"
-            )
-        for key in ("length", "nugget"):
-            object.__setattr__(self, key, checked_strength(getattr(self, key), f"{name}.{key}"))
-        if not self.length:
-            raise StrengthError(f"{name}.length = {self.length}: allowed is a finite number above 0")
-        if self.nugget > 1:
-            raise StrengthError(f"{name}.nugget = {self.nugget}: allowed is a share of the variance, from 0 to 1")
+            reason = "allowed are limpet.Gaussian and limpet.LogNormal, of whose normal numbers correlations are known"
+            raise refusal(f"{name}.deviation", self.deviation, reason)
+        object.__setattr__(self, "length", number(f"{name}.length", self.length, 0, above=True))
+        object.__setattr__(self, "nugget", number(f"{name}.nugget", self.nugget, 0, 1))
         if self.grid is not None:
             object.__setattr__(self, "grid", _checked_grid(self.grid, f"{name}.grid"))
         if self.positions is not None:
             object.__setattr__(self, "positions", _checked_positions(self.positions, f"{name}.positions"))
             if self.grid is not None:
                 raise LimpetError(f"{name}: give grid or positions, not both")
-        if self.axis is not None and (isinstance(self.axis, bool) or not isinstance(self.axis, int)):
-            raise LimpetError(f"{name}.axis = {self.axis!r}: allowed is an integer, -1 for the last axis, and None")
+        if self.axis is not None:
+            whole(f"{name}.axis", self.axis, *AXES)
         checked_level(self.name, f"{name}.name")
 
     @property
@@ -210,7 +204,7 @@ def _on_grid(grid: tuple[int, int]) -> tuple[Site, ...]:
 def _checked_grid(grid: object, name: str) -> tuple[int, int]:
     sizes = tuple(grid) if isinstance(grid, tuple | list) else ()
     if len(sizes) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes):
-        raise LimpetError(f"{name} = {grid!r}: allowed are two whole numbers above 0, rows and columns")
+        raise refusal(name, grid, "allowed are two whole numbers above 0, rows and columns")
     return sizes
 
 
@@ -220,7 +214,6 @@ def _checked_positions(positions: object, name: str) -> tuple[Site, ...]:
     except (TypeError, ValueError):
         places = np.zeros(0)
     if places.ndim != 2 or places.shape[1] != 2 or not len(places) <= MOST_BY_CHOLESKY or not np.isfinite(places).all():
-        raise LimpetError(
-            f"{name}: allowed are up to {MOST_BY_CHOLESKY:,} pairs of finite numbers, the coordinates of each site"
-        )
+        reason = f"allowed are up to {MOST_BY_CHOLESKY:,} pairs of finite numbers, the coordinates of each site"
+        raise refusal(name, positions, reason)
     return tuple((float(x), float(y)) for x, y in places)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checked import refusal
 from .._errors import StrengthError
 from ..draws._strength import checked_sigma, checked_strength
 from ._deviation import Deviation
@@ -48,10 +49,8 @@ class StudentT(Deviation):
         object.__setattr__(self, "sigma", checked_sigma(self.sigma, f"{name}.sigma"))
         object.__setattr__(self, "degrees", checked_strength(self.degrees, f"{name}.degrees"))
         if self.degrees <= 2:
-            raise StrengthError(
-                f"{name}.degrees = {self.degrees}: allowed is a number above 2, below which there is no standard "
-                f"deviation"
-            )
+            reason = "allowed is a number above 2, below which there is no standard deviation"
+            raise refusal(f"{name}.degrees", self.degrees, reason, StrengthError)
 
     @property
     def elementwise(self) -> bool:

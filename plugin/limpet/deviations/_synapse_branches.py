@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checked import refusal
 from .._errors import LimpetError
 from ..draws._strength import checked_strength
 from ._deviation import Deviation
@@ -67,10 +68,9 @@ class SynapseBranches(Deviation):
         object.__setattr__(self, "currents", _checked_currents(self.currents, f"{name}.currents"))
         cores = np.asarray(self.cores)
         if cores.ndim != 1 or not np.isin(cores, range(len(self.currents))).all():
-            raise LimpetError(
-                f"{name}.cores = {self.cores!r}: allowed is the number of each neuron's core, 0 to "
-                f"{len(self.currents) - 1}, for which there are currents"
-            )
+            most = len(self.currents) - 1
+            reason = f"allowed is the number of each neuron's core, 0 to {most}, for which there are currents"
+            raise refusal(f"{name}.cores", self.cores, reason)
         if len(self.currents) > 1 and not self.cores:
             raise LimpetError(f"{name}.cores: missing; say the core of each neuron, as there are {len(self.currents)}")
         object.__setattr__(self, "cores", tuple(int(core) for core in cores))
@@ -145,8 +145,6 @@ def _exponent(spread: float, strength: jax.Array) -> jax.Array:
 def _checked_currents(currents: Any, name: str) -> tuple[tuple[float, ...], ...]:
     rows = [tuple(row) for row in currents if np.ndim(row) == 1] if isinstance(currents, tuple | list) else []
     if not rows or len(rows) != len(currents) or len({*map(len, rows)}) != 1 or not 1 <= len(rows[0]) <= MOST_BRANCHES:
-        raise LimpetError(
-            f"{name} = {currents!r}: allowed are the currents of each core, as ((0.1, 0.2, 0.4, 0.8),), at most "
-            f"{MOST_BRANCHES} for each"
-        )
+        reason = f"allowed are the currents of each core, as ((0.1, 0.2, 0.4, 0.8),), at most {MOST_BRANCHES} for each"
+        raise refusal(name, currents, reason)
     return tuple(tuple(checked_strength(current, name) for current in row) for row in rows)

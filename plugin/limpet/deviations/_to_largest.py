@@ -7,10 +7,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from .._errors import LimpetError, StrengthError
+from .._checked import number, refusal, whole
+from .._errors import LimpetError
 from ..draws._everywhere import everywhere, total
 from ..draws._strength import checked_strength
-from ._deviation import Deviation
+from ._deviation import AXES, Deviation
 from ._draw import Draw
 
 Reference = Literal["tensor", "channel"] | float
@@ -38,13 +39,10 @@ class ToLargest(Deviation):
     def __post_init__(self) -> None:
         name, given = type(self).__name__, self.relative_to
         if isinstance(given, str) and given not in ("tensor", "channel"):
-            raise LimpetError(f"{name}.relative_to = {given!r}: allowed are 'tensor', 'channel' and a number")
+            raise refusal(f"{name}.relative_to", given, "allowed are 'tensor', 'channel' and a number")
         if not isinstance(given, str):
-            object.__setattr__(self, "relative_to", checked_strength(given, f"{name}.relative_to"))
-            if not self.relative_to:
-                raise StrengthError(f"{name}.relative_to = {given!r}: allowed is a number above 0, the largest value")
-        if isinstance(self.channel_axis, bool) or not isinstance(self.channel_axis, int):
-            raise LimpetError(f"{name}.channel_axis = {self.channel_axis!r}: allowed is an integer, -1 for the last")
+            object.__setattr__(self, "relative_to", number(f"{name}.relative_to", given, 0, above=True))
+        whole(f"{name}.channel_axis", self.channel_axis, *AXES)
 
     @property
     def elementwise(self) -> bool:

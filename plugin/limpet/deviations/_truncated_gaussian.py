@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from .._checked import refusal
 from .._errors import StrengthError
 from ..draws._strength import checked_sigma, checked_strength
 from ..draws._truncated_normal import cut_for
@@ -46,7 +47,8 @@ class TruncatedGaussian(Deviation):
         object.__setattr__(self, "sigma", checked_sigma(self.sigma, f"{name}.sigma"))
         object.__setattr__(self, "bound", checked_strength(self.bound, f"{name}.bound"))
         if not math.sqrt(3) * (1 + 1e-6) < self.bound <= 8:
-            raise StrengthError(f"{name}.bound = {self.bound}: allowed is a number above sqrt(3) = 1.7321, up to 8")
+            reason = "allowed is a number above sqrt(3) = 1.7321, up to 8"
+            raise refusal(f"{name}.bound", self.bound, reason, StrengthError)
 
     @property
     def elementwise(self) -> bool:

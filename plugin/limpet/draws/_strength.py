@@ -1,8 +1,8 @@
 """Strengths: finite numbers >= 0, and Rockpool's way of giving them."""
 
-import math
 from typing import Any
 
+from .._checked import number, refusal
 from .._errors import StrengthError
 
 MAX_SIGMA = 5.0
@@ -31,13 +31,7 @@ def checked_strength(value: Any, name: str) -> float:
             f"{name} is traced: the parameters of a deviation are static; pass what moves as `scale` when the recipe "
             f"is called"
         )
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool | str) or not math.isfinite(number) or number < 0:
-        raise StrengthError(f"{name} = {value!r}: allowed is a finite number >= 0")
-    return number
+    return number(name, value, low=0)
 
 
 def checked_sigma(value: Any, name: str) -> float:
@@ -51,10 +45,10 @@ def checked_sigma(value: Any, name: str) -> float:
         Traceback (most recent call last):
         limpet.StrengthError: Gaussian.sigma = 30: it is a fraction, 0.30 means 30%; allowed is a number from 0 to 5
     """
-    number = checked_strength(value, name)
-    if number > MAX_SIGMA:
-        raise StrengthError(f"{name} = {value!r}: {IN_PERCENT}")
-    return number
+    sigma = checked_strength(value, name)
+    if sigma > MAX_SIGMA:
+        raise refusal(name, value, IN_PERCENT, StrengthError)
+    return sigma
 
 
 def sigma_of_percent(percent_deviation: float = 0.30, sigma_rule: float = 3.0) -> float:
