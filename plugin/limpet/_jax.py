@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeGuard
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jax.extend.core import Literal, Primitive, jaxpr_as_fun, jaxprs_in_params
+from jax.extend.core import Literal, Primitive, jaxpr_as_fun
 from jax.extend.random import define_prng_impl as define_prng_impl  # without it there is no generator "fast"
 from jax.interpreters import ad, batching, mlir
 
@@ -59,7 +59,10 @@ class Operation(NamedTuple):
     @property
     def functions(self) -> Iterator["Function"]:
         """The traced functions among its parameters."""
-        return map(Function, jaxprs_in_params(self.parameters))
+        for parameter in self.parameters.values():
+            for held in parameter if isinstance(parameter, tuple) else (parameter,):
+                if hasattr(held, "eqns"):
+                    yield Function(held)
 
     @property
     def structure(self) -> "Scan | While | Cond | Call | None":

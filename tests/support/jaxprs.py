@@ -1,12 +1,15 @@
 """What a traced function holds."""
 
-from jax.extend.core import jaxprs_in_params
+from limpet._jax import Function
 
 
 def count(jaxpr, name: str) -> int:
     """How often a primitive occurs in a jaxpr, nested ones included."""
-    found = 0
-    for equation in jaxpr.eqns:
-        found += equation.primitive.name == name
-        found += sum(count(inner, name) for inner in jaxprs_in_params(equation.params))
-    return found
+    return counted(Function(jaxpr), name)
+
+
+def counted(function: Function, name: str) -> int:
+    return sum(
+        (operation.name == name) + sum(counted(inner, name) for inner in operation.functions)
+        for operation in function.operations
+    )

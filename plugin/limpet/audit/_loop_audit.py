@@ -53,7 +53,8 @@ class LoopAudit:
     | the loss depends on a draw, but no gradient comes back along it (`stop_gradient`, a comparison) | a warning |
     | a draw is read beside the loss only: in what it returns with it, in an argument without gradient | a warning |
     | a leaf that is not trained is read beside the loss only | not seen |
-    | such a leaf is handed to a `while_loop` or a function with its own gradient that does not use it | not seen |
+    | such a leaf is handed to a function with its own gradient that does not use it | not seen |
+    | such a leaf is handed to a `while_loop` that does not use it | refused; not seen with JAX before 0.12 |
     | a step that is not compiled by `jax.jit`; a step that is compiled later than the second one | not seen |
     | the gradient along a draw is an array that happens to be zero | not seen |
 

@@ -1,5 +1,6 @@
 """Strengths: finite numbers >= 0, and Rockpool's way of giving them."""
 
+import sys
 from typing import Any
 
 from .._checked import number, refusal
@@ -26,12 +27,18 @@ def checked_strength(value: Any, name: str) -> float:
         Traceback (most recent call last):
         limpet.StrengthError: Gaussian.sigma = nan: allowed is a finite number >= 0
     """
-    if type(value).__name__.endswith("Tracer"):  # JAX is not imported for the sake of this message
+    if "jax" in sys.modules and _is_traced(value):  # JAX is not imported for the sake of this message
         raise StrengthError(
             f"{name} is traced: the parameters of a deviation are static; pass what moves as `scale` when the recipe "
             f"is called"
         )
     return number(name, value, low=0)
+
+
+def _is_traced(value: Any) -> bool:
+    from .._jax import is_traced
+
+    return is_traced(value)
 
 
 def checked_sigma(value: Any, name: str) -> float:

@@ -1,0 +1,115 @@
+"""What Limpet reads of JAX's insides is what JAX does: loops and calls are run here from what was read of them."""
+
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from limpet._jax import Call, Cond, Function, Number, Scan, While, is_traced, number_of, origin_of, size_of
+
+A, B, C, KEYS = jnp.arange(3.0), jnp.array(2.0), jnp.eye(3) + 1, jax.random.split(jax.random.key(0), 3)
+
+
+def two_constants_and_rows(a, b, c):
+    return jax.lax.scan(lambda carry, row: (carry * b + row @ a, (row * carry, carry)), b, c)
+
+
+def rows_alone(a, c):
+    return jax.lax.scan(lambda _, row: (None, row * a), None, c)
+
+
+def nothing_but_a_length(a, b):
+    return jax.lax.scan(lambda carry, _: ((carry[1], carry[0] + b), None), (a, a), length=4)
+
+
+def keys_as_rows(b, keys):
+    return jax.lax.scan(lambda carry, key: (carry + jax.random.uniform(key), carry), b, keys)
+
+
+def a_loop(a, b, c):
+    return jax.lax.while_loop(lambda s: s[0] + s[1][0] < 9 * b, lambda s: (s[0] + b, s[1] + c @ a), (b, a))
+
+
+def a_call(a, b):
+    return jax.jit(lambda a, b: (a * b, jnp.sin(b)))(a, b)
+
+
+@jax.custom_jvp
+def a_gradient_of_its_own(a):
+    return 2 * a
+
+
+a_gradient_of_its_own.defjvp(lambda primals, tangents: (a_gradient_of_its_own(*primals), tangents[0]))
+
+
+def run(structure, operands):
+    """What an operation gives, computed from what was read of its structure."""
+    match structure:
+        case Scan(body, constants, carried, length):
+            fixed, carry, rows = operands[:constants], operands[constants:][:carried], operands[constants + carried :]
+            given = []
+            for turn in range(length):
+                results = body(*fixed, *carry, *(row[turn] for row in rows))
+                carry = results[:carried]
+                given.append(results[carried:])
+            return [*carry, *map(jnp.stack, zip(*given, strict=True))]
+        case While(condition, body, first, second):
+            carry = operands[first + second :]
+            while condition(*operands[:first], *carry)[0]:
+                carry = body(*operands[first : first + second], *carry)
+            return carry
+        case Call(body):
+            return body(*operands)
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (two_constants_and_rows, (A, B, C)),
+        (rows_alone, (A, C)),
+        (nothing_but_a_length, (A, B)),
+        (keys_as_rows, (B, KEYS)),
+        (a_loop, (A, B, C)),
+        (a_call, (A, B)),
+        (a_gradient_of_its_own, (A,)),
+    ],
+)
+def test_structures_are_what_jax_runs(program, arguments):
+    function = Function(jax.make_jaxpr(program)(*arguments))
+    values = dict(zip(function.arguments, arguments, strict=True))
+    (operation,) = function.operations
+    found = run(operation.structure, [values[operand] for operand in operation.operands])
+    for result, reference in zip(found, jax.tree.leaves(program(*arguments)), strict=True):
+        np.testing.assert_allclose(result, reference, rtol=1e-6)
+
+
+def test_branches_and_numbers_are_read():
+    def program(a):
+        return jax.lax.cond(a.sum() > 0, lambda a: a * 2.0, lambda a: a, a), 3.0
+
+    function = Function(jax.make_jaxpr(program)(A))
+    structures = [operation.structure for operation in function.operations]
+    (branches,) = (structure.branches for structure in structures if isinstance(structure, Cond))
+    assert [[operation.name for operation in branch.operations] for branch in branches] == [[], ["mul"]]
+    (product,) = branches[1].operations
+    assert [operand.value for operand in product.operands if isinstance(operand, Number)] == [2.0]
+    assert function.results[1] == Number(3.0)
+    assert size_of(function.arguments[0]) == 12
+
+
+def test_a_traced_value_leads_back_to_what_it_was_computed_from():
+    def program(a, b):
+        low, high = jax.lax.split(jnp.concatenate([a, b]), (3, 3))
+        assert is_traced(high)
+        assert (origin_of(low).place, origin_of(high).place) == (0, 1)
+        assert origin_of(low).equation is origin_of(high).equation
+        assert origin_of(high).operation.name == "split"
+        (joined,) = origin_of(high).operation.operands
+        assert all(map(operator.is_, origin_of(joined).operation.operands, (a, b)))
+        assert origin_of(a) is None
+        assert number_of(a) is a
+        return high
+
+    jax.make_jaxpr(program)(A, A)
