@@ -88,5 +88,7 @@ def write_arrays(
                     np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
             archive.comment = json.dumps(comment).encode() if comment else b""
         os.replace(unfinished, path)
+    except OSError as error:  # of the name that the user gave
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         unfinished.unlink(missing_ok=True)
