@@ -174,7 +174,7 @@ class MismatchCallback:
         Arguments, result and errors are those of `limpet.Injection.inject`. The first two steps with draws are audited
         when they are logged: draws that do not reach the loss, or that are the same at every step, are an error.
         """
-        injector = self.injection if self._audit is None else self._audit
+        injector = self.injection if self._audit is None or self._audit.done else self._audit
         return injector.inject(
             params, step, draw, factor=factor, mirrored=mirrored, deviation=deviation, sharding=sharding
         )

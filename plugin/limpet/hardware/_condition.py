@@ -86,7 +86,9 @@ def _checked_scalar(given: Any, name: str) -> Any:
 
 
 def _checked_read(read: Any) -> ArrayLike:
-    return read if is_traced(read) and not read.ndim else np.uint32(whole("read", read, 0, MAX_SEED))
+    if isinstance(read, np.uint32) or (is_traced(read) and not read.ndim):
+        return read
+    return np.uint32(whole("read", read, 0, MAX_SEED))
 
 
 def _checked_mirrored(mirrored: Any) -> ArrayLike | None:

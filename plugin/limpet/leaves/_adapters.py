@@ -24,6 +24,8 @@ def adapter_of(model: Any) -> Adapter:
         >>> adapter_of({"w": 1.0}).name
         'a tree of arrays'
     """
+    if type(model) in (dict, list, tuple):  # of which no framework makes its models: most trees need not be asked about
+        return ADAPTERS[-1]
     return next(adapter for adapter in ADAPTERS if adapter.recognises(model))
 
 

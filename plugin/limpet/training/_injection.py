@@ -22,7 +22,7 @@ from ..hardware._condition import Condition
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
-from ..leaves._adapter import Leaves
+from ..leaves._adapter import Adapter, Leaves
 from ..leaves._adapters import adapter_of, unboxed
 from ..leaves._paths import is_real
 from ..results._duration import seconds
@@ -79,7 +79,7 @@ class StepDraw:
             with jax.numpy_dtype_promotion("standard"):
                 time = jnp.asarray(time(step), jnp.result_type(float))
         if self.chip is None:
-            return Condition(scale if factor is None else scale * factor, time, mirrored=mirrored).checked()
+            return Condition(scale if factor is None else scale * factor, time, np.uint32(0), mirrored).checked()
         read = jnp.asarray(step).astype(jnp.uint32)
         if draw is not None:
             read += _GOLDEN * jnp.asarray(draw).astype(jnp.uint32)
@@ -125,6 +125,7 @@ class Injection:
 
     Attributes:
         draws: what is drawn for a step: one entry for each injection that was joined.
+        paths: the paths of the leaves that deviate in training.
         hardware_paths: the paths of the leaves that deviate on the hardware, whatever training draws of it.
 
     Raises:
@@ -150,9 +151,11 @@ class Injection:
 
     model: Any
     draws: tuple[StepDraw, ...]
+    paths: tuple[str, ...]
     seed: int
     generator: Generator
     hardware_paths: tuple[str, ...]
+    _adapter: Adapter
 
     def __init__(
         self,
@@ -221,17 +224,13 @@ class Injection:
 
     def _set(self, model: Any, draws: tuple[StepDraw, ...], seed: int, generator: Generator, paths: Any) -> None:
         values = {"model": model, "draws": draws, "seed": seed, "generator": generator, "hardware_paths": paths}
+        values |= {"_adapter": adapter_of(model), "paths": tuple(path for draw in draws for path in draw.recipe.paths)}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         drawn = [f"{draw.recipe!r} at scale {draw.scale:g} of seed {draw.seed}" for draw in self.draws]
         return f"Injection({'; '.join(drawn) or 'nothing is drawn'})"
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The paths of the leaves that deviate in training."""
-        return tuple(path for draw in self.draws for path in draw.recipe.paths)
 
     def step_key(self, step: ArrayLike) -> jax.Array:
         """The random key of a step, for what an objective draws beside chips."""
@@ -291,8 +290,7 @@ class Injection:
             PrototypeError: `params` holds leaves that the network does not have; an nnx module's structure has changed.
         """
         step, draw = _checked_index(step, "step"), None if draw is None else _checked_index(draw, "draw")
-        adapter = adapter_of(self.model)
-        adapter.require_like(self.model, params)
+        self._adapter.require_like(self.model, params)
         if deviation is not None and all(part.chip is not None for part in self.draws):
             raise LimpetError(
                 "training draws nothing afresh, so that no draw can deviate otherwise than the hardware says: draw "
@@ -300,13 +298,14 @@ class Injection:
             )
         if not self.draws:
             return params
-        held = adapter_of(params).leaves(params)
+        tree, adapter = params, adapter_of(params)
+        held = adapter.leaves(params)
         if notes is not None:
             watch(filter(is_real, held.values()), notes)
-        # Where parameters hold all leaves that deviate, the rest of the model is not needed.
-        tree = params if all(path in held for path in self.paths) else adapter.completed(self.model, params)
-        adapter = adapter_of(tree)
-        adapter.require_selected(tree, self.paths)
+        if not all(path in held for path in self.paths):  # else the rest of the model is not needed
+            tree = self._adapter.completed(self.model, params)
+            adapter = adapter_of(tree)
+            adapter.require_selected(tree, self.paths)
 
         def drawn(leaves: Leaves) -> Leaves:
             signed = jnp.asarray(step).astype(jnp.int32)  # because schedules subtract from it
