@@ -11,7 +11,12 @@ Choice = TypeVar("Choice")
 
 
 def shown(value: Any, longest: int = 80) -> str:
-    """A value as an error message shows it: its representation in one line, cut where it is long."""
+    """A value as an error message shows it: its representation in one line, cut where it is long.
+
+    Examples:
+        >>> shown(list(range(100)), longest=12)
+        '[0, 1, 2, 3,...'
+    """
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # Python refuses to write an integer of thousands of digits
@@ -103,12 +108,24 @@ def one_of(name: str, value: Any, allowed: Collection[Choice], error: type[Limpe
 
 
 def flag(name: str, value: Any, error: type[LimpetError] = LimpetError) -> bool:
-    """True or False itself."""
+    """True or False itself.
+
+    Examples:
+        >>> flag("audit", 1)
+        Traceback (most recent call last):
+        limpet.LimpetError: audit = 1: allowed are True and False
+    """
     return one_of(name, value, (True, False), error)
 
 
 def text(name: str, value: Any, error: type[LimpetError] = LimpetError) -> str:
-    """A text."""
+    """A text.
+
+    Examples:
+        >>> text("name", b"a")
+        Traceback (most recent call last):
+        limpet.LimpetError: name = b'a': allowed is a text
+    """
     if not isinstance(value, str):
         raise refusal(name, value, "allowed is a text", error)
     return value

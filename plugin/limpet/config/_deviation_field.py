@@ -17,8 +17,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from limpet import Chain, Deviation, LimpetError
-from limpet.deviations import DEVIATIONS, IN_PERCENT, MAX_SIGMA, checked_deviation, deviation_class, sigma_of_percent
+from limpet import Chain, Deviation, Gaussian, LimpetError
+from limpet.deviations import DEVIATIONS, checked_deviation, deviation_class, sigma_of_percent
 
 from ._section import Number, details_of, problem, unknown_key
 
@@ -205,9 +205,10 @@ def checked_fraction(value: float) -> float:
     Raises:
         ValueError: it is so large that it must be meant in percent.
     """
-    if value > MAX_SIGMA:
-        raise ValueError(IN_PERCENT)
-    return value
+    try:
+        return Gaussian(value).sigma
+    except LimpetError as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
 
 
 DeviationField = Annotated[Any, PlainValidator(_parsed_deviation)]

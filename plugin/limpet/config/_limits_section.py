@@ -8,7 +8,6 @@ from pydantic import (
 )
 
 from limpet import Limits, LimpetError
-from limpet.leaves import NAMED_LIMITS
 from limpet.typing import Policy
 
 from ._section import Number, Section
@@ -40,8 +39,8 @@ def parsed_limits(value: Any) -> Limits | None:
         return value
     if not isinstance(value, Mapping | str):
         raise ValueError(
-            f"allowed are a mapping such as {{low: 1e-13, high: 1e-6, policy: clip}}, and a table: "
-            f"{', '.join(NAMED_LIMITS)}"
+            "allowed are a mapping such as {low: 1e-13, high: 1e-6, policy: clip}, and the name of a table, "
+            "such as dynapse"
         )
     section = LimitsSection.model_validate({"table": value} if isinstance(value, str) else value)
     try:

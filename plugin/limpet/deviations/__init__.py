@@ -1,7 +1,5 @@
 """The distributions by which values deviate, a file each, and the laws by which parameters depend on the value."""
 
-from ..draws._strength import IN_PERCENT as IN_PERCENT
-from ..draws._strength import MAX_SIGMA as MAX_SIGMA
 from ..draws._strength import sigma_of_percent as sigma_of_percent
 from ._additive import Additive as Additive
 from ._binary_branches import BinaryBranches as BinaryBranches
@@ -46,8 +44,6 @@ from ._uniform import Uniform as Uniform
 
 __all__ = [
     "DEVIATIONS",
-    "IN_PERCENT",
-    "MAX_SIGMA",
     "Additive",
     "BinaryBranches",
     "Chain",

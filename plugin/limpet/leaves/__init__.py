@@ -2,9 +2,6 @@
 
 from .._jax import is_traced as is_traced
 from ._adapter import Adapter as Adapter
-from ._adapter import Leaves as Leaves
-from ._adapter import Range as Range
-from ._adapters import NAMED_LIMITS as NAMED_LIMITS
 from ._adapters import adapter_of as adapter_of
 from ._adapters import unboxed as unboxed
 from ._paths import is_real as is_real
@@ -14,11 +11,8 @@ from .tree import PlainTree as PlainTree
 from .tree import nested as nested
 
 __all__ = [
-    "NAMED_LIMITS",
     "Adapter",
-    "Leaves",
     "PlainTree",
-    "Range",
     "adapter_of",
     "is_real",
     "is_traced",
