@@ -3,7 +3,6 @@
 Run it by the interpreter of an environment that has Limpet, with Rockpool or without. Flax is used where it is there.
 """
 
-import subprocess
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
@@ -86,14 +85,11 @@ if find_spec("flax") is not None:
     assert (mismatch.inject(network, 0).w[...] != network.w[...]).all()
     assert (limpet.freeze(network, hardware, chip=3).w[...] != network.w[...]).all()
 
+said = ""
 try:
     limpet.dynapse.bias_currents("Itau_mem")
 except limpet.LimpetError as error:
-    assert "python -m pip install 'limpet[rockpool]'" in str(error), error
-else:
-    raise AssertionError("limpet.dynapse works without Rockpool")
+    said = str(error)
+assert "python -m pip install 'limpet[rockpool]'" in said, f"limpet.dynapse without Rockpool says: {said!r}"
 assert not [name for name in sys.modules if name.partition(".")[0] == "rockpool"]
-
-code = "import limpet, sys; limpet.Injection; print([m for m in ('pydantic', 'tensorboard', 'rich', 'flax') if m in sys.modules])"
-assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 print("Limpet works without Rockpool")

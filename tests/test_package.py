@@ -205,9 +205,13 @@ def test_errors_are_shown_under_their_public_names():
     [
         ("limpet", "jax rockpool flax tensorboard matplotlib pydantic scipy tensorflow torch"),
         ("limpet.Mismatch, limpet.prototype, limpet.Hardware", "rockpool flax tensorboard matplotlib pydantic"),
-        ("limpet.freeze, limpet.robustness_curve, limpet.with_mismatch", "rockpool flax tensorboard matplotlib"),
+        (
+            "limpet.Injection, limpet.Evaluator, limpet.freeze, limpet.calibrate, limpet.LoopAudit",
+            "rockpool flax tensorboard matplotlib pydantic rich plotly yaml scipy.stats",
+        ),
+        ("from limpet import checks, results", "jax rockpool flax tensorboard pydantic"),
         ("limpet.MismatchCallback, limpet.load_config", "rockpool flax matplotlib tensorflow torch scipy.stats"),
-        ("limpet.fit_measurements, limpet.MeasuredChip", "rockpool flax plotly matplotlib statsmodels scipy.stats"),
+        ("limpet.fit_measurements, limpet.bench_chip", "rockpool flax plotly matplotlib statsmodels scipy.stats"),
         ("limpet.RobustnessCurve('a', [0.1], [[1.0]], higher_is_better=True).mean()", "jax rockpool"),
         ("import limpet.tensorboard", "jax rockpool flax tensorflow torch matplotlib plotly scipy.stats"),
     ],
