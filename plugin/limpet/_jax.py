@@ -4,14 +4,16 @@ No other file imports from `jax.core`, `jax.extend`, `jax.interpreters` or `jax.
 their equations and tracers; `tests/test_package.py` holds that. Each entry says what breaks when JAX changes it.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
-from jax.extend.core import Literal, Primitive, jaxpr_as_fun
+import numpy as np
+from jax.core import Tracer, eval_jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.random import define_prng_impl as define_prng_impl  # without it there is no generator "fast"
 from jax.interpreters import ad, batching, mlir
 
@@ -124,9 +126,14 @@ class Function:
         """What it gives: each a `Number` or a variable."""
         return [_operand(atom) for atom in self._jaxpr.outvars]
 
-    def __call__(self, *arguments: Any) -> list[Any]:
-        """Compute the results, if the jaxpr is closed. If `jaxpr_as_fun` goes, importing Limpet fails."""
-        return jaxpr_as_fun(self.closed)(*arguments)
+    @property
+    def captured(self) -> Sequence[Any]:
+        """The arrays that it captured, if the jaxpr is closed."""
+        return self.closed.consts
+
+    def __call__(self, captured: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+        """The results, for the arrays that it captured or others. If `eval_jaxpr` goes, importing Limpet fails."""
+        return eval_jaxpr(self._jaxpr, captured, *arguments)
 
 
 class Scan(NamedTuple):
@@ -186,6 +193,191 @@ def _operation(equation: Any, operands: Sequence[Any]) -> Operation:
 def _operand(atom: Any) -> Any:
     held = getattr(atom, "val", None) if isinstance(atom, Tracer) else atom
     return Number(held.val) if isinstance(held, Literal) else atom
+
+
+# ---- What a traced function computes, as a key under which its program is kept.
+
+
+class Content(NamedTuple):
+    """What a traced function computes, as something that two functions share where they compute the same.
+
+    Attributes:
+        digest: a hash of operations, shapes, parameters and nested constants, equal in every process.
+        objects: the Python objects among the parameters, such as primitives and callbacks, which Python compares.
+    """
+
+    digest: str
+    objects: tuple[Any, ...]
+
+
+def content_of(function: Function) -> Content:
+    """What a traced function computes, apart from the arrays that it captured itself, which are operands.
+
+    It reads `eqns`, `invars`, `constvars`, `outvars`, `consts`, `primitive`, `params`, `ctx` and `aval` of jaxprs. If
+    JAX renames one, this fails; a field added to them that changes what is computed would have to be added here. Names
+    of variables, places in source files and what derivatives alone look at are left out: when a program is compiled,
+    derivatives have been taken.
+    """
+    reader = _ContentReader()
+    reader.program(function.closed, captured=False)
+    return Content(hashlib.blake2b("\n".join(reader.words).encode(), digest_size=16).hexdigest(), tuple(reader.objects))
+
+
+def with_captured_arrays(function: Function) -> Function:
+    """The same traced function, which holds the arrays that functions compiled within it captured as its own.
+
+    Without it they would be constants of the program. It relies on the primitive of `jax.jit` being called "jit" or
+    "pjit" and having a parameter `jaxpr`; if JAX renames them, such arrays become constants again.
+    """
+    jaxpr = function.closed
+    if not any(map(_captures, jaxpr.jaxpr.eqns)):
+        return function
+    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype, weak_type=v.aval.weak_type) for v in jaxpr.jaxpr.invars]
+    return Function(jax.make_jaxpr(lambda *values: _inlined(jaxpr, values))(*shapes))
+
+
+def _captures(equation: Any) -> bool:
+    """Whether an equation calls a compiled function that captured arrays, or one that calls such a function."""
+    if equation.primitive.name not in ("jit", "pjit"):
+        return False
+    inner = equation.params["jaxpr"]
+    return bool(inner.consts) or any(map(_captures, inner.jaxpr.eqns))
+
+
+def _inlined(jaxpr: Any, values: Sequence[Any]) -> list[Any]:
+    known = dict(zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True)) | dict(
+        zip(jaxpr.jaxpr.invars, values, strict=True)
+    )
+    for equation in jaxpr.jaxpr.eqns:
+        operands = [atom.val if isinstance(atom, Literal) else known[atom] for atom in equation.invars]
+        if _captures(equation):
+            results = _inlined(equation.params["jaxpr"], operands)
+        else:
+            with equation.ctx.manager:
+                results = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
+            results = results if equation.primitive.multiple_results else [results]
+        known |= zip(equation.outvars, results, strict=True)
+    return [atom.val if isinstance(atom, Literal) else known[atom] for atom in jaxpr.jaxpr.outvars]
+
+
+_LEFT_OUT = {
+    "custom_jvp_call": {"jvp_jaxpr_fun"},
+    "custom_vjp_call": {"fwd_jaxpr_thunk", "fwd", "bwd", "out_trees"},
+    "limpet_probe": {"notes"},
+}
+"""By primitive: parameters that derivatives alone look at, or that a compiled program does not, made at each trace."""
+_SHAPED = ("shape", "dtype", "weak_type", "sharding", "vma", "memory_space")
+
+
+class _ContentReader:
+    """Writes down a traced function in words, variables by their number; see `content_of`."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.objects: list[Any] = []
+        self._known: dict[int, str] = {}
+        """The words for objects that were met before, by their place in memory."""
+        self._kept: list[Any] = []
+        """Objects that have to stay where they are meanwhile, so that their places in memory are no others'."""
+
+    def program(self, jaxpr: Any, captured: bool = True) -> None:
+        words, numbers = self.words, dict[Any, int]()
+        inner = jaxpr.jaxpr if hasattr(jaxpr, "jaxpr") else jaxpr
+
+        def new(variables: Sequence[Any]) -> None:
+            for variable in variables:
+                numbers[variable] = len(numbers)
+
+        new(inner.constvars)
+        new(inner.invars)
+        words += ["program", *(self._shape(variable.aval) for variable in numbers)]
+        if captured and jaxpr is not inner:
+            words += map(self._array, jaxpr.consts)
+        for equation in inner.eqns:
+            name = equation.primitive.name
+            words += [self._object(equation.primitive), self._object(equation.ctx)]
+            words += [self._atom(atom, numbers) for atom in equation.invars]
+            left_out = _LEFT_OUT.get(name, ())
+            for parameter, value in equation.params.items():
+                if parameter not in left_out:
+                    words.append(parameter)
+                    self._value(value)
+            new(equation.outvars)
+        words += ["gives", *(self._atom(atom, numbers) for atom in inner.outvars), "end"]
+
+    def _atom(self, atom: Any, numbers: Mapping[Any, int]) -> str:
+        if isinstance(atom, Literal):
+            return f"{self._array(atom.val)} {self._shape(atom.aval)}"
+        return str(numbers[atom])
+
+    def _shape(self, aval: Any) -> str:
+        if (known := self._known.get(id(aval))) is None:
+            self._kept.append(aval)
+            known = " ".join([type(aval).__name__, *(str(getattr(aval, field, None)) for field in _SHAPED)])
+            if jnp.issubdtype(getattr(aval, "dtype", bool), jax.dtypes.extended):
+                known += self._object(aval.dtype)
+            self._known[id(aval)] = known
+        return known
+
+    def _value(self, value: Any) -> None:
+        if isinstance(value, Jaxpr | ClosedJaxpr):
+            self.program(value)
+        elif value is None or isinstance(value, bool | int | float | complex | str | bytes):
+            self.words.append(f"{type(value).__name__} {value!r}")
+        elif isinstance(value, np.ndarray | np.generic | jax.Array):
+            self.words.append(self._array(value))
+        elif isinstance(value, tuple | list):
+            self.words += [type(value).__name__, str(len(value))]
+            for part in value:
+                self._value(part)
+        elif isinstance(value, dict):
+            self.words += ["dict", str(len(value))]
+            for key, part in value.items():
+                self._value(key)
+                self._value(part)
+        else:
+            self.words.append(self._object(value))
+
+    def _array(self, value: Any) -> str:
+        if jnp.issubdtype(getattr(value, "dtype", bool), jax.dtypes.prng_key):
+            return f"{self._object(value.dtype)} {self._array(jax.random.key_data(value))}"
+        array = np.asarray(value)
+        data = array.tobytes()
+        text = data.hex() if len(data) <= 64 else hashlib.blake2b(data, digest_size=16).hexdigest()
+        return f"{type(value).__name__ if array.ndim == 0 else ''} {array.dtype} {array.shape} {text}"
+
+    def _object(self, value: Any) -> str:
+        """The words for an object that Python compares: its kind, what it says of itself, and its number."""
+        if (known := self._known.get(id(value))) is None:
+            says = repr(value)
+            if " at 0x" in says or len(says) > 1000:
+                says = getattr(value, "__qualname__", "")
+            known = f"{type(value).__module__}.{type(value).__qualname__} {says} {len(self.objects)}"
+            self._known[id(value)] = known
+            self._kept.append(value)
+            self.objects.append(_compared(value))
+        return known
+
+
+@dataclass(frozen=True)
+class _Same:
+    """An object that cannot be hashed: equal to itself alone."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _compared(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return _Same(value)
+    return value
 
 
 # ---- Values that are being traced. If JAX renames a tracer's `parent` or `val`, or an equation's `in_tracers`, a
@@ -300,12 +492,6 @@ def is_weak(value: Any) -> bool:
     If JAX renames an array's `weak_type`, a program that was compiled for one serves the other, too.
     """
     return getattr(value, "weak_type", False)
-
-
-def settings() -> Sequence[Any]:
-    """The settings of JAX that change what a traced function computes; without one of them, an AttributeError."""
-    names = "enable_x64 default_matmul_precision debug_nans debug_infs numpy_dtype_promotion default_device".split()
-    return [getattr(jax.config, f"jax_{name}") for name in names]
 
 
 def threefry_partitionable() -> bool:

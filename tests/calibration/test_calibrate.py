@@ -9,9 +9,10 @@ import optax
 import pytest
 from flax import nnx
 from nnx_network import Net, X, Y
+from virtual_chips import measured_on
 
 import limpet
-from limpet.measure._measurement import PROGRAMS
+from limpet.measure import _programs
 from limpet.results._calibration import Calibration
 
 INPUTS = jax.random.normal(jax.random.key(0), (96, 4))
@@ -21,6 +22,7 @@ HARDWARE = limpet.Hardware(crossbar=limpet.Part("*/kernel", limpet.Gaussian(sigm
 BATCHES = [(INPUTS[first : first + 16], TARGETS[first : first + 16]) for first in (0, 16, 32)]
 HELD_OUT = (INPUTS[48:], TARGETS[48:])
 OPTIMIZER = optax.adam(2e-2)
+OF_FIT = ("loss_fn", "batches", "trainable", "gains", "levels", "steps", "optimizer")
 
 
 def loss_fn(tree, batch):
@@ -32,9 +34,17 @@ def error(tree, batch):
 
 
 def calibrated(tree=PARAMS, mismatch=HARDWARE, **changes):
-    settings = {"metric_fn": error, "batches": BATCHES, "batch": HELD_OUT, "steps": 30, "optimizer": OPTIMIZER}
-    settings |= {"scales": [0.5, 1], "chips": 6, "seed": 3, "higher_is_better": False}
-    return limpet.calibrate(loss_fn, tree, mismatch, **(settings | changes))
+    settings = {
+        "loss_fn": loss_fn,
+        "metric_fn": error,
+        "batches": BATCHES,
+        "batch": HELD_OUT,
+        "steps": 30,
+        "optimizer": OPTIMIZER,
+    }
+    settings |= {"scales": [0.5, 1], "chips": 6, "seed": 3, "higher_is_better": False} | changes
+    of_fit = {name: settings.pop(name) for name in OF_FIT if name in settings}
+    return limpet.calibrate(limpet.GradientFit(**of_fit), tree, mismatch, **measured_on(settings))
 
 
 def fitted_alone(chip, given, value_of):
@@ -47,6 +57,7 @@ def fitted_alone(chip, given, value_of):
     return given
 
 
+FIT = limpet.GradientFit(loss_fn, BATCHES, steps=30, optimizer=OPTIMIZER)
 CALIBRATION = calibrated()
 
 
@@ -67,18 +78,19 @@ def test_each_chip_is_fitted_as_the_frozen_chip_is():
 
 def test_before_is_the_robustness_curve():
     curve = limpet.robustness_curve(
-        error, PARAMS, HARDWARE, scales=[0.5, 1], chips=6, seed=3, batch=HELD_OUT, higher_is_better=False
+        error, PARAMS, HARDWARE, scales=[0.5, 1], chips=limpet.Chips(6, seed=3), batch=HELD_OUT, higher_is_better=False
     )
     np.testing.assert_allclose(CALIBRATION.before.values, curve.values, rtol=1e-6)
     assert CALIBRATION.before.to_dict() | {"values": 0} == curve.to_dict() | {"values": 0}
 
 
 def test_a_second_call_compiles_nothing_and_an_interrupted_one_goes_on():
-    kept = len(PROGRAMS)
+    calibrated()
+    kept = len(_programs._KEPT)
     few = calibrated(chips=4, optimizer=optax.adam(2e-2))  # of its own, as a call usually has it
     assert calibrated(steps=5, seed=4, scales=[1, 2]).steps == 5
     whole = calibrated(resume=few)
-    assert len(PROGRAMS) == kept
+    assert len(_programs._KEPT) == kept
     np.testing.assert_array_equal(whole.after.values, CALIBRATION.after.values)
     np.testing.assert_array_equal(whole.given["dense/bias"], CALIBRATION.given["dense/bias"])
     with pytest.raises(limpet.LimpetError, match="resume: differs in steps: 30, where this one has 31"):
@@ -153,20 +165,17 @@ def test_measured_chips_are_calibrated_alike(tmp_path):
     by_value = limpet.MeasuredChip("four", values={"dense/kernel": frozen["dense"]["kernel"], "dense/bias": [0.1]})
     by_factor = limpet.MeasuredChip("half", factors={"dense/bias": np.array([0.5])})
     calibration = limpet.calibrate_chips(
-        loss_fn, PARAMS, [by_value, by_factor], metric_fn=error, batches=BATCHES, batch=HELD_OUT, steps=30,
-        optimizer=OPTIMIZER, higher_is_better=False,
-    )  # fmt: skip
+        FIT, PARAMS, [by_value, by_factor], metric_fn=error, batch=HELD_OUT, higher_is_better=False
+    )
     np.testing.assert_allclose(calibration.given["dense/bias"][0, 0], CALIBRATION.chip(4, 0.4)["dense/bias"])
     np.testing.assert_allclose(calibration.after.of("four"), CALIBRATION.after.values[1, 4], rtol=1e-5)
     bias = fitted_alone(PARAMS, jnp.array([0.1]), lambda tree, given: {"dense": tree["dense"] | {"bias": given * 0.5}})
     np.testing.assert_allclose(calibration.chip("half")["dense/bias"], bias, rtol=1e-4)
     calibration.save(tmp_path / "measured.npz")
     assert str(Calibration.load(tmp_path / "measured.npz")) == str(calibration)
+    off = limpet.MeasuredChip("off", values={"dense/bias": [0.3]})
     with pytest.raises(limpet.LimpetError, match="chip off: holds values for leaf 'dense/bias', which is to be given"):
-        limpet.calibrate_chips(
-            loss_fn, PARAMS, [limpet.MeasuredChip("off", values={"dense/bias": [0.3]})], metric_fn=error,
-            batches=BATCHES, batch=HELD_OUT, higher_is_better=False,
-        )  # fmt: skip
+        limpet.calibrate_chips(FIT, PARAMS, [off], metric_fn=error, batch=HELD_OUT, higher_is_better=False)
 
 
 def test_it_comes_back_from_its_file_and_a_chip_is_loaded_onto_the_network(tmp_path):
@@ -210,7 +219,7 @@ def test_what_it_calibrates_on_is_not_what_it_measures_on():
         ({"trainable": "*/bias"}, limpet.LimpetError, r"trainable = '\*/bias': give a list of path globs"),
         ({"batches": []}, limpet.MetricError, "batches: there is none"),
         ({"batches": [BATCHES[0], HELD_OUT]}, limpet.MetricError, r"batches\[1\] has arrays of shape \(48, 4\)"),
-        ({"steps": 0}, limpet.MetricError, "steps: at least 1 is needed"),
+        ({"steps": 0}, limpet.MetricError, "steps = 0: allowed is a whole number from 1 on"),
         ({"optimizer": 1e-2}, limpet.LimpetError, r"optimizer = 0.01: give one of optax"),
         ({"resume": 3}, limpet.LimpetError, "resume = 3: give what an earlier call"),
         ({"scales": None}, limpet.MetricError, "give either sigmas"),
@@ -244,27 +253,35 @@ def normalised():
 
 def test_a_module_keeps_its_own_values_and_its_chips_are_fitted(normalised):
     hardware = limpet.Hardware(kernels=limpet.Part("*/kernel", limpet.Gaussian(0.2)))
-    settings = {"batches": [(X[:8], Y[:8])], "batch": (X[8:], Y[8:]), "scales": [1], "chips": 3}
-    calibration = limpet.calibrate(
-        evaluated, normalised, hardware, metric_fn=evaluated, trainable=["hidden/bias", "norm/scale"], steps=5,
-        higher_is_better=False, **settings,
-    )  # fmt: skip
+    fit = limpet.GradientFit(evaluated, [(X[:8], Y[:8])], trainable=["hidden/bias", "norm/scale"], steps=5)
+    settings = {"metric_fn": evaluated, "batch": (X[8:], Y[8:]), "scales": [1], "chips": 3, "higher_is_better": False}
+    calibration = limpet.calibrate(fit, normalised, hardware, **settings)
     assert calibration.given["norm/scale"].shape == (1, 3, 8)
     assert (calibration.given["norm/scale"] != 1).any(axis=2).all()
     assert (normalised.norm.scale[...] == 1).all()
+    training = limpet.GradientFit(
+        lambda net, batch: (net.train(), cross_entropy(net, batch))[1],
+        fit.batches,
+        trainable=["hidden/bias"],
+        steps=1,
+    )
     with pytest.warns(UserWarning, match="loss_fn 'metric' wrote .*norm/mean"):
-        limpet.calibrate(
-            lambda net, batch: (net.train(), cross_entropy(net, batch))[1], normalised, hardware, metric_fn=evaluated,
-            trainable=["hidden/bias"], steps=1, higher_is_better=False, **settings,
-        )  # fmt: skip
+        limpet.calibrate(training, normalised, hardware, **settings)
 
 
 def test_statistics_are_taken_anew_without_gradients(normalised):
     hardware = limpet.Hardware(kernels=limpet.Part("hidden/kernel", limpet.Gaussian(0.2)))
-    calibration = limpet.calibrate_statistics(
-        forward, normalised, hardware, metric_fn=evaluated, batches=[(X[:8], Y[:8])], batch=(X[8:], Y[8:]),
-        steps=2000, scales=[1], chips=2, higher_is_better=False,
-    )  # fmt: skip
+    fit = limpet.StatisticsFit(forward, [(X[:8], Y[:8])], steps=2000)
+    calibration = limpet.calibrate(
+        fit,
+        normalised,
+        hardware,
+        metric_fn=evaluated,
+        batch=(X[8:], Y[8:]),
+        scales=[1],
+        chips=2,
+        higher_is_better=False,
+    )
     chip = limpet.freeze(normalised, hardware, chip=1)
     outputs = chip.hidden(X[:8])
     np.testing.assert_allclose(calibration.given["norm/mean"][0, 1], outputs.mean(axis=0), atol=1e-4)
@@ -278,12 +295,11 @@ def test_statistics_that_nothing_writes_are_refused(normalised):
         net(batch[0])
 
     with pytest.raises(limpet.LimpetError, match="wrote none of norm/mean, norm/var"):
-        limpet.calibrate_statistics(
-            in_evaluation,
+        limpet.calibrate(
+            limpet.StatisticsFit(in_evaluation, [(X[:8], Y[:8])]),
             normalised,
             limpet.Hardware(kernels=limpet.Part("*/kernel", limpet.Gaussian(0.2))),
             metric_fn=evaluated,
-            batches=[(X[:8], Y[:8])],
             batch=(X[8:], Y[8:]),
             chips=2,
             scales=[1],

@@ -23,7 +23,7 @@ def hardware(policy, sigma=0.5):
 @pytest.mark.parametrize("policy", ["clip", "truncate", "report", "error"])
 def test_values_are_counted_whatever_the_policy_is(policy):
     """False alarm: 6e-7, 5 standard errors of a share of 20,000 values."""
-    report = limpet.limits_report(hardware(policy), PARAMS, chips=40, seed=3)
+    report = limpet.limits_report(hardware(policy), PARAMS, chips=limpet.Chips(40, seed=3))
     assert list(report.leaves) == ["b", "w"]
     weights = report.leaves["w"]
     expected = stats.norm.sf(2.0) + stats.norm.cdf(-1.5)
@@ -38,7 +38,7 @@ def test_values_are_counted_whatever_the_policy_is(policy):
 
 
 def test_the_report_prints_as_a_table():
-    lines = str(limpet.limits_report(hardware("clip"), PARAMS, chips=5, scale=0.01)).splitlines()
+    lines = str(limpet.limits_report(hardware("clip"), PARAMS, chips=5, condition=0.01)).splitlines()
     assert lines[0] == "0 of 5 virtual chips of seed 0 would leave their limits at scale 0.01"
     assert lines[1].split() == ["leaf", "beyond", "chips", "smallest", "largest", "limits"]
     assert lines[2].split()[:3] == ["b", "0.00%", "0"]
@@ -57,8 +57,7 @@ def test_a_module_is_reported_on_by_its_table(dynapse_net):
     ("arguments", "message"),
     [
         ({"chips": 0}, "chips"),
-        ({"scale": -1.0}, "scale = -1"),
-        ({"seed": -1}, "seed = -1"),
+        ({"condition": -1.0}, "scale = -1"),
         ({"mismatch": limpet.Hardware(w=limpet.Part("w", limpet.Gaussian(0.1)))}, "no leaf has limits.*deviates: w"),
         ({"mismatch": 3}, "mismatch = 3: give"),
     ],
@@ -79,7 +78,8 @@ def total(tree, _):
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_chips_beyond_strict_limits_are_not_measured(antithetic):
     def curve(scales):
-        return limpet.robustness_curve(mean, PARAMS, hardware("error"), scales=scales, chips=4, antithetic=antithetic)
+        chips = limpet.Chips(4, antithetic=antithetic)
+        return limpet.robustness_curve(mean, PARAMS, hardware("error"), scales=scales, chips=chips)
 
     assert curve([0, 0.1]).values.shape == (2, 4)
     message = r"leaf 'w': \d+ of 500 values of chip 0 are beyond their limits 0\.5 to 4 \(error\) at scale 1; they go"
@@ -95,4 +95,6 @@ def test_a_mirror_image_beyond_is_found():
     chips = [limpet.virtual_chip(seed, chip=0) for seed in range(8)]
     seed = next(seed for seed, chip in enumerate(chips) if limpet.Mismatch({"w": True}, common)(chip, params)["w"] < 1)
     with pytest.raises(limpet.LimpetError, match="of chip 0, mirrored, are beyond"):
-        limpet.robustness_curve(total, params, hardware, scales=[1.0], chips=2, seed=seed, antithetic=True)
+        limpet.robustness_curve(
+            total, params, hardware, scales=[1.0], chips=limpet.Chips(2, seed=seed, antithetic=True)
+        )

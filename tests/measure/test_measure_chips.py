@@ -21,12 +21,13 @@ BETTER = {"error": False, "mean": True}
 def test_measured_chips_stand_beside_virtual_ones():
     virtual = limpet.MeasuredChip("v17", {"w": limpet.freeze(PARAMS, HARDWARE, seed=5, chip=17)["w"]})
     bad = limpet.MeasuredChip("bad", {"w": np.full(50, 3.0)})
-    found = limpet.measure_chips(
-        metrics, PARAMS, [virtual, bad], HARDWARE, virtual=40, seed=5, batch=jnp.float32(1), higher_is_better=BETTER
+    chips = limpet.Chips(40, seed=5)
+    found = limpet.measure_chips_by_metric(
+        metrics, PARAMS, [virtual, bad], HARDWARE, chips=chips, batch=jnp.float32(1), higher_is_better=BETTER
     )
     error, mean = found["error"], found["mean"]
-    curve = limpet.robustness_curve(
-        metrics, PARAMS, HARDWARE, scales=[1], chips=40, seed=5, batch=jnp.float32(1), higher_is_better=BETTER
+    curve = limpet.robustness_curves(
+        metrics, PARAMS, HARDWARE, scales=[1], chips=chips, batch=jnp.float32(1), higher_is_better=BETTER
     )["error"]
     assert np.array_equal(error.virtual.values, curve.values)
     assert error.of("v17") == pytest.approx(curve.values[0, 17], rel=1e-5)
@@ -52,7 +53,7 @@ def test_measured_chips_alone_and_a_chip_that_fails():
     assert alone.values.tolist() == [np.inf, 0.5]
     with pytest.raises(limpet.MetricError, match="no virtual chips to rank among"):
         alone.rank("two")
-    beside = limpet.measure_chips(ratio, PARAMS, chips, HARDWARE, virtual=10)
+    beside = limpet.measure_chips(ratio, PARAMS, chips, HARDWARE, chips=10)
     assert (beside.rank("dead"), beside.rank("two")) == (0, 0)
 
 
@@ -77,17 +78,22 @@ def test_an_nnx_module_is_measured_with_its_state():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"chips": []}, r"chips = \[\]: give a list"),
-        ({"chips": [17]}, r"chips\[0\] = 17: allowed is a limpet.MeasuredChip"),
-        ({"chips": [limpet.MeasuredChip("A", {"w": np.ones(50)})] * 2}, "A stands there twice"),
-        ({"chips": [limpet.MeasuredChip("A", {"w": np.ones(50)})], "virtual": 5}, "virtual = 5: .* of a hardware"),
-        ({"chips": [limpet.MeasuredChip("A", {"w": np.ones(3)})]}, r"values of shape \(3,\) for leaf 'w'"),
+        ({"measured_chips": []}, r"measured_chips = \[\]: give a list"),
+        ({"measured_chips": [17]}, r"measured_chips\[0\] = 17: allowed is a limpet.MeasuredChip"),
+        ({"measured_chips": [limpet.MeasuredChip("A", {"w": np.ones(50)})] * 2}, "A stands there twice"),
         (
-            {"chips": [limpet.MeasuredChip("A", {"w": np.ones(50)})], "higher_is_better": {"errors": True}},
+            {"measured_chips": [limpet.MeasuredChip("A", {"w": np.ones(50)})], "chips": 5},
+            "chips, condition: .* of a hardware",
+        ),
+        ({"measured_chips": [limpet.MeasuredChip("A", {"w": np.ones(3)})]}, r"values of shape \(3,\) for leaf 'w'"),
+        (
+            {"measured_chips": [limpet.MeasuredChip("A", {"w": np.ones(50)})], "higher_is_better": {"errors": True}},
             "higher_is_better names errors; the metrics are error, mean",
         ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments, said):
     with pytest.raises(limpet.LimpetError, match=said):
-        limpet.measure_chips(metrics, PARAMS, batch=jnp.float32(1), **{"higher_is_better": BETTER, **arguments})
+        limpet.measure_chips_by_metric(
+            metrics, PARAMS, batch=jnp.float32(1), **{"higher_is_better": BETTER, **arguments}
+        )

@@ -50,7 +50,7 @@ def test_networks_that_lie_on_the_mesh_may_be_measured_on_it(reference):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:4])
     spread = {name: jax.device_put(layer, NamedSharding(mesh, PartitionSpec())) for name, layer in LAYERS.items()}
     curve = limpet.robustness_curve(
-        loss, spread, MISMATCH, sigmas=[0.1, 0.2], chips=40, batch=X, higher_is_better=False, mesh=mesh
+        loss, spread, MISMATCH, sigmas=[0.1, 0.2], chips=limpet.Chips(40, mesh=mesh), batch=X, higher_is_better=False
     )
     assert np.array_equal(curve.values, reference.values)
 
@@ -63,7 +63,7 @@ def test_tiles_are_as_wide_as_memory_allows(monkeypatch):
     chip_fn, operands = (lambda number, case, x: {"": jnp.tanh(x * number * case).sum()}), jnp.ones(2**10)
 
     def width():
-        return engine.compiled_program(engine.traced(chip_fn, operands, jnp.ones(1)), operands, jnp.ones(1)).width
+        return engine.prepared(chip_fn, operands, jnp.ones(1)).program.width
 
     assert width() == engine.WIDEST["cpu"]
     monkeypatch.setattr(engine, "CPU_TILE_BYTES", 2**16)
@@ -125,7 +125,7 @@ def test_whole_numbers_keep_their_value():
     def errors(tree, _):
         return {"errors": big + (tree["w"][0] > 1).astype(int), "true": tree["w"][0] > 1}
 
-    curves = limpet.robustness_curve(
+    curves = limpet.robustness_curves(
         errors,
         params,
         limpet.Mismatch({"w": True}, limpet.Gaussian(0.1)),
@@ -155,9 +155,12 @@ def test_antithetic_chips_cancel_what_is_linear():
     def nearly_linear(tree, _):
         return tree["w"].sum() + 0.1 * (tree["w"] ** 2).sum()
 
-    settings = {"sigmas": [0.1], "chips": 200}
-    plain = limpet.robustness_curve(nearly_linear, params, mismatch, **settings)
-    pairs = limpet.robustness_curve(nearly_linear, params, mismatch, **settings, antithetic=True)
+    plain, pairs = (
+        limpet.robustness_curve(
+            nearly_linear, params, mismatch, sigmas=[0.1], chips=limpet.Chips(200, antithetic=paired)
+        )
+        for paired in (False, True)
+    )
     widths = [float(np.ptp(curve.interval())) for curve in (plain, pairs)]
     assert widths[1] < 0.1 * widths[0]  # the variance of the mean falls more than a hundredfold
     truth = 20 + 0.1 * 20 * 1.01
@@ -166,7 +169,7 @@ def test_antithetic_chips_cancel_what_is_linear():
     mirrored = mismatch(limpet.virtual_chip(0, 3), params)["w"]
     np.testing.assert_allclose(pairs.values[0, 7], nearly_linear({"w": 2 - mirrored}, None), rtol=1e-5)
     with pytest.raises(limpet.MetricError, match="even number"):
-        limpet.robustness_curve(nearly_linear, params, mismatch, sigmas=[0.1], chips=3, antithetic=True)
+        limpet.Chips(3, antithetic=True)
 
 
 def test_auto_draws_until_the_interval_is_narrow_enough():
@@ -221,7 +224,7 @@ def test_options_that_contradict(changes, message):
         ({"half_width": 0.1, "of": "yield"}, "of='yield' needs a target"),
         ({"half_width": 0.1, "target": 0.9}, "a target goes with of='yield'"),
         ({"half_width": 0.1, "of": 1.5}, "Precision.of = 1.5: allowed are 'mean', 'yield' and a quantile"),
-        ({"half_width": 0.1, "at_most": 0}, "Precision.at_most: at least 1"),
+        ({"half_width": 0.1, "at_most": 0}, "Precision.at_most = 0: allowed is a whole number from 1 on"),
     ],
 )
 def test_precisions_that_cannot_be_meant(precision, message):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from virtual_chips import measured_on
 
 import limpet
 
@@ -18,7 +19,7 @@ def projection(tree, batch):
 
 def measure(**changes):
     settings = {"sigmas": [0.0, 0.1, 0.2], "chips": 20, "batch": BATCH} | changes
-    return limpet.robustness_curve(projection, PARAMS, MISMATCH, **settings)
+    return limpet.robustness_curve(projection, PARAMS, MISMATCH, **measured_on(settings))
 
 
 def test_the_curve_is_that_of_the_chips_frozen_one_by_one():
@@ -54,10 +55,9 @@ def test_the_spread_is_the_known_one():
 
 
 def test_several_metrics_are_several_curves():
-    curves = limpet.robustness_curve(
+    curves = limpet.robustness_curves(
         lambda tree, _: {"low": tree["w"].min(), "high": tree["w"].max()}, PARAMS, MISMATCH, sigmas=[0.1], chips=4
     )
-    assert isinstance(curves, dict)
     assert {name: (curve.metric, curve.values.shape) for name, curve in curves.items()} == {
         "low": ("low", (1, 4)),
         "high": ("high", (1, 4)),
@@ -92,7 +92,7 @@ def test_rounds_and_strengths_do_not_retrace():
     ("changes", "message"),
     [
         ({"sigmas": []}, "sigmas: at least 1 is needed, got 0"),
-        ({"chips": 0}, "chips: at least 1 is needed, got 0"),
+        ({"chips": 0}, "chips = 0: allowed is a whole number from 1 on"),
         ({"sigmas": [0.1, -0.2]}, r"sigmas\[1\] = -0.2: allowed is a finite number >= 0"),
         ({"sigmas": [float("nan")]}, r"sigmas\[0\] = nan"),
     ],
@@ -115,7 +115,7 @@ def test_bad_numbers(changes, message):
 )
 def test_bad_metrics(metric, message):
     with pytest.raises(limpet.MetricError, match=message):
-        limpet.robustness_curve(metric, PARAMS, MISMATCH, sigmas=[0.1], chips=2)
+        limpet.robustness_curves(metric, PARAMS, MISMATCH, sigmas=[0.1], chips=2)
 
 
 def test_integer_and_boolean_metrics_count():
@@ -141,7 +141,7 @@ def test_the_direction_of_a_loss_must_be_said(name):
         limpet.robustness_curve(metric, PARAMS, MISMATCH, sigmas=[0.1], chips=2)
     given = limpet.robustness_curve(metric, PARAMS, MISMATCH, sigmas=[0.1], chips=9, higher_is_better=False)
     assert given.worst()[0] == given.values.max()
-    named = limpet.robustness_curve(
+    named = limpet.robustness_curves(
         lambda tree, _: {name: tree["w"].sum(), "good": tree["w"].sum()}, PARAMS, MISMATCH, sigmas=[0.1], chips=2,
         higher_is_better={name: False},
     )  # fmt: skip
@@ -322,7 +322,7 @@ def test_curves_over_time_need_hardware_that_knows_time():
             continue
         curve = limpet.robustness_curve(mean, params, recipe, times=["1 min", "1 year"], chips=2)
         assert (curve.values[0] > curve.values[1]).all(), name
-        again = recipe(limpet.virtual_chip(0, 1), params, time=365 * 86400.0)
+        again = recipe(limpet.virtual_chip(0, 1), params, limpet.Condition(time=365 * 86400.0))
         np.testing.assert_allclose(curve.values[1, 1], again["w"].mean(), rtol=1e-5)
     assert [deviation.timed for deviation in deviations] == [False, False, True, True]
     with pytest.raises(limpet.MetricError, match="allowed is a number of seconds above 0"):

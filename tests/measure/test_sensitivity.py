@@ -115,11 +115,11 @@ def test_failing_chips_come_first_and_spoil_no_other_row():
         ({"groups": {"a": ["nothing"]}}, limpet.PrototypeError, r"groups\['a'\]: 'nothing' matches no leaf"),
         ({"groups": {"a": ["still"]}}, limpet.PrototypeError, "those are: strong, unused, weak"),
         ({"groups": {"a": ["weak"], "b": ["*"]}}, limpet.PrototypeError, "leaf 'weak' is in the groups 'a' and 'b'"),
-        ({"chips": 0}, limpet.MetricError, "chips: at least 1"),
+        ({"chips": 0}, limpet.MetricError, "chips = 0: allowed"),
     ],
 )
 def test_bad_input(changes, kind, message):
     with pytest.raises(kind, match=message):
         limpet.sensitivity(error, PARAMS, MISMATCH, **({"chips": 2, "batch": 1.0, "higher_is_better": False} | changes))
-    with pytest.raises(limpet.MetricError, match="of one metric"):
+    with pytest.raises(limpet.MetricError, match="gives a, b, where one number is needed"):
         limpet.sensitivity(lambda tree, _: {"a": 0.0, "b": 1.0}, PARAMS, MISMATCH, chips=2)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
+from virtual_chips import measured_on
 
 import limpet
 from limpet.draws._keys import step_key
@@ -26,7 +27,7 @@ def loss(tree, x):
 
 def measure(metric_fn=loss, **changes):
     settings = {"sigmas": [0.1, 0.2], "chips": 40, "batch": X, "higher_is_better": False}
-    return limpet.robustness_curve(metric_fn, LAYERS, MISMATCH, **(settings | changes))
+    return limpet.robustness_curve(metric_fn, LAYERS, MISMATCH, **measured_on(settings | changes))
 
 
 def regression(params, x):

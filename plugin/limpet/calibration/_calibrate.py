@@ -1,210 +1,96 @@
-"""Calibration: a few digital parameters fitted to each chip after it was programmed."""
+"""Calibration: a few digital parameters fitted to each of many virtual chips after it was programmed."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast, overload
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
-import optax
-from jax.sharding import Mesh
-from jax.typing import ArrayLike
+import jax.numpy as jnp
+import numpy as np
 
-from .._errors import LimpetError, warn_user
-from ..draws._generator import DEFAULT_GENERATOR, Generator
+from .._errors import warn_user
+from ..hardware._fingerprint import shapes_of
 from ..hardware._hardware import Hardware
-from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
-from ..leaves._adapters import adapter_of
-from ..leaves._paths import listing
-from ..measure._description import Direction
-from ..measure._metric import MetricFn, NamedMetrics, ScalarMetric, function_name
-from ..measure._programs import SameObject, alike, captured
+from ..measure._chips import HUNDRED, Chips, counted_chips
+from ..measure._description import Description, Direction
+from ..measure._limits_report import require_within
+from ..measure._measurement import Measurement, checked_recipe, divided, gathered, on_device
+from ..measure._metric import MetricFn, ScalarMetric, of_one_number
+from ..measure._monte_carlo import ahead
+from ..measure._progress import progress_bar
+from ..measure._strengths import Strengths
 from ..results._calibration import Calibration
-from ..results._chip_metrics import ChipMetrics
+from ..results._condition import UNCHANGED, Condition
 from ..results._robustness_curve import RobustnessCurve
-from ._calibrated_chips import calibrated_chips, calibrated_measured_chips
-from ._chip_fit import Given, TreeOf
-
-DEFAULT_OPTIMIZER = optax.adam(1e-2)
-"""What fits a chip if nothing else is said."""
-
-
-@dataclass(frozen=True, eq=False)
-class GradientFit:
-    """Calibration by gradients of a loss; see `Procedure`."""
-
-    loss_fn: Callable[[Any, Any], Any]
-    optimizer: optax.GradientTransformation
-
-    @property
-    def key(self) -> Hashable:
-        loss = alike(self.loss_fn), tuple(map(SameObject, captured(self.loss_fn)))
-        return "gradients", loss, alike(tuple(self.optimizer))
-
-    def initial(self, given: Given) -> Any:
-        return self.optimizer.init(given)
-
-    def step(self, tree_of: TreeOf, given: Given, state: Any, batch: Any) -> tuple[Given, Any]:
-        def loss(given: Given) -> jax.Array:
-            tree = tree_of(given)
-            value, written = adapter_of(tree).written_by(tree, lambda tree: self.loss_fn(tree, batch))
-            if written:
-                warn_user(
-                    f"loss_fn '{function_name(self.loss_fn)}' wrote {listing(sorted(written), limit=6)}, which is "
-                    f"dropped: the module is in training mode, so dropout is on and batch statistics are those of the "
-                    f"batch. Call model.eval() at the beginning of the loss"
-                )
-            return value[0] if isinstance(value, tuple) else value
-
-        moved, state = self.optimizer.update(jax.grad(loss)(given), state, given)
-        updates = cast(Given, moved)
-        return {path: value + updates[path].astype(value.dtype) for path, value in given.items()}, state
+from ._calibration_data import require_held_out, sample_count, stacked_batches
+from ._chip_fit import AFTER, BEFORE, GIVEN, Fit, VirtualValues
+from ._choices import checked_fit, chip_fit
+from ._resume import Values, held_by, origin_of
 
 
-@overload
 def calibrate(
-    loss_fn: Callable[[Any, Any], Any],
+    fit: Fit,
     tree: Any,
     mismatch: Recipe | Hardware,
     *,
     metric_fn: ScalarMetric,
-    batches: Iterable[Any],
     batch: Any,
-    trainable: Sequence[str] = ...,
-    gains: Sequence[str] = ...,
-    levels: Mapping[str, ArrayLike] | None = ...,
-    steps: int = ...,
-    optimizer: optax.GradientTransformation = ...,
-    chips: int = ...,
-    sigmas: Sequence[float] | None = ...,
-    scales: Sequence[float] | None = ...,
-    times: Sequence[float | str] | None = ...,
-    seed: int = ...,
-    generator: Generator = ...,
-    mesh: Mesh | None = ...,
-    progress: bool | None = ...,
-    higher_is_better: Direction = ...,
-    resume: Any = ...,
-) -> Calibration[RobustnessCurve]: ...
-@overload
-def calibrate(
-    loss_fn: Callable[[Any, Any], Any],
-    tree: Any,
-    mismatch: Recipe | Hardware,
-    *,
-    metric_fn: NamedMetrics,
-    batches: Iterable[Any],
-    batch: Any,
-    trainable: Sequence[str] = ...,
-    gains: Sequence[str] = ...,
-    levels: Mapping[str, ArrayLike] | None = ...,
-    steps: int = ...,
-    optimizer: optax.GradientTransformation = ...,
-    chips: int = ...,
-    sigmas: Sequence[float] | None = ...,
-    scales: Sequence[float] | None = ...,
-    times: Sequence[float | str] | None = ...,
-    seed: int = ...,
-    generator: Generator = ...,
-    mesh: Mesh | None = ...,
-    progress: bool | None = ...,
-    higher_is_better: Direction = ...,
-    resume: Any = ...,
-) -> dict[str, Calibration[RobustnessCurve]]: ...
-def calibrate(
-    loss_fn: Callable[[Any, Any], Any],
-    tree: Any,
-    mismatch: Recipe | Hardware,
-    *,
-    metric_fn: MetricFn,
-    batches: Iterable[Any],
-    batch: Any,
-    trainable: Sequence[str] = ("*/bias",),
-    gains: Sequence[str] = (),
-    levels: Mapping[str, ArrayLike] | None = None,
-    steps: int = 200,
-    optimizer: optax.GradientTransformation = DEFAULT_OPTIMIZER,
-    chips: int = 100,
     sigmas: Sequence[float] | None = None,
     scales: Sequence[float] | None = None,
     times: Sequence[float | str] | None = None,
-    seed: int = 0,
-    generator: Generator = DEFAULT_GENERATOR,
-    mesh: Mesh | None = None,
-    progress: bool | None = None,
-    higher_is_better: Direction = None,
+    condition: Condition | float = UNCHANGED,
+    chips: int | Chips = HUNDRED,
+    higher_is_better: bool | None = None,
     resume: Any = None,
-) -> Calibration[RobustnessCurve] | dict[str, Calibration[RobustnessCurve]]:
+) -> Calibration[RobustnessCurve]:
     """Fit a few digital parameters to each of many virtual chips, and measure the chips before and after.
 
-    What an analog chip holds, it holds once it was programmed; but biases, gains behind a layer and the scales of a
-    normalisation are often digital, and can be set for each chip. Here each chip is drawn, and these parameters are
-    trained on it by gradients, all else being as it is on the chip. Chips are calibrated together, under one compiled
-    function, and so many at a time as fit into memory; a second call of like shapes compiles nothing.
-
-    A parameter that is given anew may deviate as well, such as a bias current: then what is fitted is the nominal value
-    that the chip is set to, and the chip makes of it what it makes of every value, by the same draw at every step.
-    Where the hardware has limits for such a leaf, of whatever policy, a chip is never given values beyond them.
+    Each chip is drawn, and the parameters that a fit names are fitted on it, all else being as it is on the chip. Chips
+    are calibrated together, under one compiled function, and so many at a time as fit into memory; a second call of
+    like things compiles nothing. Where reads are noisy, each step meets a read of its own, and the chips are measured,
+    before and after, at the read of the condition, which no step has met.
 
     Args:
-        loss_fn: `loss_fn(tree, batch)`, jittable, gives the loss of a mean over examples, or a tuple of it and more.
+        fit: how each chip is fitted: a `limpet.GradientFit`, or a `limpet.StatisticsFit`.
         tree: the trained network, nominal: the whole tree, or a Flax nnx module.
-        mismatch: who deviates on a chip, and how: the hardware, or a recipe.
-        metric_fn: `metric_fn(tree, batch)`, jittable, giving a scalar or a dict of scalars.
-        batches: what chips are calibrated on: batches of one shape, over which steps go again and again. Of more
-            batches than steps the first are taken, so that they may come from a stream without an end.
-        batch: what chips are measured on, before and after, handed to `metric_fn`; other examples than those of
-            `batches`.
-        trainable: path globs of the leaves that each chip is given anew.
-        gains: path globs of weights of two axes or more, the last of which counts a layer's outputs: each output gets
-            a gain, which is trained as well. It stands for a digital factor behind the crossbar: the chip's weights are
-            multiplied by it, whatever they deviate by.
-        levels: where a chip can be given some values alone: by path glob of trainable leaves, these values. Those
-            beyond the hardware's limits are left out. What was fitted is rounded to the nearest before the chip is
-            measured, and so is what it was given before. For a DynapSim:
-            `{"*/Itau_mem": limpet.dynapse.bias_currents("Itau_mem")}`.
-        steps: how many steps each chip is fitted for.
-        optimizer: from optax. Where parameters are currents, of picoamperes say, take steps relative to them:
-            `optax.chain(optax.scale_by_adam(eps=1e-30), optax.scale_by_trust_ratio(), optax.scale(-0.01))`.
-        chips: number of virtual chips.
-        sigmas: as of `limpet.robustness_curve`; give these, `scales` or `times`. Every chip is calibrated at each.
-        scales: likewise.
-        times: likewise: a chip is calibrated at each of these times since it was programmed.
-        seed: of the chips.
-        generator: what they are drawn with.
-        mesh: devices that share the chips.
-        progress: show a bar; None: where standard error is a terminal.
-        higher_is_better: see `limpet.robustness_curve`.
-        resume: what an earlier call of the same things gave, perhaps one that was interrupted: its chips are not
-            calibrated again.
+        mismatch: the hardware, or a recipe, which says who deviates on a chip, and how.
+        metric_fn: the metric, `metric_fn(tree, batch)`, jittable, giving a scalar.
+        batch: the data that chips are measured on, before and after, handed to `metric_fn`; other examples than those
+            that they are calibrated on.
+        sigmas: relative standard deviations, at each of which every chip is calibrated; see `limpet.robustness_curve`.
+            Give these, `scales` or `times`.
+        scales: multiples of what the hardware says, at each of which every chip is calibrated.
+        times: times since a chip was programmed, at each of which it is calibrated.
+        condition: the condition of the chips, of which sigmas and scales vary the scale, and times the time.
+        chips: the virtual chips: their number, or `limpet.Chips`.
+        higher_is_better: True for an accuracy, False for a loss; see `limpet.robustness_curve`.
+        resume: the result of an earlier call of the very same things, perhaps one that was interrupted: its chips are
+            not calibrated again. A calibration of other values, data or functions is refused.
 
     Returns:
-        A `Calibration`; a dict of them by name where the metric gives a dict. After Ctrl-C: of the chips calibrated so
-        far, with a warning.
+        A `Calibration`. After Ctrl-C: of the chips calibrated so far, with a warning.
 
     Raises:
-        MetricError: no batch, batches of several shapes, `batch` holds what chips are calibrated on, or as of
-            `limpet.robustness_curve`.
+        MetricError: there is no batch, batches have several shapes, `batch` holds what chips are calibrated on, or as
+            of `limpet.robustness_curve`.
         PrototypeError: a glob matches no leaf, or one that cannot be given anew.
         LimpetError: an argument is none of those allowed.
 
     Examples:
-        >>> import jax.numpy as jnp, limpet
+        >>> import jax.numpy as jnp, limpet, optax
         >>> x = jax.random.normal(jax.random.key(0), (600, 8))
         >>> data = x, x.sum(axis=1)
         >>> params = {"dense": {"kernel": jnp.ones(8), "bias": jnp.zeros(())}}
         >>> def loss(params, batch):
         ...     return ((batch[0] ** 2 @ params["dense"]["kernel"] + params["dense"]["bias"] - 8) ** 2).mean()
         >>> hardware = limpet.Hardware(crossbar=limpet.Part("*/kernel", limpet.Gaussian(sigma=0.3)))
+        >>> fit = limpet.GradientFit(loss, [(x[:300], data[1][:300])], optimizer=optax.sgd(0.4), steps=20)
         >>> calibration = limpet.calibrate(
-        ...     loss,
+        ...     fit,
         ...     params,
         ...     hardware,
         ...     metric_fn=loss,
-        ...     batches=[(x[:300], data[1][:300])],
         ...     batch=(x[300:], data[1][300:]),
-        ...     optimizer=optax.sgd(0.4),
-        ...     steps=20,
         ...     chips=50,
         ...     scales=[1],
         ...     higher_is_better=False,
@@ -214,98 +100,80 @@ def calibrate(
         >>> calibration.given["dense/bias"].shape
         (1, 50)
     """
-    _require_optimizer(optimizer)
-    return calibrated_chips(
-        GradientFit(loss_fn, optimizer),
+    found = calibrations(
+        fit,
         tree,
         mismatch,
-        metric_fn=metric_fn,
-        batches=batches,
+        metric_fn=of_one_number(metric_fn, "limpet.calibrations gives a dict of calibrations"),
         batch=batch,
-        trainable=trainable,
-        gains=gains,
-        levels=levels,
-        steps=steps,
-        chips=chips,
         sigmas=sigmas,
         scales=scales,
         times=times,
-        seed=seed,
-        generator=generator,
-        mesh=mesh,
-        progress=progress,
+        condition=condition,
+        chips=chips,
         higher_is_better=higher_is_better,
         resume=resume,
     )
+    return next(iter(found.values()))
 
 
-def calibrate_chips(
-    loss_fn: Callable[[Any, Any], Any],
+def calibrations(
+    fit: Fit,
     tree: Any,
-    chips: Sequence[MeasuredChip],
+    mismatch: Recipe | Hardware,
     *,
-    metric_fn: ScalarMetric,
-    batches: Iterable[Any],
+    metric_fn: MetricFn,
     batch: Any,
-    trainable: Sequence[str] = ("*/bias",),
-    gains: Sequence[str] = (),
-    levels: Mapping[str, ArrayLike] | None = None,
-    steps: int = 200,
-    optimizer: optax.GradientTransformation = DEFAULT_OPTIMIZER,
+    sigmas: Sequence[float] | None = None,
+    scales: Sequence[float] | None = None,
+    times: Sequence[float | str] | None = None,
+    condition: Condition | float = UNCHANGED,
+    chips: int | Chips = HUNDRED,
     higher_is_better: Direction = None,
-) -> Calibration[ChipMetrics]:
-    """Fit a few digital parameters to each of some measured chips; as `limpet.calibrate` does to virtual ones.
+    resume: Any = None,
+) -> dict[str, Calibration[RobustnessCurve]]:
+    """The calibrations that `limpet.calibrate` gives, by name, for a metric that gives a dict of scalars.
 
-    Args:
-        loss_fn: see `limpet.calibrate`.
-        tree: likewise.
-        chips: the measured ones.
-        metric_fn: likewise; it gives one scalar.
-        batches: likewise.
-        batch: likewise.
-        trainable: likewise. Of such a leaf, a chip may hold factors, by which it multiplies whatever it is given; but
-            no values, from which it cannot be told what it makes of others.
-        gains: likewise.
-        levels: likewise.
-        steps: likewise.
-        optimizer: likewise.
-        higher_is_better: likewise.
-
-    Raises:
-        LimpetError: `chips` holds none, two of one name, or what is no `MeasuredChip`; or a chip holds values of a leaf
-            that is to be given anew.
-        PrototypeError: a chip does not fit the tree, or a glob matches no leaf.
-        MetricError: see `limpet.calibrate`.
-
-    Examples:
-        >>> import jax.numpy as jnp, limpet, numpy as np
-        >>> x = jnp.arange(6.0).reshape(6, 1)
-        >>> params = {"dense": {"kernel": jnp.ones(1), "bias": jnp.zeros(())}}
-        >>> def error(params, x):
-        ...     return ((x @ params["dense"]["kernel"] + params["dense"]["bias"] - x[:, 0]) ** 2).mean()
-        >>> chip = limpet.MeasuredChip("A3", values={"dense/kernel": np.array([1.2])})
-        >>> calibration = limpet.calibrate_chips(
-        ...     error, params, [chip], metric_fn=error, batches=[x[::2]], batch=x[1::2], higher_is_better=False
-        ... )
-        >>> calibration.before.of("A3") > calibration.after.of("A3")
-        True
+    Arguments and errors are those of `limpet.calibrate`; `higher_is_better` may be given by name, and `resume` is what
+    an earlier call of this function gave.
     """
-    _require_optimizer(optimizer)
-    return calibrated_measured_chips(
-        GradientFit(loss_fn, optimizer),
-        tree,
-        chips,
-        metric_fn=metric_fn,
-        batches=batches,
-        batch=batch,
-        trainable=trainable,
-        gains=gains,
-        levels=levels,
-        steps=steps,
-        higher_is_better=higher_is_better,
-    )
+    chips, fit = counted_chips(chips, "calibrate"), checked_fit(fit)
+    recipe = checked_recipe(mismatch, tree)
+    strengths = Strengths.of(recipe, sigmas, scales, times, condition)
+    require_within(strengths.recipe, tree, strengths.drawn, chips)
+    on_chip = chip_fit(fit, VirtualValues(strengths.recipe), tree)
+    stacked = stacked_batches(fit.batches, fit.steps)
+    copied = on_device(batch)
+    require_held_out(batch, stacked)
+    describe = Description(metric_fn, strengths, shapes_of(tree), chips, higher_is_better)
+    extra = (jax.device_put(stacked), jnp.int32(fit.steps), {})
+    measurement = Measurement(metric_fn, recipe.paths, on_chip, chips, extra, beside=on_chip.beside)
+    prepared = measurement.prepare(tree, copied, strengths.cases())
+    describe.require_directions(metrics_of(prepared.names))
+    origin, samples = origin_of(prepared, divided(tree)[0], stacked, batch), sample_count(stacked)
+    held = held_by(resume, describe, origin, fit.steps, samples, on_chip.beside)
+    first = next(iter(held.values())).shape[1] if held else 0
+    values: Values = {}
+    if first < chips.most:
+        with progress_bar("chips calibrated", chips.most - first, chips.progress) as advance:
+            values = gathered(ahead(prepared.rounds(first, chips.most - first)), advance)
+    done = next(iter(values.values())).shape[1] if values else 0
+    if not first + done:
+        raise KeyboardInterrupt
+    if first + done < chips.most:
+        warn_user(f"interrupted: {first + done} chips are calibrated so far; hand this over as resume to go on")
+    values = {name: np.concatenate([part[name] for part in (held, values) if part], axis=1) for name in held or values}
+    values = {name: value[:, : chips.most] for name, value in values.items()}
+    before, after = (describe.curves(results_of(values, when)) for when in (BEFORE, AFTER))
+    given = results_of(values, GIVEN)
+    return {name: Calibration(before[name], after[name], given, fit.steps, samples, origin) for name in before}
 
 
-def _require_optimizer(optimizer: Any) -> None:
-    if not callable(getattr(optimizer, "init", None)) or not callable(getattr(optimizer, "update", None)):
-        raise LimpetError(f"optimizer = {optimizer!r}: give one of optax, such as optax.adam(1e-2)")
+def metrics_of(results: Sequence[str]) -> list[str]:
+    """The names that the metric gave, from the names of a chip's results."""
+    return [name.removeprefix(BEFORE) for name in results if name.startswith(BEFORE)]
+
+
+def results_of(values: Mapping[str, np.ndarray], prefix: str) -> Values:
+    """The results whose names begin with a word, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

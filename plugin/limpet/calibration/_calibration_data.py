@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from .._errors import MetricError, warn_user
-from ..measure._measurement import checked_batch
+from ..measure._measurement import require_filled
 
 MOST_ROWS = 200_000
 """Data sets of more examples are not searched for examples that they share."""
@@ -24,7 +24,7 @@ def stacked_batches(batches: Iterable[Any], steps: int) -> Any:
         raise MetricError(
             f"batches = {type(batches).__name__}: give the batches to calibrate on, such as [(inputs, labels)]"
         )
-    taken = [checked_batch(batch) for batch in islice(iter(batches), steps)]
+    taken = [require_filled(batch) for batch in islice(iter(batches), steps)]
     if not taken:
         raise MetricError("batches: there is none, so there is nothing to calibrate on")
     forms = [(jax.tree.structure(batch), [np.shape(leaf) for leaf in jax.tree.leaves(batch)]) for batch in taken]

@@ -1,19 +1,20 @@
 """One chip, calibrated: what the functions that calibrate chips have in common, under the engine that measures them."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from .._errors import LimpetError
-from ..hardware._condition import Condition
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..measure._measurement import Chip
+from ..results._condition import Condition
 
 Given = dict[str, jax.Array]
 """What a chip is given, by leaf path; gains under the path of the leaf with `/gain` behind it."""
@@ -25,20 +26,42 @@ BEFORE, AFTER, GIVEN = "before ", "after ", "given "
 """What the names of a chip's results begin with."""
 
 
-class Procedure(Protocol):
-    """How one chip is calibrated. `key` is equal for procedures that are compiled alike."""
+class Fit(Protocol):
+    """How one chip is calibrated: a `limpet.GradientFit` or a `limpet.StatisticsFit`."""
 
     @property
-    def key(self) -> Hashable: ...
+    def batches(self) -> Iterable[Any]:
+        """The data to calibrate on."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """The number of steps."""
+        ...
+
+    @property
+    def trainable(self) -> Sequence[str]:
+        """Path globs of the leaves that a chip is given anew."""
+        ...
+
+    @property
+    def gains(self) -> Sequence[str]:
+        """Path globs of weights whose outputs get a gain."""
+        ...
+
+    @property
+    def levels(self) -> Mapping[str, ArrayLike] | None:
+        """The only values that a chip can be given, by path glob."""
+        ...
 
     def step(self, tree_of: TreeOf, given: Given, state: Any, batch: Any) -> tuple[Given, Any]:
         """What a chip is given after one step more.
 
         Args:
             tree_of: the network on this chip.
-            given: what it is given so far.
-            state: of the procedure.
-            batch: of this step.
+            given: the values that the chip is given so far.
+            state: the state of the fit.
+            batch: the batch of this step.
         """
         ...
 
@@ -48,12 +71,19 @@ class Procedure(Protocol):
 
 
 class ChipValues(Protocol):
-    """What chips make of a network's values; hashable."""
+    """What chips make of a network's values."""
 
     @property
-    def paths(self) -> tuple[str, ...]: ...
+    def paths(self) -> tuple[str, ...]:
+        """The paths of the leaves that deviate."""
+        ...
 
-    def on_chip(self, chip: Chip, case: Mapping[str, jax.Array], extra: Any) -> Callable[[Leaves], Leaves]:
+    @property
+    def noisy_reads(self) -> bool:
+        """Whether each read of a chip gives other values."""
+        ...
+
+    def on_chip(self, chip: Chip, condition: Condition, measured: Leaves) -> Callable[[Leaves], Leaves]:
         """From nominal values by leaf path to those on a chip, for all leaves or some."""
         ...
 
@@ -72,12 +102,14 @@ class VirtualValues:
     def paths(self) -> tuple[str, ...]:
         return self.recipe.paths
 
-    def on_chip(self, chip: Chip, case: Mapping[str, jax.Array], extra: Any) -> Callable[[Leaves], Leaves]:
-        condition = Condition(case["scale"], case.get("time")).checked()
+    @property
+    def noisy_reads(self) -> bool:
+        return getattr(self.recipe, "noisy_reads", True)
 
+    def on_chip(self, chip: Chip, condition: Condition, measured: Leaves) -> Callable[[Leaves], Leaves]:
         def drawn(leaves: Leaves) -> Leaves:
             deviating = any(path in leaves for path in self.paths)
-            return self.recipe.on_leaves(chip.key, leaves, condition) if deviating else leaves
+            return self.recipe.on_leaves(chip.key, leaves, chip.under(condition).checked()) if deviating else leaves
 
         return drawn
 
@@ -91,20 +123,24 @@ class MeasuredValues:
     """What measured chips make of values.
 
     Attributes:
-        paths: of the leaves that were measured on one of them.
-        factors: of these, the leaves that chips are given anew: there, what was measured is a factor.
+        paths: the paths of the leaves that were measured on one of them.
+        factors: the paths of those that chips are given anew: there, what was measured is a factor.
     """
 
     paths: tuple[str, ...]
     factors: tuple[str, ...]
 
-    def on_chip(self, chip: Chip, case: Mapping[str, jax.Array], extra: Any) -> Callable[[Leaves], Leaves]:
-        measured = {path: values[chip.number] for path, values in extra.items()}
+    @property
+    def noisy_reads(self) -> bool:
+        return False
+
+    def on_chip(self, chip: Chip, condition: Condition, measured: Leaves) -> Callable[[Leaves], Leaves]:
+        own = {path: values[chip.number] for path, values in measured.items()}
 
         def held(leaves: Leaves) -> Leaves:
             return leaves | {
                 path: leaves[path] * value if path in self.factors else value
-                for path, value in measured.items()
+                for path, value in own.items()
                 if path in leaves
             }
 
@@ -118,58 +154,66 @@ class MeasuredValues:
 class ChipFit:
     """The calibration of one chip, as `Measurement.on_chip` has it.
 
+    A chip whose reads are noisy is fitted at reads that move on from step to step, and measured before and after at the
+    read of its condition, which no step has met.
+
     Attributes:
-        procedure: how.
+        fit: how the chip is fitted.
         values: what the chip makes of values.
         trainable: the paths of the leaves that it is given anew.
         gains: the paths of the leaves whose outputs get a gain.
-        levels: by path of a leaf that is given anew, the values between which the chip chooses, increasing.
+        levels: the values between which the chip chooses, increasing, by path of a leaf that it is given anew.
     """
 
-    procedure: Procedure
+    fit: Fit
     values: ChipValues
     trainable: tuple[str, ...]
     gains: tuple[str, ...]
-    levels: tuple[tuple[str, tuple[float, ...]], ...] = ()
-
-    @property
-    def key(self) -> Hashable:
-        """Names the measurement; see `Measurement.kind`."""
-        return "calibration", self.procedure.key, self.values, self.trainable, self.gains, self.levels
+    levels: Mapping[str, tuple[float, ...]]
 
     @property
     def beside(self) -> frozenset[str]:
         """The names of results that are no metrics."""
         return frozenset(f"{GIVEN}{path}" for path in (*self.trainable, *(f"{path}{GAIN}" for path in self.gains)))
 
-    def __call__(self, metric: Callable[[Any], dict[str, jax.Array]], chip: Chip, tree: Any, case: Any) -> Given:
-        strengths, (batches, steps, extra) = case
+    def __call__(
+        self, metric: Callable[[Any], dict[str, jax.Array]], chip: Chip, tree: Any, case: Condition, extra: Any
+    ) -> Given:
+        batches, steps, measured = extra
         nominal = adapter_of(tree).leaves(tree)
-        on_chip = self.values.on_chip(chip, strengths, extra)
         whole, structure = adapter_of(tree).flattened(tree)
-        held = on_chip(nominal)  # once: what is not given anew stays as it is
+
+        def network_at(condition: Condition) -> TreeOf:
+            on_chip = self.values.on_chip(chip, condition, measured)
+            held = on_chip(nominal)  # once: what is not given anew stays as it is
+
+            def tree_of(given: Given) -> Any:
+                values = held | on_chip({path: given[path] for path in self.trainable})
+                values |= {path: values[path] * given[f"{path}{GAIN}"] for path in self.gains}
+                return structure.unflatten([values.get(path, leaf) for path, leaf in whole.items()])
+
+            return tree_of
+
+        tree_of = network_at(case)
 
         def limited(given: Given) -> Given:
             return given | {path: self.values.limited(path, given[path]) for path in self.trainable}
 
         def settable(given: Given) -> Given:
-            return given | {path: nearest(given[path], levels) for path, levels in self.levels}
-
-        def tree_of(given: Given) -> Any:
-            values = held | on_chip({path: given[path] for path in self.trainable})
-            values |= {path: values[path] * given[f"{path}{GAIN}"] for path in self.gains}
-            return structure.unflatten([values.get(path, leaf) for path, leaf in whole.items()])
+            return given | {path: nearest(given[path], levels) for path, levels in self.levels.items()}
 
         def step(number: jax.Array, fit: tuple[Given, Any]) -> tuple[Given, Any]:
             batch = jax.tree.map(lambda stacked: stacked[number % len(stacked)], batches)
-            given, state = self.procedure.step(tree_of, *fit, batch)
+            read = case.read + jnp.uint32(1) + number.astype(jnp.uint32)
+            seen = network_at(case._replace(read=read)) if self.values.noisy_reads else tree_of
+            given, state = self.fit.step(seen, *fit, batch)
             return limited(given), state
 
         given = {path: jnp.asarray(nominal[path]) for path in self.trainable}
         given |= {f"{path}{GAIN}": jnp.ones_like(nominal[path], shape=nominal[path].shape[-1:]) for path in self.gains}
         given = limited(given)
         before = metric(tree_of(settable(given)))
-        fitted, _ = jax.lax.fori_loop(0, steps, step, (given, self.procedure.initial(given)))
+        fitted, _ = jax.lax.fori_loop(0, steps, step, (given, self.fit.initial(given)))
         fitted = settable(fitted)
         after = metric(tree_of(fitted))
         results = {f"{BEFORE}{name}": value for name, value in before.items()}

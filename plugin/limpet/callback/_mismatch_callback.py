@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from limpet import (
+    Chips,
     ConfigError,
     Deviation,
     Evaluator,
@@ -124,14 +125,13 @@ class MismatchCallback:
         self._evaluator = None
         if metric_fn is not None:
             self._evaluator = Evaluator(
-                model,
                 metric_fn,
-                eval_batch,
+                model,
                 recipe,
-                config.robustness.over,
-                chips=config.robustness.chips,
-                seed=config.chip_seed,
-                generator=config.generator,
+                batch=eval_batch,
+                scales=config.robustness.over.get("scales"),
+                times=config.robustness.over.get("times"),
+                chips=Chips(config.robustness.chips, config.chip_seed, config.generator),
                 higher_is_better=config.robustness.higher_is_better,
                 trained_on=config.measured_training_chip,
             )

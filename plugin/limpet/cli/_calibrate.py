@@ -116,29 +116,36 @@ def _task(arguments: argparse.Namespace, config: Any) -> dict[str, Any]:
 
 
 def _virtual(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]) -> dict[str, Any]:
-    from limpet import calibrate
+    from limpet import Chips, calibrations
 
     chips, trained_on = config.robustness.chips, config.measured_training_chip
     if trained_on is not None and trained_on < chips:
         warn_user(f"chip {trained_on} is among those calibrated, and training has met it")
-    given = calibrate(
-        **task,
+    return calibrations(
+        **_arguments(task),
         mismatch=config.hardware,
-        chips=chips,
-        seed=config.chip_seed,
-        generator=config.generator,
+        chips=Chips(chips, config.chip_seed, config.generator),
         higher_is_better=config.robustness.higher_is_better,
         **config.robustness.over,
     )
-    return given if isinstance(given, dict) else {given.before.metric: given}
 
 
 def _measured(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any]) -> dict[str, Any]:
     from limpet import MeasuredChip, bench_chip, calibrate_chips
 
     chips = [MeasuredChip.of(path) if path.endswith(".npz") else bench_chip(path) for path in arguments.measured]
-    given = calibrate_chips(**task, chips=chips, higher_is_better=config.robustness.higher_is_better)
+    better = config.robustness.higher_is_better
+    given = calibrate_chips(**_arguments(task), measured_chips=chips, higher_is_better=better)
     return {given.before.metric: given}
+
+
+def _arguments(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `limpet.calibrate` in a task: what says how a chip is fitted goes into a fit."""
+    from ..calibration._gradient_fit import GradientFit
+
+    of_fit = {name: value for name, value in task.items() if name in ("loss_fn", "batches", *_OPTIONAL)}
+    rest = {name: value for name, value in task.items() if name not in of_fit}
+    return rest | {"fit": GradientFit(**of_fit)}
 
 
 def _targets(config: Any, calibrations: Mapping[str, Any]) -> dict[str, float]:

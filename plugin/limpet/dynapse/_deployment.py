@@ -13,7 +13,6 @@ from limpet import (
     Hardware,
     Limits,
     LimpetError,
-    MetricError,
     Part,
     RobustnessCurve,
     StrengthError,
@@ -133,14 +132,14 @@ class Deployment:
                 then have as well, the curve is one over sigma.
             spread: see `hardware`.
             core_spread: likewise.
-            **options: as of `limpet.robustness_curve`: chips, seed, batch, progress and the like.
+            **options: further arguments of `limpet.robustness_curve`: chips, batch, condition and the like.
 
         Raises:
             MetricError: the metric gives several numbers; or what `limpet.robustness_curve` raises.
         """
         hardware = _checked(hardware)
         on_chip = self.hardware(hardware, spread=spread, core_spread=core_spread)
-        curve = _single(robustness_curve(metric_fn, self.tree, on_chip.on(self.net), scales=scales, **options))
+        curve = robustness_curve(metric_fn, self.tree, on_chip.on(self.net), scales=scales, **options)
         sigma = hardware.on(self.trained_net).shared_sigma
         if spread is not None or sigma is None:
             return curve if spread is not None else replace(curve, sigmas=tuple(scales), axis="scale")
@@ -168,7 +167,7 @@ class Deployment:
             scales: 0 among them.
             spread: see `hardware`.
             core_spread: likewise.
-            **options: as of `limpet.robustness_curve`: chips, seed, batch, progress and the like.
+            **options: further arguments of `limpet.robustness_curve`: chips, batch, condition and the like.
 
         Raises:
             StrengthError: scales do not hold 0 and another one.
@@ -181,7 +180,7 @@ class Deployment:
         hardware, net = _checked(hardware), self.trained_net
         trained = robustness_curve(metric_fn, nominal_attributes(net), hardware.on(net), scales=scales, **options)
         deployed = self.curve(metric_fn, hardware, scales=scales, spread=spread, core_spread=core_spread, **options)
-        return DeploymentCosts(_single(trained), deployed)
+        return DeploymentCosts(trained, deployed)
 
     def specification(self) -> dict[str, Any]:
         """The network as Rockpool's `config_from_specification` takes it: masks, signs, and currents by core."""
@@ -243,12 +242,6 @@ class Deployment:
                 f"samna's configuration has {held} synapses, the deployment {self.report.stages[-1].synapses}"
             )
         return built
-
-
-def _single(curve: RobustnessCurve | dict[str, RobustnessCurve]) -> RobustnessCurve:
-    if isinstance(curve, dict):
-        raise MetricError("metric_fn: gives a dict of metrics; give one that gives one number")
-    return curve
 
 
 def _checked(hardware: Any) -> Hardware:

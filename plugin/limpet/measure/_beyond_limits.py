@@ -9,14 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..draws._generator import Generator
-from ..draws._keys import stream
-from ..hardware._condition import Condition
 from ..hardware._limits import Limits
 from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..results._beyond_limits import BeyondLimits
+from ..results._condition import Condition
+from ._chips import Chips
 from ._strengths import Strengths
 
 
@@ -24,44 +23,33 @@ class BeyondLimitsCounter:
     """Counts the values beyond limits of the very chips that a curve measures, without waiting for the device.
 
     Args:
-        strengths: of the curve.
-        chips: the numbers of its chips.
-        seed: of the chips.
-        generator: of the chips.
-        shapes: of the network's leaves by path.
+        strengths: what the curve goes over.
+        numbers: the numbers of its chips.
+        chips: the virtual chips that these are of.
+        shapes: the shapes of the network's leaves by path.
     """
 
     def __init__(
-        self,
-        strengths: Strengths,
-        chips: Sequence[int],
-        seed: int,
-        generator: Generator,
-        shapes: Mapping[str, tuple[int, ...]],
+        self, strengths: Strengths, numbers: Sequence[int], chips: Chips, shapes: Mapping[str, tuple[int, ...]]
     ) -> None:
-        self._strengths, self._chips, self._shapes = strengths, chips, shapes
-        self._seed = seed
-        self._generator: Generator = generator
+        self._strengths, self._numbers, self._chips, self._shapes = strengths, numbers, chips, shapes
         self._limits = limits_of(strengths.recipe)
 
     def start(self, tree: Any) -> list[dict[str, jax.Array]]:
         """Begin to count.
 
         Args:
-            tree: nominal values, or a module.
+            tree: the nominal values, or a module.
 
         Returns:
             By leaf, how many values of each chip are beyond, shape (chips,); for each strength. Empty where no leaf has
             limits.
         """
-        leaves = adapter_of(tree).leaves(tree) if self._limits else {}
-        limited = {path: jnp.asarray(leaves[path]) for path in self._limits if path in leaves and np.size(leaves[path])}
-        if not limited:
+        values = limited_values(self._limits, tree)
+        if not values:
             return []
-        key, numbers = stream(self._seed, "chip", self._generator), jnp.asarray(self._chips, jnp.uint32)
-        cases, strengths = self._strengths.cases, range(len(self._strengths.sigmas))
-        rows = [{name: values[place] for name, values in cases.items()} for place in strengths]
-        counted = [beyond_on_chips(self._strengths.recipe, limited, key, row, numbers, False) for row in rows]
+        recipe, numbers = self._strengths.recipe, jnp.asarray(self._numbers, jnp.uint32)
+        counted = [beyond_on_chips(recipe, values, self._chips.key, row, numbers) for row in self._strengths.drawn]
         return [{path: counts for path, (counts, *_) in at_strength.items()} for at_strength in counted]
 
     def finish(self, counted: Sequence[Mapping[str, np.ndarray]]) -> BeyondLimits | None:
@@ -76,7 +64,7 @@ class BeyondLimitsCounter:
             sigmas=np.array(self._strengths.sigmas),
             share=np.array([[at[path].mean() / sizes[path] for path in paths] for at in counted]),
             chips_beyond=np.array([[(at[path] > 0).sum() for path in paths] for at in counted], float),
-            chips=len(self._chips),
+            chips=len(self._numbers),
             axis=self._strengths.axis,
         )
 
@@ -86,30 +74,35 @@ def limits_of(recipe: Recipe) -> dict[str, Limits]:
     return {path: rule.limits for path, rule in recipe.rules.items() if rule is not None and rule.limits is not None}
 
 
-@partial(jax.jit, static_argnums=(0, 5))
+def limited_values(limits: Mapping[str, Limits], tree: Any) -> Leaves:
+    """The nominal values of a network's leaves that have limits, by path."""
+    leaves = adapter_of(tree).leaves(tree) if limits else {}
+    return {path: jnp.asarray(leaves[path]) for path in limits if path in leaves and np.size(leaves[path])}
+
+
 def beyond_on_chips(
-    recipe: Recipe,
-    values: Leaves,
-    key: jax.Array,
-    case: Mapping[str, jax.Array],
-    numbers: jax.Array,
-    mirrored: bool,
+    recipe: Recipe, values: Leaves, key: jax.Array, condition: Condition, numbers: jax.Array
 ) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
     """By path, of each chip: how many values would be beyond their limits, the smallest and the largest value.
 
     Args:
         recipe: who deviates, how, and within which limits.
         values: nominal values by path, of leaves that have limits.
-        key: of the chips' seed.
-        case: the scale, and the time where there is one.
-        numbers: of the chips, shape (chips,).
-        mirrored: whether the chips are mirror images.
+        key: the key of all chips, see `Chips.key`.
+        condition: the condition of the chips.
+        numbers: the numbers of the chips, shape (chips,).
 
     Returns:
         Arrays of shape (chips,).
     """
+    return _beyond_on_chips(recipe, values, key, condition.checked(), numbers)
+
+
+@partial(jax.jit, static_argnums=0)
+def _beyond_on_chips(
+    recipe: Recipe, values: Leaves, key: jax.Array, condition: Condition, numbers: jax.Array
+) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
     limits = limits_of(recipe)
-    condition = Condition(case["scale"], case.get("time"), mirrored=mirrored).checked()
 
     def on_chip(number: jax.Array) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
         chip = recipe.unlimited().on_leaves(jax.random.fold_in(key, number), values, condition)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._errors import MetricError
-from ..draws._generator import Generator
 from ..hardware._fingerprint import digest, summary
 from ..results._direction import checked_direction
 from ..results._robustness_curve import RobustnessCurve
+from ._chips import Chips
 from ._metric import MetricFn, function_name
 from ._strengths import Strengths
 
@@ -42,11 +42,9 @@ class Description:
 
     Attributes:
         metric_fn: the user's metric.
-        strengths: of the curve.
-        shapes: of the network's leaves by path.
-        seed: of the chips.
-        generator: of the chips.
-        antithetic: whether the chips are pairs.
+        strengths: what the curve goes over.
+        shapes: the shapes of the network's leaves by path.
+        chips: the virtual chips.
         higher_is_better: see `Direction`.
         excluded_chips: numbers of the chips that are left out, because the network was trained on them.
     """
@@ -54,37 +52,40 @@ class Description:
     metric_fn: MetricFn
     strengths: Strengths
     shapes: Mapping[str, tuple[int, ...]]
-    seed: int
-    generator: Generator
-    antithetic: bool
+    chips: Chips
     higher_is_better: Direction
     excluded_chips: tuple[int, ...] = ()
 
-    def require_directions(self, metrics: Iterable[str]) -> tuple[dict[str, str], dict[str, bool]]:
-        """See `directions_of`."""
-        return directions_of(self.metric_fn, metrics, self.higher_is_better)
+    def require_directions(self, metrics: Iterable[str]) -> None:
+        """Refuse metrics whose direction is missing, and directions of metrics that there are not; see `curves`."""
+        directions_of(self.metric_fn, metrics, self.higher_is_better)
 
-    def curves(self, values: Mapping[str, np.ndarray]) -> dict[str, RobustnessCurve]:
+    def curves(self, values: Mapping[str, np.ndarray], read: int | None = None) -> dict[str, RobustnessCurve]:
         """The curves by metric name, from values of shape (strengths, chips) by the name that the metric gave them.
+
+        Args:
+            values: the values.
+            read: the number of the read in place of that of the conditions; None for theirs.
 
         Raises:
             MetricError: a direction is missing, or is given to a metric that there is not.
         """
-        names, better = self.require_directions(values)
-        recipe = self.strengths.recipe
+        names, better = directions_of(self.metric_fn, values, self.higher_is_better)
+        recipe, rows = self.strengths.recipe, self.strengths.conditions
         return {
             label: RobustnessCurve(
                 label,
                 np.array(self.strengths.sigmas),
-                np.asarray(values[name]),
-                self.seed,
+                values[name],
+                self.chips.seed,
                 better[name],
                 self.strengths.axis,
-                self.antithetic,
-                self.generator,
+                self.chips.antithetic,
+                self.chips.generator,
                 fingerprint=digest(recipe, self.shapes),
                 hardware=summary(recipe, self.shapes),
                 excluded_chips=self.excluded_chips,
+                conditions=rows if read is None else tuple(row._replace(read=read) for row in rows),
             )
             for name, label in names.items()
         }

@@ -1,6 +1,6 @@
 """How often chips would leave the limits of their hardware."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,17 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import LimpetError
-from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
-from ..draws._keys import checked_number, stream
-from ..draws._strength import checked_strength
 from ..hardware._hardware import Hardware
 from ..hardware._limits import Limits
 from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves
-from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
-from ._beyond_limits import beyond_on_chips, limits_of
-from ._measurement import check_count
+from ..results._condition import UNCHANGED, Condition, condition_label, known_condition
+from ._beyond_limits import beyond_on_chips, limited_values, limits_of
+from ._chips import HUNDRED, Chips, counted_chips
 
 
 @dataclass(frozen=True)
@@ -27,11 +24,11 @@ class LeafLimits:
     """How often the values of one leaf would leave its limits.
 
     Attributes:
-        limits: of the leaf.
-        share: of all values on all chips, how many would be beyond the limits.
-        chips: on how many chips a value would be.
-        smallest: of all values, without limits; NaN where a value is.
-        largest: likewise.
+        limits: the limits of the leaf.
+        share: the fraction of all values on all chips that would be beyond the limits.
+        chips: the number of chips on which a value would be.
+        smallest: the smallest of all values, without limits; NaN where a value is.
+        largest: the largest of all values, without limits; NaN where a value is.
     """
 
     limits: Limits
@@ -46,18 +43,18 @@ class LimitsReport:
     """What `limpet.limits_report` counts; prints as a table.
 
     Attributes:
-        leaves: by path, for each leaf that has limits.
-        chips: how many virtual chips were drawn.
-        chips_beyond: on how many of them a value of any leaf would be beyond its limits.
-        seed: of the chips.
-        scale: of the deviations.
+        leaves: the counts of each leaf that has limits, by path.
+        chips: the number of virtual chips that were drawn.
+        chips_beyond: the number of those on which a value of any leaf would be beyond its limits.
+        seed: the seed of the chips.
+        condition: the condition of the chips.
     """
 
     leaves: Mapping[str, LeafLimits]
     chips: int
     chips_beyond: int
     seed: int
-    scale: float
+    condition: Condition
 
     def __str__(self) -> str:
         header = ("leaf", "beyond", "chips", "smallest", "largest", "limits")
@@ -67,8 +64,8 @@ class LimitsReport:
         ]
         widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header) - 1)]
         lines = [
-            f"{self.chips_beyond} of {self.chips} virtual chips of seed {self.seed} would leave their limits at scale "
-            f"{self.scale:g}"
+            f"{self.chips_beyond} of {self.chips} virtual chips of seed {self.seed} would leave their limits at "
+            f"{condition_label(self.condition)}"
         ]
         for name, *numbers, limits in (header, *rows):
             cells = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True))
@@ -80,20 +77,16 @@ def limits_report(
     mismatch: Recipe | Hardware,
     model: Any,
     *,
-    chips: int = 100,
-    seed: int = 0,
-    scale: float = 1.0,
-    generator: Generator = DEFAULT_GENERATOR,
+    chips: int | Chips = HUNDRED,
+    condition: Condition | float = UNCHANGED,
 ) -> LimitsReport:
     """Count how many values would be beyond the limits of their leaves, whatever the limits' policies are.
 
     Args:
         mismatch: the recipe or the hardware.
-        model: whose values deviate: a Rockpool JAX module, a Flax nnx module, or a tree of nominal values.
-        chips: how many virtual chips are drawn.
-        seed: of the chips.
-        scale: factor on every deviation.
-        generator: what chips are drawn with.
+        model: the network whose values deviate: a Rockpool JAX module, a Flax nnx module, or a tree of nominal values.
+        chips: the virtual chips that are drawn: their number, or `limpet.Chips`.
+        condition: the condition of the chips: a `limpet.Condition`, or a number, which is the scale.
 
     Raises:
         LimpetError: no leaf has limits, or an argument is not one of those allowed.
@@ -109,75 +102,68 @@ def limits_report(
         leaf     beyond  chips  smallest  largest  limits
         current   2.31%     10     -1.74     6.07  0 to none (clip)
     """
+    chips, condition = counted_chips(chips, "limits_report"), known_condition(condition)
     recipe = mismatch.on(model) if isinstance(mismatch, Hardware) else mismatch
     if not isinstance(recipe, Recipe):
         raise LimpetError(f"mismatch = {mismatch!r}: give limpet.Hardware(...) or a recipe, hardware.on(model)")
-    count, seed = check_count("chips", chips), checked_number(seed, "seed")
-    scale, generator = checked_strength(scale, "scale"), checked_generator(generator)
     limits = limits_of(recipe)
     if not limits:
         raise LimpetError(
             f"no leaf has limits; give them to a part of the hardware, limpet.Part(leaves, deviation, "
             f"limpet.Limits(low, high)). What deviates: {listing(recipe.paths)}"
         )
-    leaves = adapter_of(model).leaves(model)
-    values = {path: jnp.asarray(leaves[path]) for path in limits if path in leaves and np.size(leaves[path])}
-    counted = _counted(recipe, values, stream(seed, "chip", generator), scale, range(count))
+    values = limited_values(limits, model)
+    counted = [counts for _, counts in _counted(recipe, values, chips, condition)]
+    columns = {
+        path: tuple(np.stack(part) for part in zip(*(of[path] for of in counted), strict=True)) for path in values
+    }
     rows = {
         path: LeafLimits(
             limits[path],
-            float(beyond.sum() / (count * values[path].size)),
+            float(beyond.sum() / (chips.most * values[path].size)),
             int((beyond > 0).sum()),
             float(smallest.min()),
             float(largest.max()),
         )
-        for path, (beyond, smallest, largest) in ((path, counted[path]) for path in values)
+        for path, (beyond, smallest, largest) in columns.items()
     }
-    on_any = sum((beyond for beyond, *_ in counted.values()), np.zeros(count, int))
-    return LimitsReport(rows, count, int((on_any > 0).sum()), seed, scale)
+    on_any = np.any([beyond > 0 for beyond, *_ in columns.values()], axis=0)
+    return LimitsReport(rows, chips.most, int(on_any.sum()), chips.seed, condition)
 
 
-def require_within(
-    recipe: Recipe, tree: Any, scales: Iterable[float], chips: int, seed: int, generator: Generator, antithetic: bool
-) -> None:
+def require_within(recipe: Recipe, tree: Any, conditions: Iterable[Condition], chips: Chips) -> None:
     """Refuse to measure chips whose values are beyond limits that say so (policy "error").
 
     Args:
         recipe: who deviates, and how.
-        tree: nominal values, or a module.
-        scales: at which chips are measured.
-        chips: how many of them.
-        seed: of the chips.
-        generator: of the chips.
-        antithetic: whether every second chip is the mirror image of the one before.
+        tree: the nominal values, or a module.
+        conditions: the conditions under which chips are measured.
+        chips: the virtual chips.
 
     Raises:
-        LimpetError: names the leaf, the first such chip, and the scale.
+        LimpetError: names the leaf, the first such chip, and the condition.
     """
     strict = {path: limits for path, limits in limits_of(recipe).items() if limits.policy == "error"}
-    leaves = adapter_of(tree).leaves(tree) if strict else {}
-    values = {path: jnp.asarray(leaves[path]) for path in strict if path in leaves and np.size(leaves[path])}
-    if not values:
-        return
-    key = stream(seed, "chip", generator)
-    for scale in scales:
-        for mirrored in (False, True) if antithetic else (False,):
-            numbers = range(chips // 2 if antithetic else chips)
-            for path, (beyond, smallest, largest) in _counted(recipe, values, key, scale, numbers, mirrored).items():
+    values = limited_values(strict, tree)
+    for condition in conditions if values else ():
+        for mirrored, counted in _counted(recipe, values, chips, condition):
+            for path, (beyond, smallest, largest) in counted.items():
                 if beyond.any():
                     chip = int(np.argmax(beyond > 0))
                     raise LimpetError(
                         f"leaf '{path}': {beyond[chip]} of {values[path].size} values of chip {chip}"
-                        f"{', mirrored,' if mirrored else ''} are beyond their {strict[path].label()} at scale "
-                        f"{scale:g}; they go from {smallest[chip]:.6g} to {largest[chip]:.6g}. Measure at smaller "
-                        f"strengths, or take policy 'clip' or 'truncate'; limpet.limits_report counts such chips"
+                        f"{', mirrored,' if mirrored else ''} are beyond their {strict[path].label()} at "
+                        f"{condition_label(condition)}; they go from {smallest[chip]:.6g} to {largest[chip]:.6g}. "
+                        f"Measure at smaller strengths, or take policy 'clip' or 'truncate'; limpet.limits_report "
+                        f"counts such chips"
                     )
 
 
 def _counted(
-    recipe: Recipe, values: Leaves, key: jax.Array, scale: float, numbers: range, mirrored: bool = False
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """By path, of each chip: how many values are beyond their limits, the smallest and the largest one."""
-    case = {"scale": jnp.asarray(scale, jnp.result_type(float))}
-    counts = beyond_on_chips(recipe, values, key, case, jnp.asarray(numbers, jnp.uint32), mirrored)
-    return jax.tree.map(np.asarray, counts)
+    recipe: Recipe, values: Leaves, chips: Chips, condition: Condition
+) -> Iterator[tuple[bool, dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
+    """Of the chips, and of their mirror images where there are such, by path: see `beyond_on_chips`."""
+    numbers = jnp.arange(chips.most // 2 if chips.antithetic else chips.most, dtype=jnp.uint32)
+    for mirrored in (False, True) if chips.antithetic else (False,):
+        seen = condition._replace(mirrored=bool(condition.mirrored) != mirrored)
+        yield mirrored, jax.tree.map(np.asarray, beyond_on_chips(recipe, values, chips.key, seen, numbers))

@@ -1,87 +1,60 @@
 """A metric on measured chips, beside virtual ones."""
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import jax
 import numpy as np
 
+from .._checked import shown
 from .._errors import LimpetError
-from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..results._chip_metrics import ChipMetrics
+from ..results._condition import UNCHANGED, Condition, known_condition
 from ..results._robustness_curve import RobustnessCurve
+from ._chips import HUNDRED, Chips, counted_chips
 from ._description import Direction, directions_of
-from ._measurement import checked_batch, checked_recipe, divided
-from ._metric import UNNAMED, MetricFn, NamedMetrics, ScalarMetric, named_scalars
-from ._robustness_curve import robustness_curve
+from ._measurement import checked_recipe, divided, on_device
+from ._metric import MetricFn, ScalarMetric, named_scalars, of_one_number
+from ._programs import compiled
+from ._robustness_curve import robustness_curves
 
 
-@overload
 def measure_chips(
     metric_fn: ScalarMetric,
     tree: Any,
-    chips: Sequence[MeasuredChip],
-    mismatch: Recipe | Hardware | None = ...,
-    *,
-    virtual: int | None = ...,
-    seed: int = ...,
-    generator: Generator = ...,
-    batch: Any = ...,
-    higher_is_better: Direction = ...,
-) -> ChipMetrics: ...
-@overload
-def measure_chips(
-    metric_fn: NamedMetrics,
-    tree: Any,
-    chips: Sequence[MeasuredChip],
-    mismatch: Recipe | Hardware | None = ...,
-    *,
-    virtual: int | None = ...,
-    seed: int = ...,
-    generator: Generator = ...,
-    batch: Any = ...,
-    higher_is_better: Direction = ...,
-) -> dict[str, ChipMetrics]: ...
-def measure_chips(
-    metric_fn: MetricFn,
-    tree: Any,
-    chips: Sequence[MeasuredChip],
+    measured_chips: Sequence[MeasuredChip],
     mismatch: Recipe | Hardware | None = None,
     *,
-    virtual: int | None = None,
-    seed: int = 0,
-    generator: Generator = DEFAULT_GENERATOR,
+    condition: Condition | float = UNCHANGED,
+    chips: int | Chips = HUNDRED,
     batch: Any = None,
-    higher_is_better: Direction = None,
-) -> ChipMetrics | dict[str, ChipMetrics]:
+    higher_is_better: bool | None = None,
+) -> ChipMetrics:
     """Measure a network on chips from a bench, beside virtual chips of the hardware that was assumed.
 
     A measured chip is as strongly off as it is: it has no scale, and so no place on a curve over strength. It stands
-    beside the virtual chips at scale 1, the hardware as it was said to be.
+    beside virtual chips under one condition: the hardware as it was said to be, at the time since programming
+    at which the chips were measured.
 
     Args:
-        metric_fn: `metric_fn(tree, batch)`, jittable, giving a scalar or a dict of scalars.
+        metric_fn: the metric, `metric_fn(tree, batch)`, jittable, giving a scalar.
         tree: the whole tree of nominal values, or a Flax nnx module.
-        chips: the measured ones.
+        measured_chips: the measured ones.
         mismatch: the hardware that was assumed, or its recipe; None for measured chips alone.
-        virtual: how many virtual chips to measure; None for 100 where `mismatch` is given.
-        seed: of the virtual chips.
-        generator: what they are drawn with.
-        batch: handed to `metric_fn`; a pytree of arrays.
-        higher_is_better: see `limpet.robustness_curve`.
-
-    Returns:
-        A table; a dict of them by name where the metric gives a dict.
+        condition: the condition of the virtual chips: a `limpet.Condition`, or a number, which is the scale.
+        chips: the virtual chips: their number, or `limpet.Chips`.
+        batch: the argument of the metric; a pytree of arrays.
+        higher_is_better: True, False or None; see `limpet.robustness_curve`.
 
     Raises:
-        LimpetError: `chips` holds none, two of one name, or what is no `MeasuredChip`; `virtual` is given without
-            `mismatch`.
+        LimpetError: `measured_chips` holds none, two of one name, or what is no `MeasuredChip`; or virtual chips are
+            said without `mismatch`.
         PrototypeError: a chip does not fit the tree.
-        MetricError: as of `limpet.robustness_curve`.
+        MetricError: the same as of `limpet.robustness_curve`.
 
     Examples:
         >>> import jax.numpy as jnp, limpet
@@ -90,7 +63,7 @@ def measure_chips(
         >>> hardware = limpet.Hardware(biases=limpet.Part("*/bias", limpet.Gaussian(sigma=0.1)))
         >>> def error(tree, _):
         ...     return ((tree["dense"]["bias"] - 1) ** 2).mean()
-        >>> print(measure_chips(error, params, [chip], hardware, virtual=200, higher_is_better=False))
+        >>> print(measure_chips(error, params, [chip], hardware, chips=200, higher_is_better=False))
         error on 1 measured chip, beside 200 virtual ones of seed 0 (lower is better)
         chip                 error  virtual chips no better
         nominal                  0
@@ -98,49 +71,80 @@ def measure_chips(
         virtual, mean     0.00999...
         virtual, worst     0.0439...
     """
-    names = checked_names(chips)
-    if virtual is not None and mismatch is None:
-        raise LimpetError(f"virtual = {virtual}: virtual chips are of a hardware; give it, or leave this out")
+    metric_fn = of_one_number(metric_fn, "limpet.measure_chips_by_metric gives a dict of tables")
+    tables = measure_chips_by_metric(
+        metric_fn,
+        tree,
+        measured_chips,
+        mismatch,
+        condition=condition,
+        chips=chips,
+        batch=batch,
+        higher_is_better=higher_is_better,
+    )
+    return next(iter(tables.values()))
+
+
+def measure_chips_by_metric(
+    metric_fn: MetricFn,
+    tree: Any,
+    measured_chips: Sequence[MeasuredChip],
+    mismatch: Recipe | Hardware | None = None,
+    *,
+    condition: Condition | float = UNCHANGED,
+    chips: int | Chips = HUNDRED,
+    batch: Any = None,
+    higher_is_better: Direction = None,
+) -> dict[str, ChipMetrics]:
+    """The tables that `limpet.measure_chips` gives, by name, for a metric that gives a dict of scalars.
+
+    Arguments and errors are those of `limpet.measure_chips`; `higher_is_better` may be given by name.
+    """
+    names, chips, condition = (
+        checked_names(measured_chips),
+        counted_chips(chips, "measure_chips"),
+        known_condition(condition),
+    )
+    if mismatch is None and (chips != HUNDRED or condition != UNCHANGED):
+        raise LimpetError("chips, condition: virtual chips are of a hardware; give it, or leave these out")
     adapter = adapter_of(tree)
     adapter.require_tree(tree)
-    batch = jax.device_put(checked_batch(batch))
+    batch = on_device(batch)
     recipe = None if mismatch is None else checked_recipe(mismatch, tree)
-    trees = [tree, *(chip.on(tree) for chip in chips)]
-    _, rebuild, _ = divided(tree)
+    nominal, rebuild = divided(tree)
 
-    @jax.jit
     def measured(operand: dict[str, jax.Array], batch: Any) -> dict[str, jax.Array]:
         on_chip = rebuild(operand)  # within the trace: the state of an nnx module from outside could not be written
         return adapter.written_by(on_chip, lambda tree: named_scalars(metric_fn, tree, batch))[0]
 
-    results = [jax.device_get(measured(divided(on_chip)[0], batch)) for on_chip in trees]
+    metric = compiled(measured, nominal, batch)
+    trees = [tree, *(chip.on(tree) for chip in measured_chips)]
+    results = [jax.device_get(metric(divided(on_chip)[0], batch)) for on_chip in trees]
     labels, better = directions_of(metric_fn, results[0], higher_is_better)
     curves: dict[str, RobustnessCurve] = {}
     if recipe is not None:
-        found = robustness_curve(
+        scale, base = float(str(condition.scale)), condition._replace(scale=1.0)
+        curves = robustness_curves(
             metric_fn,
             tree,
             recipe,
-            scales=[1.0],
-            chips=100 if virtual is None else virtual,
-            seed=seed,
-            generator=generator,
+            scales=[scale],
+            condition=base,
+            chips=chips,
             batch=batch,
             higher_is_better=higher_is_better,
         )
-        curves = found if isinstance(found, dict) else {UNNAMED: found}
-    tables = {
-        name: ChipMetrics(
-            labels[name],
+    return {
+        label: ChipMetrics(
+            label,
             names,
             np.array([result[name] for result in results[1:]], np.float64),
             float(results[0][name]),
             better[name],
-            curves.get(name),
+            curves.get(label),
         )
-        for name in results[0]
+        for name, label in labels.items()
     }
-    return tables.get(UNNAMED, tables)
 
 
 def checked_names(chips: Sequence[MeasuredChip]) -> tuple[str, ...]:
@@ -150,14 +154,14 @@ def checked_names(chips: Sequence[MeasuredChip]) -> tuple[str, ...]:
         LimpetError: there is no chip, two have one name, or one is no `MeasuredChip`.
     """
     if isinstance(chips, MeasuredChip) or not isinstance(chips, Sequence) or not chips:
-        raise LimpetError(f"chips = {chips!r}: give a list of limpet.MeasuredChip")
+        raise LimpetError(f"measured_chips = {shown(chips)}: give a list of limpet.MeasuredChip")
     for place, chip in enumerate(chips):
         if not isinstance(chip, MeasuredChip):
             raise LimpetError(
-                f"chips[{place}] = {chip!r}: allowed is a limpet.MeasuredChip; virtual chips are measured beside them "
-                f"where the hardware is given, and alone by limpet.robustness_curve"
+                f"measured_chips[{place}] = {shown(chip)}: allowed is a limpet.MeasuredChip; virtual chips are "
+                f"measured beside them where the hardware is given, and alone by limpet.robustness_curve"
             )
     names = tuple(chip.name for chip in chips)
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise LimpetError(f"chips: {', '.join(repeated)} stands there twice; give each a name of its own")
+        raise LimpetError(f"measured_chips: {', '.join(repeated)} stands there twice; give each a name of its own")
     return names

@@ -1,6 +1,7 @@
 """The user's metric: what it may give, and what is said where it gives something else."""
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 import jax
@@ -26,6 +27,27 @@ def function_name(metric_fn: Any) -> str:
     """What a metric without a name of its own is called: as its function is."""
     name = getattr(metric_fn, "__name__", None) or getattr(getattr(metric_fn, "func", None), "__name__", "metric")
     return "metric" if name == "<lambda>" else name
+
+
+def of_one_number(metric_fn: MetricFn, otherwise: str) -> ScalarMetric:
+    """The same metric, which is refused where it gives several numbers by name.
+
+    Args:
+        metric_fn: the user's metric.
+        otherwise: what to do in that case, in words.
+    """
+
+    @wraps(metric_fn, assigned=("__name__",), updated=())
+    def metric(tree: Any, batch: Any) -> Scalar:
+        result = metric_fn(tree, batch)
+        if isinstance(result, Mapping):
+            raise MetricError(
+                f"metric_fn '{function_name(metric_fn)}' gives {', '.join(map(str, result)) or 'an empty dict'}, where "
+                f"one number is needed: {otherwise}"
+            )
+        return result
+
+    return metric
 
 
 def named_scalars(metric_fn: MetricFn, tree: Any, batch: Any) -> dict[str, jax.Array]:

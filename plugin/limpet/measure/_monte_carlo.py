@@ -12,7 +12,7 @@ several threads at the same time: calls are therefore handed over by one thread 
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .._errors import LimpetError
-from .._jax import Function, Number, device_memory, is_tracing, size_of
+from .._jax import Function, Number, device_memory, size_of
+from ._programs import Trace, kept, traced
 
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the results of one chip in one case, arrays by name; of metrics, scalars."""
@@ -42,133 +42,150 @@ ACCELERATOR_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled evaluation of some tiles. It holds neither the function that it was made of nor any network.
+    """A compiled evaluation of some tiles. It holds neither the function that it was made of nor any array.
 
     Attributes:
-        compiled: takes operands, cases, the chips' numbers and how many tiles of them are wanted.
-        width: how many chips each device evaluates at a time.
-        tiles: how many tiles a call evaluates at most.
+        compiled: a function of captured arrays, operands, cases, the chips' numbers, and how many tiles are wanted.
+        width: the number of chips that each device evaluates at a time.
+        tiles: the number of tiles that a call evaluates at most.
         mesh: the devices that share a tile; None for the default device.
-        names: of the results.
+        findings: the result of the check before it was compiled.
     """
 
     compiled: Any
     width: int
     tiles: int
     mesh: Mesh | None
-    names: tuple[str, ...]
+    findings: Any
 
-    def rounds(self, operands: Any, cases: Any, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
+
+@dataclass(frozen=True)
+class Prepared:
+    """A chip function, compiled, with all that it is called with but the chips.
+
+    Attributes:
+        program: the compiled program.
+        names: the names of the results.
+        trace: the chip function as it was traced.
+        operands: the operands of the chip function; others of their shapes will do.
+        cases: the cases.
+    """
+
+    program: Program
+    names: tuple[str, ...]
+    trace: Trace
+    operands: Any
+    cases: Any
+
+    def rounds(self, first: int, chips: int) -> Iterator[dict[str, jax.Array]]:
         """Evaluate chips `first`, `first + 1`, ... call by call; nothing waits for the device.
 
         A call is handed over when it is asked for: see `ahead`.
 
         Args:
-            operands: handed to the chip function; a pytree of arrays of the shapes compiled for.
-            cases: a pytree of arrays whose leading axis counts the cases.
-            first: number of the first chip.
-            chips: how many.
+            first: the number of the first chip.
+            chips: the number of chips.
 
         Yields:
             Results by name, each of shape (cases, chips of this call, *shape of one chip's).
         """
-        _require_untraced()
-        if self.mesh is not None:
-            operands, cases = jax.device_put((operands, cases), NamedSharding(self.mesh, PartitionSpec()))
-        tile = self.width * (1 if self.mesh is None else self.mesh.size)
+        program = self.program
+        operands = _replicated(_flat(self.trace, self.operands, self.cases), program.mesh)
+        tile = program.width * (1 if program.mesh is None else program.mesh.size)
         # Every core gets a share, also where one call could evaluate all chips.
-        size = tile * min(self.tiles, -(-chips // (tile * len(_lanes()))))
+        size = tile * min(program.tiles, -(-chips // (tile * len(_lanes()))))
         for turn, start in enumerate(range(first, first + chips, size)):
             wanted = min(size, first + chips - start)
-            numbers = _numbers(start, tile * self.tiles, self.mesh)
-            arguments = (operands, cases, numbers, _replicated(np.int32(-(-wanted // tile)), self.mesh))
-            if self.mesh is None and _platform() == "cpu":
-                values = _lanes()[turn % len(_lanes())].submit(self.compiled, *arguments).result()
+            numbers = _numbers(start, tile * program.tiles, program.mesh)
+            arguments = (*operands, numbers, _replicated(np.int32(-(-wanted // tile)), program.mesh))
+            if program.mesh is None and _platform() == "cpu":
+                values = _lanes()[turn % len(_lanes())].submit(program.compiled, *arguments).result()
             else:
-                values = self.compiled(*arguments)
-            yield {name: metric[:, :wanted] for name, metric in values.items()}
+                values = program.compiled(*arguments)
+            yield {name: metric[:, :wanted] for name, metric in zip(self.names, values, strict=True)}
 
 
-@dataclass(frozen=True)
-class ChipTrace:
-    """A chip function, traced.
-
-    Attributes:
-        function: the traced function of the number of a chip, a case and the operands.
-        results: shape and dtype of each result by name, in the order of the results.
-    """
-
-    function: Function
-    results: Mapping[str, jax.ShapeDtypeStruct]
-
-
-def traced(chip_fn: ChipFn, operands: Any, cases: Any) -> ChipTrace:
-    """Trace a chip function once.
+def prepared(
+    chip_fn: ChipFn,
+    operands: Any,
+    cases: Any,
+    mesh: Mesh | None = None,
+    check: Callable[[Mapping[str, Any], Function], Any] = lambda results, function: None,
+) -> Prepared:
+    """Compile a chip function, or find what was compiled for one that comes to the same; nothing is evaluated.
 
     Args:
         chip_fn: see `ChipFn`; jittable.
         operands: a pytree of arrays.
         cases: a pytree of arrays whose leading axis counts the cases.
+        mesh: devices that share the chips; None for the default device.
+        check: a check of what was traced, before it is compiled: of its results by name, and of its operations. What it
+            finds is kept with the program.
     """
-    _require_untraced()
     case = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), cases)
-    number = jax.ShapeDtypeStruct((), jnp.uint32)
     # Without shardings: on which devices operands lie is no business of one chip's function.
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), operands)
-    jaxpr, results = jax.make_jaxpr(chip_fn, return_shape=True)(number, case, shapes)
+    trace = traced(chip_fn, jax.ShapeDtypeStruct((), jnp.uint32), case, shapes)
     # Sorted, because that is the order in which JAX flattens a dict.
-    return ChipTrace(Function(jaxpr), {name: results[name] for name in sorted(results)})
-
-
-def compiled_program(trace: ChipTrace, operands: Any, cases: Any, mesh: Mesh | None = None) -> Program:
-    """Choose the width of a tile for a traced chip function, and compile it once.
-
-    Args:
-        trace: of the chip function.
-        operands: a pytree of arrays, of the shapes traced for.
-        cases: a pytree of arrays whose leading axis counts the cases, likewise.
-        mesh: devices that share the chips; None for the default device.
-    """
+    results = {name: trace.results[name] for name in sorted(trace.results)}
     # Under JAX's default, explicit axes, even a slice of the result would need a sharding of its own.
     mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
-    width = _width(trace.function)
+    leaves = _flat(trace, operands, cases)
+
+    def build() -> Program:
+        findings = check(results, trace.function)
+        return _compiled(trace, list(results.values()), leaves, mesh, findings)
+
+    program = kept(trace, leaves, (mesh, tile_bytes(), _platform()), build)
+    return Prepared(program, tuple(results), trace, operands, cases)
+
+
+def _flat(trace: Trace, operands: Any, cases: Any) -> tuple[list[jax.Array], ...]:
+    """Captured arrays, operands and cases, as a program takes them."""
+    return tuple(list(map(jnp.asarray, jax.tree.leaves(part))) for part in (trace.captured, operands, cases))
+
+
+def _compiled(
+    trace: Trace, results: Sequence[jax.ShapeDtypeStruct], leaves: Any, mesh: Mesh | None, findings: Any
+) -> Program:
+    """Choose the width of a tile for a traced chip function, and compile it once."""
+    width, count = _width(trace.function), len(leaves[2][0])
     # Several devices take a tile each: which of a longer row of chips each had evaluated would have to be sorted out.
     tiles = max(1, min(TILES, CALL // width)) if mesh is None else 1
-    count = len(jax.tree.leaves(cases)[0])
 
-    def values(operands: Any, cases: Any, numbers: jax.Array, wanted: jax.Array) -> dict[str, jax.Array]:
+    def values(captured: Any, operands: Any, cases: Any, numbers: jax.Array, wanted: jax.Array) -> list[jax.Array]:
         def chip(number: jax.Array) -> list[jax.Array]:
-            return jax.lax.map(lambda case: trace.function(*jax.tree.leaves((number, case, operands))), cases)
+            return jax.lax.map(lambda case: trace(captured, (number, *case, *operands)), cases)
 
         def evaluated(numbers: jax.Array) -> list[jax.Array]:
             return jax.vmap(chip)(numbers)
 
         def skipped(numbers: jax.Array) -> list[jax.Array]:
-            return [jnp.zeros((width, count, *result.shape), result.dtype) for result in trace.results.values()]
+            return [jnp.zeros((width, count, *result.shape), result.dtype) for result in results]
 
         if tiles == 1:
-            results = evaluated(numbers)
+            found = evaluated(numbers)
         else:
             rows = jax.lax.map(
                 lambda tile: jax.lax.cond(tile[0] < wanted, evaluated, skipped, tile[1]),
                 (jnp.arange(tiles), numbers.reshape(tiles, width)),
             )
-            results = [result.reshape(tiles * width, *result.shape[2:]) for result in rows]
-        return {name: jnp.swapaxes(result, 0, 1) for name, result in zip(trace.results, results, strict=True)}
+            found = [row.reshape(tiles * width, *row.shape[2:]) for row in rows]
+        return [jnp.swapaxes(result, 0, 1) for result in found]
 
     if mesh is not None:
         axes = tuple(mesh.axis_names)
+        alike = PartitionSpec()
         values = jax.shard_map(
             values,
             mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(axes), PartitionSpec()),
+            in_specs=(alike, alike, alike, PartitionSpec(axes), alike),
             out_specs=PartitionSpec(None, axes),
             check_vma=False,
         )
-        operands, cases = jax.device_put((operands, cases), NamedSharding(mesh, PartitionSpec()))
     numbers = _numbers(0, tiles * width * (1 if mesh is None else mesh.size), mesh)
-    program = jax.jit(values).lower(operands, cases, numbers, _replicated(np.int32(1), mesh)).compile()
-    return Program(program, width, tiles, mesh, tuple(trace.results))
+    program = jax.jit(values).lower(*_replicated(leaves, mesh), numbers, _replicated(np.int32(1), mesh)).compile()
+    return Program(program, width, tiles, mesh, findings)
 
 
 def ahead(rounds: Iterator[Any]) -> Iterator[Any]:
@@ -188,19 +205,6 @@ def fetch(values: dict[str, jax.Array]) -> dict[str, np.ndarray]:
     from jax.experimental import multihost_utils
 
     return jax.device_get(multihost_utils.process_allgather(values, tiled=True))
-
-
-def _require_untraced() -> None:
-    """Refuse to measure while a function is traced: programs are compiled and run here, and a trace has no values.
-
-    Raises:
-        LimpetError: a function is being traced.
-    """
-    if is_tracing():
-        raise LimpetError(
-            "virtual chips are measured within a function that JAX is tracing (jax.jit, jax.grad, jax.vmap, "
-            "jax.lax.scan): measure outside of it, or through jax.pure_callback"
-        )
 
 
 def tile_bytes() -> float:
@@ -243,10 +247,11 @@ def _numbers(start: int, size: int, mesh: Mesh | None) -> jax.Array:
     return jax.make_array_from_callback((size,), sharding, lambda index: numbers[index])
 
 
-def _replicated(value: np.int32, mesh: Mesh | None) -> jax.Array:
+def _replicated(values: Any, mesh: Mesh | None) -> Any:
+    """Arrays as each device of a mesh has them."""
     if mesh is None:
-        return jnp.asarray(value)
-    return jax.device_put(value, NamedSharding(mesh, PartitionSpec()))
+        return jax.tree.map(jnp.asarray, values)
+    return jax.device_put(values, NamedSharding(mesh, PartitionSpec()))
 
 
 @cache

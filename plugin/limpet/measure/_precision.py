@@ -1,14 +1,13 @@
 """How precise a curve is to be, in place of a number of chips."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from .._checked import number, shown, whole
 from .._errors import MetricError
 from ..results._robustness_curve import Estimate, RobustnessCurve
 from ..results._yield import checked_target
-from ._measurement import check_count
 
 
 @dataclass(frozen=True)
@@ -19,9 +18,9 @@ class Precision:
 
     Attributes:
         half_width: half the width of the 95% interval that is to be reached at every strength.
-        of: what the interval is of: "mean", "yield" (at `target`), or a quantile such as 0.05.
+        of: the quantity that the interval is of: "mean", "yield" (at `target`), or a quantile such as 0.05.
         target: the target of that yield.
-        at_most: the budget: after so many chips the curve is given as it is.
+        at_most: the budget; after so many chips the curve is given as it is.
 
     Raises:
         MetricError: one of them is not such a value, or the target is missing.
@@ -37,15 +36,16 @@ class Precision:
     at_most: int = 10_000
 
     def __post_init__(self) -> None:
-        if not isinstance(self.half_width, int | float) or not 0 < self.half_width < math.inf:
-            raise MetricError(f"Precision.half_width = {self.half_width!r}: allowed is a finite number > 0")
+        number("Precision.half_width", self.half_width, 0, above=True, error=MetricError)
         if self.of not in ("mean", "yield") and not (isinstance(self.of, float) and 0 < self.of < 1):
-            raise MetricError(f"Precision.of = {self.of!r}: allowed are 'mean', 'yield' and a quantile between 0 and 1")
+            raise MetricError(
+                f"Precision.of = {shown(self.of)}: allowed are 'mean', 'yield' and a quantile between 0 and 1"
+            )
         if (self.of == "yield") != (self.target is not None):
             raise MetricError("Precision: of='yield' needs a target, and a target goes with of='yield'")
         if self.target is not None:
             checked_target(self.target)
-        check_count("Precision.at_most", self.at_most)
+        whole("Precision.at_most", self.at_most, 1, error=MetricError)
 
     def reached_by(self, curve: RobustnessCurve) -> bool:
         """Whether the interval is narrow enough at every strength."""

@@ -1,191 +1,161 @@
-"""Compiled programs, kept as long as the function that they were made of is what it was."""
+"""Compiled programs, found by what was traced.
 
+A function of the user's is traced anew at each call, so that what it does is what it would do now; tracing is quick.
+Arrays that it captured are operands of its program. So a program depends on the operations alone, and serves every
+function that comes to the same: nothing has to be known of functions, closures, modules and settings.
+"""
+
+import itertools
 import threading
-import types
-import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
 
-from ._monte_carlo import Program
+import jax
+import jax.numpy as jnp
+
+from .._errors import LimpetError
+from .._jax import Content, Function, content_of, is_tracing, is_weak, with_captured_arrays
+from ._progress import saying
+
+Made = TypeVar("Made")
 
 MOST_KEPT = 64
 """Programs kept at most; beyond it, the one used longest ago goes."""
-MOST_CAPTURED = 200
-"""Captured objects that are looked at, at most."""
-
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_KEPT: OrderedDict[Hashable, Any] = OrderedDict()
+_LOCK = threading.Lock()
 
 
-class SameObject:
-    """An object as a part of a key: equal to itself alone. Plain values compare by value.
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A function, traced.
 
-    It is not kept alive, where Python can tell when it is gone; a list or a dict is.
+    Attributes:
+        function: the operations.
+        results: the shape and dtype of each result, a pytree.
     """
 
-    def __init__(self, value: Any) -> None:
-        self._type = type(value)
-        self._id = value if isinstance(value, _PLAIN) else id(value)
-        try:
-            self._object = None if isinstance(value, _PLAIN) else weakref.ref(value)
-        except TypeError:
-            self._object = lambda: value
+    function: Function
+    results: Any
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, SameObject) or (self._type, self._id) != (other._type, other._id):
-            return False
-        # The place of an object that is gone may be another's by now.
-        return self._object is None or (other._object is not None and self._object() is other._object())
+    @cached_property
+    def content(self) -> Content:
+        """What tells this function from others."""
+        return content_of(self.function)
 
-    def __hash__(self) -> int:
-        return hash((self._type, self._id))
+    @cached_property
+    def captured(self) -> list[jax.Array]:
+        """The arrays that the function captured, of random keys their data, which any device takes."""
+        return [
+            jax.random.key_data(array) if _is_key(array) else jnp.asarray(array) for array in self.function.captured
+        ]
+
+    def __call__(self, captured: Sequence[jax.Array], values: Sequence[Any]) -> list[Any]:
+        """What the function gives, flat, for the arrays that it captured and for its flat arguments."""
+        pairs = zip(self.function.captured, captured, strict=True)
+        keyed = [
+            jax.random.wrap_key_data(data, impl=jax.random.key_impl(array)) if _is_key(array) else data
+            for array, data in pairs
+        ]
+        return self.function(keyed, values)
 
 
-def alike(value: Any, depth: int = 20) -> Hashable:
-    """Something that a function captured, as a part of a key: functions are equal that do the same.
-
-    They do where they have the same code and captured the same. So two calls of `optax.adam(1e-2)` are equal, though
-    each makes functions of its own, and what was compiled with one serves the other. Objects that are no functions
-    are equal to themselves alone.
+def traced(function: Callable[..., Any], *shapes: Any) -> Trace:
+    """Trace a function once.
 
     Args:
-        value: a function, a tuple of functions (an optax optimizer), or anything.
-        depth: so many functions within functions are looked at.
+        function: the function, jittable; a new one at each call, because JAX remembers what it has traced.
+        *shapes: its arguments, or their shapes and dtypes.
+
+    Raises:
+        LimpetError: a function is being traced already: programs are run here, and a trace has no values.
     """
-    if not depth:
-        return SameObject(value)
-    if isinstance(value, tuple):
-        return type(value), tuple(alike(part, depth - 1) for part in value)
-    if isinstance(value, partial):
-        keywords = tuple((name, alike(part, depth - 1)) for name, part in sorted(value.keywords.items()))
-        return alike(value.func, depth - 1), alike(value.args, depth - 1), keywords
-    if isinstance(value, types.MethodType):
-        return SameObject(value.__self__), alike(value.__func__, depth - 1)
-    if not isinstance(value, types.FunctionType):
-        return SameObject(value)
-    cells = []
-    for cell in value.__closure__ or ():
-        try:
-            cells.append(alike(cell.cell_contents, depth - 1))
-        except ValueError:  # not assigned yet
-            cells.append(None)
-    globals_read = tuple(
-        SameObject(value.__globals__[name]) for name in _names(value.__code__) if name in value.__globals__
-    )
-    defaults = tuple(alike(part, depth - 1) for part in value.__defaults__ or ())
-    keywords = tuple((name, alike(part, depth - 1)) for name, part in sorted((value.__kwdefaults__ or {}).items()))
-    return value.__module__, value.__code__, tuple(cells), globals_read, defaults, keywords
+    if is_tracing():
+        raise LimpetError(
+            "virtual chips are measured within a function that JAX is tracing (jax.jit, jax.grad, jax.vmap, "
+            "jax.lax.scan): measure outside of it, or through jax.pure_callback"
+        )
+    jaxpr, results = jax.make_jaxpr(lambda *arguments: function(*arguments), return_shape=True)(*shapes)
+    return Trace(with_captured_arrays(Function(jaxpr)), results)
 
 
-class Programs:
-    """Compiled programs by the user's function and a key.
+def kept(trace: Trace, operands: Any, beside: Hashable, build: Callable[[], Made]) -> Made:
+    """The program of a traced function that is kept, or a new one.
 
-    A program goes when the function it was made of goes, so that a lambda made for one call leaves nothing behind. As
-    under `jax.jit`, a function's program holds the values that the function captured when it was traced. A function
-    that now captures other objects (a global variable or one of an enclosing function that was assigned anew) gets
-    another program; an array or a list that was changed in place cannot be seen.
+    Args:
+        trace: the function.
+        operands: a pytree of the arrays that the program is called with; their shapes and places count.
+        beside: all else that the program depends on.
+        build: makes the program.
     """
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Any, tuple[Program, list[Any]]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, function: Callable[..., Any], key: Hashable, build: Callable[[], Program]) -> Program:
-        """The program kept for a function and a key, or a new one.
-
-        Args:
-            function: the user's.
-            key: all else that the program depends on.
-            build: makes the program; it must not keep the function alive.
-        """
-        anchors = _anchors(function)
-        if not anchors:
-            return build()
-        whole = (*map(SameObject, anchors), tuple(map(SameObject, captured(function))), key)
-        with self._lock:
-            if whole in self._kept:
-                self._kept.move_to_end(whole)
-                return self._kept[whole][0]
+    leaves, structure = jax.tree.flatten((trace.captured, operands))
+    key = (trace.content, structure, tuple(map(form_of, leaves)), _settings(), beside)
+    with _LOCK:
+        if key in _KEPT:
+            _KEPT.move_to_end(key)
+            return _KEPT[key]
+    with saying("limpet: compiling takes a while; a second call of the same kind compiles nothing"):
         program = build()
-        references = [weakref.ref(anchor, partial(self._drop, whole)) for anchor in anchors]
-        with self._lock:
-            self._kept[whole] = program, references
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-        return program
-
-    def clear(self) -> None:
-        """Forget all programs."""
-        with self._lock:
-            self._kept.clear()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def _drop(self, key: Any, _: Any) -> None:
-        # It may run in the midst of anything, a thread that holds the lock included: the garbage collector calls it.
-        self._kept.pop(key, None)
+    with _LOCK:
+        _KEPT[key] = program
+        while len(_KEPT) > MOST_KEPT:
+            _KEPT.popitem(last=False)
+    return program
 
 
-def captured(function: Any) -> list[Any]:
-    """The objects that a function reads from outside: in its closure and among its module's variables, those of
-    functions of the same module that it calls included."""
-    objects: list[Any] = []
-    seen: set[int] = set()
-    waiting = [function]
-    while waiting and len(objects) < MOST_CAPTURED:
-        current = waiting.pop(0)
-        for value in _read_by(current):
-            objects.append(value)
-            same_module = getattr(value, "__module__", "") == getattr(function, "__module__", None)
-            if (
-                id(value) not in seen
-                and same_module
-                and isinstance(value, types.FunctionType | types.MethodType | partial)
-            ):
-                seen.add(id(value))
-                waiting.append(value)
-    return objects
+def form_of(leaf: Any) -> Hashable:
+    """The shape and type of an array, and where it lies."""
+    return jnp.shape(leaf), str(jnp.result_type(leaf)), is_weak(leaf), getattr(leaf, "sharding", None)
 
 
-def _read_by(function: Any) -> Iterator[Any]:
-    if isinstance(function, partial):
-        yield function.func
-        yield from (*function.args, *function.keywords.values())
-        yield from _read_by(function.func)
-    elif isinstance(function, types.MethodType):
-        yield function.__self__
-        yield from _read_by(function.__func__)
-    elif isinstance(function, types.FunctionType):
-        for cell in function.__closure__ or ():
-            try:
-                yield cell.cell_contents
-            except ValueError:  # not assigned yet
-                continue
-        yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-        for name in _names(function.__code__):
-            if name in function.__globals__:
-                yield function.__globals__[name]
-    elif hasattr(function, "__wrapped__"):  # jax.jit's, among others
-        yield function.__wrapped__
-        yield from _read_by(function.__wrapped__)
+def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """A function, compiled for arguments of these shapes, or what was compiled for one that comes to the same.
+
+    Args:
+        function: see `traced`.
+        *arguments: pytrees of arrays.
+
+    Returns:
+        The function of such arguments.
+    """
+    trace = traced(function, *arguments)
+    captured, structure = trace.captured, jax.tree.structure(trace.results)
+
+    def flat(captured: Sequence[jax.Array], leaves: Sequence[jax.Array]) -> list[jax.Array]:
+        return trace(captured, leaves)
+
+    leaves = list(map(jnp.asarray, jax.tree.leaves(arguments)))
+    program = kept(trace, leaves, "alone", lambda: jax.jit(flat).lower(captured, leaves).compile())
+    return lambda *arguments: structure.unflatten(program(captured, list(map(jnp.asarray, jax.tree.leaves(arguments)))))
 
 
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
+def forget_programs() -> None:
+    """Forget all programs."""
+    with _LOCK:
+        _KEPT.clear()
 
 
-def _anchors(function: Any) -> list[Any]:
-    """The objects whose end is the function's end; none where that cannot be seen."""
-    is_method = isinstance(function, types.MethodType)  # made anew whenever it is looked up
-    anchors = [function.__self__, function.__func__] if is_method else [function]
-    try:
-        for anchor in anchors:
-            weakref.ref(anchor)
-    except TypeError:
-        return []
-    return anchors
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Number:
+    value: int
+
+
+_NUMBERS = itertools.count()
+
+
+@jax.jit
+def _numbered() -> _Number:
+    return _Number(next(_NUMBERS))
+
+
+def _settings() -> int:
+    """A number that stands for JAX's settings: where they differ, `jax.jit` traces anew, and the number is another."""
+    with jax.disable_jit(False):
+        return jax.eval_shape(_numbered).value
+
+
+def _is_key(array: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key)

@@ -1,6 +1,7 @@
-"""Progress of long evaluations: a bar on a terminal, silence elsewhere."""
+"""Progress of long evaluations: a bar on a terminal, silence elsewhere; and a line where compiling takes long."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,8 +11,8 @@ def progress_bar(description: str, total: int, shown: bool | None) -> Iterator[C
     """A context that gives `advance(count)`.
 
     Args:
-        description: stands before the bar.
-        total: what the counts add up to.
+        description: the words before the bar.
+        total: the number that the counts add up to.
         shown: True or False; None shows the bar where standard error is a terminal, and clears it afterwards.
     """
     if shown is False or (shown is None and not sys.stderr.isatty()):
@@ -24,3 +25,19 @@ def progress_bar(description: str, total: int, shown: bool | None) -> Iterator[C
     with Progress(*columns, console=Console(stderr=True), transient=shown is None) as progress:
         task = progress.add_task(description, total=total)
         yield lambda count: progress.advance(task, count)
+
+
+PATIENCE = 5.0
+"""After so many seconds it is said what one waits for."""
+
+
+@contextmanager
+def saying(what: str) -> Iterator[None]:
+    """A context that writes one line to standard error if it takes longer than `PATIENCE`."""
+    timer = threading.Timer(PATIENCE, lambda: print(what, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

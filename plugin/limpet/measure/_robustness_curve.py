@@ -1,27 +1,26 @@
 """Robustness curves: a metric of a network over sigma, on many virtual chips."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from .._errors import MetricError, warn_user
-from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
-from ..draws._keys import checked_number
-from ..hardware._condition import Condition
 from ..hardware._fingerprint import shapes_of
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ..results._robustness_curve import RobustnessCurve
+from ._chips import HUNDRED, Chips, chips_of
 from ._description import Description, Direction
 from ._limits_report import require_within
-from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered
-from ._metric import UNNAMED, MetricFn, NamedMetrics, ScalarMetric
-from ._monte_carlo import ahead
+from ._measurement import Chip, Measurement, checked_recipe, gathered, on_device
+from ._metric import MetricFn, ScalarMetric, of_one_number
+from ._monte_carlo import Prepared, ahead
 from ._precision import Precision
+from ._programs import form_of
 from ._progress import progress_bar
 from ._strengths import Strengths
 
@@ -29,124 +28,70 @@ FIRST_CHIPS = 64
 """With a `Precision`, the interval is looked at for the first time after so many chips."""
 
 
-def curve_measurement(
-    metric_fn: MetricFn,
-    recipe: Recipe,
-    seed: int,
-    generator: Generator = DEFAULT_GENERATOR,
-    antithetic: bool = False,
-    mesh: Mesh | None = None,
-) -> Measurement:
+def curve_measurement(metric_fn: MetricFn, recipe: Recipe, chips: Chips) -> Measurement:
     """The measurement under a curve; see `Strengths.cases`."""
 
-    def on_chip(metric: Callable[[Any], Any], chip: Chip, tree: Any, case: Mapping[str, jax.Array]) -> Any:
-        return metric(recipe(chip.key, tree, Condition(case["scale"], case.get("time"), mirrored=chip.mirrored)))
+    def on_chip(metric: Callable[[Any], Any], chip: Chip, tree: Any, case: Condition, extra: Any) -> Any:
+        return metric(recipe(chip.key, tree, chip.under(case)))
 
-    return Measurement(metric_fn, recipe, on_chip, "curve", seed, generator, antithetic, mesh)
+    return Measurement(metric_fn, recipe.paths, on_chip, chips)
 
 
-@overload
 def robustness_curve(
     metric_fn: ScalarMetric,
-    tree: Any,
-    mismatch: Recipe | Hardware,
-    *,
-    sigmas: Sequence[float] | None = ...,
-    scales: Sequence[float] | None = ...,
-    times: Sequence[float | str] | None = ...,
-    chips: int | Precision = ...,
-    seed: int = ...,
-    generator: Generator = ...,
-    batch: Any = ...,
-    batches: Iterable[Any] | None = ...,
-    count_of: Callable[[Any], float] | None = ...,
-    antithetic: bool = ...,
-    mesh: Mesh | None = ...,
-    progress: bool | None = ...,
-    higher_is_better: Direction = ...,
-) -> RobustnessCurve: ...
-@overload
-def robustness_curve(
-    metric_fn: NamedMetrics,
-    tree: Any,
-    mismatch: Recipe | Hardware,
-    *,
-    sigmas: Sequence[float] | None = ...,
-    scales: Sequence[float] | None = ...,
-    times: Sequence[float | str] | None = ...,
-    chips: int | Precision = ...,
-    seed: int = ...,
-    generator: Generator = ...,
-    batch: Any = ...,
-    batches: Iterable[Any] | None = ...,
-    count_of: Callable[[Any], float] | None = ...,
-    antithetic: bool = ...,
-    mesh: Mesh | None = ...,
-    progress: bool | None = ...,
-    higher_is_better: Direction = ...,
-) -> dict[str, RobustnessCurve]: ...
-def robustness_curve(
-    metric_fn: MetricFn,
     tree: Any,
     mismatch: Recipe | Hardware,
     *,
     sigmas: Sequence[float] | None = None,
     scales: Sequence[float] | None = None,
     times: Sequence[float | str] | None = None,
-    chips: int | Precision = 100,
-    seed: int = 0,
-    generator: Generator = DEFAULT_GENERATOR,
+    condition: Condition | float = UNCHANGED,
+    chips: int | Precision | Chips = HUNDRED,
     batch: Any = None,
     batches: Iterable[Any] | None = None,
     count_of: Callable[[Any], float] | None = None,
-    antithetic: bool = False,
-    mesh: Mesh | None = None,
-    progress: bool | None = None,
-    higher_is_better: Direction = None,
-) -> RobustnessCurve | dict[str, RobustnessCurve]:
+    higher_is_better: bool | None = None,
+) -> RobustnessCurve:
     """Measure a network on many virtual chips.
 
     Chip c is the same chip at every strength, in every call and for every network on the same hardware (common random
     numbers): curves differ because networks do, and `limpet.compare` can pair them.
 
-    What is compiled is kept: a second call with the same metric function compiles nothing, whatever the number of
-    chips, the seed, the values of the strengths and the values of the network are. As under `jax.jit`, arrays that the
-    metric captures instead of taking them from its arguments are constants, and must not be changed in place.
+    The metric is traced anew at each call, so that it does what it would do now, and what is compiled is found by what
+    was traced: a second call compiles nothing, whatever the number of chips, the seed, the strengths, and the values of
+    the network and of arrays that the metric captures are.
 
     Args:
-        metric_fn: `metric_fn(tree, batch)`, jittable, giving a scalar or a dict of scalars.
+        metric_fn: the metric, `metric_fn(tree, batch)`, jittable, giving a scalar.
         tree: the whole tree of nominal values, or a Flax nnx module.
-        mismatch: who deviates, and how: a recipe, or the hardware, which is laid over this very tree. (A part of a tree
-            is refused by the recipe of the whole, `hardware.on(params)`; the hardware itself cannot tell.)
+        mismatch: the hardware, which is laid over this very tree; or a recipe, which says who deviates, and how. (A
+            part of a tree is refused by the recipe of the whole, `hardware.on(params)`; the hardware itself cannot
+            tell.)
         sigmas: strengths as relative standard deviations, the same for every leaf; finite and >= 0, in any order, may
             repeat. Give these, `scales` or `times`.
         scales: strengths as multiples of what the hardware says.
-        times: the same chips at several times since they were programmed, at scale 1: seconds, or texts such as
-            "1 day". For hardware that knows time (`limpet.Drift`, `limpet.ReadNoise`).
-        chips: number of virtual chips; or a `limpet.Precision`, to draw on until an interval is narrow enough.
-        seed: of the chips.
-        generator: what they are drawn with, "fast" or "threefry2x32".
-        batch: handed to `metric_fn`; a pytree of arrays.
-        batches: in place of `batch`, the batches of a test set larger than memory: the metric is the mean over them,
+        times: the times since programming at which the same chips are measured: seconds, or texts such as "1 day". For
+            hardware that knows time (`limpet.Drift`, `limpet.ReadNoise`).
+        condition: the condition of the chips, of which sigmas and scales vary the scale, and times the time: a
+            `limpet.Condition`; or a number, which is the scale of a curve over times.
+        chips: the virtual chips: their number; a `limpet.Precision`, to draw on until an interval is narrow enough; or
+            `limpet.Chips`, which names their seed and generator, and devices that share them.
+        batch: the argument of the metric; a pytree of arrays.
+        batches: the batches of a test set larger than memory, in place of `batch`: the metric is the mean over them,
             each weighted by its count. Batches of one size compile once.
-        count_of: from a batch to its count, a number > 0; None: the length of the leading axis, which all arrays of a
-            batch that have axes must then share.
-        antithetic: draw chips in pairs of opposite sign, which cancels what is linear in the deviation: chips 2k and
-            2k + 1 of the curve are virtual chip k and its mirror image.
-        mesh: a JAX mesh whose devices share the chips, perhaps those of several processes; same values.
-        progress: show a bar; None: where standard error is a terminal.
-        higher_is_better: True for an accuracy, False for a loss; by name where the metric gives a dict of both. None:
-            True, but a metric whose name speaks of a loss or an error is refused, because which chip is the worst hangs
-            on it.
+        count_of: a function from a batch to its count, a number > 0; None for the length of the leading axis, which all
+            arrays of a batch that have axes must then share.
+        higher_is_better: True for an accuracy, False for a loss. None is True, but a metric whose name speaks of a loss
+            or an error is refused, because which chip is the worst hangs on it.
 
     Returns:
-        A `RobustnessCurve`; a dict of them by name where the metric gives a dict. After Ctrl-C: the chips evaluated so
-        far, with a warning (not with `batches`, where no chip is complete before the last of them).
+        A curve. After Ctrl-C: the chips evaluated so far, with a warning (not with `batches`, where no chip is complete
+        before the last of them).
 
     Raises:
-        MetricError: no strength, no chip, an empty batch or one whose count is not clear, a metric that gives no scalar
-            or cannot be traced, a missing direction, or options that contradict.
-        StrengthError: a strength that is negative, NaN or infinite.
+        MetricError: there is no strength, no chip, an empty batch or one whose count is not clear, a metric that gives
+            no scalar or cannot be traced, or a missing direction; or options contradict.
+        StrengthError: a strength is negative, NaN or infinite.
         PrototypeError: recipe and tree do not fit, or the tree lacks leaves that deviate.
         MismatchNotApplied: the metric does not depend on the draw.
         LimpetError: seed, generator or mismatch is not one of those allowed; or values of a chip are beyond limits
@@ -164,19 +109,63 @@ def robustness_curve(
             0         1               1         1       0
           0.5     1.00...
     """
-    precision = chips if isinstance(chips, Precision) else None
-    budget = chips.at_most if isinstance(chips, Precision) else check_count("chips", chips)
-    seed, generator = checked_number(seed, "seed"), checked_generator(generator)
-    _check_options(antithetic and budget % 2 == 1, batch, batches, count_of, precision)
+    curves = robustness_curves(
+        of_one_number(metric_fn, "limpet.robustness_curves gives a dict of curves"),
+        tree,
+        mismatch,
+        sigmas=sigmas,
+        scales=scales,
+        times=times,
+        condition=condition,
+        chips=chips,
+        batch=batch,
+        batches=batches,
+        count_of=count_of,
+        higher_is_better=higher_is_better,
+    )
+    return next(iter(curves.values()))
+
+
+def robustness_curves(
+    metric_fn: MetricFn,
+    tree: Any,
+    mismatch: Recipe | Hardware,
+    *,
+    sigmas: Sequence[float] | None = None,
+    scales: Sequence[float] | None = None,
+    times: Sequence[float | str] | None = None,
+    condition: Condition | float = UNCHANGED,
+    chips: int | Precision | Chips = HUNDRED,
+    batch: Any = None,
+    batches: Iterable[Any] | None = None,
+    count_of: Callable[[Any], float] | None = None,
+    higher_is_better: Direction = None,
+) -> dict[str, RobustnessCurve]:
+    """The curves that `limpet.robustness_curve` gives, by name, for a metric that gives a dict of scalars.
+
+    Arguments and errors are those of `limpet.robustness_curve`; `higher_is_better` may be given by name. A metric that
+    gives one scalar stands under the name of its function.
+
+    Examples:
+        >>> import jax.numpy as jnp, limpet
+        >>> params = {"w": jnp.ones(100)}
+        >>> hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)))
+        >>> def moments(tree, _):
+        ...     return {"mean": tree["w"].mean(), "std": tree["w"].std()}
+        >>> list(robustness_curves(moments, params, hardware, scales=[1], chips=10))
+        ['mean', 'std']
+    """
+    chips = chips_of(chips)
+    precision, budget = chips.precision, chips.most
+    _check_options(batch, batches, count_of, precision)
     recipe = checked_recipe(mismatch, tree)
-    strengths = Strengths.of(recipe, sigmas, scales, times)
-    require_within(strengths.recipe, tree, strengths.scales, budget, seed, generator, antithetic)
-    measurement = curve_measurement(metric_fn, strengths.recipe, seed, generator, antithetic, mesh)
-    describe = Description(metric_fn, strengths, shapes_of(tree), seed, generator, antithetic, higher_is_better)
-    on_device = jax.device_put(checked_batch(batch))  # once, not in every round
+    strengths = Strengths.of(recipe, sigmas, scales, times, condition)
+    require_within(strengths.recipe, tree, strengths.drawn, chips)
+    measurement = curve_measurement(metric_fn, strengths.recipe, chips)
+    describe = Description(metric_fn, strengths, shapes_of(tree), chips, higher_is_better)
     if batches is None:
-        prepared = measurement.prepare(tree, on_device, strengths.cases)
-        describe.require_directions(prepared.metrics)
+        prepared = measurement.prepare(tree, on_device(batch), strengths.cases())
+        describe.require_directions(prepared.names)
 
         def values_of(first: int, count: int, advance: Callable[[int], None]) -> dict[str, np.ndarray]:
             return gathered(ahead(prepared.rounds(first, count)), advance)
@@ -189,11 +178,11 @@ def robustness_curve(
 
     goal = min(budget, FIRST_CHIPS) if precision is not None else budget
     values: dict[str, np.ndarray] = {}
-    with progress_bar("virtual chips", budget, progress) as advance:
+    with progress_bar("virtual chips", budget, chips.progress) as advance:
         while True:
             done = _count(values)
             new = values_of(done, goal - done, advance)
-            if antithetic:  # an interrupt may have parted a pair
+            if chips.antithetic:  # an interrupt may have parted a pair
                 new = {name: array[:, : array.shape[1] // 2 * 2] for name, array in new.items()}
             if not _count(new) and not done:
                 raise KeyboardInterrupt
@@ -205,7 +194,7 @@ def robustness_curve(
             goal = min(budget, 2 * goal)
     if interrupted:
         warn_user(f"interrupted: the curve holds the {_count(values)} chips evaluated so far")
-    return next(iter(curves.values())) if UNNAMED in values else curves
+    return curves
 
 
 def _mean_over_batches(
@@ -219,11 +208,16 @@ def _mean_over_batches(
     advance: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
     sums: dict[str, np.ndarray] = {}
+    found: dict[Any, Prepared] = {}
     total = 0.0
     for batch in batches:
-        count = _checked_weight(count_of(checked_batch(batch)))
-        prepared = measurement.prepare(tree, jax.device_put(batch), describe.strengths.cases)
-        describe.require_directions(prepared.metrics)  # rather than when everything has been measured
+        copied = on_device(batch)
+        count = _checked_weight(count_of(batch))
+        form = jax.tree.structure(copied), tuple(map(form_of, jax.tree.leaves(copied)))
+        if form not in found:
+            found[form] = measurement.prepare(tree, copied, describe.strengths.cases())
+        prepared = measurement.of(found[form], copied)
+        describe.require_directions(prepared.names)  # rather than when everything has been measured
         values = gathered(ahead(prepared.rounds(first, chips)), lambda count: None)
         if _count(values) < chips:
             raise KeyboardInterrupt
@@ -249,14 +243,11 @@ def _count(values: Mapping[str, np.ndarray]) -> int:
 
 
 def _check_options(
-    odd_pairs: bool,
     batch: Any,
     batches: Iterable[Any] | None,
     count_of: Callable[[Any], float] | None,
     precision: Precision | None,
 ) -> None:
-    if odd_pairs:
-        raise MetricError("antithetic chips come in pairs: give an even number of chips")
     if batch is not None and batches is not None:
         raise MetricError("give either batch or batches, not both")
     if count_of is not None and batches is None:

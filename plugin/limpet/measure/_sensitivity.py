@@ -7,20 +7,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from .._errors import MetricError, PrototypeError, warn_user
-from ..draws._generator import DEFAULT_GENERATOR, Generator, checked_generator
-from ..draws._keys import checked_number
+from .._errors import PrototypeError, warn_user
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
+from ..results._condition import UNCHANGED, Condition, known_condition
 from ..results._direction import checked_direction
 from ..results._sensitivity import Sensitivity
-from ._measurement import Chip, Measurement, check_count, checked_batch, checked_recipe, gathered
-from ._metric import UNNAMED, MetricFn, ScalarMetric, function_name, named_scalars
+from ._chips import HUNDRED, Chips, counted_chips
+from ._limits_report import require_within
+from ._measurement import Chip, Measurement, checked_recipe, divided, gathered, on_device
+from ._metric import UNNAMED, ScalarMetric, function_name, named_scalars, of_one_number
 from ._monte_carlo import ahead
+from ._programs import compiled
 from ._progress import progress_bar
 
 
@@ -30,14 +31,11 @@ def sensitivity(
     mismatch: Recipe | Hardware,
     *,
     sigma: float | None = None,
-    chips: int = 100,
-    seed: int = 0,
-    generator: Generator = DEFAULT_GENERATOR,
+    condition: Condition | float = UNCHANGED,
+    chips: int | Chips = HUNDRED,
     batch: Any = None,
     groups: Mapping[str, Sequence[str]] | None = None,
-    gradient_of: MetricFn | None = None,
-    mesh: Mesh | None = None,
-    progress: bool | None = None,
+    gradient_of: ScalarMetric | None = None,
     higher_is_better: bool | None = None,
 ) -> Sensitivity:
     """Find which leaves cost the metric: one group deviating at a time, all but one, and to first order.
@@ -45,20 +43,17 @@ def sensitivity(
     All of them are measured on the same virtual chips; for a DynapSim this says which bias current matters.
 
     Args:
-        metric_fn: `metric_fn(tree, batch)`, jittable, giving one scalar.
+        metric_fn: the metric, `metric_fn(tree, batch)`, jittable, giving one scalar.
         tree: the tree of nominal values.
-        mismatch: which leaves deviate, and by which distribution.
-        sigma: relative standard deviation of every leaf; None: each leaf's own.
-        chips: number of virtual chips.
-        seed: of the chips.
-        generator: what they are drawn with, "fast" or "threefry2x32".
-        batch: handed to `metric_fn`.
-        groups: name to path globs; None, and leaves that no glob matches: each leaf is a group of its own.
+        mismatch: the hardware, or a recipe, which says who deviates, and how.
+        sigma: the relative standard deviation of every leaf; None for each leaf's own.
+        condition: the condition of the chips: a `limpet.Condition`, or a number, which is the scale.
+        chips: the virtual chips: their number, or `limpet.Chips`.
+        batch: the argument of the metric.
+        groups: path globs by name of a group; leaves that no glob matches are groups of their own.
         gradient_of: a differentiable function of the same form for the first-order estimate, such as the loss where the
-            metric counts; None: the metric itself.
-        mesh: see `limpet.robustness_curve`, as are the following.
-        progress: show a bar; None: where standard error is a terminal.
-        higher_is_better: True for an accuracy, False for a loss.
+            metric counts; None for the metric itself.
+        higher_is_better: True for an accuracy, False for a loss; see `limpet.robustness_curve`.
 
     Raises:
         PrototypeError: a glob matches no leaf that deviates, or a leaf is in two groups.
@@ -74,24 +69,30 @@ def sensitivity(
         >>> [group for group, *_ in found.ranking()]
         ['b', 'a']
     """
-    check_count("chips", chips)
+    chips, condition = counted_chips(chips, "sensitivity"), known_condition(condition)
     recipe = checked_recipe(mismatch, tree)
     recipe = recipe if sigma is None else recipe.with_sigma(sigma)
+    require_within(recipe, tree, [condition], chips)
     better = checked_direction(function_name(metric_fn), higher_is_better)
-    seed, generator = checked_number(seed, "seed"), checked_generator(generator)
-    batch = jax.device_put(checked_batch(batch))
+    metric_fn = of_one_number(metric_fn, "sensitivity is of one metric")
+    batch = on_device(batch)
     group_of = _grouped(recipe.paths, groups)
     names = tuple(dict.fromkeys(group_of.values()))
     index = {name: place for place, name in enumerate(names)}
+    seen = condition.checked()
 
-    def masked(metric: Any, chip: Chip, tree: Any, mask: jax.Array) -> dict[str, jax.Array]:
-        nominal, deviated = adapter_of(tree).leaves(tree), adapter_of(tree).leaves(recipe(chip.key, tree))
+    def both(chip: Chip, tree: Any, condition: Condition) -> tuple[dict[str, Any], dict[str, Any]]:
+        adapter = adapter_of(tree)
+        return adapter.leaves(tree), adapter.leaves(recipe(chip.key, tree, chip.under(condition)))
+
+    def masked(metric: Any, chip: Chip, tree: Any, mask: jax.Array, condition: Condition) -> dict[str, jax.Array]:
+        nominal, deviated = both(chip, tree, condition)
         chosen = {path: jnp.where(mask[index[name]], deviated[path], nominal[path]) for path, name in group_of.items()}
-        return _one_scalar(metric(adapter_of(tree).with_values(tree, lambda leaves: leaves | chosen)))
+        return metric(adapter_of(tree).with_values(tree, lambda leaves: leaves | chosen))
 
-    def moved_along(metric: Any, chip: Chip, tree: Any, case: tuple[jax.Array, Any]) -> dict[str, jax.Array]:
-        place, slopes = case
-        nominal, deviated = adapter_of(tree).leaves(tree), adapter_of(tree).leaves(recipe(chip.key, tree))
+    def moved_along(metric: Any, chip: Chip, tree: Any, place: jax.Array, extra: Any) -> dict[str, jax.Array]:
+        condition, slopes = extra
+        nominal, deviated = both(chip, tree, condition)
         changes = jnp.zeros(len(names), jnp.result_type(float))
         for path, name in group_of.items():
             moved = (deviated[path] - nominal[path]).astype(changes.dtype) * slopes[path].astype(changes.dtype)
@@ -99,30 +100,29 @@ def sensitivity(
         return {UNNAMED: changes[place]}
 
     # Put together anew inside the trace: the state of an nnx module that was made outside could not be written there.
-    leaves, structure = adapter_of(tree).flattened(tree)
+    operand, rebuild = divided(tree)
+    differentiated = gradient_of or metric_fn
 
-    def loss(values: dict[str, Any]) -> Any:
-        changed = structure.unflatten({**leaves, **values}.values())
-        scalar = _one_scalar(named_scalars(gradient_of or metric_fn, changed, batch))[UNNAMED]
+    def loss(values: dict[str, Any], rest: dict[str, Any], batch: Any) -> Any:
+        scalar = named_scalars(of_one_number(differentiated, "its gradient"), rebuild(rest | values), batch)[UNNAMED]
         return scalar.astype(jnp.result_type(float))  # whole numbers have no derivative, as constants have none
 
-    slopes = jax.jit(jax.grad(loss))({path: jnp.asarray(leaves[path]) for path in group_of})
+    leaves = adapter_of(tree).leaves(tree)
+    values = {path: jnp.asarray(leaves[path]) for path in group_of}
+    rest = {path: value for path, value in operand.items() if path not in values}
+    slopes = compiled(jax.grad(loss), values, rest, batch)(values, rest, batch)
     each = np.eye(len(names), dtype=bool)
     masks = np.concatenate([np.zeros((1, len(names)), bool), np.ones((1, len(names)), bool), each, ~each])
-    grouping = tuple(group_of.items())
-    cases = jnp.asarray(masks)
     # A group that the metric does not depend on is no mistake here: that it costs nothing is the answer.
-    costs = Measurement(metric_fn, recipe, masked, ("alone", grouping), seed, generator, mesh=mesh, audited=False)
-    linear = Measurement(
-        metric_fn, recipe, moved_along, ("first order", grouping), seed, generator, mesh=mesh, extra=slopes
-    )
-    with progress_bar("sensitivity", chips, progress) as advance:
-        values = gathered(ahead(costs.prepare(tree, batch, cases).rounds(0, chips)), advance)
-        if not values:
+    costs = Measurement(metric_fn, recipe.paths, masked, chips, extra=seen, audited=False)
+    linear = Measurement(metric_fn, recipe.paths, moved_along, chips, extra=(seen, slopes))
+    with progress_bar("sensitivity", chips.most, chips.progress) as advance:
+        found = gathered(ahead(costs.prepare(tree, batch, jnp.asarray(masks)).rounds(0, chips.most)), advance)
+        if not found:
             raise KeyboardInterrupt
-        metrics = values[UNNAMED].astype(np.float64)
+        metrics = found[UNNAMED].astype(np.float64)
         done = metrics.shape[1]
-        if done < chips:
+        if done < chips.most:
             warn_user(f"interrupted: the sensitivity is that of the {done} chips evaluated so far")
         to_first_order = linear.prepare(tree, batch, jnp.arange(len(names)))
         changes = gathered(ahead(to_first_order.rounds(0, done)), lambda count: None)
@@ -135,12 +135,6 @@ def sensitivity(
         first_order=changes[UNNAMED].astype(np.float64).std(axis=1),
         higher_is_better=better,
     )
-
-
-def _one_scalar(named: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    if set(named) != {UNNAMED}:
-        raise MetricError(f"sensitivity is of one metric, the function gave a dict of {', '.join(named)}")
-    return named
 
 
 def _grouped(selected: Sequence[str], groups: Mapping[str, Sequence[str]] | None) -> dict[str, str]:

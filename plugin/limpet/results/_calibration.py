@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -30,11 +30,14 @@ class Calibration(Generic[Measured]):
     Attributes:
         before: the metric before, a `RobustnessCurve` on virtual chips or a `ChipMetrics` on measured ones.
         after: the metric after, on the same chips.
-        given: by leaf path, what each chip was given in place of the network's own values, shape (strengths, chips,
+        given: the values that each chip was given in place of the network's own, by leaf path, shape (strengths, chips,
             *shape of the leaf), measured chips having one strength. A gain at the output of a leaf stands under the
             leaf's path with `/gain` behind it, shape (strengths, chips, outputs).
-        steps: how many steps each chip was fitted for.
-        samples: how many different examples calibration had, the same for every chip; steps go over them again.
+        steps: the number of steps that each chip was fitted for.
+        samples: the number of different examples that calibration had, the same for every chip; steps go over them
+            again.
+        origin: hashes of all that it follows from (network, data, functions), by which `resume=` of `limpet.calibrate`
+            tells whether it can go on; empty where they are not known.
 
     Examples:
         >>> before = RobustnessCurve("accuracy", [0.7], [[0.90, 0.80, 0.70]])
@@ -57,6 +60,11 @@ class Calibration(Generic[Measured]):
     given: Mapping[str, NDArray[Any]]
     steps: int
     samples: int
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Copies, so that it stays what it is when an array that was handed over is filled anew.
+        object.__setattr__(self, "given", {path: np.array(values) for path, values in self.given.items()})
 
     def chip(self, chip: int | str, sigma: float | str | None = None) -> dict[str, NDArray[Any]]:
         """What one chip was given, by leaf path: what one loads onto it.
@@ -90,9 +98,9 @@ class Calibration(Generic[Measured]):
         """Write what one chip was given as .npz, whose keys are leaf paths: `limpet.load_parameters` reads it.
 
         Args:
-            path: of the file.
-            chip: see `chip`.
-            sigma: see `chip`.
+            path: the name of the file.
+            chip: the number of a virtual chip, or the name of a measured one.
+            sigma: the strength, of a calibration at several; see `chip`.
         """
         write_arrays(path, self.chip(chip, sigma))
 
@@ -106,7 +114,7 @@ class Calibration(Generic[Measured]):
 
     def save(self, path: str | Path) -> None:
         """Write everything as .npz (no pickle)."""
-        described: dict[str, Any] = {"steps": self.steps, "samples": self.samples}
+        described: dict[str, Any] = {"steps": self.steps, "samples": self.samples, "origin": dict(self.origin)}
         arrays = {f"{_GIVEN}{name}": values for name, values in self.given.items()}
         arrays |= {"before": self.before.values, "after": self.after.values}
         if isinstance(self.before, ChipMetrics):
@@ -146,6 +154,9 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Calibration[Any]:
     steps, samples = (described.get(name) if isinstance(described, dict) else None for name in ("steps", "samples"))
     if not (isinstance(steps, int) and isinstance(samples, int) and min(steps, samples) >= 0):
         raise MetricError("its description does not say for how many steps, on how many samples")
+    origin = described.get("origin", {})
+    if not isinstance(origin, dict) or not all(isinstance(text, str) for text in origin.values()):
+        raise MetricError("its description says of which network and data it is in a way that is none")
     before, after = (_measured(described, arrays[name]) for name in ("before", "after"))
     given = {name.removeprefix(_GIVEN): values for name, values in arrays.items() if name.startswith(_GIVEN)}
     held = (1, len(before.chips)) if isinstance(before, ChipMetrics) else before.values.shape
@@ -153,7 +164,7 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Calibration[Any]:
         raise MetricError(f"'{strays[0][:80]}' is not of its {held[1]} chips")
     if arrays["after"].shape != arrays["before"].shape:
         raise MetricError("it holds other chips after than before")
-    return Calibration[Any](before, after, given, steps, samples)
+    return Calibration[Any](before, after, given, steps, samples, origin)
 
 
 def _measured(described: Mapping[str, Any], values: NDArray[Any]) -> RobustnessCurve | ChipMetrics:

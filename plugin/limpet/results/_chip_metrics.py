@@ -14,12 +14,12 @@ class ChipMetrics:
     """A metric of one network on measured chips: `print` it.
 
     Attributes:
-        metric: its name.
-        chips: names of the measured chips.
+        metric: the name of the metric.
+        chips: the names of the measured chips.
         values: the metric on each, shape (measured chips,).
         nominal: the metric of the network as it is.
         higher_is_better: whether more of it is better.
-        virtual: the same metric on virtual chips of the assumed hardware, a curve at scale 1 alone; None where no
+        virtual: the same metric on virtual chips of the assumed hardware, a curve at one strength; None where no
             hardware was given.
     """
 
@@ -29,6 +29,10 @@ class ChipMetrics:
     nominal: float
     higher_is_better: bool
     virtual: RobustnessCurve | None = None
+
+    def __post_init__(self) -> None:
+        # A copy, so that the table stays what it is when an array that was handed over is filled anew.
+        object.__setattr__(self, "values", np.array(self.values, np.float64))
 
     def of(self, chip: str) -> float:
         """The metric on one measured chip.

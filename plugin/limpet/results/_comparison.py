@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import MetricError
+from ._condition import condition_label
 from ._duration import place_of
 from ._robustness_curve import Axis, RobustnessCurve
 from ._yield import Yield, checked_confidence, mean_interval, yield_of
@@ -85,6 +86,12 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         raise MetricError(
             f"the curves differ in sigmas: {first.sigmas.tolist()} and {second.sigmas.tolist()}; measure both alike"
         )
+    for one, other in zip(first.conditions, second.conditions, strict=False):
+        if (one.time, one.mirrored) != (other.time, other.mirrored):
+            raise MetricError(
+                f"the curves differ in conditions: {condition_label(one)} and {condition_label(other)}; measure both "
+                f"networks under one condition"
+            )
     numbers, columns, others = np.intersect1d(first.chip_numbers, second.chip_numbers, return_indices=True)
     chips = len(numbers)
     if not chips:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _checked
 from .._errors import MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, MAX_SEED, Generator
+from ._condition import Condition
 from ._direction import checked_direction
 from ._duration import place_of, seconds
 from ._npz_file import arrays_of, write_arrays
@@ -32,21 +33,24 @@ class RobustnessCurve:
     counts as worse than every other in `quantile`, `worst` and `yield_at`.
 
     Attributes:
-        metric: name of the metric.
+        metric: the name of the metric.
         sigmas: the strengths, shape (strengths,): relative standard deviations; or what `axis` says.
         values: the metric of each chip, shape (strengths, chips); a column is the same chip in every row.
-        seed: of the chips; `limpet.freeze(..., seed=seed, chip=c)` rebuilds chip c.
+        seed: the number that names the chips; `limpet.freeze(..., seed=seed, chip=c, condition=curve.condition_at(s))`
+            rebuilds chip c as it is at the strength s.
         higher_is_better: True for an accuracy, False for a loss. It must be given for a metric whose name speaks of a
             loss or an error.
         axis: "sigma"; "scale" where leaves deviate at different sigmas; "time" where the same chips were measured at
             several times, in seconds since they were programmed.
         antithetic: columns 2k and 2k + 1 are virtual chip k and its mirror image.
-        generator: what the chips were drawn with.
-        draws_version: `limpet.DRAWS_VERSION` of then.
-        fingerprint: of the hardware: which leaves deviate, their shapes, and their deviations. Only curves of one
-            fingerprint are of the same chips. Empty where it is not known.
-        hardware: the same in words.
+        generator: the generator with which the chips were drawn.
+        draws_version: the value of `limpet.DRAWS_VERSION` when the curve was measured.
+        fingerprint: a hash of the hardware: which leaves deviate, their shapes, and their deviations. Only curves of
+            one fingerprint are of the same chips. Empty where it is not known.
+        hardware: the hardware in words.
         excluded_chips: numbers of chips that were not measured, because the network was trained on them.
+        conditions: the `limpet.Condition` of each strength, on the hardware as it is described; empty where it is not
+            known.
 
     Raises:
         MetricError: the shapes do not fit, there is no chip, or half a pair of antithetic ones, or the direction is
@@ -75,6 +79,7 @@ class RobustnessCurve:
     fingerprint: str = ""
     hardware: str = ""
     excluded_chips: tuple[int, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
         metric = _checked.text("metric", self.metric, MetricError)
@@ -100,6 +105,10 @@ class RobustnessCurve:
             raise MetricError(f"{of}antithetic chips come in pairs, got {values.shape[1]}")
         if self.antithetic and chips:
             raise MetricError(f"{of}antithetic chips cannot be left out, a pair would be parted")
+        conditions = tuple(_condition(f"{of}conditions[{row}]", given) for row, given in enumerate(self.conditions))
+        if conditions and len(conditions) != len(sigmas):
+            raise MetricError(f"{of}{len(conditions)} conditions, where there are {len(sigmas)} strengths")
+        object.__setattr__(self, "conditions", conditions)
         object.__setattr__(self, "sigmas", sigmas)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "higher_is_better", checked_direction(metric, self.higher_is_better))
@@ -155,7 +164,27 @@ class RobustnessCurve:
             MetricError: the curve has no such strength; says which it has.
         """
         row = self.row(sigma)
-        return replace(self, sigmas=self.sigmas[row : row + 1], values=self.values[row : row + 1])
+        kept = slice(row, row + 1)
+        return replace(
+            self, sigmas=self.sigmas[kept], values=self.values[kept], conditions=tuple(self.conditions[kept])
+        )
+
+    def condition_at(self, sigma: float | str) -> Condition:
+        """The condition of the chips at one strength, under which `limpet.freeze` rebuilds one of them.
+
+        Where leaves deviate at different sigmas, and the curve goes over relative standard deviations, it is the
+        condition of `recipe.with_sigma(1.0)`.
+
+        Raises:
+            MetricError: the curve has no such strength, or was measured by a version that did not write conditions.
+        """
+        row = self.row(sigma)
+        if not self.conditions:
+            raise MetricError(
+                f"the curve of '{self.metric}' does not say under which conditions its chips were measured: it was "
+                f"written by hand, or by an older version; measure it again"
+            )
+        return self.conditions[row]
 
     def mean(self) -> NDArray[np.float64]:
         """Mean over the chips that did not fail, shape (strengths,); NaN where all failed."""
@@ -180,7 +209,7 @@ class RobustnessCurve:
         return self._ranked().min(axis=1) if self.higher_is_better else self._ranked().max(axis=1)
 
     def worst_chip(self, sigma: float | str) -> int:
-        """The number of the chip that did worst at a sigma; `limpet.freeze(..., chip=it)` rebuilds it.
+        """The number of the chip that did worst at a strength; `limpet.freeze` rebuilds it, see `condition_at`.
 
         Raises:
             MetricError: the curve has no such sigma, or its chips are antithetic (a mirror image has no number).
@@ -294,7 +323,8 @@ class RobustnessCurve:
         """Everything as plain Python values, for JSON and the like; `RobustnessCurve.from_dict` takes it back."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: plain[name].tolist() for name in ("sigmas", "values")}
-        return plain | arrays | {"excluded_chips": list(self.excluded_chips)}
+        lists = {"excluded_chips": list(self.excluded_chips), "conditions": list(map(list, self.conditions))}
+        return plain | arrays | lists
 
     @classmethod
     def from_dict(cls, described: Any) -> Self:
@@ -392,6 +422,19 @@ def _numbers(name: str, given: ArrayLike) -> NDArray[np.float64]:
     except (TypeError, ValueError):
         pass  # rows of several lengths, say
     raise MetricError(f"{name} = {_checked.shown(given)}: allowed are real numbers")
+
+
+def _condition(name: str, given: Any) -> Condition:
+    """A condition of plain numbers, from one or from a row of its fields."""
+    if not isinstance(given, list | tuple) or len(given) != len(Condition._fields):
+        raise MetricError(f"{name} = {_checked.shown(given)}: allowed is a row of {', '.join(Condition._fields)}")
+    scale, time, read, mirrored = given
+    return Condition(
+        _checked.number(f"{name}.scale", scale, 0, error=MetricError),
+        None if time is None else _checked.number(f"{name}.time", time, 0, above=True, error=MetricError),
+        _checked.whole(f"{name}.read", read, 0, MAX_SEED, MetricError),
+        _checked.flag(f"{name}.mirrored", mirrored, MetricError),
+    )
 
 
 def _slack(values: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:

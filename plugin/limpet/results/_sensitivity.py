@@ -12,11 +12,11 @@ class Sensitivity:
     """What each group of leaves costs; prints as a ranked table.
 
     Attributes:
-        groups: their names.
+        groups: the names of the groups.
         nominal: the metric without mismatch.
         everything: the metric of each chip with all groups deviating, shape (chips,).
-        alone: with one group deviating at a time, shape (groups, chips).
-        without: with all groups but one deviating, shape (groups, chips).
+        alone: the metric with one group deviating at a time, shape (groups, chips).
+        without: the metric with all groups but one deviating, shape (groups, chips).
         first_order: standard deviation over chips of the first-order change, gradient times deviation, of the
             differentiable function asked for, shape (groups,).
         higher_is_better: True for an accuracy, False for a loss.
@@ -29,6 +29,11 @@ class Sensitivity:
     without: NDArray[np.float64]
     first_order: NDArray[np.float64]
     higher_is_better: bool
+
+    def __post_init__(self) -> None:
+        # Copies, so that they stay what they are when an array that was handed over is filled anew.
+        for name in ("everything", "alone", "without", "first_order"):
+            object.__setattr__(self, name, np.array(getattr(self, name), np.float64))
 
     @property
     def failed(self) -> NDArray[np.int64]:

@@ -54,6 +54,8 @@ def curve_summary(curve: RobustnessCurve, target: float | None = None, prefix: s
         prefix: what the tag begins with.
     """
     described = {name: value for name, value in curve.to_dict().items() if name != "values"}
+    if any(condition.read for condition in curve.conditions):  # each evaluation would have a tag of its own
+        del described["conditions"]
     words = f"{curve.metric} of {curve.chips} virtual chips at {len(curve.sigmas)} strengths"
     return _packed("curve", curve.metric, {"target": target, "curve": described}, curve.values, words, prefix)
 
