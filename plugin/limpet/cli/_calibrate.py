@@ -141,7 +141,7 @@ def _measured(arguments: argparse.Namespace, config: Any, task: Mapping[str, Any
 
 def _arguments(task: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `limpet.calibrate` in a task: what says how a chip is fitted goes into a fit."""
-    from ..calibration._gradient_fit import GradientFit
+    from limpet import GradientFit
 
     of_fit = {name: value for name, value in task.items() if name in ("loss_fn", "batches", *_OPTIONAL)}
     rest = {name: value for name, value in task.items() if name not in of_fit}
