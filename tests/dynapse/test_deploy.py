@@ -220,7 +220,7 @@ def test_limits_of_weights_and_nan_among_them_are_kept():
 
 def test_costs_are_measured_in_one_call():
     hardware = limpet.Hardware(all=limpet.Part(["*/weight", "*/w_rec", "*/Itau_mem"], limpet.Gaussian(0.1)))
-    costs = TWO.costs(rate, hardware, chips=3, batch=RASTER, progress=False)
+    costs = TWO.costs(rate, hardware, chips=3, batch=RASTER)
     clean, under_mismatch = costs.rows()
     assert clean["mismatch"] == 0
     assert clean["both"] == pytest.approx(clean["quantisation"])
