@@ -101,19 +101,21 @@ def calibration_batches(config: CalibrationConfig, data: Digits) -> list[Batch]:
 
 
 def calibrated(config: CalibrationConfig, data: Digits, params: Any, **settings: Any) -> Any:
-    return limpet.calibrate(
+    fit = limpet.GradientFit(
         loss_fn,
+        calibration_batches(config, data),
+        steps=config.train.calibration_steps,
+        optimizer=optax.adam(config.train.calibration_rate),
+        **settings,
+    )
+    return limpet.calibrate(
+        fit,
         params,
         config.hardware,
         metric_fn=accuracy,
-        batches=calibration_batches(config, data),
         batch=data.test_set,
-        steps=config.train.calibration_steps,
-        optimizer=optax.adam(config.train.calibration_rate),
         scales=config.robustness.scales,
-        chips=config.robustness.chips,
-        seed=config.chip_seed,
-        **settings,
+        chips=limpet.Chips(config.robustness.chips, seed=config.chip_seed),
     )
 
 

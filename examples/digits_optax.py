@@ -69,10 +69,8 @@ def train(config: DigitsConfig, data: Digits, tick: Callable[[], None]) -> limpe
         params,
         mismatch,
         scales=config.robustness.scales,
-        chips=config.robustness.chips,
-        seed=config.chip_seed,
+        chips=limpet.Chips(config.robustness.chips, seed=config.chip_seed, progress=False),
         batch=data.test_set,
-        progress=False,
     )
 
 

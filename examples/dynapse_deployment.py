@@ -106,10 +106,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
                 task.accuracy,
                 config.hardware,
                 scales=SCALES,
-                chips=config.robustness.chips,
-                seed=CHIP_SEED,
+                chips=limpet.Chips(config.robustness.chips, seed=CHIP_SEED, progress=False),
                 batch=task.test_set,
-                progress=False,
             )
             cells = zip(curve.mean(), curve.quantile(0.05), strict=True)
             table.add_row(f"{seed}", name, *(f"{100 * mean:.1f} ({100 * low:.0f})" for mean, low in cells))

@@ -155,8 +155,8 @@ def train(
         trained = callback.evaluate(settings.steps, params)["accuracy"]
     # As DYNAP-SE2 would hold it: mismatch then falls on the branch currents of synapses.
     deployment, measured = limpet.dynapse.deploy(net, params, prune=True), config.robustness
-    options = {"chips": measured.chips, "seed": config.chip_seed, "batch": data.test_set(config.seed)}
-    deployed = deployment.curve(accuracy, config.hardware, scales=measured.scales, progress=False, **options)
+    chips, test_set = limpet.Chips(measured.chips, seed=config.chip_seed, progress=False), data.test_set(config.seed)
+    deployed = deployment.curve(accuracy, config.hardware, scales=measured.scales, chips=chips, batch=test_set)
     return {"": trained, ", deployed": deployed}
 
 

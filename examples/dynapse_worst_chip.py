@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     trained = limpet.attributes(net.set_attributes(params))
     chips = config.robustness.chips
     curve = limpet.robustness_curve(
-        accuracy, trained, mismatch, sigmas=[arguments.sigma], chips=chips, seed=seed, batch=test_set
+        accuracy, trained, mismatch, sigmas=[arguments.sigma], chips=limpet.Chips(chips, seed=seed), batch=test_set
     )
     worst = curve.worst_chip(arguments.sigma)
     console.print(f"mean accuracy on {chips} chips at sigma {arguments.sigma:g}: {curve.mean()[0]:.3f}")
@@ -57,9 +57,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     # The chip follows from its name. Its deviations stay what they are while the weights they multiply are trained.
     on_chip = limpet.Injection(net, mismatch, seed=seed, chip=worst)
 
-    sensitive = limpet.sensitivity(
-        accuracy, trained, mismatch, chips=min(chips, 10), seed=seed, batch=test_set, gradient_of=loss_fn
-    )
+    few = limpet.Chips(min(chips, 10), seed=seed)
+    sensitive = limpet.sensitivity(accuracy, trained, mismatch, chips=few, batch=test_set, gradient_of=loss_fn)
     console.print(f"\nwhat mismatch of sigma {arguments.sigma:g} costs in accuracy, by leaf (the first five)")
     console.print("\n".join(str(sensitive).splitlines()[:6]), highlight=False, markup=False)
 

@@ -56,11 +56,9 @@ def train(config: DigitsConfig, data: Digits, mesh: Mesh, tick: Callable[[], Non
         jax.device_put(params, NamedSharding(mesh, PartitionSpec())),
         mismatch,
         scales=config.robustness.scales,
-        chips=config.robustness.chips,
-        seed=config.chip_seed,
+        # The virtual chips are shared out too.
+        chips=limpet.Chips(config.robustness.chips, seed=config.chip_seed, mesh=mesh, progress=False),
         batch=data.test_set,
-        mesh=mesh,  # the virtual chips are shared out too
-        progress=False,
     )
 
 

@@ -90,10 +90,9 @@ print(f"nominal accuracy {accuracy(params, test_set):.3f}")
 
 # %%
 batches = [(training_set[0][i : i + 64], training_set[1][i : i + 64]) for i in range(0, 1280, 64)]
-calibration = limpet.calibrate(
-    loss_fn, params, hardware, metric_fn=accuracy, batch=test_set, batches=batches, trainable=["*/bias"],
-    steps=200, optimizer=optax.adam(1e-2), chips=CHIPS, scales=[1], seed=1000,
-)  # fmt: skip
+fit = limpet.GradientFit(loss_fn, batches, trainable=["*/bias"], steps=200, optimizer=optax.adam(1e-2))
+chips = limpet.Chips(CHIPS, seed=1000)
+calibration = limpet.calibrate(fit, params, hardware, metric_fn=accuracy, batch=test_set, chips=chips, scales=[1])
 print(calibration)
 
 # %%
@@ -131,10 +130,8 @@ with np.load("chip_17.npz") as values:
 
 # %%
 for samples, steps in ((1, 20), (3, 50), (20, 200)):
-    short = limpet.calibrate(
-        loss_fn, params, hardware, metric_fn=accuracy, batch=test_set, batches=batches[:samples], trainable=["*/bias"],
-        steps=steps, optimizer=optax.adam(1e-2), chips=CHIPS, scales=[1], seed=1000, progress=False,
-    )  # fmt: skip
+    less = limpet.GradientFit(loss_fn, batches[:samples], trainable=["*/bias"], steps=steps)
+    short = limpet.calibrate(less, params, hardware, metric_fn=accuracy, batch=test_set, chips=chips, scales=[1])
     mean, low = short.after.mean()[0], short.after.quantile(0.05)[0]
     print(f"{64 * samples:5} samples, {steps:3} steps: mean {100 * mean:.1f}, 5th percentile {100 * low:.1f}")
 

@@ -134,7 +134,7 @@ print(deployments["mismatch"].report)
 # %%
 scales = (0.0, 1.0, 2.0, 3.0)
 curves = {
-    name: deployment.curve(accuracy, hardware, scales=scales, chips=CHIPS, seed=77, batch=test_set)
+    name: deployment.curve(accuracy, hardware, scales=scales, chips=limpet.Chips(CHIPS, seed=77), batch=test_set)
     for name, deployment in deployments.items()
 }
 figure, axes = plt.subplots(figsize=(7, 3.5))

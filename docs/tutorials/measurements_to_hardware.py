@@ -66,7 +66,7 @@ def rate(tree, _):
 
 
 chips = [limpet.bench_chip("measurements.csv", number, name=f"chip {number}") for number in "012345"]
-print(limpet.measure_chips(rate, params, chips, fit.hardware(), virtual=VIRTUAL))
+print(limpet.measure_chips(rate, params, chips, fit.hardware(), chips=VIRTUAL))
 
 # %% [markdown]
 # The measured chips lie much farther apart than virtual ones. The fitted hardware draws each device by itself, with nothing in common; but a population
@@ -88,7 +88,7 @@ leveled = limpet.Hardware(
 )
 independent = limpet.robustness_curve(rate, params, fit.hardware(), scales=[1], chips=VIRTUAL, higher_is_better=True)
 shared = limpet.robustness_curve(rate, params, leveled, scales=[1], chips=VIRTUAL, higher_is_better=True)
-measured = limpet.measure_chips(rate, params, chips, leveled, virtual=VIRTUAL)
+measured = limpet.measure_chips(rate, params, chips, leveled, chips=VIRTUAL)
 print(measured)
 
 # %%

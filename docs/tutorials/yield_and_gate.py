@@ -40,7 +40,8 @@ def accuracy(params, batch):
 
 
 def measured(chips, seed=0):
-    return limpet.robustness_curve(accuracy, params, hardware, scales=[0, 1], chips=chips, batch=(x, labels), seed=seed)
+    chips = limpet.Chips(chips, seed=seed)
+    return limpet.robustness_curve(accuracy, params, hardware, scales=[0, 1], chips=chips, batch=(x, labels))
 
 
 curve = measured(CHIPS)

@@ -77,8 +77,8 @@ def main(argv: list[str] | None = None) -> int:
             for measured, kind in hardware.items():
                 at: dict[str, Any] = {"times": [TIME]} if measured == "PCM" else {"scales": [1]}
                 curve = limpet.robustness_curve(
-                    task.accuracy, network, kind.on(task.model), batch=task.test_set, chips=arguments.chips,
-                    seed=CHIP_SEEDS["test"], progress=False, **at,
+                    task.accuracy, network, kind.on(task.model), batch=task.test_set,
+                    chips=limpet.Chips(arguments.chips, seed=CHIP_SEEDS["test"], progress=False), **at,
                 )  # fmt: skip
                 row["chips"][measured] = of_curve(curve, task.target)
             results.add(f"{name}/{seed}", row)

@@ -25,13 +25,14 @@ def measured(network: Any, task: Task, recipe: limpet.Recipe, split: str, chips:
     """A network on chips, as it is and with what can be set fitted to each."""
     examples, test = task.shown(split)
     row: dict[str, Any] = {"nominal": float(task.accuracy(network, test)), "chips": {}}
-    settings: dict[str, Any] = {"chips": chips, "seed": CHIP_SEEDS[split], "scales": [1], "batch": test}
+    virtual = limpet.Chips(chips, seed=CHIP_SEEDS[split], progress=False)
+    settings: dict[str, Any] = {"chips": virtual, "scales": [1], "batch": test}
     for name, calibrate in task.calibrations.items():
-        calibration = calibrate(network, recipe, batches=batches_of(examples, 64, 20), progress=False, **settings)
+        calibration = calibrate(network, recipe, batches=batches_of(examples, 64, 20), **settings)
         row["chips"].setdefault(AS_IT_IS, of_curve(calibration.before, task.target))
         row["chips"][name] = of_curve(calibration.after, task.target)
     if not task.calibrations:
-        curve = limpet.robustness_curve(task.accuracy, network, recipe, progress=False, **settings)
+        curve = limpet.robustness_curve(task.accuracy, network, recipe, **settings)
         row["chips"][AS_IT_IS] = of_curve(curve, task.target)
     return row
 

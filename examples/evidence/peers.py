@@ -128,8 +128,8 @@ def trainings(task: Task, hardware: str) -> dict[str, Any]:
 def measured(network: Any, task: Task, hardware: str, split: str) -> dict[str, Any]:
     _, test = task.shown(split)
     curve = limpet.robustness_curve(
-        task.accuracy, network, task.hardware(HARDWARE[hardware]).on(task.model), scales=[1], batch=test, chips=100,
-        seed=CHIP_SEEDS[split], progress=False,
+        task.accuracy, network, task.hardware(HARDWARE[hardware]).on(task.model), scales=[1], batch=test,
+        chips=limpet.Chips(100, seed=CHIP_SEEDS[split], progress=False),
     )  # fmt: skip
     return {"nominal": float(task.accuracy(network, test)), "chips": {"as it is": of_curve(curve, task.target)}}
 

@@ -44,6 +44,11 @@ def report(name: str, times: list[float], unit: int) -> float:
     return statistics.median(per)
 
 
+def at(scales: jax.Array) -> limpet.Condition:
+    """Conditions of several scales."""
+    return limpet.Condition(scales, None, jnp.zeros(len(scales), jnp.uint32), None)
+
+
 def dynapse(neurons: int = 4, timesteps: int = 500, chips: int = 1000) -> None:
     """One sample through 60 inputs and a few recurrent neurons, T = 500; frozen mismatch of sigma 0.1."""
     np.random.seed(0)
@@ -55,7 +60,7 @@ def dynapse(neurons: int = 4, timesteps: int = 500, chips: int = 1000) -> None:
     def spikes(tree: Any, x: jax.Array) -> jax.Array:
         return net.set_attributes(tree).reset_state()(x)[0].sum()
 
-    measurement = curve_measurement(spikes, mismatch, 0)
+    measurement = curve_measurement(spikes, mismatch, limpet.Chips())
     single = jax.jit(lambda chip, tree, x: spikes(mismatch(limpet.virtual_chip(0, chip), tree), x))
     evaluate = jax.jit(spikes)
     regenerate = rockpool_generator(rockpool_prototype(net), 0.30, 3.0)
@@ -65,7 +70,7 @@ def dynapse(neurons: int = 4, timesteps: int = 500, chips: int = 1000) -> None:
         return deviated.reset_state()(x)[0].sum()
 
     def whole() -> Any:
-        return list(ahead(measurement.prepare(tree, x, {"scale": jnp.ones(1)}).rounds(0, chips)))
+        return list(ahead(measurement.prepare(tree, x, at(jnp.ones(1))).rounds(0, chips)))
 
     whole()
     float(single(np.uint32(0), tree, x))
@@ -103,7 +108,7 @@ def digits(chips: int = 1000) -> None:
         x, y = batch
         return ((jax.nn.relu(x @ tree["hidden"]) @ tree["out"]).argmax(axis=-1) == y).mean()
 
-    measurement = curve_measurement(accuracy, mismatch, 0)
+    measurement = curve_measurement(accuracy, mismatch, limpet.Chips())
 
     @jax.jit
     def products(tree: Any, batch: Any) -> Any:
@@ -114,7 +119,7 @@ def digits(chips: int = 1000) -> None:
         return jax.lax.scan(once, batch[0], None, length=len(scales) * chips)[0]
 
     def whole() -> Any:
-        return list(ahead(measurement.prepare(tree, batch, {"scale": scales}).rounds(0, chips)))
+        return list(ahead(measurement.prepare(tree, batch, at(scales)).rounds(0, chips)))
 
     whole()
     jax.block_until_ready(products(tree, batch))
@@ -143,7 +148,7 @@ def calls() -> None:
         return ((jax.nn.relu(x @ tree["hidden"]) @ tree["out"]).argmax(axis=-1) == y).mean()
 
     def curve(metric: Any, chips: int = 100) -> Any:
-        settings = {"sigmas": [0.0, 0.1, 0.2], "chips": chips, "batch": batch, "progress": False}
+        settings = {"sigmas": [0.0, 0.1, 0.2], "chips": chips, "batch": batch}
         return limpet.robustness_curve(metric, tree, mismatch, **settings).values
 
     print("robustness_curve, digits classifier, 100 chips at 3 strengths; seconds")

@@ -78,10 +78,8 @@ def main() -> None:
                 trained(jnp.int32(seed), generator),
                 mismatch,
                 sigmas=[0.0, SIGMA],
-                chips=CHIPS,
-                seed=1000,
+                chips=limpet.Chips(CHIPS, seed=1000, progress=False),
                 batch=held_out,
-                progress=False,
             )
             for seed in range(SEEDS)
         ]

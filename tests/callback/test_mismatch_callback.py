@@ -79,7 +79,7 @@ def test_an_evaluation_is_the_robustness_curve_of_nominal_parameters(tmp_path):
         curve = callback.evaluate(3, PARAMS)["loss_fn"]
     recipe = limpet.Mismatch({"w": True, "b": False}, limpet.Gaussian(1))
     expected = limpet.robustness_curve(
-        loss_fn, PARAMS, recipe, sigmas=[0.0, 0.2], chips=10, seed=5, batch=X, higher_is_better=False
+        loss_fn, PARAMS, recipe, sigmas=[0.0, 0.2], chips=limpet.Chips(10, seed=5), batch=X, higher_is_better=False
     )
     np.testing.assert_allclose(curve.values, expected.values, rtol=1e-6)
     logged = scalars(tmp_path)
@@ -303,7 +303,7 @@ def test_values_beyond_limits_are_counted_on_the_chips_of_the_curve(tmp_path):
         return logged_runs(tmp_path / name)["."].beyond_limits
 
     beyond = logged("all", hardware, {})[7]
-    report = limpet.limits_report(hardware, params, chips=20, scale=2.0)
+    report = limpet.limits_report(hardware, params, chips=20, condition=2.0)
     assert (beyond.leaves, beyond.limits, beyond.chips) == (("w",), ("0.2 to 1.6 (clip)",), 20)
     assert beyond.sigmas.tolist() == [1.0, 0.0]
     np.testing.assert_allclose(beyond.share[:, 0], [report.leaves["w"].share, 0])
@@ -311,7 +311,7 @@ def test_values_beyond_limits_are_counted_on_the_chips_of_the_curve(tmp_path):
     assert 0 < report.leaves["w"].share < 1
     frozen_on_one = {"frozen": {"parts": ["weights", "biases"], "scale": 1.0, "chip": 3}}
     without_it = logged("one", hardware, frozen_on_one)[7]
-    more = limpet.limits_report(hardware, params, chips=21, scale=2.0)
+    more = limpet.limits_report(hardware, params, chips=21, condition=2.0)
     recipe = hardware.on(params).unlimited()
     chip = recipe(limpet.virtual_chip(0, 3), params, 2.0)["w"]
     of_chip = int(((chip < 0.2) | (chip > 1.6)).sum())
@@ -392,7 +392,7 @@ def test_several_metrics_each_with_its_direction_and_target(tmp_path):
     assert "robustness_yield/score/sigma=0.2" in logged
     assert "robustness_yield/loss/sigma=0.2" not in logged
     with pytest.raises(limpet.MetricError, match="higher_is_better names lss"):
-        limpet.robustness_curve(
+        limpet.robustness_curves(
             both, PARAMS, limpet.Mismatch({"w": True, "b": False}, limpet.Gaussian(1)), sigmas=[0.1], chips=2, batch=X,
             higher_is_better={"lss": False},
         )  # fmt: skip
@@ -699,8 +699,7 @@ class TestRockpool:
                 limpet.attributes(dynapse_net),
                 config.hardware.on(dynapse_net),
                 scales=[1.0],
-                chips=2,
-                generator=generator,
+                chips=limpet.Chips(2, generator=generator),
                 batch=x,
             )
             for name in ("Io", "Ispkthr", "Itau_mem"):

@@ -71,8 +71,7 @@ def test_a_chip_is_the_one_that_curves_show(workplace, capsys):
         tree,
         config.recipe(tree),
         scales=[2.0],
-        chips=8,
-        seed=5,
+        chips=limpet.Chips(8, seed=5),
     )
     for chip in (7, 4):
         values = read(f"out_{chip}.npz")

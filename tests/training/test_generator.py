@@ -16,7 +16,9 @@ def test_the_generator_names_the_chip_everywhere():
         return tree["w"].sum()
 
     curves = {
-        generator: limpet.robustness_curve(total, tree, MISMATCH, sigmas=[0.1], chips=3, seed=3, generator=generator)
+        generator: limpet.robustness_curve(
+            total, tree, MISMATCH, sigmas=[0.1], chips=limpet.Chips(3, seed=3, generator=generator)
+        )
         for generator in ("fast", "threefry2x32")
     }
     for generator, curve in curves.items():

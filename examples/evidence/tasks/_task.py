@@ -161,7 +161,10 @@ def by_gradients(
 ) -> Calibrate:
     """`limpet.calibrate`, of a task's loss as it is deployed."""
 
-    def calibrate(tree: Any, recipe: limpet.Recipe, **chips: Any) -> limpet.Calibration[limpet.RobustnessCurve]:
-        return limpet.calibrate(loss_fn, tree, recipe, metric_fn=accuracy, **settings, **chips)
+    def calibrate(
+        tree: Any, recipe: limpet.Recipe, batches: list[Batch], **chips: Any
+    ) -> limpet.Calibration[limpet.RobustnessCurve]:
+        fit = limpet.GradientFit(loss_fn, batches, **settings)
+        return limpet.calibrate(fit, tree, recipe, metric_fn=accuracy, **chips)
 
     return calibrate

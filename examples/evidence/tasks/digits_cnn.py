@@ -52,14 +52,15 @@ def accuracy(model: Network, batch: Batch) -> jax.Array:
 
 
 def statistics_again(**settings: Any) -> Calibrate:
-    """`limpet.calibrate_statistics`: forward passes on each chip, without labels or gradients."""
+    """`limpet.StatisticsFit`: forward passes on each chip, without labels or gradients."""
 
     def update(model: Network, batch: Batch) -> None:
         model.train()
         model(batch[0])
 
-    def calibrate(model: Network, recipe: limpet.Recipe, **chips: Any) -> Any:
-        return limpet.calibrate_statistics(update, model, recipe, metric_fn=accuracy, **settings, **chips)
+    def calibrate(model: Network, recipe: limpet.Recipe, batches: list[Batch], **chips: Any) -> Any:
+        fit = limpet.StatisticsFit(update, batches, **settings)
+        return limpet.calibrate(fit, model, recipe, metric_fn=accuracy, **chips)
 
     return calibrate
 
