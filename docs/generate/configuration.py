@@ -3,6 +3,7 @@
 import inspect
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 import griffe
@@ -11,13 +12,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from limpet import Limits, Section
 from limpet.config._config import Config
 from limpet.config._hardware_section import PartSection
-from limpet.config._limits_section import LimitsSection
-from limpet.config._objective_section import ObjectiveField
+from limpet.config._objective_section import OBJECTIVES
 from limpet.config._preset import described_preset, preset_names
 from limpet.config._robustness_section import RobustnessSection
-from limpet.config._schedule import Schedule
+from limpet.config._schedule import SCHEDULES
 from limpet.config._tensorboard_section import TensorboardSection
 from limpet.config._training_section import DynamicSection, FrozenSection, TrainingSection
 from limpet.deviations._kinds import DEVIATIONS
@@ -43,15 +44,14 @@ error: configs/dynapse.yaml: 2 problems
   robustness.chps: unknown key; did you mean 'chips'? Allowed are chips, every_steps, higher_is_better, ...
 ```
 
-A file holds at most 500 kB, 20,000 keys and values (those that aliases repeat counted each time; 1,000 aliases), 50
-levels, 1,000 keys in a section, chains of 20 deviations and whole numbers of 300 digits. Keys of your own stand under
-`train`; derive from `limpet.Config` to have them checked as strictly.
+A file holds at most 500 kB, 20,000 keys and values (those that aliases repeat counted each time), 50 levels, 1,000
+keys in a section, as many that `<<` merges, chains of 20 deviations and whole numbers of 300 digits. Keys of your own
+stand under `train`; derive from `limpet.Config` to have them checked as strictly.
 """
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "the file": Config,
     "hardware.<part>": PartSection,
-    "hardware.<part>.limits": LimitsSection,
     "training": TrainingSection,
     "training.dynamic": DynamicSection,
     "training.frozen": FrozenSection,
@@ -60,8 +60,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def documented(cls: type) -> tuple[str, dict[str, str]]:
-    """The text of a class' docstring, and what it says of each attribute."""
+def documented(cls: Any) -> tuple[str, dict[str, str]]:
+    """The text of the docstring of a class or function, and what it says of each attribute or argument."""
     docstring = griffe.Docstring(inspect.getdoc(cls) or "")
     text, attributes = [], {}
     for section in docstring.parse("google", warnings=False):
@@ -123,9 +123,8 @@ def default(field: FieldInfo) -> str:
     return f"`{list(value) if isinstance(value, tuple) else value}`"
 
 
-def table(cls: type[BaseModel]) -> str:
+def table(cls: type[BaseModel], attributes: Mapping[str, str]) -> str:
     """A row for each key of a section."""
-    _, attributes = documented(cls)
     lines = ["| key | what it says | allowed | default |", "|---|---|---|---|"]
     for name, field in cls.model_fields.items():
         if name == "kind":
@@ -143,31 +142,39 @@ def escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("*/", "\\*/")
 
 
-def kinds(union: Any) -> str:
-    """The members of a union that are told apart by `kind`."""
+def kinds(members: Mapping[str, type[Section]]) -> str:
+    """The sections that are told apart by `kind`; of an objective, its function says what the keys are."""
     parts = []
-    for cls in typing.get_args(typing.get_args(union)[0]):
-        text, _ = documented(cls)
-        names = typing.get_args(cls.model_fields["kind"].annotation)
-        parts.append(f"#### {', '.join(f'`{name}`' for name in names)}\n\n{text}\n\n{table(cls)}\n")
+    for kind, cls in members.items():
+        function = getattr(cls, "function", None)
+        text, attributes = documented(function or cls)
+        if function is not None:
+            text = f"{text.partition(chr(10) * 2)[0]}"
+            attributes["schedule"] = f"a factor on {cls.scheduled} over training steps"
+            if function.__module__ != cls.__module__:
+                text += f" See [`limpet.objectives.{function.__name__}`][limpet.objectives.{function.__name__}]."
+        parts.append(f"#### `{kind}`\n\n{text}\n\n{table(cls, attributes)}\n")
     return "\n".join(parts)
+
+
+def parameters(cls: type) -> str:
+    """A row for each parameter of a class of the library."""
+    _, attributes = documented(cls)
+    lines = ["| parameter | what it says | default |", "|---|---|---|"]
+    for parameter in inspect.signature(cls).parameters.values():
+        given = "needed" if parameter.default is parameter.empty else f"`{parameter.default}`"
+        given = "" if given == "`None`" else given
+        lines.append(f"| `{parameter.name}` | {escaped(attributes.get(parameter.name, ''))} | {given} |")
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
 def deviations() -> str:
     """Every deviation by its name, with its parameters."""
     parts = []
     for name, cls in DEVIATIONS.items():
-        text, attributes = documented(cls)
-        first = text.partition("\n\n")[0].replace("\n", " ")
-        lines = ["| parameter | what it says | default |", "|---|---|---|"]
-        for parameter in inspect.signature(cls).parameters.values():
-            given = "needed" if parameter.default is parameter.empty else f"`{parameter.default}`"
-            given = "" if given == "`None`" else given
-            lines.append(f"| `{parameter.name}` | {escaped(attributes.get(parameter.name, ''))} | {given} |")
+        first = documented(cls)[0].partition("\n\n")[0].replace("\n", " ")
         public = f"[`limpet.{cls.__name__}`][limpet.{cls.__name__}]"
-        parts.append(f"### `{name}`\n\n{escaped(first)} See {public}.\n")
-        if len(lines) > 2:
-            parts.append("\n".join(lines) + "\n")
+        parts += [f"### `{name}`\n\n{escaped(first)} See {public}.\n", parameters(cls)]
     return "\n".join(parts)
 
 
@@ -200,16 +207,19 @@ def page() -> str:
     """The page on the configuration."""
     parts = [HEAD]
     for path, cls in SECTIONS.items():
-        text, _ = documented(cls)
+        text, attributes = documented(cls)
         title = "Top level" if cls is Config else f"`{path}`"
-        parts.append(f"## {title}\n\n{'' if cls is Config else text}\n\n{table(cls)}\n")
+        parts.append(f"## {title}\n\n{'' if cls is Config else text}\n\n{table(cls, attributes)}\n")
+        if cls is PartSection:
+            text, _ = documented(Limits)
+            parts.append(f"## `{path}.limits`\n\n{text.partition(chr(10) * 2)[0]}\n\n{parameters(Limits)}\n")
     parts.append(
         "## Schedules\n\nA factor on a strength over training steps, `schedule: {kind: linear, steps: 300}`.\n\n"
-        f"{kinds(Schedule)}"
+        f"{kinds(SCHEDULES)}"
     )
     parts.append(
         "## Objectives\n\n`training.objective: {kind: cvar, draws: 8, share: 0.5}`. "
-        f"[Objectives](../objectives.md) says what each is for.\n\n{kinds(ObjectiveField)}"
+        f"[Objectives](../objectives.md) says what each is for.\n\n{kinds(OBJECTIVES)}"
     )
     parts.append(
         f"## Deviations\n\n`deviation: {{kind: log-normal, sigma: 0.1}}`, or a list of these.\n\n{deviations()}"

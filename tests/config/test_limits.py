@@ -1,5 +1,6 @@
 """Configurations that no person wrote are refused in little time and memory, and in words; so are overrides."""
 
+import contextlib
 import os
 import time
 import tracemalloc
@@ -9,8 +10,8 @@ import yaml
 
 import limpet
 from limpet.cli import main
-from limpet.config import _parsed_yaml
-from limpet.config._limits import MAX_BYTES, MAX_DEPTH, MAX_VALUES
+from limpet.config import _parsed_text
+from limpet.config._parsed_text import MAX_BYTES, MAX_DEPTH, MAX_VALUES
 
 SECONDS = 2.0
 """Of process time, in which a configuration is read or refused."""
@@ -19,11 +20,12 @@ HARDWARE = "hardware: {weights: {leaves: '*/kernel', sigma: 0.1}}\n"
 TOML = '[hardware.weights]\nleaves = "*/kernel"\nsigma = 0.1\n'
 NINES = ["&a0 [x, x, x, x, x, x, x, x, x]"] + [f"&a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
 MERGES = ["&a0 {x: 1}"] + [f"&a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 9)]
+KEYS = ", ".join(f"k{i}: 1" for i in range(900))
 HOSTILE = {
-    "a bomb of aliases": (f"train: [{', '.join(NINES)}]", "too many values, with what aliases repeat"),
-    "a bomb of merges": (f"train: [{', '.join(MERGES)}]", "too many values, with what aliases repeat"),
-    "many aliases": (f"train: [&a x, {'*a, ' * 2000}]", "too many aliases; allowed are 1,000"),
-    "an anchor within itself": ("train: &a {b: [*a]}", "the alias *a stands within what it names"),
+    "a bomb of aliases": (f"train: [{', '.join(NINES)}]", "too many values"),
+    "an anchor within itself": ("train: &a {b: [*a]}", "it is nested too deeply"),
+    "merges of one mapping": (f"train: [&a {{{KEYS}}}, {{<<: [{'*a, ' * 900}]}}]", "it merges too many keys"),
+    "two merges": ("train: [&a {x: 1}, {<<: *a, <<: *a}]", "the key '<<' stands twice"),
     "brackets": (f"train: {'[' * 100_000}", "it is nested too deeply; allowed are 50 levels"),
     "indentation": ("train:\n" + "".join(f"{' ' * (i + 1)}a:\n" for i in range(500)), "it is nested too deeply"),
     "keys of the whole": ("".join(f"k{i}: 1\n" for i in range(9000)), "9,001 keys; allowed are 1,000 at most"),
@@ -43,10 +45,9 @@ HOSTILE = {
         "must increase",
     ),
     "directives": ("%TAG !a! b\n" * 40_000, "more than 10 lines begin with %"),
-    "a date": ("train: 2026-13-45", "what stands here is no timestamp: month must be in 1..12"),
-    "a tag of a bool": ("train: !!bool perhaps", "what stands here is no bool"),
-    "a tag of a date": ("train: !!timestamp soon", "what stands here is no timestamp"),
-    "a tag of a number": ("train: !!int many", "what stands here is no int: invalid literal"),
+    "a tag of a bool": ("train: !!bool perhaps", "a tag that begins with ! does not fit"),
+    "a tag of a date": ("train: !!timestamp soon", "a tag that begins with ! does not fit"),
+    "a tag of a number": ("train: !!int many", "does not fit what stands behind it (invalid literal"),
     "a tag of a mapping": ("train: !!map [1]", "expected a mapping node"),
     "a tag of an object": ("train: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
     "a key that is a list": ("? [1, 2]\n: 3", "a key is a text"),
@@ -84,10 +85,10 @@ OVERRIDES = {
     "a deep key": (f"train.{'a.' * 100_000}b=1", f"the key is nested too deeply; allowed are {MAX_DEPTH} levels"),
     "a list": (f"train=[{'1,' * 200_000}]", "too many values"),
     "a value of 2 MB": (f"train={'x' * 2_000_000}", "the value is too large"),
-    "a bomb of aliases": (f"train=[{', '.join(NINES)}]", "too many values, with what aliases repeat"),
-    "an anchor within itself": ("train=&a [*a]", "which would hold itself"),
+    "a bomb of aliases": (f"train=[{', '.join(NINES)}]", "too many values"),
+    "an anchor within itself": ("train=&a [*a]", "it is nested too deeply"),
     "brackets": (f"train={'[' * 5000}", "it is nested too deeply"),
-    "a tag": ("train=!!bool x", "what stands here is no bool"),
+    "a tag": ("train=!!bool x", "a tag that begins with ! does not fit"),
     "digits": (f"train={'9' * 4000}", "a whole number of more than 300 digits"),
     "bytes that are no text": ("train.\udcff=1", "holds characters that are none"),
     "the character 0": ("tensorboard.logdir=a\0b", "control characters are not allowed"),
@@ -132,7 +133,7 @@ def test_hostile_overrides_are_refused_in_words(tmp_path, name):
 def test_no_bomb_fills_the_memory(tmp_path):
     path = tmp_path / "config.yaml"
     tracemalloc.start()
-    for name in ("a bomb of aliases", "a bomb of merges", "a list of half a MB", "keys"):
+    for name in ("a bomb of aliases", "merges of one mapping", "a list of half a MB", "keys"):
         path.write_text(HARDWARE + HOSTILE[name][0])
         tracemalloc.reset_peak()
         refusal(path)
@@ -143,7 +144,7 @@ def test_no_bomb_fills_the_memory(tmp_path):
 @pytest.mark.parametrize("name", ["a bomb of aliases", "an anchor within itself", "brackets"])
 def test_the_limits_hold_without_libyaml(tmp_path, monkeypatch, name):
     text, message = HOSTILE[name]
-    monkeypatch.setattr(_parsed_yaml, "_Loader", yaml.SafeLoader)
+    monkeypatch.setattr(_parsed_text, "_Loader", yaml.SafeLoader)
     path = tmp_path / "config.yaml"
     path.write_text(HARDWARE + text)
     assert message in refusal(path)
@@ -155,6 +156,12 @@ def test_what_stays_within_the_limits_is_read(tmp_path):
     train = limpet.load_config(path, f"train{'.a' * 40}=1").train
     assert sum(train["list"]) == sum(train["again"]) == 9000
     assert train["list"] is not train["again"]
+    path.write_text(f"{HARDWARE}train: [{', '.join(MERGES)}]")
+    tracemalloc.start()
+    with contextlib.suppress(limpet.ConfigError):  # PyYAML before 6.0.3 keeps each of equal keys that are merged
+        assert limpet.load_config(path).train == [{"x": 1}] * 9
+    assert tracemalloc.get_traced_memory()[1] < BYTES / 10
+    tracemalloc.stop()
     assert MAX_VALUES > 2 * 9000
 
 
@@ -174,7 +181,7 @@ def test_the_command_line_takes_a_path_that_is_no_text(tmp_path, capsys):
     assert "config\\udcff.yaml: valid" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["a bomb of aliases", "keys of the whole", "unknown keys", "a date"])
+@pytest.mark.parametrize("name", ["a bomb of aliases", "keys of the whole", "unknown keys", "a tag of a date"])
 def test_the_command_line_says_it_in_one_line(tmp_path, capsys, name):
     path = tmp_path / "config.yaml"
     path.write_text(HARDWARE + HOSTILE[name][0])

@@ -45,14 +45,14 @@ def test_nested_classes_are_found_too(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("gausian", r"'gausian' is no deviation: allowed are additive, .*gaussian, .*, and a class of your own"),
+        ("gausian", r"'gausian': is no deviation: allowed are additive, .*gaussian, .*, and a class of your own"),
         ("no.such.module:Own", r"'no.such.module:Own': cannot be imported \(ModuleNotFoundError"),
         ("limpet:Gausian", r"cannot be imported \(AttributeError"),
         ("limpet:Deviation", "not a class derived from limpet.Deviation with a method deviate"),
         ("limpet:prototype", "not a class derived"),
         ("math:pi", "'math:pi': is 3.14.*, not a class derived"),
         (":", "is no deviation"),
-        ("", "'' is no deviation"),
+        ("", "'': is no deviation"),
     ],
 )
 def test_names_that_stand_for_none(kind, message):

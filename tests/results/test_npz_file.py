@@ -59,7 +59,7 @@ FILES = {
         "shape (-2, -2) of float64",
     ),
     "a shape of no sense": (archive(header("'x'") + bytes(32)), "shape is not valid"),
-    "objects": (archive(header((2, 2), "'|O'") + bytes(32)), "Object arrays cannot be loaded"),
+    "objects": (archive(header((2, 2), "'|O'") + bytes(32)), "holds Python objects"),
     "a type that there is not": (archive(header((2, 2), "'<f80'") + bytes(32)), "descr is not a valid dtype"),
     "a header of no sense": (archive(HEADER + b"(" * 118), "damaged: TokenError"),
     "a header of 4 GB": (archive(b"\x93NUMPY\x02\x00\xff\xff\xff\xff"), "EOF: reading array header"),

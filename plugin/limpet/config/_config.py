@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import (
-    ValidationError,
-    model_validator,
-)
+from pydantic import model_validator
 
 from limpet import DRAWS_VERSION, Condition, Injection, LimpetError, LogUniform, MeasuredChip, Recipe, freeze
 from limpet.typing import Generator
@@ -14,7 +11,7 @@ from limpet.typing import Generator
 from ._hardware_field import HardwareField
 from ._objective_section import MeanObjective
 from ._robustness_section import RobustnessSection
-from ._section import Section, Seed, problem
+from ._section import Section, Seed, problem, refused
 from ._tensorboard_section import TensorboardSection
 from ._training_section import RedrawSection, TrainingSection, time_words
 
@@ -82,7 +79,7 @@ class Config(Section):
                 message = "the other section names all parts, so that none is left for this one"
                 problems.append(problem(("training", name), message, {"parts": None}))
         if problems:
-            raise ValidationError.from_exception_data(type(self).__name__, problems)
+            raise refused(*problems)
         return self
 
     @model_validator(mode="after")
@@ -98,7 +95,7 @@ class Config(Section):
                 message = "no deviation of the parts that are drawn changes with time; leave it out"
                 problems.append(problem(("training", name, "time"), message, time))
         if problems:
-            raise ValidationError.from_exception_data(type(self).__name__, problems)
+            raise refused(*problems)
         return self
 
     @property

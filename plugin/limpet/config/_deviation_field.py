@@ -1,30 +1,27 @@
-"""Deviations in a configuration: a kind, a mapping of kind and parameters, or a list of these."""
+"""Deviations in a configuration: a kind, a mapping of kind and parameters, or a list of these.
 
-import difflib
+What a parameter may be, the deviation itself says when it is made; what it refuses becomes a problem of the key.
+"""
+
 import inspect
-import re
-import typing
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import InitVar
 from typing import Annotated, Any
 
-from pydantic import (
-    ConfigDict,
-    PlainValidator,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-)
-from pydantic_core import InitErrorDetails
+from pydantic import ConfigDict, PlainValidator, TypeAdapter, ValidationInfo
 
 from limpet import Chain, Deviation, Gaussian, LimpetError
 from limpet.deviations import DEVIATIONS, checked_deviation, deviation_class, sigma_of_percent
 
-from ._section import Number, details_of, problem, unknown_key
+from ._section import as_problem, close_to, each, problem, refused, unknown_key
 
 _KINDS = f"{', '.join(DEVIATIONS)}, or a class of your own as module:Class"
 MAX_CHAIN = 20
-"""Deviations that act one after another on one value."""
+"""The largest number of deviations that act one after another on one value."""
+_BESIDE = ("sigma", "percent_deviation", "sigma_rule")
+"""The keys of a strength that stands beside a deviation."""
+_LOOSE = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:
@@ -33,45 +30,46 @@ def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:
     A strength that stands beside the deviation is the `sigma` of the one that is named. Without any strength, the
     name stays as it is, for the part to say what is missing.
     """
+    sigma, percent_deviation, sigma_rule = (info.data.get(key) for key in _BESIDE)
     if isinstance(value, Deviation | list):
-        if info.data.get("sigma") is not None or info.data.get("percent_deviation") is not None:
+        if sigma is not None or percent_deviation is not None:
             raise ValueError("it has its own strength, inside of it: take away the one that stands beside it")
         return _standing_alone(value)
     cls, parameters = _kind_and_parameters(value)
-    refused = not {"sigma", "percent_deviation", "sigma_rule"} <= info.data.keys()  # which is said already
-    sigma = 0.1 if refused else _sigma(**{key: info.data[key] for key in ("sigma", "percent_deviation", "sigma_rule")})
-    if sigma is not None:
-        if "sigma" not in inspect.signature(cls).parameters:
-            raise ValueError(
-                f"has no parameter sigma, so that no strength can stand beside it; its parameters are "
-                f"{', '.join(_annotations(cls)) or 'none'}"
-            )
-        if parameters.get("sigma") is not None:
-            raise ValueError("a strength stands beside the deviation, and sigma inside of it: keep one of the two")
-        parameters = {**parameters, "sigma": sigma}
-    elif isinstance(value, str) and "sigma" in inspect.signature(cls).parameters:
-        return value
-    return _built(cls, parameters)
-
-
-def _sigma(sigma: float | None, percent_deviation: float | None, sigma_rule: float | None) -> float | None:
-    """The relative standard deviation that stands beside a deviation; None if none does."""
-    if sigma is not None or percent_deviation is None:
-        return sigma
-    return sigma_of_percent(percent_deviation, sigma_rule or 3.0)
+    takes = inspect.signature(cls).parameters
+    if percent_deviation is not None:
+        sigma = sigma_of_percent(percent_deviation, sigma_rule or 3.0)
+    if not set(_BESIDE) <= info.data.keys():  # one of them was refused already
+        sigma = 0.1
+    if sigma is None:
+        return value if isinstance(value, str) and "sigma" in takes else _built(cls, parameters)
+    if "sigma" not in takes:
+        raise ValueError(
+            f"has no parameter sigma, so that no strength can stand beside it; its parameters are "
+            f"{', '.join(takes) or 'none'}"
+        )
+    if parameters.get("sigma") is not None:
+        raise ValueError("a strength stands beside the deviation, and sigma inside of it: keep one of the two")
+    return _built(cls, {**parameters, "sigma": sigma})
 
 
 def _standing_alone(value: Any) -> Deviation:
     """A deviation beside which no strength stands: an object, or one in a chain."""
     if isinstance(value, Deviation):
-        return _refusals_as_problems(type(value), {}, lambda: checked_deviation(value, type(value).__name__))
-    if isinstance(value, list):
-        if not value:
-            raise ValueError("an empty chain: give one deviation or more")
-        if len(value) > MAX_CHAIN:
-            raise ValueError(f"a chain of {len(value):,} deviations; allowed are {MAX_CHAIN} at most")
-        return Chain(tuple(TypeAdapter(list[Annotated[Any, PlainValidator(_standing_alone)]]).validate_python(value)))
-    return _built(*_kind_and_parameters(value))
+        try:
+            return checked_deviation(value, type(value).__name__)
+        except LimpetError as error:
+            raise as_problem(error, {}, type(value).__name__) from None
+    if not isinstance(value, list):
+        return _built(*_kind_and_parameters(value))
+    if not value:
+        raise ValueError("an empty chain: give one deviation or more")
+    if len(value) > MAX_CHAIN:
+        raise ValueError(f"a chain of {len(value):,} deviations; allowed are {MAX_CHAIN} at most")
+    members, problems = each(enumerate(value), lambda _, member: _standing_alone(member))
+    if problems:
+        raise refused(*problems)
+    return Chain(tuple(members.values()))
 
 
 def _kind_and_parameters(value: Any) -> tuple[type[Deviation], dict[str, Any]]:
@@ -85,24 +83,19 @@ def _kind_and_parameters(value: Any) -> tuple[type[Deviation], dict[str, Any]]:
         )
     if "kind" not in value:
         raise ValueError(f"give its kind: {_KINDS}")
-    try:
-        cls = _class(value["kind"])
-    except ValueError as error:
-        raise ValidationError.from_exception_data(
-            "deviation", [problem(("kind",), str(error), value["kind"])]
-        ) from None
-    return cls, {str(name): parameter for name, parameter in value.items() if name != "kind"}
+    kinds, problems = each([("kind", value["kind"])], lambda _, kind: _class(kind))
+    if problems:
+        raise refused(*problems)
+    return kinds["kind"], {str(name): parameter for name, parameter in value.items() if name != "kind"}
 
 
 def _class(kind: Any) -> type[Deviation]:
     if not isinstance(kind, str) or (kind not in DEVIATIONS and not set(":.") & set(kind)):
-        close = difflib.get_close_matches(str(kind), DEVIATIONS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else "."
-        raise ValueError(f"there is no such deviation{hint} Allowed are {_KINDS}")
+        raise ValueError(f"there is no such deviation; {close_to(kind, DEVIATIONS)}allowed are {_KINDS}")
     try:
         cls = deviation_class(kind)
     except LimpetError as error:
-        raise ValueError(str(error).removeprefix(f"{kind!r}: ").removeprefix(f"{kind!r} ")) from None
+        raise ValueError(error.reason) from None
     except SystemExit:
         raise ValueError("cannot be imported (it ends the program)") from None
     if issubclass(cls, Chain):
@@ -111,92 +104,57 @@ def _class(kind: Any) -> type[Deviation]:
 
 
 def _built(cls: type[Deviation], values: Mapping[str, Any]) -> Deviation:
-    """A deviation of checked parameters."""
-    annotations = _annotations(cls)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
-    problems: list[InitErrorDetails] = []
-    given: dict[str, Any] = {}
-    for name, (annotation, required) in annotations.items():
-        if name not in values:
-            problems += [InitErrorDetails(type="missing", loc=(name,), input=dict(values))] if required else []
-            continue
-        try:
-            given[name] = _checked_parameter(cls, name, annotation, values[name])
-        except ValidationError as error:
-            problems += details_of(error, (name,))
-        except ValueError as error:
-            problems.append(problem((name,), str(error), values[name]))
-    for name in values.keys() - annotations.keys():
-        if takes_any:
-            given[name] = values[name]
-        else:
-            problems.append(problem((name,), unknown_key(name, annotations), values[name], "unknown_key"))
-    if problems:
-        raise ValidationError.from_exception_data(cls.__name__, problems)
-    return _refusals_as_problems(cls, given, lambda: checked_deviation(cls(**given), cls.__name__))
-
-
-def _annotations(cls: type[Deviation]) -> dict[str, tuple[Any, bool]]:
-    """By name of a deviation's parameter: its type, and whether it must be given."""
+    """A deviation of some parameters."""
     try:
         signature = inspect.signature(cls, eval_str=True)
     except Exception:  # annotations in quotes that name what is imported for type checkers alone
         signature = inspect.signature(cls)
-    annotations = {}
-    for name, parameter in signature.parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        annotation = parameter.annotation
-        annotation = annotation.type if isinstance(annotation, InitVar) else annotation
-        if isinstance(annotation, str) or annotation is parameter.empty:
-            annotation = Any
-        required = parameter.default is parameter.empty
-        # A parameter that may be left out may also be taken back by null, as every key of a configuration.
-        nullable = not required and parameter.default is None
-        annotations[name] = (annotation | None if nullable and isinstance(annotation, type) else annotation, required)
-    return annotations
+    stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = {key: parameter for key, parameter in signature.parameters.items() if parameter.kind not in stars}
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    given, problems = each(
+        [(key, value) for key, value in values.items() if takes_any or key in named],
+        lambda key, value: _parameter(cls, key, named[key].annotation if key in named else Any, value),
+    )
+    for key, value in values.items():
+        if key not in named and not takes_any:
+            problems.append(unknown_key(key, named, value))
+    for key, parameter in named.items():
+        if key not in values and parameter.default is parameter.empty:
+            problems.append(problem((key,), "is missing", dict(values), "missing"))
+    if problems:
+        raise refused(*problems)
+    try:
+        return checked_deviation(cls(**given), cls.__name__)
+    except LimpetError as error:
+        raise as_problem(error, values, cls.__name__) from None
+    except Exception as error:  # a class of the user's own may raise anything
+        raise ValueError(f"{cls.__name__} refuses these parameters ({type(error).__name__}: {error})") from None
 
 
-def _checked_parameter(cls: type[Deviation], name: str, annotation: Any, value: Any) -> Any:
+def _parameter(cls: type[Deviation], key: str, annotation: Any, value: Any) -> Any:
+    """A parameter as its class takes it."""
     if isinstance(annotation, type) and issubclass(annotation, Deviation):
         return _standing_alone(value)
-    checked: Any = annotation if _mentions_bool(annotation) else Annotated[annotation, Number]
+    if cls not in DEVIATIONS.values():
+        value = _of_type(annotation.type if isinstance(annotation, InitVar) else annotation, value)
+    elif key == "sigma" and isinstance(value, int | float):
+        checked_fraction(value)
+    return _hashable(value)
+
+
+def _of_type(annotation: Any, value: Any) -> Any:
+    """A value as the annotation of a class of the user's own has it, which need not check what it is given."""
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(checked, config=_LOOSE)
-    except Exception:  # a type that brings a configuration of its own, or of which pydantic knows nothing
-        adapter = TypeAdapter(Any)
-    result = _hashable(adapter.validate_python(value))
-    if name == "sigma" and cls in DEVIATIONS.values() and result is not None:
-        return checked_fraction(result)
-    return result
-
-
-_LOOSE = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
-
-
-def _mentions_bool(annotation: Any) -> bool:
-    return annotation is bool or any(map(_mentions_bool, typing.get_args(annotation)))
+        adapter, plain = TypeAdapter(annotation, config=_LOOSE), json.dumps(value)
+    except Exception:  # a type of which pydantic knows nothing, or no value of a file
+        return value
+    return adapter.validate_json(plain, strict=True)
 
 
 def _hashable(value: Any) -> Any:
     """Lists as tuples: a deviation's parameters must not change."""
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
-
-
-def _refusals_as_problems(cls: type[Deviation], given: Mapping[str, Any], build: Callable[[], Deviation]) -> Deviation:
-    """What `build` gives; what a deviation's class says against its parameters becomes a problem of their keys."""
-    try:
-        return build()
-    except LimpetError as error:
-        message = str(error).removeprefix(f"{cls.__name__}: ")
-        # "LogNormal.sigma = -1: allowed is ..." belongs to the key `sigma`.
-        named = re.match(rf"{re.escape(cls.__name__)}\.(\w+)(?: = .*?)?: (.*)", message, re.DOTALL)
-        if named is None or named[1] not in given:
-            raise ValueError(message) from None
-        entry = problem((named[1],), named[2], given[named[1]])
-        raise ValidationError.from_exception_data(cls.__name__, [entry]) from None
-    except Exception as error:  # a class of the user's own may raise anything
-        raise ValueError(f"{cls.__name__} refuses these parameters ({type(error).__name__}: {error})") from None
 
 
 def checked_fraction(value: float) -> float:
@@ -208,7 +166,7 @@ def checked_fraction(value: float) -> float:
     try:
         return Gaussian(value).sigma
     except LimpetError as error:
-        raise ValueError(str(error).partition(": ")[2]) from None
+        raise as_problem(error, {}) from None
 
 
 DeviationField = Annotated[Any, PlainValidator(_parsed_deviation)]

@@ -2,29 +2,43 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    Field,
-    PlainValidator,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PlainValidator, field_validator, model_validator
 
-from limpet import Gaussian, Hardware, LimpetError, Part, PrototypeError, Recipe, checks
+from limpet import Gaussian, Hardware, Limits, LimpetError, Part, PrototypeError, Recipe
 
 from ._deviation_field import DeviationField, checked_fraction
-from ._limits_section import LimitsField
-from ._section import NonNegative, Number, Section, details_of, problem, require_few, shown
+from ._section import NonNegative, Number, Section, as_problem, each, problem, refused, require_few, shown, unknown_key
+
+LIMITS = tuple(field.name for field in fields(Limits))
+"""The keys of `limits`."""
 
 
 def _parsed_leaves(leaves: Any) -> Any:
     try:
         return Part(leaves, Gaussian(0.0)).leaves
-    except PrototypeError as error:
-        # The configuration's error says what was given by itself.
-        raise ValueError(str(error).removeprefix(f"leaves = {checks.shown(leaves)}: ")) from None
+    except PrototypeError as error:  # the configuration's error says what was given by itself
+        raise as_problem(error, {}) from None
+
+
+def _parsed_limits(value: Any) -> Limits | None:
+    """Limits: an object, a mapping, or the name of a table."""
+    if value is None or isinstance(value, Limits):
+        return value
+    if not isinstance(value, Mapping | str):
+        raise ValueError(
+            "allowed are a mapping such as {low: 1e-13, high: 1e-6, policy: clip}, and the name of a table, such as "
+            "dynapse"
+        )
+    given: dict[str, Any] = {"table": value} if isinstance(value, str) else dict(value)
+    if problems := [unknown_key(key, LIMITS, given[key]) for key in given if key not in LIMITS]:
+        raise refused(*problems)
+    try:
+        return Limits(**given)
+    except LimpetError as error:
+        raise as_problem(error, given, "Limits") from None
 
 
 class PartSection(Section):
@@ -58,7 +72,7 @@ class PartSection(Section):
     percent_deviation: NonNegative | None = None
     sigma_rule: Annotated[float, Number, Field(gt=0)] | None = None
     deviation: DeviationField = Field("gaussian", validate_default=True)  # after its strength, which it takes up
-    limits: LimitsField = None
+    limits: Annotated[Any, PlainValidator(_parsed_limits)] = None
 
     @field_validator("sigma", "percent_deviation")
     @classmethod
@@ -77,7 +91,7 @@ class PartSection(Section):
             try:
                 self.limits.require_fit(self.deviation)
             except LimpetError as error:
-                raise ValueError(str(error)) from None
+                raise as_problem(error, {}) from None
         return self
 
     def part(self) -> Part:
@@ -103,26 +117,24 @@ def parsed_hardware(value: Any) -> Hardware:
     if "leaves" in value:
         raise ValueError("parts have names: write {weights: {leaves: ..., sigma: ...}}")
     require_few(value)
-    parts, problems = {}, []
-    for name, part in value.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w-]*", name):
-            problems.append(problem((), _NAME.format(shown(name)), dict(value)))
-            continue
-        try:
-            parts[name] = _parsed_part(part)
-        except ValidationError as error:
-            problems += details_of(error, (name,))
-        except ValueError as error:
-            problems.append(problem((name,), str(error), part))
+    named = {name: part for name, part in value.items() if isinstance(name, str) and _NAME.fullmatch(name)}
+    parts, problems = each(named.items(), lambda _, part: _parsed_part(part))
+    problems += [
+        problem(
+            (),
+            f"{shown(name)} cannot be the name of a part: allowed is a word such as weights, of letters, digits, _ and "
+            f"- (of which YAML reads on, off, yes, no and null as something else)",
+            dict(value),
+        )
+        for name in value
+        if name not in named
+    ]
     if problems:
-        raise ValidationError.from_exception_data("hardware", problems)
+        raise refused(*problems)
     return Hardware(parts)
 
 
-_NAME = (
-    "{} cannot be the name of a part: allowed is a word such as weights, of letters, digits, _ and - (of which YAML "
-    "reads on, off, yes, no and null as something else)"
-)
+_NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 
 def _parsed_part(value: Any) -> Part:

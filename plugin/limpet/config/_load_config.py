@@ -1,8 +1,5 @@
 """Reading a configuration: YAML or TOML, then overrides, then every complaint at once by key path."""
 
-import difflib
-import re
-import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,16 +10,13 @@ from pydantic import ValidationError
 from limpet import ConfigError
 
 from ._config import Config
-from ._limits import MAX_BYTES, MAX_DEPTH, require_within_limits
-from ._objective_section import ObjectiveField
-from ._parsed_yaml import parsed_yaml
-from ._schedule import Schedule
-from ._section import cut, kinds_of, shown
+from ._parsed_text import MAX_BYTES, MAX_DEPTH, parsed_toml, parsed_yaml, require_within_limits
+from ._section import cut, shown
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 MAX_PROBLEMS = 20
-"""Problems that are said one by one; of more, it is said how many there are."""
+"""The largest number of problems that are said one by one; of more, it is said how many there are."""
 
 
 @typing.overload
@@ -68,22 +62,21 @@ def load_config(path: str | Path, *overrides: str, model: type[Config] = Config)
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(problems_of(str(path), values, error)) from None
+        raise ConfigError(problems_of(str(path), error)) from None
 
 
-def problems_of(source: str, values: Mapping[str, Any], error: ValidationError) -> str:
+def problems_of(source: str, error: ValidationError) -> str:
     """All problems of a configuration at once, each with its key path, its value and what is allowed.
 
     Args:
         source: where the configuration comes from.
-        values: what was to be validated.
         error: what pydantic found.
     """
     entries = error.errors()
     within = {entry["loc"][:depth] for entry in entries for depth in range(len(entry["loc"]))}
     # Of a list with a wrong entry pydantic also says that it is too short.
     entries = [entry for entry in entries if not (entry["type"] == "too_short" and entry["loc"] in within)]
-    problems = [_problem(values, entry) for entry in entries[:MAX_PROBLEMS]]
+    problems = [_problem(entry) for entry in entries[:MAX_PROBLEMS]]
     count = f"{len(entries)} problem{'s' if len(entries) > 1 else ''}"
     if len(entries) > MAX_PROBLEMS:
         count += f", the first {MAX_PROBLEMS} of which are"
@@ -95,8 +88,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: a configuration is a .yaml, .yml or .toml file")
     text = _text(path)
     try:
-        values = _parsed_toml(text) if path.suffix == ".toml" else parsed_yaml(text)
-        require_within_limits(values)
+        values = parsed_toml(text) if path.suffix == ".toml" else parsed_yaml(text)
     except ValueError as error:
         raise ConfigError(f"{path}: cannot be parsed: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -129,72 +121,54 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read: it is no text in UTF-8 ({error.reason})") from None
 
 
-_WORD = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
-_DOTTED = re.compile(rf"(?<![\w-]){_WORD}(?:[ \t]*+\.[ \t]*+{_WORD}){{{MAX_DEPTH}}}")
-"""A key of more than `MAX_DEPTH` words: Python's parser takes the square of their number in time."""
-
-
-def _parsed_toml(text: str) -> Any:
-    """The value that a text in TOML stands for.
-
-    Raises:
-        ValueError: it cannot be parsed, or is nested too deeply.
-    """
-    if _DOTTED.search(text):
-        raise ValueError(f"a key is nested too deeply; allowed are {MAX_DEPTH} levels")
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise ValueError(f"it is nested too deeply; allowed are {MAX_DEPTH} levels") from None
-
-
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
-    told = repr(override) if len(override) <= 160 else f"{override[:160]!r}..."
+
+    def refused(reason: str) -> ConfigError:
+        told = repr(override) if len(override) <= 160 else f"{override[:160]!r}..."
+        return ConfigError(f"override {told}: {reason}")
+
     if not equals or not all(parts):
-        raise ConfigError(f"override {told}: expected KEY=VALUE, such as hardware.weights.sigma=0.2")
+        raise refused("expected KEY=VALUE, such as hardware.weights.sigma=0.2")
     if len(parts) > MAX_DEPTH:
-        raise ConfigError(f"override {told}: the key is nested too deeply; allowed are {MAX_DEPTH} levels")
+        raise refused(f"the key is nested too deeply; allowed are {MAX_DEPTH} levels")
     if len(text) > MAX_BYTES:
-        raise ConfigError(f"override {told}: the value is too large; allowed are {MAX_BYTES:,} characters")
+        raise refused(f"the value is too large; allowed are {MAX_BYTES:,} characters")
     if not text.strip():
-        raise ConfigError(f"override {told}: the value is missing; {key[:80]}=null takes an entry back")
+        raise refused(f"the value is missing; {key[:80]}=null takes an entry back")
     if "[" in key:
-        raise ConfigError(f"override {told}: entries of a list have no keys of their own; give the whole list")
+        raise refused("entries of a list have no keys of their own; give the whole list")
     try:
         # A path glob may begin with the star that stands for an alias in YAML; an override has nothing to alias.
         value = text.strip() if text.lstrip().startswith("*") else parsed_yaml(text)
     except ValueError as error:
-        raise ConfigError(f"override {told}: the value cannot be parsed: {error}") from None
+        raise refused(f"the value cannot be parsed: {error}") from None
     section = values
     for part in parts[:-1]:
         if section.get(part) is None:
             section[part] = {}
         section = section[part]
         if not isinstance(section, dict):
-            raise ConfigError(f"override {told}: '{part}' holds {shown(section)}, not a section")
+            raise refused(f"'{part}' holds {shown(section)}, not a section")
     if value is None and parts[:-1] in (["hardware"], ["training"]):  # what is taken back there is none
         if parts[0] == "hardware" and parts[-1] not in section:
-            raise ConfigError(f"override {told}: there is no such part; the parts are {', '.join(map(str, section))}")
+            raise refused(f"there is no such part; the parts are {', '.join(map(str, section))}")
         section.pop(parts[-1], None)
     else:
         section[parts[-1]] = value
 
 
+_NUMBER, _WHOLE = "a number is needed", "a whole number is needed"
+_LIST = "a list is needed, in brackets such as [a, b]"
 _WORDS: Mapping[str, str] = {
-    "float_type": "a number is needed",
-    "float_parsing": "a number is needed",
-    "int_type": "a whole number is needed",
-    "int_parsing": "a whole number is needed",
+    **dict.fromkeys(("float_type", "float_parsing"), _NUMBER),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), _WHOLE),
     "int_parsing_size": "the number is too large",
-    "int_from_float": "a whole number is needed",
     "finite_number": "a finite number is needed",
-    "bool_type": "true or false is needed",
-    "bool_parsing": "true or false is needed",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false is needed"),
     "string_type": "a text is needed; put it in quotation marks",
-    "tuple_type": "a list is needed, in brackets such as [a, b]",
-    "list_type": "a list is needed, in brackets such as [a, b]",
+    **dict.fromkeys(("tuple_type", "list_type"), _LIST),
     "dict_type": "a mapping is needed, in braces such as {a: 1}",
     "too_short": "the list is too short; {min_length} or more are needed",
     "greater_than_equal": "allowed is a number >= {ge}",
@@ -206,39 +180,24 @@ _WORDS: Mapping[str, str] = {
 """What is said in place of pydantic's messages, which speak of Python's types."""
 
 
-def _problem(values: Mapping[str, Any], error: Any) -> str:
+def _problem(error: Any) -> str:
     """One of pydantic's errors as a line: key path, value, what is allowed."""
-    kind, value = error["type"], error["input"]
+    kind, value, location = error["type"], error["input"], error["loc"]
     if kind == "invalid_key":
-        path = _path(_without_tags(error["loc"][:-1], values))
+        path = _path(location[:-1])
         return f"{path}{': ' if path else ''}the key {shown(value)} is no text: put it in quotation marks"
-    path = _path(_without_tags(error["loc"], values))
+    path = _path(location)
     if kind == "missing":
-        missing = str(error["loc"][-1])
-        return f"{path if path.endswith(missing) else f'{path}.{missing}'.lstrip('.')}: is missing"
+        return f"{path}: is missing"
     message = error["msg"].removeprefix("Value error, ")
-    if kind in ("union_tag_invalid", "union_tag_not_found", "model_attributes_type"):
-        return f"{path}{_kind_of(error)}"
     if kind in _WORDS:
-        context = {name: _plain(part) for name, part in error.get("ctx", {}).items()}
-        message = _WORDS[kind].format_map(context)
+        message = _WORDS[kind].format_map({name: _plain(part) for name, part in error.get("ctx", {}).items()})
     elif message.startswith(("Input ", "String ", "Value ", "Tuple ", "List ", "Dictionary ")):
         message = message[:1].lower() + message[1:]
-    if kind == "unknown_key" or (isinstance(value, dict) and value):
-        return f"{path}: {message}" if path else message
-    return f"{path} = {shown(value)}: {message}" if path else message
-
-
-def _kind_of(error: Any) -> str:
-    """What is said of a schedule or an objective that has no kind, or none that there is."""
-    if error["type"] == "model_attributes_type":
-        return f" = {shown(error['input'])}: a mapping with its kind is needed, such as {{kind: ..., its parameters}}"
-    if error["type"] == "union_tag_not_found":
-        union = Schedule if "schedule" in error["loc"] else ObjectiveField
-        return f": give its kind, one of {', '.join(kinds_of(union))}"
-    given, allowed = error["ctx"]["tag"], _plain(error["ctx"]["expected_tags"])
-    close = difflib.get_close_matches(given, allowed.split(", "), n=1)
-    return f".kind = {shown(given)}: {f'did you mean {close[0]}? ' if close else ''}allowed are {allowed}"
+    if not path:
+        return message
+    is_said = kind == "unknown_key" or (isinstance(value, dict) and value)
+    return f"{path}: {message}" if is_said else f"{path} = {shown(value)}: {message}"
 
 
 def _path(location: Iterable[int | str]) -> str:
@@ -251,16 +210,3 @@ def _plain(part: Any) -> Any:
     if isinstance(part, float):
         return f"{part:g}"
     return part.replace("'", "") if isinstance(part, str) else part
-
-
-def _without_tags(location: tuple[int | str, ...], values: Any) -> list[int | str]:
-    """An error's location as keys of the file: pydantic also names the variant of a union that it tried."""
-    keys: list[int | str] = []
-    for index, part in enumerate(location):
-        known = (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int))
-        if known:
-            values = values[part]  # pyright: ignore[reportArgumentType, reportCallIssue]
-        elif index < len(location) - 1 or not isinstance(values, dict) or values.get("kind") == part:
-            continue
-        keys.append(part)
-    return keys

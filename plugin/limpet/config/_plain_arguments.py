@@ -79,4 +79,4 @@ def checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate({"hardware": config, **sections})
     except ValidationError as error:
-        raise ConfigError(problems_of("MismatchCallback", sections, error)) from None
+        raise ConfigError(problems_of("MismatchCallback", error)) from None

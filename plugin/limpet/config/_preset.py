@@ -11,7 +11,7 @@ from limpet import Hardware, LimpetError, Part
 from limpet.checks import listing
 
 from ._hardware_section import parsed_hardware
-from ._parsed_yaml import parsed_yaml
+from ._parsed_text import parsed_yaml
 
 _FOLDER = Path(__file__).parent / "presets"
 

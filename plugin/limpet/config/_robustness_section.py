@@ -8,7 +8,6 @@ from pydantic import (
     PlainValidator,
     Strict,
     TypeAdapter,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -16,7 +15,7 @@ from pydantic import (
 from limpet import MetricError
 from limpet.results import seconds, words
 
-from ._section import Count, Number, Scale, Section, Seed, details_of, problem, require_few
+from ._section import Count, Number, Scale, Section, Seed, as_problem, each, problem, refused, require_few
 
 MAX_CHIPS = 1_000_000
 """More chips than anyone waits for; a larger number is a slip."""
@@ -37,16 +36,11 @@ def _for_each_metric(kind: Any, example: str) -> Any:
         if not isinstance(value, Mapping):
             return adapter.validate_python(value)
         require_few(value)
-        problems, by_metric = [], {}
-        for metric, part in value.items():
-            try:
-                by_metric[metric] = adapter.validate_python(part)
-            except ValidationError as error:
-                problems += details_of(error, (metric,))
+        by_metric, problems = each(value.items(), lambda _, part: adapter.validate_python(part))
         if not value or not all(isinstance(metric, str) and metric for metric in value):
             problems.append(problem((), f"allowed are values by the name of a metric, such as {example}", value))
         if problems:
-            raise ValidationError.from_exception_data("by metric", problems)
+            raise refused(*problems)
         return by_metric
 
     return PlainValidator(checked)
@@ -62,7 +56,7 @@ def _parsed_time(value: Any) -> float:
     try:
         return seconds(value)
     except MetricError as error:
-        raise ValueError(str(error).partition(": ")[2]) from None
+        raise as_problem(error, {}) from None
 
 
 _Time = Annotated[float, PlainValidator(_parsed_time)]

@@ -3,9 +3,9 @@
 from typing import Annotated, Literal, Self
 
 import optax
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
-from ._section import MAX_COUNT, Count, Number, Scale, Section, shown
+from ._section import MAX_COUNT, Count, Number, Scale, Section, by_kind, shown
 
 
 class ConstantSchedule(Section):
@@ -91,6 +91,12 @@ class PiecewiseSchedule(Section):
         return optax.join_schedules([optax.constant_schedule(factor) for factor in self.factors], list(self.boundaries))
 
 
+SCHEDULES: dict[str, type[Section]] = {
+    "constant": ConstantSchedule,
+    "linear": LinearSchedule,
+    "cosine": CosineSchedule,
+    "piecewise": PiecewiseSchedule,
+}
 Schedule = Annotated[
-    ConstantSchedule | LinearSchedule | CosineSchedule | PiecewiseSchedule, Field(discriminator="kind")
+    SerializeAsAny[ConstantSchedule | LinearSchedule | CosineSchedule | PiecewiseSchedule], by_kind(SCHEDULES)
 ]

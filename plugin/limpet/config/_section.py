@@ -1,8 +1,8 @@
 """What every section of a configuration shares: it is frozen and refuses unknown keys, NaN and infinities."""
 
 import difflib
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Self, get_args
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -11,20 +11,23 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    PlainValidator,
     ValidationError,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
+from limpet import LimpetError, checks
 from limpet.checks import MAX_SEED
 
 MAX_KEYS = 1_000
-"""Of a section, or names in a mapping by name; hints at what each wrong one might mean take time."""
+"""The largest number of keys in a section: looking for a spelling hint for each unknown key takes time."""
 MAX_COUNT = 2**31 - 1
 """The largest number of steps: optimizers count them in 32 bits."""
+Key = TypeVar("Key", bound=int | str)
 
-_KNOWN = frozenset(get_args(ErrorType))
+_KNOWN = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 
 
 class Section(BaseModel):
@@ -45,7 +48,12 @@ class Section(BaseModel):
         try:
             return handler(value)
         except ValidationError as error:
-            raise _with_allowed_keys(error, cls) from None
+            details = details_of(error)
+            for place, entry in enumerate(details):
+                location = entry.get("loc", ())
+                if entry["type"] == "extra_forbidden" and len(location) == 1:
+                    details[place] = unknown_key(location[0], cls.model_fields, entry["input"], cls._moved)
+            raise refused(*details) from None
 
 
 def require_few(mapping: Any) -> None:
@@ -72,17 +80,22 @@ def problem(location: tuple[int | str, ...], message: str, value: Any, kind: str
     return InitErrorDetails(type=error, loc=location, input=value)
 
 
+def refused(*problems: InitErrorDetails) -> ValidationError:
+    """The error that says several problems at once."""
+    return ValidationError.from_exception_data("configuration", list(problems))
+
+
 def details_of(error: ValidationError, prefix: tuple[int | str, ...] = ()) -> list[InitErrorDetails]:
     """The entries of an error, to be raised again as entries of another one.
 
     Args:
         error: the error.
-        prefix: stands before the location of each entry.
+        prefix: what stands before the location of each entry.
     """
     details = []
     for entry in error.errors():
         location, kind = (*prefix, *entry["loc"]), entry["type"]
-        if kind in _KNOWN and kind not in {"value_error", "assertion_error"}:
+        if kind in _KNOWN:
             details.append(InitErrorDetails(type=kind, loc=location, input=entry["input"], ctx=entry.get("ctx", {})))
         else:
             message = entry["msg"].removeprefix("Value error, ")
@@ -90,39 +103,95 @@ def details_of(error: ValidationError, prefix: tuple[int | str, ...] = ()) -> li
     return details
 
 
-def unknown_key(key: int | str, allowed: Collection[str], moved: Mapping[str, str] | None = None) -> str:
-    """What is said of an unknown key.
+def each(
+    values: Iterable[tuple[Key, Any]], parse: Callable[[Key, Any], Any]
+) -> tuple[dict[Key, Any], list[InitErrorDetails]]:
+    """Several values parsed, and the problems of all of them.
+
+    Args:
+        values: keys, or places in a list, and what stands there.
+        parse: gives what a key and its value stand for, or raises a `ValueError`.
+    """
+    parsed, problems = {}, []
+    for key, value in values:
+        try:
+            parsed[key] = parse(key, value)
+        except ValidationError as error:
+            problems += details_of(error, (key,))
+        except ValueError as error:
+            problems.append(problem((key,), str(error), value))
+    return parsed, problems
+
+
+def as_problem(error: LimpetError, values: Mapping[str, Any], name: str = "") -> ValueError:
+    """What the library says against an argument, as a problem of the key that it is about.
+
+    Args:
+        error: the library's error.
+        values: the arguments, by key.
+        name: the name of what takes them.
+    """
+    key = error.argument.rpartition(".")[2]
+    if key not in values:
+        return ValueError(error.reason.removeprefix(f"{name}: "))
+    return refused(problem((key,), error.reason, values[key]))
+
+
+def by_kind(members: Mapping[str, type[Section]]) -> PlainValidator:
+    """The validator of sections that are told apart by their `kind`."""
+
+    def parsed(value: Any) -> Section:
+        if isinstance(value, tuple(members.values())):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError("a mapping with its kind is needed, such as {kind: ..., its parameters}")
+        if "kind" not in value:
+            raise ValueError(f"give its kind, one of {', '.join(members)}")
+        kind = value["kind"]
+        if not isinstance(kind, str) or kind not in members:
+            message = f"{close_to(kind, members)}allowed are {', '.join(members)}"
+            raise refused(problem(("kind",), message, kind))
+        return members[kind].model_validate(value)
+
+    return PlainValidator(parsed)
+
+
+def unknown_key(
+    key: int | str, allowed: Collection[str], value: Any, moved: Mapping[str, str] | None = None
+) -> InitErrorDetails:
+    """The problem of an unknown key.
 
     Args:
         key: the key.
         allowed: the keys that there are.
+        value: what stands behind it.
         moved: see `Section._moved`.
     """
     names = sorted(allowed)
-    if not names:
-        return "unknown key; none is allowed"
-    close = difflib.get_close_matches(str(key)[:80], names, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    hint = close_to(key, names, "'")
     if moved and str(key) in moved:
         hint = f"{moved[str(key)]} (see CHANGELOG.md). "
-    return f"unknown key; {hint}{'A' if hint else 'a'}llowed {'is' if len(names) == 1 else 'are'} {', '.join(names)}"
+    listed = f"{'A' if hint else 'a'}llowed {'is' if len(names) == 1 else 'are'} {', '.join(names)}"
+    return problem((key,), f"unknown key; {hint}{listed if names else 'none is allowed'}", value, "unknown_key")
+
+
+def close_to(given: Any, allowed: Iterable[str], mark: str = "") -> str:
+    """A question that hints at the name that was meant, or nothing.
+
+    Args:
+        given: what was given.
+        allowed: the names that there are.
+        mark: the quotation mark around a name.
+    """
+    close = difflib.get_close_matches(str(given)[:80], allowed, n=1)
+    return f"did you mean {mark}{close[0]}{mark}? " if close else ""
 
 
 def shown(value: Any) -> str:
     """A value as a configuration writes it, cut where it is long."""
     if isinstance(value, bool | None):
         return {None: "null", True: "true", False: "false"}[value]
-    try:
-        text = repr(value)
-    except ValueError:  # Python refuses to write an integer of thousands of digits
-        return f"a {type(value).__name__} of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
-
-
-def kinds_of(union: Any) -> list[str]:
-    """The kinds of a union of sections that are told apart by `kind`."""
-    members = get_args(get_args(union)[0])
-    return [kind for member in members for kind in get_args(member.model_fields["kind"].annotation)]
+    return checks.shown(value)
 
 
 def cut(name: str) -> str:
@@ -131,7 +200,7 @@ def cut(name: str) -> str:
     return text if len(text) <= 80 else f"{text[:60]}..."
 
 
-def number(value: Any) -> Any:
+def _number(value: Any) -> Any:
     """The value, unless it is a bool.
 
     YAML reads yes, no, on and off as bools, and pydantic would take those for 1 and 0.
@@ -141,18 +210,7 @@ def number(value: Any) -> Any:
     return value
 
 
-def _with_allowed_keys(error: ValidationError, section: type[Section]) -> ValidationError:
-    details = []
-    for entry in details_of(error):
-        location = entry.get("loc", ())
-        if entry["type"] == "extra_forbidden" and len(location) == 1:
-            message = unknown_key(location[0], section.model_fields, section._moved)
-            entry = problem(location, message, entry["input"], "unknown_key")
-        details.append(entry)
-    return ValidationError.from_exception_data(error.title, details)
-
-
-Number = BeforeValidator(number)
+Number = BeforeValidator(_number)
 Count = Annotated[int, Number, Field(ge=1, le=MAX_COUNT)]
 Seed = Annotated[int, Number, Field(ge=0, le=MAX_SEED)]
 NonNegative = Annotated[float, Number, Field(ge=0), AfterValidator(abs)]  # abs takes -0.0 to 0.0

@@ -8,7 +8,6 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -19,20 +18,20 @@ from limpet.checks import MAX_SEED
 from limpet.results import seconds, words
 from limpet.typing import Gradient
 
-from ._objective_section import MeanObjective, ObjectiveField, WeightPerturbationObjective
+from ._objective_section import MeanObjective, ObjectiveField
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Scale, Section, Seed, problem
+from ._section import Scale, Section, Seed, as_problem, problem, refused
 
 
 def _checked_time(time: Any) -> Any:
+    if isinstance(time, Mapping) and time.keys() != {"low", "high"}:
+        raise ValueError("allowed are seconds, a text such as 1 day, and {low: 25 s, high: 1 year}")
     try:
         if isinstance(time, Mapping):
-            if time.keys() != {"low", "high"}:
-                raise ValueError("allowed are seconds, a text such as 1 day, and {low: 25 s, high: 1 year}")
             return LogUniform(**time)
         return time if time is None or isinstance(time, LogUniform) else seconds(time)
     except LimpetError as error:
-        raise ValueError(str(error).partition(": ")[2]) from None
+        raise as_problem(error, {}) from None
 
 
 def _plain_time(time: Any) -> Any:
@@ -162,7 +161,7 @@ class TrainingSection(Section):
     @model_validator(mode="after")
     def _drawn(self) -> Self:
         drawn = self.dynamic is not None or (self.frozen is not None and self.frozen.chip == "fresh")
-        alone = self.objective == MeanObjective() or isinstance(self.objective, WeightPerturbationObjective)
+        alone = self.objective == MeanObjective() or self.objective.kind in ("weight-perturbation", "adaptive-sam")
         noisy = getattr(self.objective, "noise", True)
         message = ""
         if not drawn and not alone and noisy:
@@ -173,6 +172,5 @@ class TrainingSection(Section):
         elif not noisy and (self.dynamic is not None or self.frozen is not None):
             message = "noise: false meets none of the chips that training draws: leave out dynamic and frozen, or noise"
         if message:
-            entry = problem(("objective",), message, self.objective.kind)
-            raise ValidationError.from_exception_data("training", [entry])
+            raise refused(problem(("objective",), message, self.objective.kind))
         return self

@@ -78,16 +78,19 @@ def deviation_class(kind: str) -> type[Deviation]:
         return DEVIATIONS[kind]
     module, _, name = kind.partition(":") if ":" in kind else kind.rpartition(".")
     if not module:
-        raise LimpetError(
-            f"{kind!r} is no deviation: allowed are {', '.join(DEVIATIONS)}, and a class of your own as module:Class"
-        )
+        allowed = f"{', '.join(DEVIATIONS)}, and a class of your own as module:Class"
+        raise _refused(kind, f"is no deviation: allowed are {allowed}")
     try:
         imported: Any = reduce(getattr, name.split("."), import_module(module))
     except Exception as error:
-        raise LimpetError(f"{kind!r}: cannot be imported ({type(error).__name__}: {error})") from None
+        raise _refused(kind, f"cannot be imported ({type(error).__name__}: {error})") from None
     if not (isinstance(imported, type) and issubclass(imported, Deviation)) or inspect.isabstract(imported):
-        raise LimpetError(f"{kind!r}: is {imported!r}, not a class derived from limpet.Deviation with a method deviate")
+        raise _refused(kind, f"is {imported!r}, not a class derived from limpet.Deviation with a method deviate")
     return imported
+
+
+def _refused(kind: str, reason: str) -> LimpetError:
+    return LimpetError(f"{kind!r}: {reason}", "kind", reason)
 
 
 def kind_of(deviation: Deviation) -> str:

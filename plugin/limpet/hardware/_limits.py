@@ -1,12 +1,12 @@
 """Limits: the range in which the values of a part can be."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
+from .._checked import number, one_of
 from .._errors import LimpetError
 from .._jax import is_traced
 from ..deviations._deviation import Deviation
@@ -64,11 +64,9 @@ class Limits:
     def __post_init__(self) -> None:
         for key in ("low", "high"):
             object.__setattr__(self, key, _checked_limit(getattr(self, key), f"Limits.{key}"))
-        if self.policy not in get_args(Policy):
-            allowed = ", ".join(map(repr, get_args(Policy)))
-            raise LimpetError(f"Limits.policy = {self.policy!r}: allowed are {allowed}")
-        if self.table is not None and self.table not in NAMED_LIMITS:
-            raise LimpetError(f"Limits.table = {self.table!r}: allowed are {', '.join(map(repr, NAMED_LIMITS))}")
+        one_of("Limits.policy", self.policy, get_args(Policy))
+        if self.table is not None:
+            one_of("Limits.table", self.table, tuple(NAMED_LIMITS))
         if (self.table is None) == (self.low is None and self.high is None):
             raise LimpetError("Limits: give low, high or both; or a table that has them by leaf")
         if self.low is not None and self.high is not None and not self.low < self.high:
@@ -148,12 +146,4 @@ def checked_limits(limits: Any) -> Limits | None:
 
 
 def _checked_limit(limit: Any, name: str) -> float | None:
-    if limit is None:
-        return None
-    try:
-        number = math.nan if isinstance(limit, bool | str) else float(limit)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise LimpetError(f"{name} = {limit!r}: allowed is a finite number, and None for no limit")
-    return number
+    return None if limit is None else number(name, limit, error=LimpetError)

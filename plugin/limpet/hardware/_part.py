@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._checked import shown
+from .._checked import refusal
 from .._errors import LimpetError, PrototypeError
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import label
@@ -158,10 +158,10 @@ def checked_leaves(leaves: Any) -> Any:
     except (PrototypeError, TypeError, ValueError):
         chosen = {}
     if not chosen or "" in chosen:  # "" is the path of what is no tree
-        raise PrototypeError(
-            f"leaves = {shown(leaves)}: allowed are path globs such as '*/kernel', rules such as "
-            f"{{'*/kernel': true, 'head/*': false}}, the names {', '.join(map(repr, NAMED_SELECTIONS))}, and a "
-            f"prototype, a tree of bools"
+        raise _refused(
+            leaves,
+            f"allowed are path globs such as '*/kernel', rules such as {{'*/kernel': true, 'head/*': false}}, the "
+            f"names {', '.join(map(repr, NAMED_SELECTIONS))}, and a prototype, a tree of bools",
         )
     return Prototype(leaves)
 
@@ -174,22 +174,20 @@ def _checked_rules(rules: tuple[Any, ...], leaves: Any) -> tuple[Any, ...]:
     """
     for glob, _ in rules:
         if not isinstance(glob, str) and not isinstance(glob, type) and not callable(glob):
-            raise PrototypeError(
-                f"leaves = {shown(leaves)}: {glob!r} is no path glob; allowed are texts such as '*/kernel'"
-            )
+            raise _refused(leaves, f"{glob!r} is no path glob; allowed are texts such as '*/kernel'")
         if not str(glob).strip():
-            raise PrototypeError(
-                f"leaves = {shown(leaves)}: an empty path matches no leaf; allowed are path globs such as '*/kernel'"
-            )
+            raise _refused(leaves, "an empty path matches no leaf; allowed are path globs such as '*/kernel'")
         # One word that looks like a selection's name is a slip far more often than the path of a leaf.
         close = difflib.get_close_matches(str(glob), NAMED_SELECTIONS)
         if close and not isinstance(leaves, Mapping) and not set("*?[/") & set(str(glob)):
-            raise PrototypeError(
-                f"leaves = {shown(leaves)}: {glob!r} is no selection of leaves; did you mean {' or '.join(close)}?"
-            )
+            raise _refused(leaves, f"{glob!r} is no selection of leaves; did you mean {' or '.join(close)}?")
     if not any(chosen for _, chosen in rules):
-        raise PrototypeError(f"leaves = {shown(leaves)}: all rules say false, so that nothing would deviate")
+        raise _refused(leaves, "all rules say false, so that nothing would deviate")
     return rules
+
+
+def _refused(leaves: Any, reason: str) -> LimpetError:
+    return refusal("leaves", leaves, reason, PrototypeError)
 
 
 def _is_rule(rule: Any) -> bool:

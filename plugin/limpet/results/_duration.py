@@ -4,6 +4,7 @@ import math
 import re
 from typing import Any
 
+from .._checked import refusal
 from .._errors import MetricError
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400, "week": 604800, "month": 2592000, "year": 31536000}
@@ -37,10 +38,11 @@ def seconds(given: Any, name: str = "time") -> float:
         except ValueError:
             number = None
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
-        raise MetricError(
-            f"{name} = {given!r}: allowed is a number of seconds above 0, or one with its unit, such as '1 day' "
-            f"(s, min, h, day, week, month, year)"
+        reason = (
+            "allowed is a number of seconds above 0, or one with its unit, such as '1 day' (s, min, h, day, week, "
+            "month, year)"
         )
+        raise refusal(name, given, reason, MetricError)
     return float(number)
 
 

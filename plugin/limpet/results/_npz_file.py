@@ -58,6 +58,8 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, archive_size: int)
     with archive.open(member) as stream:
         shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
         held = member.file_size - stream.tell()
+    if dtype.hasobject:
+        raise LimpetError("it holds Python objects, which are not read; save arrays of numbers")
     if min(shape, default=0) < 0 or not dtype.itemsize or math.prod(shape) * dtype.itemsize != held:
         raise LimpetError(f"its header says shape {shape} of {dtype}, which are not the {held} bytes that it holds")
     with archive.open(member) as stream:  # which compares the checksum at its end

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from .._checked import shown
-from .._errors import LimpetError
+from .._checked import refusal
 from ..results._duration import seconds
 
 
@@ -35,10 +34,7 @@ class LogUniform:
         for name in ("low", "high"):
             object.__setattr__(self, name, seconds(getattr(self, name), f"LogUniform.{name}"))
         if not 0 < self.low < self.high < math.inf:  # pyright: ignore[reportOperatorIssue]
-            raise LimpetError(
-                f"LogUniform(low={shown(self.low)}, high={shown(self.high)}): allowed are two times above 0, the "
-                f"shorter one first"
-            )
+            raise refusal("LogUniform", (self.low, self.high), "allowed are two times above 0, the shorter one first")
 
     def at(self, key: jax.Array) -> jax.Array:
         """The time that a random key draws, in seconds, shape ()."""
