@@ -26,6 +26,7 @@ FACADES = {
 """What the application imports the library through, as a stranger does."""
 KNOWS_ROCKPOOL = {"leaves/rockpool.py", "rockpool.py", "dynapse"}
 KNOWS_FLAX = {"leaves/flax_nnx.py"}
+KNOWS_EQUINOX = {"leaves/equinox.py"}
 FILES = [file for file in ROOT.rglob("*.py") if file.parent != ROOT or file.stem in LAYERS]
 
 
@@ -122,6 +123,7 @@ def test_no_two_files_import_each_other_in_a_circle_not_even_when_they_are_used(
     [
         (KNOWS_ROCKPOOL, {"DynapSim", "LinearJax", "JaxModule", "rockpool", "If_nmda", "dynapse"}),
         (KNOWS_FLAX, {"flax", "flax.nnx", "flax.errors"}),
+        (KNOWS_EQUINOX, {"equinox"}),
     ],
 )
 def test_only_one_place_knows_each_framework(allowed, words):

@@ -284,6 +284,16 @@ def test_the_verdict_is_the_truth(verdict, name, steps):
     assert judged(STEPS[verdict][name], steps)[0] == verdict
 
 
+def test_a_step_that_is_compiled_anew_each_time_is_named():
+    audit = LoopAudit(limpet.Injection({**PARAMS, "x": 1.0}, RECIPE))
+    update = jax.jit(lambda params, step: a_loss(audit.inject, params, step), static_argnums=1)
+    update.lower(PARAMS, 0)
+    audit.check(0, trained=True)
+    update.lower(PARAMS, 1)
+    with pytest.warns(RuntimeWarning, match=r"traced anew for step 1, .*so every step is compiled.*jnp\.int32\(step\)"):
+        audit.check(1, trained=True)
+
+
 def test_what_is_said_names_the_leaves():
     for name, message in {
         "erased": "the draw of a, b does not reach the loss",

@@ -1,5 +1,6 @@
 """One adapter a framework: which one a model needs, and that each does what `Adapter` says."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from nnx_network import Net
 import limpet
 from limpet.leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of, never_read, unboxed
 from limpet.leaves._paths import leaves_by_path
+from limpet.leaves.equinox import Equinox
 from limpet.leaves.flax_nnx import FlaxNnx, FlaxNnxState
 from limpet.leaves.rockpool import Rockpool
 from limpet.leaves.tree import PlainTree, nested
@@ -30,11 +32,21 @@ def nnx_net():
     return Net(nnx.Rngs(0))
 
 
-@pytest.fixture(params=["Rockpool", "nnx", "tree", "Linen"])
+class Dropped(eqx.Module):
+    """An Equinox module with leaves of every kind."""
+
+    mlp: eqx.nn.MLP
+    dropout: eqx.nn.Dropout
+
+    def __init__(self):
+        self.mlp, self.dropout = eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)), eqx.nn.Dropout(0.5)
+
+
+@pytest.fixture(params=["Rockpool", "nnx", "tree", "Linen", "Equinox"])
 def model(request, dynapse_net, nnx_net):
     if request.param == "Linen":
         return Dense().init(jax.random.key(0), jnp.ones((1, 3)))
-    return {"Rockpool": dynapse_net, "nnx": nnx_net, "tree": TREE}[request.param]
+    return {"Rockpool": dynapse_net, "nnx": nnx_net, "tree": TREE, "Equinox": Dropped()}[request.param]
 
 
 def values_of(adapter, tree):
@@ -48,6 +60,7 @@ def test_each_model_has_its_adapter(dynapse_net, nnx_net):
     assert isinstance(adapter_of(dynapse_net), Rockpool)
     assert isinstance(adapter_of(nnx_net), FlaxNnx)
     assert isinstance(adapter_of(nnx.state(nnx_net)), FlaxNnxState)
+    assert isinstance(adapter_of(Dropped()), Equinox)
     for tree in (TREE, dynapse_net.parameters(), jnp.ones(3), 1.0, None, []):
         assert type(adapter_of(tree)) is PlainTree
     assert isinstance(ADAPTERS[-1], PlainTree)
@@ -60,6 +73,21 @@ def test_leaves_have_paths_and_the_globbed_ones_are_among_them(model):
     assert globbed
     assert set(globbed) <= set(leaves)
     assert all(isinstance(path, str) for path in leaves)
+
+
+def test_rules_select_among_the_arrays_of_an_equinox_module():
+    model = Dropped()
+    weights = [f"mlp/layers/{layer}/weight" for layer in (0, 1)]
+    assert {"mlp/activation", "dropout/p"} <= set(adapter_of(model).leaves(model))
+    assert limpet.Mismatch(limpet.prototype(model, ("*", True)), limpet.Gaussian(0.1)).paths == tuple(
+        path for path in adapter_of(model).leaves(model) if path.endswith(("weight", "bias"))
+    )
+    hardware = limpet.Hardware(crossbar=limpet.Part("*/weight", limpet.Gaussian(0.1)))
+    assert list(hardware.on(model).paths) == weights
+    chip = hardware.on(model)(limpet.virtual_chip(0, 17), model)
+    assert type(chip) is Dropped
+    assert chip.mlp.activation is model.mlp.activation
+    assert eqx.tree_equal(chip, limpet.freeze(model, hardware, seed=0, chip=17))
 
 
 def test_a_prototype_has_the_paths_of_the_leaves(model):

@@ -49,6 +49,7 @@ class LoopAudit:
     | no gradient is taken through what `inject` gave | an error |
     | a loss is differentiated through `inject`, but depends on no draw: they were erased | an error |
     | every step meets the same draw, because its number is a constant of the compiled step | an error |
+    | every step is compiled anew, because its number is a constant of the compiled step | a warning |
     | no loss depends on the draw of some leaf | an error, one step later: another loss may still be compiled |
     | the loss depends on a draw, but no gradient comes back along it (`stop_gradient`, a comparison) | a warning |
     | a draw is read beside the loss only: in what it returns with it, in an argument without gradient | a warning |
@@ -186,6 +187,13 @@ class LoopAudit:
                 f"callback.inject was traced with step = {numbers[0]}, a constant of the compiled update, so every "
                 f"step meets the same draw: pass the step to the jitted function as an argument, "
                 f"update(params, step, batch), as jnp.int32(step)"
+            )
+        if None not in numbers and {self._first_step, step} <= set(numbers):
+            warn_user(
+                f"callback.inject was traced anew for step {step}, whose number is a constant of the compiled update, "
+                f"so every step is compiled: pass the number as jnp.int32(step). (eqx.filter_jit takes Python numbers "
+                f"for constants, as jax.jit does those named in static_argnums.)",
+                RuntimeWarning,
             )
 
     @property

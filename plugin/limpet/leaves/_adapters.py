@@ -3,11 +3,12 @@
 from typing import Any
 
 from ._adapter import Adapter
+from .equinox import Equinox
 from .flax_nnx import FlaxNnx, FlaxNnxState
 from .rockpool import Rockpool
 from .tree import PlainTree
 
-ADAPTERS: tuple[Adapter, ...] = (Rockpool(), FlaxNnx(), FlaxNnxState(), PlainTree())
+ADAPTERS: tuple[Adapter, ...] = (Rockpool(), FlaxNnx(), FlaxNnxState(), Equinox(), PlainTree())
 """Asked in this order; the last one takes every tree."""
 
 NAMED_SELECTIONS = ("matrices", *(name for adapter in ADAPTERS for name in adapter.selections))
