@@ -224,6 +224,23 @@ def test_the_audit_needs_no_metrics(tmp_path):
             callback.close()
 
 
+@pytest.mark.parametrize("change", [{"w": {"leaves": "w", "sigma": 2.0}}, {"w": {"leaves": "w", "sigma": 0.0}}])
+def test_a_step_that_still_uses_the_callback_before_is_told(tmp_path, change):
+    """A notebook whose cell with the callback was run again, but not the one with the jitted update."""
+    first = limpet.MismatchCallback(PARAMS, configured(tmp_path / "a"), metric_fn=loss_fn, eval_batch=X)
+    update = updater(first)
+    with first:
+        for step in range(2):
+            params, value = update(PARAMS, jnp.int32(step), X)
+            first(step, params, {"loss": value})
+    config = configured(tmp_path / "b", hardware=change)
+    second = limpet.MismatchCallback(PARAMS, config, metric_fn=loss_fn, eval_batch=X)
+    with pytest.warns(RuntimeWarning, match="compiled with that one still uses it, its hardware and its strength"):
+        second(0, *update(PARAMS, jnp.int32(0), X)[:1], {"loss": 1.0})
+    with pytest.raises(limpet.MismatchNotApplied, match="Define the update again, for this callback"):
+        second.close()
+
+
 def test_unsigned_and_negative_steps(tmp_path):
     schedule = {"kind": "linear", "begin": 100, "steps": 100}
     config = configured(tmp_path, training={"dynamic": {"schedule": schedule}})

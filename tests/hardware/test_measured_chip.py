@@ -1,5 +1,7 @@
 """Chips from a bench stand where virtual ones do, and say how well the hardware explains them."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -171,6 +173,56 @@ def test_a_truncated_law_is_that_of_its_draws():
     hardware, tree = limpet.Hardware(p=limpet.Part("*", deviation)), {"w": jnp.ones(20_000)}
     chip = limpet.MeasuredChip("A", {"w": limpet.freeze(tree, hardware)["w"]})
     assert chip.explained_by(hardware, tree).leaves["w"].p_value > 1e-4  # its false alarm
+
+
+def p_values(hardware, tree, condition, chips, assumed=None):
+    """P-values of chips that the hardware made under a condition, from streams that `explained_by` does not draw."""
+    recipe, found = hardware.on(tree), []
+    draw = jax.jit(lambda chip: recipe(limpet.virtual_chip(9, chip), tree, condition)["w"])
+    for number in range(chips):
+        chip = limpet.MeasuredChip("V", {"w": np.asarray(draw(number))})
+        explained = chip.explained_by(hardware, tree, assumed or condition)
+        found.append(explained.leaves["w"].p_value)
+    return np.array(found)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        limpet.Part("w", limpet.Drift(exponent=0.05, spread=0.02)),
+        limpet.Part("w", limpet.Programming((0.0, 0.04))),
+        limpet.Part("w", limpet.Gaussian(sigma=0.2), limpet.Limits(low=0.7, high=1.3)),
+        limpet.Part("w", limpet.Gaussian(sigma=0.2), limpet.Limits(low=0.9, high=1.1, policy="truncate")),
+        limpet.Part("w", limpet.LogNormal(sigma=0.2), limpet.Limits(low=0.9, policy="report")),
+    ],
+    ids=["drift", "programming", "clipped", "truncated", "counted"],
+)
+def test_p_values_of_true_chips_are_uniform_under_their_condition(part):
+    """A Kolmogorov-Smirnov test over 40 chips of each; it would fail for 1e-4 of all seeds."""
+    tree, timed = {"w": jnp.ones(200)}, part.deviation.timed
+    condition = limpet.Condition(scale=1.2, time=86400.0 if timed else None)
+    assert stats.kstest(p_values(limpet.Hardware(p=part), tree, condition, 40), "uniform").pvalue > 1e-4
+
+
+def test_a_chip_of_another_time_or_scale_is_not_explained():
+    tree = {"w": jnp.ones(200)}
+    drifting = limpet.Hardware(p=limpet.Part("w", limpet.Drift(exponent=0.05, spread=0.02)))
+    day = limpet.Condition(time="1 day")
+    assert p_values(drifting, tree, day.checked(), 1, assumed=limpet.Condition(time="1 year"))[0] < 1e-6
+    clipped = limpet.Hardware(p=limpet.Part("w", limpet.Gaussian(sigma=0.2), limpet.Limits(low=0.7, high=1.3)))
+    assert p_values(clipped, tree, 1.0, 1, assumed=2.0)[0] < 1e-6
+
+
+def test_a_derived_class_with_other_draws_has_no_law_of_its_base():
+    @dataclass(frozen=True)
+    class Doubled(limpet.Gaussian):
+        def deviate(self, draw, value, strength):
+            return super().deviate(draw, value, 2 * strength)
+
+    assert Doubled(sigma=0.1).distribution() is None
+    assert limpet.Gaussian(sigma=0.1).distribution(2.0).std() == pytest.approx(0.2)
+    hardware, tree = limpet.Hardware(p=limpet.Part("w", Doubled(sigma=0.1))), {"w": jnp.ones(300)}
+    assert p_values(hardware, tree, 1.0, 1)[0] > 1e-3  # its false alarm
 
 
 def test_nothing_to_explain_is_refused():

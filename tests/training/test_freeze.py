@@ -127,3 +127,22 @@ def test_what_is_no_recipe_is_refused(dynapse_net, wrong):
 def test_numbers_that_name_no_chip(dynapse_net, frozen, name, value):
     with pytest.raises(limpet.LimpetError, match=rf"{name} = .*allowed is a whole number from 0 to 4294967295"):
         limpet.freeze(dynapse_net, frozen, **{name: value})
+
+
+@pytest.mark.parametrize("time", ["1 day", "1 year"])
+def test_the_worst_chip_of_a_curve_over_times_is_frozen_as_the_curve_met_it(time):
+    tree = {"w": jnp.linspace(0.1, 1.0, 50)}
+    hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Drift(exponent=0.06, spread=0.03)))
+    times = ["25 s", "1 day", "1 year"]
+    curve = limpet.robustness_curve(
+        lambda tree, _: tree["w"].sum(), tree, hardware, times=times, chips=20, higher_is_better=True
+    )
+    seconds = {"1 day": 86400.0, "1 year": 31536000.0}[time]
+    worst = curve.at(seconds).worst_chip(seconds)
+    chip = limpet.freeze(tree, hardware, chip=worst, condition=limpet.Condition(time=time))
+    assert float(chip["w"].sum()) == pytest.approx(float(curve.at(seconds).worst()[0]), rel=1e-5)
+
+
+def test_a_configuration_is_told_to_freeze_by_itself(dynapse_net):
+    with pytest.raises(limpet.LimpetError, match="a configuration freezes what it names itself"):
+        limpet.freeze(dynapse_net, configured(3))

@@ -1,6 +1,6 @@
 """The audit of a running loop: does what `inject` draws reach what is differentiated, and is it new at each step?"""
 
-from collections.abc import Sized
+from collections.abc import Collection, Sized
 from typing import Any, Protocol
 
 from jax.typing import ArrayLike
@@ -14,8 +14,14 @@ from ._audit import require_reached
 
 NEVER_INJECTED = (
     "callback.inject was never called, so nothing {deviated}: call loss_fn(callback.inject(params, step), batch) "
-    "inside the jitted update, which is to be compiled anew for each callback"
+    "inside the jitted update, which is to be compiled anew for each callback{earlier}"
 )
+STILL_THE_OLD_ONE = (
+    ". (The inject of a callback that was built before was called: an update that was compiled with that one still "
+    "uses it, its hardware and its strength. Define the update again, for this callback.)"
+)
+_INJECTED: set[str] = set()
+"""The paths of leaves that any loop of this process injected, by which a callback knows that it has a predecessor."""
 
 
 class Probed(Protocol):
@@ -24,6 +30,11 @@ class Probed(Protocol):
     @property
     def draws(self) -> Sized:
         """What is drawn for a step; empty where nothing is."""
+        ...
+
+    @property
+    def paths(self) -> Collection[str]:
+        """The paths of the leaves that deviate."""
         ...
 
     def inject(self, params: Any, step: ArrayLike, draw: ArrayLike | None = None, *, notes: ProbeNotes | None) -> Any:
@@ -91,6 +102,7 @@ class LoopAudit:
         """What `Injection.inject` gives, with probes as long as the audit is open."""
         if self.done:
             return self._injection.inject(params, step, draw, **conditions)
+        _INJECTED.update(self._injection.paths)
         notes, number = ProbeNotes(), unboxed(step)
         tree = self._injection.inject(params, step, draw, notes=notes, **conditions)
         self._traces.append((notes, None if is_traced(number) else int(number)))  # pyright: ignore[reportArgumentType]
@@ -111,7 +123,7 @@ class LoopAudit:
         if not self._traces:
             if trained and not self._trained:
                 warn_user(
-                    f"a training step was logged, but {NEVER_INJECTED.format(deviated='deviates yet')}. (Steps that "
+                    f"a training step was logged, but {self._never_injected('deviates yet')}. (Steps that "
                     f"are meant to train without mismatch are fine; a schedule that begins at 0 gives them without "
                     f"another compilation.)",
                     RuntimeWarning,
@@ -137,7 +149,7 @@ class LoopAudit:
         if self._traces and self._first_step is not None:
             self._require_all_leaves()
         elif self._trained and not self._traces:
-            raise MismatchNotApplied(f"the run is over, but {NEVER_INJECTED.format(deviated='deviated')}")
+            raise MismatchNotApplied(f"the run is over, but {self._never_injected('deviated')}")
 
     def _require_gradients(self) -> None:
         traced = [notes for notes, _ in self._traces if notes.planted]
@@ -195,6 +207,10 @@ class LoopAudit:
                 f"for constants, as jax.jit does those named in static_argnums.)",
                 RuntimeWarning,
             )
+
+    def _never_injected(self, deviated: str) -> str:
+        has_predecessor = not _INJECTED.isdisjoint(self._injection.paths)
+        return NEVER_INJECTED.format(deviated=deviated, earlier=STILL_THE_OLD_ONE if has_predecessor else "")
 
     @property
     def _differentiated(self) -> list[ProbeNotes]:

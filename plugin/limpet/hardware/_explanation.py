@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -128,8 +129,13 @@ def _virtual(
         return {}
     held = {path: jnp.asarray(leaves[path]) for path in paths}
     keys = jax.vmap(lambda chip: virtual_chip(0, chip))(jnp.arange(VIRTUAL_CHIPS))
-    values = jax.jit(jax.vmap(lambda key: recipe.on_leaves(key, held, condition)))(keys)
+    values = _on_chips(recipe, keys, held, condition)
     return {path: np.asarray(value, np.float64).reshape(VIRTUAL_CHIPS, -1) for path, value in values.items()}
+
+
+@partial(jax.jit, static_argnums=0)
+def _on_chips(recipe: Recipe, keys: jax.Array, leaves: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
+    return jax.vmap(lambda key: recipe.on_leaves(key, dict(leaves), condition))(keys)
 
 
 def _of_ranks(value: NDArray[np.float64], drawn: NDArray[np.float64]) -> tuple[float, float]:
