@@ -309,3 +309,13 @@ def test_trees_of_types_that_jax_does_not_know(tmp_path, capsys, leaf):
         assert written["w"].shape == (2,)
         assert ("other" in written) == (leaf.dtype.kind == "f")
     assert ("left out as no numbers: other" in capsys.readouterr().out) == (leaf.dtype.kind != "f")
+
+
+def test_a_chip_at_a_time_is_the_one_of_a_curve_over_times(workplace, capsys):
+    drift = "{kind: drift, exponent: 0.06, spread: 0.03}"
+    Path("config.yaml").write_text(f"hardware: {{w: {{leaves: '*/kernel', deviation: {drift}}}}}\n")
+    tree, recipe = read("params.npz"), limpet.load_config("config.yaml").recipe(read("params.npz"))
+    for time, seconds in (("1 year", 31536000.0), ("3600", 3600.0)):
+        assert main([*CHIPS, "--chip", "17", "--time", time]) == 0
+        assert same(read(), recipe(limpet.virtual_chip(0, 17), tree, limpet.Condition(time=seconds)))
+        assert comment()["time"] == seconds

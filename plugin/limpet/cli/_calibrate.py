@@ -1,17 +1,5 @@
-"""`limpet calibrate`: fit a few digital parameters to each chip, and say what comes of it."""
+r"""`limpet calibrate`: fit a few digital parameters to each chip; measure the chips before and after.
 
-import argparse
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from limpet import LimpetError
-from limpet.checks import warn_user
-
-from ._model import load_object, require_network, user_code
-from ._output import show, write_json
-
-EXAMPLES = """\
 TASK is a function, of no argument or of the configuration, that returns the
 arguments of limpet.calibrate as a dict: tree, loss_fn, metric_fn, batches,
 batch; and, where they differ from the defaults, trainable, gains, levels, steps
@@ -24,10 +12,22 @@ With --measured chips from files are calibrated in place of virtual ones: an
 onto it, by leaf path; --logdir writes two runs for the Robustness tab.
 
 examples:
-  limpet calibrate examples/digits_calibration.py:task \\
+  limpet calibrate examples/digits_calibration.py:task \
       --config configs/digits_calibration.yaml -o calibration.npz --logdir runs/calibrated
   limpet calibrate nets:task --config config.yaml --measured A3.npz --chips-to loaded
 """
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limpet import LimpetError
+from limpet.checks import warn_user
+
+from ._command import add_command, add_config, add_params
+from ._model import load_object, require_network, user_code
+from ._output import show, write_json
 
 _REQUIRED = ("tree", "loss_fn", "metric_fn", "batches", "batch")
 _OPTIONAL = ("trainable", "gains", "levels", "steps", "optimizer")
@@ -35,18 +35,10 @@ _OPTIONAL = ("trainable", "gains", "levels", "steps", "optimizer")
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser(
-        "calibrate",
-        help="fit a few digital parameters to each chip",
-        description="Fit a few digital parameters to each chip; measure the chips before and after.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_command(commands, "calibrate", __doc__, run)
     parser.add_argument("task", metavar="TASK", help="MODULE:NAME or path/script.py:NAME; see below")
-    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help="overrides of the configuration")
-    parser.add_argument("--config", required=True, help="a .yaml, .yml or .toml file")
-    parser.add_argument("--params", help="trained parameters: an .npz by leaf path, or an Orbax checkpoint's directory")
+    add_config(parser)
+    add_params(parser)
     parser.add_argument("--steps", type=int, help="of each chip's fit")
     parser.add_argument("--trainable", metavar="GLOB", action="append", help="leaves given anew; may be repeated")
     parser.add_argument("--gains", metavar="GLOB", action="append", help="weights whose outputs get a gain; likewise")
@@ -54,8 +46,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="the .npz to write")
     parser.add_argument("--chips-to", metavar="DIRECTORY", help="a directory for an .npz of each chip")
     parser.add_argument("--logdir", help="a TensorBoard log directory for the curves before and after")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,16 +1,5 @@
-"""`limpet check`: does a configuration hold, and what does it resolve to?"""
+"""`limpet check`: validate a configuration, and show what it resolves to.
 
-import argparse
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
-from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
-from ._output import show, table, write_json
-
-if TYPE_CHECKING:
-    from ._leaves import LeafOverview
-
-EXAMPLES = """\
 Given a network, or its saved parameters, it also shows which leaves deviate,
 as parts of the hardware, and what training meets of them.
 
@@ -21,17 +10,21 @@ examples:
   limpet check config.yaml --tree params.npz --json
 """
 
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ._command import add_command
+from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
+from ._output import show, table, write_json
+
+if TYPE_CHECKING:
+    from ._leaves import LeafOverview
+
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser(
-        "check",
-        help="validate a configuration and show what it resolves to",
-        description="Validate a configuration, and show what it resolves to.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_command(commands, "check", __doc__, run)
     parser.add_argument("config", metavar="CONFIG", help="a .yaml, .yml or .toml file")
     parser.add_argument(
         "overrides", metavar="KEY=VALUE", nargs="*", default=[], help="overrides, such as hardware.weights.sigma=0.2"
@@ -39,8 +32,6 @@ def add_parser(commands: Any) -> None:
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--model", help=MODEL_HELP)
     network.add_argument("--tree", help=TREE_HELP)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

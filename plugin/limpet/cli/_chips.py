@@ -1,18 +1,8 @@
-"""`limpet chips`: rebuild virtual chips by their numbers."""
+r"""`limpet chips`: rebuild virtual chips by their numbers, as .npz of values by leaf path.
 
-import argparse
-from pathlib import Path
-from typing import Any
-
-from limpet import LimpetError
-from limpet.checks import number
-
-from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
-from ._output import show, write_json
-
-EXAMPLES = """\
 On a virtual chip all parts of the hardware deviate, as robustness curves
-measure it: chip 17 at --scale 1.5 is the chip of that number in the curve.
+measure it: chip 17 at --scale 1.5 is the chip of that number in the curve, and so
+it is at --time "1 day" in a curve over times.
 --sigma gives the strength as a relative standard deviation of every leaf.
 With --frozen only the parts of training.frozen deviate, at its scale, as
 limpet.freeze builds them.
@@ -26,36 +16,42 @@ paths; bfloat16 is written as float32, which holds the same values. The
 archive's comment says which chip it is, of which hardware.
 
 examples:
-  limpet chips nets:build --config configs/dynapse.yaml \\
+  limpet chips nets:build --config configs/dynapse.yaml \
       --params trained.npz --chip 17 --sigma 0.15 -o worst.npz
-  limpet chips params.npz --config config.yaml hardware.weights.sigma=0.2 \\
+  limpet chips params.npz --config config.yaml hardware.weights.sigma=0.2 \
       --chip 0 --chip 1 -o chip.npz
 """
+
+import argparse
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limpet import LimpetError
+from limpet.checks import number
+
+from ._command import add_command, add_config, add_params
+from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
+from ._output import show, write_json
+
+if TYPE_CHECKING:
+    from limpet import Condition, Recipe
 
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser(
-        "chips",
-        help="rebuild virtual chips by number, as .npz",
-        description="Rebuild virtual chips by their numbers; write their values by leaf path.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_command(commands, "chips", __doc__, run)
     parser.add_argument("network", metavar="MODEL-or-TREE", help=f"{MODEL_HELP}; or {TREE_HELP}")
-    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help="overrides of the configuration")
-    parser.add_argument("--config", required=True, help="a .yaml, .yml or .toml file")
-    parser.add_argument("--params", help="trained parameters: an .npz by leaf path, or an Orbax checkpoint's directory")
+    add_config(parser)
+    add_params(parser)
     parser.add_argument("--chip", type=int, action="append", required=True, help="number of a chip; may be repeated")
     parser.add_argument("--seed", type=int, help="of the chips; the configuration's if left out")
     strength = parser.add_mutually_exclusive_group()
     strength.add_argument("--scale", type=float, help="factor on every deviation (default: 1, the hardware as it is)")
     strength.add_argument("--sigma", type=float, help="relative standard deviation of everything that deviates")
+    parser.add_argument("--time", help="time since programming: seconds, or '1 day' (default: as the hardware says)")
     parser.add_argument("--frozen", action="store_true", help="only the parts of training.frozen, at its scale")
     parser.add_argument("-o", "--output", metavar="OUT.npz", required=True, help="the .npz to write")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,15 +76,16 @@ def run(arguments: argparse.Namespace) -> int:
     untrained = [path for path in own if path not in trained]
     tree = adapter_of(model).nominal(model)
     leaves = adapter_of(tree).leaves(tree)
-    _require_values(name, leaves)
-    recipe, seed, scale = _recipe(arguments, config, model)
-    _require_finite(arguments.params or name, {path: leaves[path] for path in recipe.paths})
+    recipe, seed, condition = _asked(arguments, config, model)
+    _require_numbers(arguments.params or name, leaves, recipe.paths)
     seed = whole("--seed", seed, 0, MAX_SEED)
     mark = {"fingerprint": limpet.fingerprint(recipe, model), "draws_version": limpet.DRAWS_VERSION}
-    mark |= {"generator": config.generator, "scale": scale}
+    mark |= {"generator": config.generator, "scale": condition.scale}
+    if condition.time is not None:
+        mark["time"] = condition.time
     written = []
     for chip, path in outputs.items():
-        drawn = recipe(limpet.virtual_chip(seed, chip, config.generator), tree, scale)
+        drawn = recipe(limpet.virtual_chip(seed, chip, config.generator), tree, condition)
         left_out = limpet.save_parameters(path, drawn, {"chip": chip, "seed": seed} | mark)
         count = len(leaves) - len(left_out)
         written.append({"chip": chip, "seed": seed, "output": str(path), "leaves": count, "left_out": left_out})
@@ -128,32 +125,35 @@ def _require_new(outputs: Any, *inputs: str | None) -> None:
                 )
 
 
-def _recipe(arguments: argparse.Namespace, config: Any, model: Any) -> tuple[Any, int, float]:
-    """Who deviates, the seed of the chips, and the scale."""
-    recipe, seed, scale = config.recipe(model), config.chip_seed, 1.0
+def _asked(arguments: argparse.Namespace, config: Any, model: Any) -> "tuple[Recipe, int, Condition]":
+    """The recipe, the seed of the chips, and the condition under which they are looked at."""
+    from limpet import Condition, LogUniform
+    from limpet.results import seconds
+
+    recipe, seed, scale, time = config.recipe(model), config.chip_seed, 1.0, None
     if arguments.frozen:
         if not config.frozen_parts:
             raise LimpetError(f"--frozen: {arguments.config} has no training.frozen")
-        recipe, seed, scale = recipe.only(*config.frozen_parts), config.frozen_seed, config.training.frozen.scale
+        recipe, seed, frozen = recipe.only(*config.frozen_parts), config.frozen_seed, config.training.frozen
+        scale, time = frozen.scale, frozen.time
     if arguments.sigma is not None:
         recipe, scale = recipe.with_sigma(number("--sigma", arguments.sigma, 0, 5)), 1.0
     if arguments.scale is not None:
         scale = number("--scale", arguments.scale, 0, 1000)
-    return recipe, seed if arguments.seed is None else arguments.seed, scale
+    if arguments.time is not None:
+        time = seconds(arguments.time, "--time")
+    if isinstance(time, LogUniform):
+        raise LimpetError("--frozen: training.frozen.time draws a time at each step; give one by --time")
+    return recipe, seed if arguments.seed is None else arguments.seed, Condition(scale, time)
 
 
-def _require_finite(name: str, leaves: dict[str, Any]) -> None:
-    """A chip of values that are not numbers is a mistake made earlier."""
-    import jax.numpy as jnp
-
-    for path, leaf in leaves.items():
-        if not bool(jnp.isfinite(jnp.asarray(leaf)).all()):
-            raise LimpetError(f"{name}: leaf '{path}' holds NaN or infinite values")
-
-
-def _require_values(name: str, leaves: dict[str, Any]) -> None:
+def _require_numbers(name: str, leaves: dict[str, Any], deviating: Collection[str]) -> None:
+    """A chip of what is no number is a mistake that was made earlier."""
     import jax
+    import jax.numpy as jnp
 
     for path, leaf in leaves.items():
         if isinstance(leaf, jax.ShapeDtypeStruct):
             raise LimpetError(f"{name}: leaf '{path}' is a shape without values; needed are arrays")
+        if path in deviating and not bool(jnp.isfinite(jnp.asarray(leaf)).all()):
+            raise LimpetError(f"{name}: leaf '{path}' holds NaN or infinite values")

@@ -1,4 +1,13 @@
-"""`limpet compare`: two runs on the same virtual chips; runs of different hardware are refused."""
+"""`limpet compare`: what changes from run A to run B on the same virtual chips, chip by chip.
+
+On one hardware, chip c is the same chip in both runs, so differences are taken chip by chip, and the interval
+(Student's t) is of their mean. "worse" is the fraction of chips that do worse in B, with its exact interval
+(Clopper-Pearson). Runs that were measured on different hardware have no chip in common, and are refused.
+
+examples:
+  limpet compare runs/dynapse/standard runs/dynapse/mismatch
+  limpet compare before.npz after.npz --json
+"""
 
 import argparse
 from dataclasses import replace
@@ -10,36 +19,18 @@ from numpy.typing import NDArray
 from limpet import Comparison, RobustnessCurve, compare
 from limpet.results import are_same_chips, common_chips
 
+from ._command import add_command
 from ._output import number_format, show, table, write_json
 from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, read_curves
-
-EXAMPLES = """\
-On one hardware, chip c is the same chip in both runs, so differences are taken chip by chip, and the interval
-(Student's t) is of their mean. "worse" is the fraction of chips that do worse in B, with its exact interval
-(Clopper-Pearson). Runs that were measured on different hardware have no chip in common, and are refused.
-
-examples:
-  limpet compare runs/dynapse/standard runs/dynapse/mismatch
-  limpet compare before.npz after.npz --json
-"""
 
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser(
-        "compare",
-        help="two runs on the same virtual chips, chip by chip",
-        description="What changes from run A to run B, for each strength.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_command(commands, "compare", __doc__, run)
     parser.add_argument("path_a", metavar="RUN_A", help=RUN_HELP)
     parser.add_argument("path_b", metavar="RUN_B", help="another")
     add_choice(parser)
     parser.add_argument("--confidence", type=confidence, default=0.95, help="of the intervals (default: 0.95)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +42,20 @@ def run(arguments: argparse.Namespace) -> int:
     numbers = common_chips(first.curve, second.curve)
     curve_a, curve_b = _of_chips(first.curve, numbers), _of_chips(second.curve, numbers)
     if arguments.json:
-        write_json(_as_dict(first, second, comparison, curve_a, curve_b))
+        write_json(
+            {
+                "metric": curve_a.metric,
+                "higher_is_better": curve_a.higher_is_better,
+                "axis": curve_a.axis,
+                "chips": curve_a.chips,
+                "same_chips": are_same_chips(curve_a, curve_b),
+                "seed": curve_a.seed,
+                "confidence": comparison.confidence,
+                "a": first.as_dict(),
+                "b": second.as_dict(),
+                "rows": _rows(comparison, curve_a, curve_b),
+            }
+        )
     else:
         _show(first, second, comparison, curve_a, curve_b)
     return 0
@@ -62,50 +66,24 @@ def _of_chips(curve: RobustnessCurve, numbers: NDArray[np.int64]) -> RobustnessC
     return replace(curve, values=curve.values[:, np.isin(curve.chip_numbers, numbers)])
 
 
-def _as_dict(
-    first: EvaluatedCurve,
-    second: EvaluatedCurve,
-    comparison: Comparison,
-    curve_a: RobustnessCurve,
-    curve_b: RobustnessCurve,
-) -> dict[str, Any]:
-    rows = zip(
-        comparison.sigmas.tolist(),
-        curve_a.mean().tolist(),
-        curve_b.mean().tolist(),
-        comparison.difference.tolist(),
-        comparison.low.tolist(),
-        comparison.high.tolist(),
-        comparison.worse,
-        curve_a.failed.tolist(),
-        curve_b.failed.tolist(),
-        strict=True,
-    )
-    return {
-        "metric": curve_a.metric,
-        "higher_is_better": curve_a.higher_is_better,
-        "axis": curve_a.axis,
-        "chips": curve_a.chips,
-        "same_chips": are_same_chips(curve_a, curve_b),
-        "seed": curve_a.seed,
-        "confidence": comparison.confidence,
-        "a": first.as_dict(),
-        "b": second.as_dict(),
-        "rows": [
-            {
-                "sigma": sigma,
-                "mean_a": mean_a,
-                "mean_b": mean_b,
-                "difference": difference,
-                "low": low,
-                "high": high,
-                "worse": {"fraction": worse.fraction, "low": worse.low, "high": worse.high},
-                "failed_a": failed_a,
-                "failed_b": failed_b,
-            }
-            for sigma, mean_a, mean_b, difference, low, high, worse, failed_a, failed_b in rows
-        ],
+def _rows(comparison: Comparison, curve_a: RobustnessCurve, curve_b: RobustnessCurve) -> list[dict[str, Any]]:
+    """What is said of each strength."""
+    columns = {
+        "sigma": comparison.sigmas,
+        "mean_a": curve_a.mean(),
+        "mean_b": curve_b.mean(),
+        "difference": comparison.difference,
+        "low": comparison.low,
+        "high": comparison.high,
+        "failed_a": curve_a.failed,
+        "failed_b": curve_b.failed,
     }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [
+        dict(zip(columns, row, strict=True))
+        | {"worse": {"fraction": worse.fraction, "low": worse.low, "high": worse.high}}
+        for row, worse in zip(rows, comparison.worse, strict=True)
+    ]
 
 
 def _show(
@@ -119,40 +97,28 @@ def _show(
 
     percent = f"{100 * comparison.confidence:g}%"
     number = number_format([*curve_a.mean(), *curve_b.mean()])
-    sign_of_gain = 1 if curve_a.higher_is_better else -1
-    gain = sign_of_gain * np.where(comparison.low > 0, 1, np.where(comparison.high < 0, -1, 0))
-    style = {1: "green", -1: "red", 0: ""}
+    better, worse = ("green", "red") if curve_a.higher_is_better else ("red", "green")
     rows = [
         [
-            curve_a.place(sigma),
-            number(mean_a),
-            number(mean_b),
-            Text(_signed(number, difference), style[int(sign)]),
-            f"[{_signed(number, low)}, {_signed(number, high)}]",
-            f"{100 * worse.fraction:.1f}%",
-            f"[{100 * worse.low:.1f}%, {100 * worse.high:.1f}%]",
+            curve_a.place(row["sigma"]),
+            number(row["mean_a"]),
+            number(row["mean_b"]),
+            Text(_signed(number, row["difference"]), better if row["low"] > 0 else worse if row["high"] < 0 else ""),
+            f"[{_signed(number, row['low'])}, {_signed(number, row['high'])}]",
+            f"{100 * row['worse']['fraction']:.1f}%",
+            f"[{100 * row['worse']['low']:.1f}%, {100 * row['worse']['high']:.1f}%]",
         ]
-        for sigma, mean_a, mean_b, difference, low, high, worse, sign in zip(
-            comparison.sigmas,
-            curve_a.mean(),
-            curve_b.mean(),
-            comparison.difference,
-            comparison.low,
-            comparison.high,
-            comparison.worse,
-            gain,
-            strict=True,
-        )
+        for row in _rows(comparison, curve_a, curve_b)
     ]
     headers = [curve_a.axis, "mean A", "mean B", "B - A", f"{percent} interval", "chips worse", f"{percent} interval "]
-    better = "higher is better" if curve_a.higher_is_better else "lower is better"
     notes = [
         f"{side}: {int(failed.sum())} evaluations failed (NaN or infinite) and are left out of the means"
         for side, failed in (("A", curve_a.failed), ("B", curve_b.failed))
         if failed.any()
     ]
     show(
-        f"{curve_a.metric} ({better}) of {_chips_in_words(first.curve, second.curve)}",
+        f"{curve_a.metric} ({'higher' if curve_a.higher_is_better else 'lower'} is better) of "
+        f"{_chips_in_words(first.curve, second.curve)}",
         f"A: {first}",
         f"B: {second}",
         table(dict.fromkeys(headers, "right"), rows),

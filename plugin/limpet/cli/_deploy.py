@@ -1,16 +1,5 @@
-"""`limpet deploy`: does a network fit on DYNAP-SE2, and what becomes of it there?"""
+r"""`limpet deploy`: map, quantise and round a Rockpool network for DYNAP-SE2, and say what becomes of it.
 
-import argparse
-import sys
-from pathlib import Path
-from typing import Any
-
-from limpet import DeploymentError, LimpetError
-
-from ._model import MODEL_HELP, load_model, user_code
-from ._output import show, table, write_json
-
-EXAMPLES = """\
 The network is mapped to cores, its weights become sums of each core's four
 branch currents, and bias currents what the bias generator can give. Exit code
 0 if the network fits on the chip, 1 if it does not, 2 for bad input.
@@ -20,26 +9,29 @@ reads it.
 
 examples:
   limpet deploy nets:build --params trained.npz
-  limpet deploy examples/dynapse_frozen_noise.py:network \\
-      --config configs/dynapse.yaml --params trained.npz --prune \\
+  limpet deploy examples/dynapse_frozen_noise.py:network \
+      --config configs/dynapse.yaml --params trained.npz --prune \
       -o deployed.npz --report deployment.html
 """
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from limpet import DeploymentError, LimpetError
+
+from ._command import add_command, add_config, add_params
+from ._model import MODEL_HELP, load_model, user_code
+from ._output import show, table, write_json
 
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser(
-        "deploy",
-        help="a Rockpool network as it would run on DYNAP-SE2",
-        description="Map, quantise and round a Rockpool network for DYNAP-SE2, and say what becomes of it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_command(commands, "deploy", __doc__, run)
     parser.add_argument("network", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help="overrides of the configuration")
-    parser.add_argument("--config", help="a .yaml, .yml or .toml file, for a MODEL that is a function of one")
-    parser.add_argument("--params", help="trained parameters: an .npz by leaf path, or an Orbax checkpoint's directory")
+    add_config(parser, required=False)
+    add_params(parser)
     parser.add_argument("--cores", type=int, help="how many cores to use (default: as few as hold the neurons)")
     parser.add_argument(
         "--prune",
@@ -58,8 +50,6 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="the .npz to write: weights and currents as deployed")
     parser.add_argument("--report", metavar="PAGE.html", help="an HTML file to write")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,15 +1,5 @@
-"""`limpet fit`: from a bench's measurements to hardware."""
+"""`limpet fit`: fit the hardware to measured chips: distributions, and what chips and cores have in common.
 
-import argparse
-import sys
-from pathlib import Path
-from typing import Any
-
-from limpet import LimpetError, LogdirError
-
-from ._output import show, table, write_json
-
-EXAMPLES = """\
 The table has the columns chip, core, neuron, parameter, nominal and measured,
 separated by commas, semicolons or tabs. Units stand in a column `unit`, or
 behind a name: `measured [pA]`. Other columns are not used.
@@ -23,22 +13,23 @@ examples:
   limpet check hardware.yaml --model nets:build
 """
 
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from limpet import LimpetError, LogdirError
+
+from ._command import add_command
+from ._output import show, table, write_json
+
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser(
-        "fit",
-        help="from a bench's measurements to hardware",
-        description="Fit the hardware to measured chips: distributions, and what chips and cores have in common.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_command(commands, "fit", __doc__, run)
     parser.add_argument("measurements", metavar="MEASUREMENTS.csv", help="a bench's table")
     parser.add_argument("-o", "--output", metavar="HARDWARE.yaml", help="the configuration to write")
     parser.add_argument("--report", metavar="PAGE.html", help="an HTML file with pictures to write")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,17 +1,5 @@
-"""`limpet gate`: does the yield hold? For continuous integration."""
+"""`limpet gate`: exit code 0 if enough chips reach a target at one strength, or at one time; else 1.
 
-import argparse
-import math
-from collections.abc import Mapping
-from typing import Any
-
-from limpet import MetricError, RobustnessCurve, Yield
-from limpet.results import seconds, words
-
-from ._output import show, write_json
-from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, fraction, read_curves
-
-EXAMPLES = """\
 The gate is passed if the lower end of the yield's interval (Clopper-Pearson) reaches the asked yield: what the chips
 measured are enough to say, not what they happen to show. Exit code 0 if passed, 1 if not, 2 for bad input.
 
@@ -21,17 +9,22 @@ examples:
   limpet gate runs/pcm/trained --time "1 day" --target 0.9 --yield 0.9
 """
 
+import argparse
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from limpet import MetricError, RobustnessCurve, Yield
+from limpet.results import seconds, words
+
+from ._command import add_command
+from ._output import show, write_json
+from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, fraction, read_curves
+
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser(
-        "gate",
-        help="exit code 0 if enough chips reach a target, else 1",
-        description="Pass or fail a run by its yield at one strength, or at one time.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_command(commands, "gate", __doc__, run)
     parser.add_argument("path", metavar="RUN", help=RUN_HELP)
     add_choice(parser)
     place = parser.add_mutually_exclusive_group(required=True)
@@ -43,8 +36,6 @@ def add_parser(commands: Any) -> None:
         "--yield", dest="asked", type=fraction, required=True, help="fraction of chips that must, such as 0.95"
     )
     parser.add_argument("--confidence", type=confidence, default=0.95, help="of the yield's interval (default: 0.95)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,21 +1,16 @@
-"""`limpet presets`: chips that were measured or simulated by others."""
+"""`limpet presets`: list the chips that come with Limpet; or show one: its source, what was measured, its numbers."""
 
 import argparse
 from typing import Any
 
+from ._command import add_command
 from ._output import show, table, write_json
 
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "presets",
-        help="list the chips that come with Limpet, or show one whole",
-        description="List the chips that come with Limpet; or show one: its source, what was measured, its numbers.",
-    )
+    parser = add_command(commands, "presets", __doc__, run)
     parser.add_argument("name", nargs="?", metavar="NAME", help="of a preset, to show it whole")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
