@@ -4,6 +4,7 @@ Everything shown is read through TensorBoard's data provider, never from the fil
 """
 
 import argparse
+import inspect
 import json
 import math
 import threading
@@ -14,22 +15,29 @@ from typing import Any
 from tensorboard.backend.http_util import Respond
 from tensorboard.data.provider import DataProvider
 from tensorboard.plugins.base_plugin import FrontendMetadata, TBContext, TBLoader, TBPlugin
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Request, Response
 
-from limpet import RobustnessCurve
+from limpet import LimpetError, RobustnessCurve
 from tensorboard import plugin_util
 
 from . import _numbers
 from ._logged_series import LoggedSeries
 from ._page_files import page_files
-from ._query import Query, QueryError
-from ._summaries import PLUGIN_NAME
+from ._summaries import PLUGIN_NAME, Kind
 
 SAMPLES = 1000
-"""Evaluations of a run that TensorBoard keeps for this tab; of an unknown plugin's tensors it keeps about ten."""
+"""The number of evaluations of a run that TensorBoard keeps for this tab; of an unknown plugin's it keeps about ten."""
 DAY = 86_400
 CONTENT_TYPES = {".js": "text/javascript", ".css": "text/css"}
-Answer = Callable[[Any, str, Any], Any]
+ROUTES = ("runs", "evaluations", "chips", "table", "yields", "difference", "sensitivity", "limits")
+"""The routes that answer with numbers, each by the method of its name, whose arguments are the query's parameters."""
+Where = tuple[Any, str]
+"""The context of a request, and TensorBoard's experiment id."""
+
+
+class QueryError(LimpetError):
+    """A request that cannot be answered, and why."""
 
 
 class RobustnessLoader(TBLoader):
@@ -69,117 +77,142 @@ class RobustnessTab(TBPlugin):
     def get_plugin_apps(self) -> dict[str, Any]:
         """The routes: the page's files, plotly's script, and the numbers."""
         pages = {f"/{name}": _page_route(name) for name in page_files() if name.endswith(tuple(CONTENT_TYPES))}
-        numbers: dict[str, tuple[Answer, tuple[str, ...]]] = {
-            "runs": (self._runs, ()),
-            "evaluations": (self._evaluations, ("metric", "run")),
-            "chips": (self._chips, ("metric", "run", "step")),
-            "table": (self._table, ("metric", "run", "step", "sigma", "target")),
-            "yields": (self._yields, ("metric", "run", "step", "sigma", "low", "high")),
-            "difference": (self._difference, ("metric", "first", "second", "step")),
-            "sensitivity": (self._sensitivity, ("metric", "run")),
-            "limits": (self._limits, ("run", "step")),
-        }
-        routes = {f"/{name}": _numbers_route(answer, allowed) for name, (answer, allowed) in numbers.items()}
-        return pages | routes | {"/plotly.js": _plotly_route()}
+        numbers = {f"/{name}": _numbers_route(getattr(self, f"_{name}")) for name in ROUTES}
+        return pages | numbers | {"/plotly.js": _plotly_route()}
 
-    def _runs(self, ctx: Any, experiment: str, query: Query) -> Any:
-        runs: dict[str, dict[str, Any]] = {}
-        for run, metrics in self._logged.announced(ctx, experiment, "curve").items():
-            runs[run] = {
+    def _runs(self, where: Where) -> Any:
+        runs = {
+            run: {
                 metric: _numbers.overview(step, told.result, told.description.get("target"))
                 for metric, (step, told) in metrics.items()
                 if isinstance(told.result, RobustnessCurve)
             }
-        sensitivities = self._logged.announced(ctx, experiment, "sensitivity")
+            for run, metrics in self._logged.announced(*where, "curve").items()
+        }
+        sensitivities = self._logged.announced(*where, "sensitivity")
         return {
             "runs": runs,
             "sensitivities": {run: sorted(metrics) for run, metrics in sensitivities.items()},
-            "limits": sorted(self._logged.announced(ctx, experiment, "limits")),
+            "limits": sorted(self._logged.announced(*where, "limits")),
             "hardware_names": _numbers.names_of_hardware(runs),
         }
 
-    def _evaluations(self, ctx: Any, experiment: str, query: Query) -> Any:
-        run = query.text("run")
-        return _numbers.evaluations(self._curves(ctx, experiment, query, [run])[run])
+    def _evaluations(self, where: Where, *, metric: str, run: str) -> Any:
+        return _numbers.evaluations(self._series(where, "curve", metric, run)[0])
 
-    def _chips(self, ctx: Any, experiment: str, query: Query) -> Any:
-        run = query.text("run")
-        return _numbers.chips(self._newest(ctx, experiment, query, [run])[run][1])
+    def _chips(self, where: Where, *, metric: str, run: str, step: int | None = None) -> Any:
+        return _numbers.chips(_no_later(self._series(where, "curve", metric, run)[0], step)[1])
 
-    def _table(self, ctx: Any, experiment: str, query: Query) -> Any:
-        sigma, target = query.number("sigma"), query.optional_number("target")
-        newest = self._newest_readable(ctx, experiment, query, query.texts("run"))
-        return {run: {"step": step} | _numbers.table_row(curve, sigma, target) for run, (step, curve) in newest.items()}
+    def _table(
+        self,
+        where: Where,
+        *,
+        metric: str,
+        run: list[str],
+        sigma: float,
+        step: int | None = None,
+        target: float | None = None,
+    ) -> Any:
+        """The rows of the runs that hold a curve that can be read."""
+        newest = {
+            name: _no_later(series, step) for name, series in self._logged.series(*where, "curve", metric, run).items()
+        }
+        return {
+            name: {"step": found} | _numbers.table_row(curve, sigma, target) for name, (found, curve) in newest.items()
+        }
 
-    def _yields(self, ctx: Any, experiment: str, query: Query) -> Any:
-        sigma, low, high = query.number("sigma"), query.number("low"), query.number("high")
+    def _yields(
+        self,
+        where: Where,
+        *,
+        metric: str,
+        run: list[str],
+        sigma: float,
+        low: float,
+        high: float,
+        step: int | None = None,
+    ) -> Any:
         if not 0 < high - low < math.inf:
             raise QueryError(f"low = {low:g}: allowed is a number below high = {high:g}, and not infinitely far")
-        newest = self._newest_readable(ctx, experiment, query, query.texts("run"))
-        return {run: _numbers.yield_over_target(curve, sigma, low, high) for run, (_, curve) in newest.items()}
+        return {
+            name: _numbers.yield_over_target(_no_later(series, step)[1], sigma, low, high)
+            for name, series in self._logged.series(*where, "curve", metric, run).items()
+        }
 
-    def _difference(self, ctx: Any, experiment: str, query: Query) -> Any:
-        first, second = query.text("first"), query.text("second")
-        newest = self._newest(ctx, experiment, query, [first, second])
-        return _numbers.difference(newest[first][1], newest[second][1])
+    def _difference(self, where: Where, *, metric: str, first: str, second: str, step: int | None = None) -> Any:
+        one, other = (_no_later(series, step)[1] for series in self._series(where, "curve", metric, first, second))
+        return _numbers.difference(one, other)
 
-    def _sensitivity(self, ctx: Any, experiment: str, query: Query) -> Any:
-        run, metric = query.text("run"), query.text("metric")
-        series = self._logged.series(ctx, experiment, "sensitivity", metric, [run]).get(run)
-        if series is None:
-            raise QueryError(f"run {run[:80]!r} holds no sensitivity of {metric[:80]!r} that can be read")
-        return _numbers.leaf_costs(series[max(series)])
+    def _sensitivity(self, where: Where, *, metric: str, run: str) -> Any:
+        return _numbers.leaf_costs(_no_later(self._series(where, "sensitivity", metric, run)[0], None)[1])
 
-    def _limits(self, ctx: Any, experiment: str, query: Query) -> Any:
-        run, latest = query.text("run"), query.optional_step()
-        series = self._logged.series(ctx, experiment, "limits", "", [run]).get(run)
-        if series is None:
-            raise QueryError(f"run {run[:80]!r} holds no counts of values beyond limits that can be read")
-        return _numbers.beyond_limits(*_no_later(series, latest))
+    def _limits(self, where: Where, *, run: str, step: int | None = None) -> Any:
+        return _numbers.beyond_limits(*_no_later(self._series(where, "limits", "", run)[0], step))
 
-    def _curves(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, dict[int, Any]]:
-        """The curves of some runs by step, none of them empty."""
-        curves = self._logged.series(ctx, experiment, "curve", query.text("metric"), runs)
+    def _series(self, where: Where, kind: Kind, metric: str, *runs: str) -> list[dict[int, Any]]:
+        """The results of each run by step, none of them empty."""
+        found = self._logged.series(*where, kind, metric, runs)
         for run in runs:
-            if run not in curves:
-                raise _no_curve(run, query)
-        return curves
-
-    def _newest(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
-        """Step and curve of some runs: the newest, or the newest no later than the step asked for, else the first."""
-        latest = query.optional_step()
-        return {run: _no_later(series, latest) for run, series in self._curves(ctx, experiment, query, runs).items()}
-
-    def _newest_readable(self, ctx: Any, experiment: str, query: Query, runs: list[str]) -> dict[str, tuple[int, Any]]:
-        """The same, without the runs that hold no curve that can be read, so that the others are answered for."""
-        latest = query.optional_step()
-        curves = self._logged.series(ctx, experiment, "curve", query.text("metric"), runs)
-        return {run: _no_later(series, latest) for run, series in curves.items()}
+            if run not in found:
+                what = f"{kind} of {metric[:80]!r}" if metric else "counts of values beyond limits"
+                raise QueryError(f"run {run[:80]!r} holds no {what} that can be read")
+        return [found[run] for run in runs]
 
 
 def _no_later(series: dict[int, Any], latest: int | None) -> tuple[int, Any]:
+    """Step and result of the newest evaluation, or of the newest no later than the step asked for, else of the first."""
     step = max((step for step in series if latest is None or step <= latest), default=min(series))
     return step, series[step]
 
 
-def _no_curve(run: str, query: Query) -> QueryError:
-    return QueryError(f"run {run[:80]!r} holds no curve of {query.text('metric')[:80]!r} that can be read")
-
-
-def _numbers_route(answer: Answer, allowed: tuple[str, ...]) -> Any:
+def _numbers_route(answer: Callable[..., Any]) -> Any:
     @Request.application
     def route(request: Request) -> Response:
         if request.method != "GET":
             return Respond(request, f"{request.method} is not allowed here, GET is", "text/plain", code=405)
         try:
-            ctx = plugin_util.context(request.environ)
-            experiment = plugin_util.experiment_id(request.environ)
-            numbers = answer(ctx, experiment, Query(request.args, *allowed))
+            where = (plugin_util.context(request.environ), plugin_util.experiment_id(request.environ))
+            numbers = answer(where, **_arguments(request.args, answer))
         except QueryError as error:
             return Respond(request, str(error), "text/plain", code=400)
         return Respond(request, json.dumps(numbers, allow_nan=False), "application/json")
 
     return route
+
+
+def _arguments(query: MultiDict[str, str], answer: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of what answers a request, from the request's parameters.
+
+    Raises:
+        QueryError: one is unknown, missing, or not what its annotation says.
+    """
+    known = {
+        name: found for name, found in inspect.signature(answer).parameters.items() if found.kind is found.KEYWORD_ONLY
+    }
+    for name in query:
+        if name not in known:
+            raise QueryError(f"unknown parameter {name[:80]!r}; allowed are {', '.join(known) or 'none'}")
+    for name, parameter in known.items():
+        if name not in query and parameter.default is parameter.empty:
+            raise QueryError(f"parameter '{name}' is missing")
+    return {
+        name: query.getlist(name) if found.annotation == list[str] else _parsed(name, query[name], found.annotation)
+        for name, found in known.items()
+        if name in query
+    }
+
+
+def _parsed(name: str, text: str, annotation: Any) -> str | float:
+    if annotation is str:
+        return text
+    kind, words = (int, "an integer") if annotation == int | None else (float, "a finite number")
+    try:
+        number = kind(text)
+    except ValueError:
+        number = math.nan
+    if isinstance(number, float) and not math.isfinite(number):
+        raise QueryError(f"{name} = {text[:80]!r}: allowed is {words}")
+    return number
 
 
 def _page_route(name: str) -> Any:
