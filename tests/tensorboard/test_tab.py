@@ -331,7 +331,7 @@ def test_an_empty_log_says_what_to_log(browser, tmp_path):
 @pytest.mark.parametrize(
     ("request_", "line"),
     [
-        ("evaluations", "parameter 'run' is missing"),
+        ("evaluations?metric=accuracy", "parameter 'run' is missing"),
         ("evaluations?run=nobody&metric=accuracy", "run 'nobody' holds no curve of 'accuracy'"),
         ("evaluations?run=../..&metric=accuracy", "holds no curve"),
         ("runs?x=1", "unknown parameter 'x'; allowed are none"),

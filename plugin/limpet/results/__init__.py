@@ -18,22 +18,4 @@ from ._yield import yield_of as yield_of
 from ._yield_difference import YieldDifference as YieldDifference
 from ._yield_difference import yield_difference as yield_difference
 
-__all__ = [
-    "BeyondLimits",
-    "Calibration",
-    "ChipMetrics",
-    "Comparison",
-    "RobustnessCurve",
-    "Sensitivity",
-    "Yield",
-    "YieldDifference",
-    "are_same_chips",
-    "common_chips",
-    "compare",
-    "excluded_words",
-    "hardware_names",
-    "seconds",
-    "words",
-    "yield_difference",
-    "yield_of",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -160,7 +160,7 @@ class RobustnessTab(TBPlugin):
 
 
 def _no_later(series: dict[int, Any], latest: int | None) -> tuple[int, Any]:
-    """Step and result of the newest evaluation, or of the newest no later than the step asked for, else of the first."""
+    """Step and result of the newest evaluation no later than the step asked for, of the first where there is none."""
     step = max((step for step in series if latest is None or step <= latest), default=min(series))
     return step, series[step]
 
