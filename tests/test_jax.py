@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from limpet._jax import Call, Cond, Function, Number, Scan, While, is_traced, number_of, origin_of, size_of
+from limpet._jax import Call, Cond, Function, Number, Scan, While, content_of, is_traced, number_of, origin_of, size_of
 
 A, B, C, KEYS = jnp.arange(3.0), jnp.array(2.0), jnp.eye(3) + 1, jax.random.split(jax.random.key(0), 3)
 
@@ -51,31 +51,31 @@ def run(structure, operands):
             fixed, carry, rows = operands[:constants], operands[constants:][:carried], operands[constants + carried :]
             given = []
             for turn in range(length):
-                results = body(*fixed, *carry, *(row[turn] for row in rows))
+                results = body(body.captured, [*fixed, *carry, *(row[turn] for row in rows)])
                 carry = results[:carried]
                 given.append(results[carried:])
             return [*carry, *map(jnp.stack, zip(*given, strict=True))]
         case While(condition, body, first, second):
             carry = operands[first + second :]
-            while condition(*operands[:first], *carry)[0]:
-                carry = body(*operands[first : first + second], *carry)
+            while condition(condition.captured, [*operands[:first], *carry])[0]:
+                carry = body(body.captured, [*operands[first : first + second], *carry])
             return carry
         case Call(body):
-            return body(*operands)
+            return body(body.captured, operands)
 
 
-@pytest.mark.parametrize(
-    ("program", "arguments"),
-    [
-        (two_constants_and_rows, (A, B, C)),
-        (rows_alone, (A, C)),
-        (nothing_but_a_length, (A, B)),
-        (keys_as_rows, (B, KEYS)),
-        (a_loop, (A, B, C)),
-        (a_call, (A, B)),
-        (a_gradient_of_its_own, (A,)),
-    ],
-)
+PROGRAMS = [
+    (two_constants_and_rows, (A, B, C)),
+    (rows_alone, (A, C)),
+    (nothing_but_a_length, (A, B)),
+    (keys_as_rows, (B, KEYS)),
+    (a_loop, (A, B, C)),
+    (a_call, (A, B)),
+    (a_gradient_of_its_own, (A,)),
+]
+
+
+@pytest.mark.parametrize(("program", "arguments"), PROGRAMS)
 def test_structures_are_what_jax_runs(program, arguments):
     function = Function(jax.make_jaxpr(program)(*arguments))
     values = dict(zip(function.arguments, arguments, strict=True))
@@ -83,6 +83,26 @@ def test_structures_are_what_jax_runs(program, arguments):
     found = run(operation.structure, [values[operand] for operand in operation.operands])
     for result, reference in zip(found, jax.tree.leaves(program(*arguments)), strict=True):
         np.testing.assert_allclose(result, reference, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("program", "arguments"), PROGRAMS)
+def test_a_program_that_is_traced_again_has_the_same_content(program, arguments):
+    one, other = (content_of(Function(jax.make_jaxpr(lambda *given: program(*given))(*arguments))) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+def test_what_a_function_within_captured_is_content():
+    def content(number):
+        captured = jnp.full(3, number)
+
+        def inner(a):
+            return jax.lax.scan(lambda carry, row: (carry + row @ captured, None), 0.0, a)[0]
+
+        return content_of(Function(jax.make_jaxpr(lambda a: jax.jit(lambda a: inner(a))(a))(C)))
+
+    assert content(1.0) == content(1.0)
+    assert content(1.0) != content(2.0)
 
 
 def test_branches_and_numbers_are_read():

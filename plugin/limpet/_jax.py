@@ -282,7 +282,7 @@ class _ContentReader:
 
     def program(self, jaxpr: Any, captured: bool = True) -> None:
         words, numbers = self.words, dict[Any, int]()
-        inner = jaxpr.jaxpr if hasattr(jaxpr, "jaxpr") else jaxpr
+        inner = Function(jaxpr)._jaxpr
 
         def new(variables: Sequence[Any]) -> None:
             for variable in variables:
@@ -291,8 +291,8 @@ class _ContentReader:
         new(inner.constvars)
         new(inner.invars)
         words += ["program", *(self._shape(variable.aval) for variable in numbers)]
-        if captured and jaxpr is not inner:
-            words += map(self._array, jaxpr.consts)
+        if captured:
+            words += map(self._array, getattr(jaxpr, "consts", ()))  # open ones have none
         for equation in inner.eqns:
             name = equation.primitive.name
             words += [self._object(equation.primitive), self._object(equation.ctx)]
