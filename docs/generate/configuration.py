@@ -17,9 +17,8 @@ from limpet.config._config import Config
 from limpet.config._hardware_section import PartSection
 from limpet.config._objective_section import OBJECTIVES
 from limpet.config._preset import described_preset, preset_names
-from limpet.config._robustness_section import RobustnessSection
+from limpet.config._run_sections import RobustnessSection, TensorboardSection
 from limpet.config._schedule import SCHEDULES
-from limpet.config._tensorboard_section import TensorboardSection
 from limpet.config._training_section import DynamicSection, FrozenSection, TrainingSection
 from limpet.deviations._kinds import DEVIATIONS
 

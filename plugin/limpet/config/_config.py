@@ -10,9 +10,8 @@ from limpet.typing import Generator
 
 from ._hardware_field import HardwareField
 from ._objective_section import MeanObjective
-from ._robustness_section import RobustnessSection
+from ._run_sections import RobustnessSection, TensorboardSection
 from ._section import Section, Seed, problem, refused
-from ._tensorboard_section import TensorboardSection
 from ._training_section import RedrawSection, TrainingSection, time_words
 
 
@@ -20,8 +19,8 @@ class Config(Section):
     """A whole configuration; see `load_config`.
 
     Attributes:
-        seed: of every draw, an integer from 0 to 2**32 - 1.
-        generator: of every draw, "fast" or "threefry2x32".
+        seed: the number that names every draw, an integer from 0 to 2**32 - 1.
+        generator: the generator of every draw, "fast" or "threefry2x32".
         hardware: what a chip is: named parts; or a preset, by its name or as {preset: NAME, leaves: ..., its
             parameters}. In a program also a `limpet.Hardware` or a recipe.
         training: what training redraws; {} for nothing. Where it is not said, a `MismatchCallback` refuses the

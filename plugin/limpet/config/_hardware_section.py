@@ -48,15 +48,15 @@ class PartSection(Section):
     `deviation`, with the deviation's other parameters. A deviation that is not named is Gaussian.
 
     Attributes:
-        leaves: which leaves: path globs ("*/kernel", or a list), rules by glob ({"*/kernel": true, "head/*": false};
-            the last match decides), or a name: matrices, dynapse-weights, dynapse-frozen.
+        leaves: the leaves that deviate: path globs ("*/kernel", or a list), rules by glob ({"*/kernel": true, "head/*":
+            false}; the last match decides), or a name: matrices, dynapse-weights, dynapse-frozen.
         sigma: relative standard deviation of a value.
         percent_deviation: the same as Rockpool says it: sigma = percent_deviation / sigma_rule.
         sigma_rule: how many sigmas `percent_deviation` stands for; 3 if left out.
         deviation: the name of a kind; {kind: ..., its parameters}; a list of these, one acting after another; or a
             class of your own, module:Class.
-        limits: between which values the chip can hold these leaves: {low: ..., high: ..., policy: clip}, or the name of
-            a table.
+        limits: the values between which the chip can hold these leaves: {low: ..., high: ..., policy: clip}, or the
+            name of a table.
     """
 
     _moved: ClassVar[Mapping[str, str]] = {

@@ -11,8 +11,7 @@ from limpet.checks import shown
 
 from ._config import Config
 from ._load_config import problems_of
-from ._robustness_section import RobustnessSection
-from ._tensorboard_section import TensorboardSection
+from ._run_sections import RobustnessSection, TensorboardSection
 
 _SECTION_OF = {
     **dict.fromkeys(RobustnessSection.model_fields.keys() - {"seed"}, "robustness"),
@@ -23,7 +22,7 @@ _SECTION_OF = {
 
 _SECTIONS = Config.model_fields.keys() - {"hardware"}
 _ARGUMENTS = ("metric_fn", "eval_batch", "resume", "audit")
-"""Of the callback itself; a hint may name them."""
+"""Arguments of the callback itself, which a hint may name."""
 
 
 def _unknown(name: str) -> str:
@@ -38,7 +37,7 @@ def checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
 
     Args:
         config: a configuration, a hardware or a recipe.
-        plain: beside a hardware or a recipe, what the configuration would say: whole sections by name, or keys of
+        plain: what the configuration would say beside a hardware or a recipe: whole sections by name, or keys of
             `robustness` and `tensorboard` by theirs.
 
     Raises:

@@ -21,8 +21,8 @@ class Preset:
     """What a preset says of itself.
 
     Attributes:
-        name: by which it is asked for.
-        title: what it is, in a line.
+        name: the name by which it is asked for.
+        title: a line on what it is.
         source: the publication, data or program that its numbers are taken from.
         status: "measured", "derived" from what was measured, "simulator default", or "illustrative".
         measured: what was measured, and on how many devices.
@@ -88,7 +88,7 @@ def preset(name: str, /, *, leaves: Any = None, **parameters: Any) -> Hardware:
     """The hardware of a chip that was measured or simulated by others. `limpet presets` lists them.
 
     Args:
-        name: of the preset.
+        name: the preset's name.
         leaves: which leaves are its weights, in place of what the preset says (see `limpet.Part`); for a preset of
             several parts, a mapping by part.
         **parameters: what may be chosen for this chip, such as `drift_compensation=True`; `limpet presets NAME` shows

@@ -165,7 +165,7 @@ def unknown_key(
         key: the key.
         allowed: the keys that there are.
         value: what stands behind it.
-        moved: see `Section._moved`.
+        moved: keys of earlier configurations, and where what they said stands now.
     """
     names = sorted(allowed)
     hint = close_to(key, names, "'")

@@ -58,8 +58,8 @@ class RedrawSection(Section):
         time: the time since programming at which training meets the hardware: seconds, a text such as 1 day, or
             {low: 25 s, high: 1 year}, of which each step draws one, every decade as likely; if left out, what the
             deviations say themselves.
-        gradient: how the gradient passes through the deviation: "through" is exact, "through_value" takes the leaf's
-            largest value as a constant, "straight_through" passes it on as if nothing deviated.
+        gradient: the way in which the gradient passes through the deviation: "through" is exact, "through_value" takes
+            the leaf's largest value as a constant, "straight_through" passes it on as if nothing deviated.
     """
 
     _moved: ClassVar[Mapping[str, str]] = {
@@ -94,8 +94,8 @@ class DynamicSection(RedrawSection):
         time: the time since programming at which training meets the hardware: seconds, a text such as 1 day, or
             {low: 25 s, high: 1 year}, of which each step draws one, every decade as likely; if left out, what the
             deviations say themselves.
-        gradient: how the gradient passes through the deviation: "through" is exact, "through_value" takes the leaf's
-            largest value as a constant, "straight_through" passes it on as if nothing deviated.
+        gradient: the way in which the gradient passes through the deviation: "through" is exact, "through_value" takes
+            the leaf's largest value as a constant, "straight_through" passes it on as if nothing deviated.
     """
 
 
@@ -111,11 +111,11 @@ class FrozenSection(RedrawSection):
     Attributes:
         parts: names of parts of the hardware; if left out, all that `dynamic` does not name.
         chip: the number of the one chip that training meets, or "fresh" for another chip at every step.
-        seed: of these chips; if left out, the configuration's seed.
+        seed: the number that names these chips; if left out, the configuration's seed.
         scale: factor on the deviation of each part.
         schedule: a further factor, which changes over training steps; with `chip: fresh` alone.
         time: the time since programming, as in `training.dynamic`.
-        gradient: as in `training.dynamic`.
+        gradient: the way in which the gradient passes through, as in `training.dynamic`.
     """
 
     chip: Annotated[int | Literal["fresh"], PlainValidator(_checked_chip)]

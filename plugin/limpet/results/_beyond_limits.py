@@ -1,4 +1,4 @@
-"""How many values were beyond the limits of their leaves, on how many chips, over strength. NumPy only."""
+"""Counts of values beyond the limits of their leaves, over strength. NumPy only."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -13,18 +13,18 @@ from ._robustness_curve import Axis
 
 @dataclass(frozen=True, eq=False)
 class BeyondLimits:
-    """How many values of the virtual chips of an evaluation were beyond the limits of their leaves.
+    """Counts of the values of an evaluation's virtual chips that were beyond the limits of their leaves.
 
     They are counted as they would be without limits, whatever is done with them: clipped, say.
 
     Attributes:
         leaves: the paths of those that have limits.
-        limits: of each, in words, such as "0 to 1e-06 (clip)".
+        limits: the limits of each in words, such as "0 to 1e-06 (clip)".
         sigmas: the strengths at which chips were measured, as on the curve's axis.
-        share: of all values of a leaf on all chips, how many were beyond, shape (strengths, leaves).
-        chips_beyond: on how many chips a value of the leaf was, shape (strengths, leaves).
-        chips: how many chips there were.
-        axis: what `sigmas` are; see `limpet.RobustnessCurve`.
+        share: the share of a leaf's values on all chips that were beyond, shape (strengths, leaves).
+        chips_beyond: the number of chips on which a value of the leaf was, shape (strengths, leaves).
+        chips: the number of all chips.
+        axis: the meaning of `sigmas`, as in `limpet.RobustnessCurve`.
     """
 
     leaves: tuple[str, ...]

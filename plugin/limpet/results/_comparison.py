@@ -22,9 +22,9 @@ class Comparison:
         low: lower end of its interval, shape (strengths,).
         high: upper end.
         worse: for each strength, the fraction of chips that get worse (failing is worse), with its exact interval.
-        confidence: of the intervals.
+        confidence: the confidence of the intervals.
         metric: name of the metric.
-        chips: how many chips both curves hold.
+        chips: the number of chips that both curves hold.
         axis: "sigma", "scale", or "time" in seconds.
     """
 
@@ -63,7 +63,8 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
     Args:
         first: a curve.
         second: another, of the same seed, generator, strengths and kind of chips; may hold more chips or fewer.
-        confidence: of the intervals (Student's t for the mean difference, Clopper-Pearson for the fraction).
+        confidence: the confidence of the intervals (Student's t for the mean difference, Clopper-Pearson for the
+            fraction).
 
     Raises:
         MetricError: the curves do not hold the same chips, says what differs; or `confidence` is not between 0 and 1.

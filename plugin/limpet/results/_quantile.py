@@ -15,7 +15,7 @@ def quantiles(values: NDArray[np.float64], q: float) -> NDArray[np.float64]:
 
     Args:
         values: shape (rows, chips); no NaN.
-        q: between 0 and 1.
+        q: a number between 0 and 1.
 
     Raises:
         MetricError: `q` is no number between 0 and 1.

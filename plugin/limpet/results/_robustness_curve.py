@@ -265,8 +265,8 @@ class RobustnessCurve:
         Antithetic pairs count as one chip in the interval, which is therefore on the safe side.
 
         Args:
-            target: see `passing`.
-            confidence: of the interval.
+            target: the value that a chip is to reach; see `passing`.
+            confidence: the confidence of the interval.
             method: "exact" (Clopper and Pearson, 1934: covers at least as often as it says) or "wilson" (Wilson, 1927:
                 narrower, covers as often on average).
 
@@ -291,9 +291,9 @@ class RobustnessCurve:
 
         Args:
             of: "mean", "yield" (at `target`), or a quantile between 0 and 1.
-            confidence: of the interval.
+            confidence: the confidence of the interval.
             method: for the mean: Student's t, or the bootstrap (percentiles of 2,000 resamples; fixed seed).
-            target: of the yield.
+            target: the target of the yield.
 
         Returns:
             Lower and upper ends, each of shape (strengths,). For the mean over the chips that did not fail (antithetic

@@ -15,10 +15,10 @@ class Yield:
     """The fraction of chips that meet a target.
 
     Attributes:
-        fraction: of the chips drawn.
+        fraction: the fraction of the chips drawn.
         low: lower end of the interval for the fraction of all chips.
         high: its upper end.
-        confidence: of that interval, 0.95 for 95%.
+        confidence: the confidence of that interval, 0.95 for 95%.
     """
 
     fraction: float
@@ -120,8 +120,8 @@ def quantile_interval(
 
     Args:
         values: shape (rows, chips), failed chips as infinities.
-        q: between 0 and 1.
-        confidence: of the interval.
+        q: a number between 0 and 1.
+        confidence: the confidence of the interval.
         paired: columns 2k and 2k + 1 are a chip and its mirror image.
 
     Returns:

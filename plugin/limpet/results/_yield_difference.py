@@ -22,9 +22,9 @@ class YieldDifference:
         difference: second minus first, a fraction of the chips.
         low: lower end of the interval of the difference.
         high: its upper end.
-        gained: how many chips pass in the second alone.
-        lost: how many pass in the first alone.
-        confidence: of the intervals.
+        gained: the number of chips that pass in the second alone.
+        lost: the number that pass in the first alone.
+        confidence: the confidence of the intervals.
     """
 
     before: Yield
@@ -57,7 +57,7 @@ def yield_difference(
         first: a curve.
         second: another on the same chips.
         target: a chip passes at this value or better.
-        confidence: of the intervals.
+        confidence: the confidence of the intervals.
 
     Raises:
         MetricError: the curves do not hold the same chips at the same strengths, are antithetic (whose chips are no
@@ -115,7 +115,7 @@ def paired_interval(both: int, gained: int, lost: int, neither: int, confidence:
         gained: that pass after alone.
         lost: that pass before alone.
         neither: that pass in none of them.
-        confidence: of the interval.
+        confidence: the confidence of the interval.
 
     Examples:
         >>> "{:.4f} {:.4f}".format(*paired_interval(36, 12, 2, 0, 0.95))

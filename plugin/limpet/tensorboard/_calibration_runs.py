@@ -26,7 +26,7 @@ def write_calibration(
         logdir: the directory of the two runs.
         calibrations: what `limpet.calibrate` gave.
         step: the training step under which they are logged.
-        target: of the yield; by metric name where there are several.
+        target: the target of the yield; by metric name where there are several.
 
     Raises:
         LogdirError: the directory cannot be written, or the calibration is of measured chips, which have no curve.

@@ -1,5 +1,6 @@
-"""The event files of a directory: reading one up to where it is damaged, and telling Limpet's own from foreign ones."""
+"""The event files under a directory: finding them, telling Limpet's own from others, reading up to what is damaged."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -12,13 +13,13 @@ from ._records import DamagedRecordError, records_of
 from ._summaries import PLUGIN_NAME
 
 SUFFIX = ".limpet"
-"""The names of Limpet's event files end so."""
+"""What the names of Limpet's event files end in."""
 PATTERN = "*tfevents*"
 """The names that TensorBoard takes for those of event files."""
 FIRST_EVENTS = 500
-"""Of so many events, one tells whether Limpet wrote a file; nobody waits until a file of gigabytes is read."""
+"""The number of events by which Limpet tells its own files: nobody waits until a file of gigabytes is read."""
 OWN_TAGS = ("limpet/config", "mismatch/sigma_", "robustness_mean/")
-"""The first version gave its files no suffix; tags that begin so are its first ones."""
+"""What the first tags of the first version begin with, whose files have no suffix."""
 WRITTEN = re.compile(r"limpet, file (\d{1,18}) of run (.+)")
 
 
@@ -57,7 +58,7 @@ def number_and_run(path: Path) -> tuple[int, str | None]:
 
 
 def in_order(path: Path) -> tuple[Path, int, bool, float, str]:
-    """By what event files are sorted: by directory, and there in the order in which they were begun.
+    """The key that sorts event files by directory, and there in the order in which they were begun.
 
     That is what their numbers say. Times say less: a clock may have been set back between a run and its resumption.
     Files that have no number come first. Of those, a file that began a run comes before those that went on with it,
@@ -104,3 +105,53 @@ def _number_and_run(first: Event | None) -> tuple[int, str | None]:
 
 def _first_events(path: Path) -> Iterator[Event]:
     return islice(events_of(path, complain=lambda _: None), FIRST_EVENTS)
+
+
+_INFIX = PATTERN.strip("*")
+_OWN_NAME = "events.out."
+"""The names of event files begin so; a directory whose name merely contains the other word may be anybody's."""
+
+
+def event_files(root: Path, complain: Callable[[str], object]) -> Iterator[Path]:
+    """Every event file under a directory.
+
+    A link that leads back to a directory above it is followed no further, because it would never end.
+
+    Args:
+        root: the directory.
+        complain: is given a line on what cannot be read, and on what has an event file's name but is none.
+    """
+    waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(root, ())]
+    while waiting:
+        directory, above = waiting.pop()
+        try:
+            found = os.stat(directory)
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError as error:
+            complain(f"{directory}: cannot be read ({error.strerror})")
+            continue
+        identity = (found.st_dev, found.st_ino)
+        if identity in above:
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            try:
+                is_directory, is_file = entry.is_dir(), entry.is_file()
+            except OSError as error:  # a link to itself
+                complain(f"{path}: cannot be read ({error.strerror})")
+                continue
+            if is_directory:
+                waiting.append((path, (*above, identity)))
+            if _INFIX in entry.name and is_file:
+                yield path
+            elif _INFIX in entry.name and not (is_directory and not entry.name.startswith(_OWN_NAME)):
+                kind = "a directory" if is_directory else "no file, or a link to none"
+                complain(f"{path}: is left out: it has the name of an event file and is {kind}")
+
+
+def run_name(directory: Path, root: Path) -> str:
+    """What TensorBoard calls the run in a directory: the path below the log directory, "." for that itself.
+
+    Bytes of a path that are no text become question marks, as they do there.
+    """
+    return os.fsencode(directory.relative_to(root).as_posix()).decode("utf-8", errors="replace")

@@ -21,7 +21,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from ._event_files import PATTERN, SUFFIX, number_and_run, written_as
 
 VERSION = "brain.Event:2"
-"""With which an event file begins; readers go by session starts only where they find it."""
+"""What an event file begins with; readers go by session starts only where they find it."""
 STAMP = re.compile(r"events\.out\.tfevents\.(\d{10})\.")
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -42,12 +42,12 @@ class GrowingFile:
     one; and where the disk is full, its thread dies with a traceback, and leaves half a record.
 
     Args:
-        directory: which exists.
-        run: the name of the run of which it is a part; None for that which the directory holds, or a new one.
+        directory: the directory, which exists.
+        run: the name of the run that it is part of; None for that which the directory holds, or a new one.
 
     Attributes:
         run: the name of the run.
-        path: of the file, when it was begun.
+        path: the path of the file when it was begun.
 
     Raises:
         OSError: the file cannot be written.

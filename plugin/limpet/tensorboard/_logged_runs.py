@@ -10,8 +10,7 @@ from limpet import LimpetError, LogdirError, RobustnessCurve, Sensitivity
 from limpet.checks import warn_user
 from limpet.results import BeyondLimits
 
-from ._event_files import events_of, in_order, is_own
-from ._log_directory import event_files, run_name
+from ._event_files import event_files, events_of, in_order, is_own, run_name
 from ._summaries import PLUGIN_NAME, Logged, target_of, tensor_values, unpacked
 
 CONFIG_TAG = "limpet/config"
@@ -24,10 +23,10 @@ class LoggedRun:
 
     Attributes:
         name: the directory, relative to the log directory; "." for that itself.
-        curves: by metric, the curves by training step, in the order of steps.
-        sensitivities: by metric, the sensitivities by training step.
-        beyond_limits: how many values were beyond their limits, by training step.
-        targets: by metric, the target of the yield, where one was logged.
+        curves: the curves by metric and training step, in the order of steps.
+        sensitivities: the sensitivities by metric and training step.
+        beyond_limits: the counts of values beyond their limits, by training step.
+        targets: the target of the yield by metric, where one was logged.
         texts: texts by tag, the newest of each.
     """
 

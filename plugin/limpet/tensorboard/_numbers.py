@@ -13,9 +13,9 @@ from limpet import MetricError, RobustnessCurve, Sensitivity, Yield, compare
 from limpet.results import BeyondLimits, are_same_chips, common_chips, excluded_words, hardware_names, yield_of
 
 TARGETS = 300
-"""At most so many targets in a chart of the yield."""
+"""The largest number of targets in a chart of the yield."""
 CONFIDENCE = 0.95
-"""Of all intervals that the tab and the report show."""
+"""The confidence of all intervals that the tab and the report show."""
 
 
 def plain(values: NDArray[Any] | float) -> Any:
@@ -63,7 +63,7 @@ def evaluations(curves: Mapping[int, RobustnessCurve]) -> dict[str, Any]:
     has one axis, and one end of it is the better one.
 
     Args:
-        curves: by training step, not empty.
+        curves: the curves by training step, not empty.
     """
     newest = curves[max(curves)]
     curves = {
@@ -106,7 +106,7 @@ def table_row(curve: RobustnessCurve, sigma: float, target: float | None) -> dic
     Args:
         curve: the curve.
         sigma: one of its strengths; at another, only the nominal value is given.
-        target: of the yield; None for no yield.
+        target: the target of the yield; None for no yield.
     """
     row: dict[str, Any] = {"chips": curve.chips, "nominal": None, "mean": None}
     if (unperturbed := measured_at(curve, 0.0)) is not None:

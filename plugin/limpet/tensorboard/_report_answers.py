@@ -1,14 +1,19 @@
 """The numbers in a report: what the tab's routes would answer, for the newest evaluation of each run."""
 
+import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from limpet import RobustnessCurve
+from limpet.results import yield_of
 
 from . import _numbers
 from ._logged_runs import LoggedRun
-from ._packed_chips import packed_chips
 from ._statement import telling_sigma
 
 MAX_COMPARED = 12
@@ -105,3 +110,49 @@ def _differences(curves: Mapping[str, RobustnessCurve]) -> dict[str, dict[str, A
         differences[first][second] = _numbers.difference(curves[first], curves[second])
         differences[second][first] = _numbers.difference(curves[second], curves[first])
     return differences
+
+
+def packed_chips(curves: Mapping[str, RobustnessCurve], low: float, high: float) -> dict[str, Any]:
+    """What a report holds of the chips of the runs of one metric.
+
+    Args:
+        curves: the curves by run.
+        low: the smallest target in the charts of their yield.
+        high: the largest.
+
+    Returns:
+        `low`, `high` and `points`, the largest number of targets; for each run its sigmas, in rising order, its values,
+        packed, shape (chips, strengths), and for each sigma how many chips reach each target; for each kind of count
+        (`kind` of a run) the ends of the interval, by count.
+    """
+    intervals: dict[str, dict[int, tuple[float, float]]] = {}
+    runs = {}
+    for name, curve in curves.items():
+        order = np.argsort(curve.sigmas, kind="stable")
+        with np.errstate(over="ignore"):  # what single precision cannot hold has failed there
+            single = curve.values[order].astype(np.float32)
+        ordered = replace(curve, sigmas=curve.sigmas[order], values=single)
+        passed = [
+            row.passing(_numbers.targets_of(row, low, high))[0].tolist()
+            for row in (
+                replace(ordered, sigmas=ordered.sigmas[[k]], values=ordered.values[[k]]) for k in range(len(order))
+            )
+        ]
+        kind = f"{curve.chips}{' in pairs' if curve.antithetic else ''}"
+        ends = intervals.setdefault(kind, {})
+        for count in {count for counts in passed for count in counts} - ends.keys():
+            reached = yield_of(count, curve.chips, _numbers.CONFIDENCE, "exact", curve.antithetic)
+            ends[count] = reached.low, reached.high
+        runs[name] = {
+            "sigmas": ordered.sigmas.tolist(),
+            "chips": curve.chips,
+            "values": _packed(single.T),
+            "passed": passed,
+            "kind": kind,
+        }
+    return {"low": low, "high": high, "points": _numbers.TARGETS, "intervals": intervals, "runs": runs}
+
+
+def _packed(values: NDArray[np.float32]) -> str:
+    """Numbers as text: base64 of their bytes, the lowest first."""
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()

@@ -21,9 +21,9 @@ def statement(curves: Mapping[str, RobustnessCurve], target: float | None, metri
     files do not, stand together.
 
     Args:
-        curves: by run name, not empty.
-        target: of the yield; None to speak of the mean.
-        metric: name of the metric.
+        curves: the curves by the name of their run, not empty.
+        target: the target of the yield; None to speak of the mean.
+        metric: the metric's name.
     """
     of_hardware: dict[str, dict[str, RobustnessCurve]] = {}
     for run, curve in curves.items():
@@ -53,7 +53,8 @@ def hardware_sentence(fingerprints: list[str]) -> str:
     """Why runs are not ranked against each other.
 
     Args:
-        fingerprints: of what they were measured on, several; the empty one stands for hardware that was not recorded.
+        fingerprints: the fingerprints of what they were measured on, several; the empty one stands for hardware that
+            was not recorded.
     """
     if len([fingerprint for fingerprint in fingerprints if fingerprint]) > 1:
         return (

@@ -1,12 +1,16 @@
-"""What stock TensorBoard shows of a curve: margin charts (Custom Scalars) and a histogram over chips for each sigma."""
+"""What stock TensorBoard shows of a run: margin charts, histograms over chips, and its session in the HParams tab."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from limpet import RobustnessCurve
@@ -40,8 +44,8 @@ def margin_layout(places: Mapping[str, Iterable[str]], prefix: str = "") -> Summ
     ]
     layout = layout_pb2.Layout(category=categories)  # pyright: ignore[reportAttributeAccessIssue]
     tensor = make_tensor_proto([layout.SerializeToString()], shape=())
-    tag = metadata.CONFIG_SUMMARY_TAG
-    return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(), tensor=tensor)])
+    described = layout_metadata.create_summary_metadata()
+    return Summary(value=[Summary.Value(tag=layout_metadata.CONFIG_SUMMARY_TAG, metadata=described, tensor=tensor)])
 
 
 def chip_histograms(curve: RobustnessCurve, prefix: str = "") -> Iterator[Summary]:
@@ -59,3 +63,34 @@ def _margin_chart(metric: str, place: str, prefix: str) -> layout_pb2.Chart:  # 
     series = layout_pb2.MarginChartContent.Series(value=mean, lower=low, upper=high)  # pyright: ignore[reportAttributeAccessIssue]
     margin = layout_pb2.MarginChartContent(series=[series])  # pyright: ignore[reportAttributeAccessIssue]
     return layout_pb2.Chart(title=f"{metric} at {place.replace('=', ' = ')}", margin=margin)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+HParamValue = bool | int | float | str | None
+
+
+def session_start(hparams: Mapping[str, HParamValue], name: str) -> Summary:
+    """The beginning of a session.
+
+    Args:
+        hparams: values by name; None stands for a value that this run does not have.
+        name: the run's name; sessions of one name are averaged.
+    """
+    return hparams_pb({key: value for key, value in hparams.items() if value is not None}, trial_id=name)
+
+
+def experiment(hparams: Iterable[str], metric_tags: Iterable[str]) -> Summary:
+    """The columns of the HParams tab. TensorBoard takes those of one run for all, so name what other runs may have."""
+    return hparams_config_pb([HParam(name) for name in hparams], [Metric(tag) for tag in metric_tags])
+
+
+def session_end(succeeded: bool) -> Summary:
+    """The end of a session."""
+    status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE  # pyright: ignore[reportAttributeAccessIssue]
+    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())  # pyright: ignore[reportAttributeAccessIssue]
+    data = plugin_data_pb2.HParamsPluginData(session_end_info=info)  # pyright: ignore[reportAttributeAccessIssue]
+    value = Summary.Value(
+        tag=metadata.SESSION_END_INFO_TAG,
+        metadata=metadata.create_summary_metadata(data),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return Summary(value=[value])

@@ -22,8 +22,16 @@ from limpet.results import BeyondLimits
 
 from ._event_files import first_tags, own_and_foreign
 from ._growing_file import GrowingFile
-from ._session import HParamValue, experiment, session_end, session_start
-from ._stock_charts import chip_histograms, margin_layout, places_of, statistic_tag
+from ._stock_charts import (
+    HParamValue,
+    chip_histograms,
+    experiment,
+    margin_layout,
+    places_of,
+    session_end,
+    session_start,
+    statistic_tag,
+)
 from ._summaries import curve_summary, limits_summary, sensitivity_summary
 
 PERCENTILES = (5, 50, 95)
@@ -81,7 +89,7 @@ class CurveWriter:
         """Log the numbers of some steps: all of them or, if this is an error or interrupted, none.
 
         Args:
-            series: by tag, a number for each step.
+            series: a number for each step, by tag.
             steps: training steps.
             wall_time: when they were done.
         """

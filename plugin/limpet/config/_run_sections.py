@@ -1,9 +1,12 @@
-"""The section `robustness`: how networks are measured during training."""
+"""The sections `robustness` and `tensorboard`: how networks are measured during training, and where that is logged."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
+    BeforeValidator,
     Field,
     PlainValidator,
     Strict,
@@ -68,10 +71,10 @@ class RobustnessSection(Section):
     They are measured over `scales`; or at scale 1, over `times` since they were programmed, such as [1 s, 1 day].
 
     Attributes:
-        scales: strengths to measure at, factors on the hardware's own.
-        times: in place of scales: times since programming, in seconds or as "1 s", "1 day", "1 year".
+        scales: the strengths to measure at, factors on the hardware's own.
+        times: times since programming in place of scales, in seconds or as "1 s", "1 day", "1 year".
         chips: how many virtual chips are measured at each strength.
-        seed: of these chips; if left out, the configuration's seed.
+        seed: the number that names these chips; if left out, the configuration's seed.
         every_steps: a curve is measured whenever a multiple of so many training steps was passed.
         target: what a chip must reach to count towards the yield; a number, or one for each metric by name.
         higher_is_better: whether larger values of a metric are better; true, false, or one for each metric by name.
@@ -116,3 +119,32 @@ class RobustnessSection(Section):
         if self.times is not None:
             return f"times {', '.join(map(words, self.times))}"
         return f"scale {', '.join(f'{scale:g}' for scale in self.scales)}"
+
+
+def _checked_logdir(logdir: Any) -> Any:
+    if not isinstance(logdir, str | Path) or not str(logdir).strip() or "\0" in str(logdir):
+        raise ValueError("the path of a directory is needed, such as runs/experiment")
+    return logdir
+
+
+def _checked_prefix(prefix: str) -> str:
+    if prefix and not (prefix.isprintable() and prefix.strip()):
+        raise ValueError("allowed is a text that can be read, such as limpet/")
+    return prefix
+
+
+class TensorboardSection(Section):
+    """Where and how often a run is logged.
+
+    Attributes:
+        logdir: the directory of the run's event files.
+        flush_steps: the number of steps after which the log is written.
+        prefix: a text that stands before every tag, for a directory that is shared with another writer.
+        on_error: what a log that cannot be written does, because the disk is full, say: "raise" ends training, "warn"
+            gives a warning, and training goes on without a log.
+    """
+
+    logdir: Annotated[Path, BeforeValidator(_checked_logdir)] = Path("runs/limpet")
+    flush_steps: Count = 100
+    prefix: Annotated[str, AfterValidator(_checked_prefix)] = ""
+    on_error: Literal["raise", "warn"] = "raise"
