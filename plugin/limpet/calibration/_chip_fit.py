@@ -104,7 +104,7 @@ class VirtualValues:
 
     @property
     def noisy_reads(self) -> bool:
-        return getattr(self.recipe, "noisy_reads", True)
+        return self.recipe.noisy_reads
 
     def on_chip(self, chip: Chip, condition: Condition, measured: Leaves) -> Callable[[Leaves], Leaves]:
         def drawn(leaves: Leaves) -> Leaves:

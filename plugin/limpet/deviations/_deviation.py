@@ -80,9 +80,19 @@ class Deviation(ABC):
     def timed(self) -> bool:
         """Whether it changes with the time since programming, which `draw.time_or` tells. It does where it holds a
         deviation that does. Only hardware with such a deviation can be measured over times."""
+        return any(part.timed for part in self._held())
+
+    @property
+    def noisy_reads(self) -> bool:
+        """Whether each read of a chip gives other values, which `draw.of_read` draws. It does where it holds a deviation
+        whose reads are noisy. A chip with such reads is never calibrated to a single one of them."""
+        return any(part.noisy_reads for part in self._held())
+
+    def _held(self) -> list["Deviation"]:
+        """The deviations among its parameters."""
         held = [getattr(self, field.name) for field in fields(self)]  # pyright: ignore[reportArgumentType]
         members = [part for value in held for part in (value if isinstance(value, tuple) else (value,))]
-        return any(part.timed for part in members if isinstance(part, Deviation))
+        return [part for part in members if isinstance(part, Deviation)]
 
     @property
     def level(self) -> str:

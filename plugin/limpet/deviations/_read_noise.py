@@ -67,6 +67,10 @@ class ReadNoise(ToLargest):
     def timed(self) -> bool:
         return self.read_time is not None
 
+    @property
+    def noisy_reads(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         target, programmed = draw.target(value), draw.programmed(value)
         largest = self.largest(draw, target)

@@ -94,6 +94,21 @@ class Recipe(ABC):
         """The paths of the leaves that deviate."""
         return tuple(path for path, rule in self.rules.items() if rule is not None)
 
+    @cached_property
+    def timed(self) -> bool:
+        """Whether a chip changes with the time since it was programmed."""
+        return any(rule.deviation.timed for rule in self.rules.values() if rule is not None)
+
+    @cached_property
+    def noisy_reads(self) -> bool:
+        """Whether each read of a chip gives other values."""
+        return any(rule.deviation.noisy_reads for rule in self.rules.values() if rule is not None)
+
+    @cached_property
+    def limited(self) -> bool:
+        """Whether some leaf has limits."""
+        return any(rule.limits is not None for rule in self.rules.values() if rule is not None)
+
     def sigma(self, path: str) -> float | None:
         """The relative standard deviation of one leaf at scale 1.
 

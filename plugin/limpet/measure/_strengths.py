@@ -60,7 +60,7 @@ class Strengths:
                 f"what the hardware says), or times (since programming); got {' and '.join(named) or 'none'}"
             )
         if times is not None:
-            if not _timed(recipe):
+            if not recipe.timed:
                 raise MetricError(
                     "times: no deviation of this hardware changes with time, so that the curve would be flat; give "
                     "sigmas or scales, or hardware with a limpet.Drift, a limpet.Relaxation or a limpet.ReadNoise of "
@@ -101,10 +101,6 @@ class Strengths:
             jnp.asarray([row.read if read is None else read for row in self.drawn], jnp.uint32),
             jnp.asarray([row.mirrored for row in self.drawn]) if self.drawn[0].mirrored else None,
         )
-
-
-def _timed(recipe: Recipe) -> bool:
-    return any(rule.deviation.timed for rule in recipe.rules.values() if rule is not None)
 
 
 def _rounded(value: float) -> float:

@@ -89,10 +89,10 @@ def known_condition(given: Any, name: str = "condition") -> Condition:
     """
     from .._jax import is_traced
 
-    checked = condition_of(given, name)
-    if any(map(is_traced, checked)):
-        raise LimpetError(f"{name} = {shown(given)}: virtual chips are measured outside of functions that JAX traces")
+    condition_of(given, name)
     condition = given if isinstance(given, Condition) else Condition(given)
+    if any(map(is_traced, condition)):
+        raise LimpetError(f"{name} = {shown(given)}: virtual chips are measured outside of functions that JAX traces")
     time = seconds(condition.time, "time") if isinstance(condition.time, str) else condition.time
     return Condition(
         float(np.asarray(condition.scale)),
