@@ -36,7 +36,7 @@ BUILT = "chips nets_of_test_cli:build --config config.yaml -o out.npz --chip 1"
         (f"{CHECK} hardware.kernels.sigma=", "the value is missing; hardware.kernels.sigma=null takes an entry back"),
         (f"{CHECK} hardware.kernels.sigma=[", "override 'hardware.kernels.sigma=[': the value cannot be parsed"),
         (f"{CHECK} seed=-1 hardware.kernels.sgima=3", "2 problems: seed = -1: allowed is a number >= 0; hardware.kern"),
-        (f"{CHECK} hardware.biases=null", "training.frozen.parts[0] = 'biases': there is no such part of the hardware"),
+        (f"{CHECK} hardware.biases=null", "training.frozen.parts[0] = 'biases': no such part of the hardware"),
         (f"{CHECK} --model nets", "nets: expected MODULE:NAME, such as nets:build"),
         (f"{CHECK} --model=", ": expected MODULE:NAME"),
         (

@@ -112,7 +112,7 @@ def test_globs_need_no_quotation_marks_in_overrides(write, leaves):
         ("training: {dynamic: {parts: weights}}", "training.dynamic.parts = 'weights': a list is needed"),
         ("training: {dynamic: {parts: []}}", "training.dynamic.parts = []: the list is too short; 1 or more"),
         ("training: {dynamic: {parts: [weights, weights]}}", "each part may stand there once"),
-        ("training: {dynamic: {parts: [wieghts]}}", "training.dynamic.parts[0] = 'wieghts': there is no such part"),
+        ("training: {dynamic: {parts: [wieghts]}}", "training.dynamic.parts[0] = 'wieghts': no such part"),
         (
             "training: {dynamic: {gradient: stop}}",
             "training.dynamic.gradient = 'stop': allowed are through, through_value or",
@@ -272,7 +272,7 @@ def test_all_problems_are_listed_at_once(write):
 def test_parts_that_are_unknown_are_all_listed(write):
     said = refusal(write(f"{BOTH}training: {{dynamic: {{parts: [x]}}, frozen: {{parts: [currents, y], chip: 0}}}}"))
     assert "training.dynamic.parts[0] = 'x'" in said
-    assert "training.frozen.parts[1] = 'y': there is no such part of the hardware; allowed are weights, curr" in said
+    assert "training.frozen.parts[1] = 'y': no such part of the hardware; allowed are weights, curr" in said
 
 
 def test_files_that_cannot_be_read(tmp_path, write):

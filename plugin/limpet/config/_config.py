@@ -12,7 +12,7 @@ from ._hardware_field import HardwareField
 from ._objective_section import MeanObjective
 from ._run_sections import RobustnessSection, TensorboardSection
 from ._section import Section, Seed, problem, refused
-from ._training_section import RedrawSection, TrainingSection, time_words
+from ._training_section import FrozenSection, RedrawSection, TrainingSection, time_words
 
 
 class Config(Section):
@@ -44,85 +44,75 @@ class Config(Section):
     train: Any = None
 
     @model_validator(mode="after")
-    def _check_parts(self) -> Self:
+    def _check(self) -> Self:
         """Each part of the hardware is redrawn by one section of training at most, and each section redraws some."""
-        training = self.training
-        if training is None:
-            return self
-        sections = {
-            name: section
-            for name, section in (("dynamic", training.dynamic), ("frozen", training.frozen))
-            if section is not None
-        }
-        names = ", ".join(self.hardware.parts)
+        parts, sections = self.hardware.parts, self._sections
+        names = ", ".join(parts)
         problems = [
-            problem(
-                ("training", name, "parts", index),
-                f"there is no such part of the hardware; allowed are {names}",
-                part,
-            )
+            problem(("training", name, "parts", place), f"no such part of the hardware; allowed are {names}", part)
             for name, section in sections.items()
-            for index, part in enumerate(section.parts or ())
-            if part not in self.hardware.parts
+            for place, part in enumerate(section.parts or ())
+            if part not in parts
         ]
+        given = {name: set(section.parts) for name, section in sections.items() if section.parts is not None}
         if len(sections) == 2 and not problems:
-            given = [set(section.parts) for section in sections.values() if section.parts is not None]
+            twice = set.intersection(*given.values()) if len(given) == 2 else set()
+            message = f"{', '.join(sorted(twice))} stands in the parts of dynamic and of frozen" if twice else ""
             if not given:
                 message = f"dynamic and frozen would both redraw all parts: give one of them parts, some of {names}"
+            if message:
                 problems.append(problem(("training",), message, {"dynamic": {}}))
-            elif len(given) == 2 and given[0] & given[1]:
-                message = f"{', '.join(sorted(given[0] & given[1]))} stands in the parts of dynamic and of frozen"
-                problems.append(problem(("training",), message, {"dynamic": {}}))
-            elif given[0] == set(self.hardware.parts):
-                name = next(name for name, section in sections.items() if section.parts is None)
+            elif set.union(*given.values()) == parts.keys() and len(given) == 1:
+                (name,) = sections.keys() - given.keys()
                 message = "the other section names all parts, so that none is left for this one"
                 problems.append(problem(("training", name), message, {"parts": None}))
+        timed = {name for name, part in parts.items() if part.deviation.timed}
+        if self.robustness.times is not None and not timed:
+            message = "no deviation of the hardware changes with time, so that curves would be flat; give scales"
+            problems.append(problem(("robustness", "times"), message, list(self.robustness.times)))
+        for name, section in sections.items():
+            if section.time is not None and not timed & set(self._parts(name)):
+                message = "no deviation of the parts that are drawn changes with time; leave it out"
+                problems.append(problem(("training", name, "time"), message, section.time))
         if problems:
             raise refused(*problems)
         return self
 
-    @model_validator(mode="after")
-    def _over_time(self) -> Self:
-        timed = {name for name, part in self.hardware.parts.items() if part.deviation.timed}
-        times, training, problems = self.robustness.times, self.training, []
-        if times is not None and not timed:
-            message = "no deviation of the hardware changes with time, so that curves would be flat; give scales"
-            problems.append(problem(("robustness", "times"), message, list(times)))
-        for name, parts in (("dynamic", self.dynamic_parts), ("frozen", self.frozen_parts)):
-            time = getattr(training and getattr(training, name), "time", None)
-            if time is not None and not timed & set(parts):
-                message = "no deviation of the parts that are drawn changes with time; leave it out"
-                problems.append(problem(("training", name, "time"), message, time))
-        if problems:
-            raise refused(*problems)
-        return self
+    @property
+    def _sections(self) -> Mapping[str, RedrawSection]:
+        return {} if self.training is None else self.training.sections
+
+    @property
+    def _frozen(self) -> FrozenSection | None:
+        return None if self.training is None else self.training.frozen
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        """The parts that a section of training redraws."""
+        if name not in self._sections:
+            return ()
+        taken = [part for section in self._sections.values() for part in section.parts or ()]
+        return self._sections[name].parts or tuple(part for part in self.hardware.parts if part not in taken)
 
     @property
     def dynamic_parts(self) -> tuple[str, ...]:
         """The parts that are drawn afresh at every training step."""
-        training = self.training
-        if training is None or training.dynamic is None:
-            return ()
-        return training.dynamic.parts or self._parts_beside(training.frozen)
+        return self._parts("dynamic")
 
     @property
     def frozen_parts(self) -> tuple[str, ...]:
         """The parts that are fixed on the chip that training meets."""
-        training = self.training
-        if training is None or training.frozen is None:
-            return ()
-        return training.frozen.parts or self._parts_beside(training.dynamic)
+        return self._parts("frozen")
 
     @property
     def fresh_chips(self) -> bool:
         """Whether training meets a fresh chip at every step."""
-        return self.training is not None and self.training.frozen is not None and self.training.frozen.chip == "fresh"
+        return self._frozen is not None and self._frozen.chip == "fresh"
 
     @property
     def training_chip(self) -> tuple[int, int] | None:
         """Seed and number of the one chip that training meets; None where it meets none, or fresh ones."""
-        frozen = self.training and self.training.frozen
-        return None if not frozen or frozen.chip == "fresh" else (self.frozen_seed, frozen.chip)
+        frozen = self._frozen
+        return None if frozen is None or frozen.chip == "fresh" else (self.frozen_seed, frozen.chip)
 
     @property
     def measured_training_chip(self) -> int | None:
@@ -137,8 +127,7 @@ class Config(Section):
     @property
     def frozen_seed(self) -> int:
         """The seed of the chips that training meets."""
-        frozen = self.training and self.training.frozen
-        return self.seed if not frozen or frozen.seed is None else frozen.seed
+        return self.seed if self._frozen is None or self._frozen.seed is None else self._frozen.seed
 
     @property
     def chip_seed(self) -> int:
@@ -159,28 +148,21 @@ class Config(Section):
         Raises:
             PrototypeError: hardware and model do not fit.
         """
-        training = self.training
         drawn = Injection(model, self.hardware, parts=(), seed=self.seed, generator=self.generator)
-        for name, parts, seed in (
-            ("dynamic", self.dynamic_parts, self.seed),
-            ("frozen", self.frozen_parts, self.frozen_seed),
-        ):
-            if parts:
-                section: Any = getattr(training, name)
-                chip = getattr(section, "chip", "fresh")
-                drawn |= Injection(
-                    model,
-                    self.hardware,
-                    parts=parts,
-                    scale=section.scale,
-                    schedule=section.schedule.to_optax(),
-                    time=section.time,
-                    gradient=section.gradient,
-                    seed=seed,
-                    chip=None if chip == "fresh" else chip,
-                    generator=self.generator,
-                    name=name,
-                )
+        for name, section in self._sections.items():
+            drawn |= Injection(
+                model,
+                self.hardware,
+                parts=self._parts(name),
+                scale=section.scale,
+                schedule=section.schedule.to_optax(),
+                time=section.time,
+                gradient=section.gradient,
+                seed=self.frozen_seed if name == "frozen" else self.seed,
+                chip=self.training_chip[1] if name == "frozen" and self.training_chip else None,
+                generator=self.generator,
+                name=name,
+            )
         return drawn
 
     def freeze(
@@ -206,15 +188,17 @@ class Config(Section):
         """
         if isinstance(chip, MeasuredChip):
             return freeze(model, self.hardware, chip=chip, seed=seed, condition=condition)
-        frozen = self.training and self.training.frozen
-        if not frozen:
+        frozen = self._frozen
+        if frozen is None:
             raise LimpetError("training.frozen: the configuration has none, so there is no chip to freeze")
-        if chip is None and frozen.chip == "fresh":
+        number = frozen.chip if chip is None else chip
+        if number == "fresh":
             raise LimpetError(
                 "training.frozen.chip = 'fresh': the callback draws a fresh chip at every step, so there is none to "
                 "freeze; name one by chip="
             )
-        if condition is None and isinstance(frozen.time, LogUniform):
+        time: Any = frozen.time
+        if condition is None and isinstance(time, LogUniform):
             raise LimpetError(
                 "training.frozen.time: each step draws a time, so that there is none to freeze; give "
                 "condition=limpet.Condition(time=...)"
@@ -222,10 +206,10 @@ class Config(Section):
         return freeze(
             model,
             self.hardware.on(model, only=self.frozen_parts),
-            chip=frozen.chip if chip is None else chip,
+            chip=number,
             seed=self.frozen_seed if seed is None else seed,
             generator=self.generator,
-            condition=Condition(frozen.scale, frozen.time) if condition is None else condition,
+            condition=Condition(frozen.scale, time) if condition is None else condition,
         )
 
     def describe(self) -> str:
@@ -234,15 +218,14 @@ class Config(Section):
         lines = {"seed": f"{self.seed} (generator {self.generator}, draws version {DRAWS_VERSION})"}
         for name, part in self.hardware.parts.items():
             lines[f"hardware.{name}"] = f"{part.label()}; on {part.leaves_label()}"
-        lines["training"] = "not said" if training is None else "without mismatch"
-        if training is not None and training.dynamic is not None:
-            del lines["training"]
-            lines["training.dynamic"] = f"{', '.join(self.dynamic_parts)} at every step; {_redraw(training.dynamic)}"
-        if training is not None and training.frozen is not None:
-            lines.pop("training", None)
-            chip = self.training_chip
-            which = "a fresh chip at every step" if chip is None else f"chip {chip[1]} of seed {chip[0]}"
-            lines["training.frozen"] = f"{', '.join(self.frozen_parts)} of {which}; {_redraw(training.frozen)}"
+        if not self._sections:
+            lines["training"] = "not said" if training is None else "without mismatch"
+        chip = self.training_chip
+        for name, section in self._sections.items():
+            which = "at every step" if name == "dynamic" else "of a fresh chip at every step"
+            if name == "frozen" and chip is not None:
+                which = f"of chip {chip[1]} of seed {chip[0]}"
+            lines[f"training.{name}"] = f"{', '.join(self._parts(name))} {which}; {_redraw(section)}"
         if training is not None and training.objective != MeanObjective():
             lines["training.objective"] = training.objective.label()
         lines["robustness"] = (
@@ -251,10 +234,6 @@ class Config(Section):
         )
         lines["tensorboard"] = str(self.tensorboard.logdir)
         return "\n".join(f"{name}: {line}" for name, line in lines.items())
-
-    def _parts_beside(self, other: RedrawSection | None) -> tuple[str, ...]:
-        taken = (other and other.parts) or ()
-        return tuple(part for part in self.hardware.parts if part not in taken)
 
 
 def _redraw(section: RedrawSection) -> str:

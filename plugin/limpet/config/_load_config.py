@@ -1,6 +1,6 @@
 """Reading a configuration: YAML or TOML, then overrides, then every complaint at once by key path."""
 
-import typing
+import errno
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,11 +19,11 @@ MAX_PROBLEMS = 20
 """The largest number of problems that are said one by one; of more, it is said how many there are."""
 
 
-@typing.overload
-def load_config(path: str | Path, *overrides: str) -> Config: ...
-@typing.overload
-def load_config(path: str | Path, *overrides: str, model: type[ConfigT]) -> ConfigT: ...
-def load_config(path: str | Path, *overrides: str, model: type[Config] = Config) -> Config:
+def load_config(
+    path: str | Path,
+    *overrides: str,
+    model: type[ConfigT] = Config,  # pyright: ignore[reportArgumentType]
+) -> ConfigT:
     """Read and check a configuration file.
 
     Args:
@@ -86,7 +86,20 @@ def problems_of(source: str, error: ValidationError) -> str:
 def _read(path: Path) -> dict[str, Any]:
     if path.suffix not in {".yaml", ".yml", ".toml"}:
         raise ConfigError(f"{path}: a configuration is a .yaml, .yml or .toml file")
-    text = _text(path)
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError(errno.EINVAL, "it is no regular file")  # a pipe would be waited for
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode("utf-8") if len(content) <= MAX_BYTES else ""
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: cannot be read: it is no text in UTF-8 ({error.reason})") from None
+    except (OSError, ValueError) as error:  # ValueError: of the character 0 in a path
+        raise ConfigError(f"{cut(str(path))}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: is too large for a configuration; allowed are {MAX_BYTES:,} bytes")
     try:
         values = parsed_toml(text) if path.suffix == ".toml" else parsed_yaml(text)
     except ValueError as error:
@@ -95,30 +108,6 @@ def _read(path: Path) -> dict[str, Any]:
         held = "is empty" if values is None else f"holds {shown(values)}"
         raise ConfigError(f"{path}: {held}; needed are sections such as 'hardware:' and 'training:'")
     return values
-
-
-def _text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        ConfigError: it cannot be read, is too large or is no text.
-    """
-    if "\0" in str(path):
-        raise ConfigError(f"{str(path)!r}: no path holds the character 0")
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise ConfigError(f"{path}: cannot be read: it is no regular file")  # a pipe would be waited for
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ConfigError(f"{path}: is too large for a configuration; allowed are {MAX_BYTES:,} bytes")
-        return content.decode("utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: cannot be read: it is no text in UTF-8 ({error.reason})") from None
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -153,6 +153,11 @@ class TrainingSection(Section):
             raise ValueError("nothing stands behind it; give {} to draw all parts, or leave it out to draw none")
         return section
 
+    @property
+    def sections(self) -> dict[str, RedrawSection]:
+        """The sections that are given, by name."""
+        return {name: section for name, section in (("dynamic", self.dynamic), ("frozen", self.frozen)) if section}
+
     @model_serializer(mode="wrap")
     def _as_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without sections that were not given, so that what is written can be read."""
