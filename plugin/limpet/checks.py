@@ -18,5 +18,3 @@ from ._checked import text as text
 from ._checked import whole as whole
 from ._errors import warn_user as warn_user
 from .draws._generator import MAX_SEED as MAX_SEED
-
-__all__ = ["MAX_SEED", "flag", "listing", "number", "one_of", "shown", "text", "warn_user", "whole"]

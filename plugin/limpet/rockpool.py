@@ -14,15 +14,3 @@ from .leaves.rockpool import is_module as is_module
 from .leaves.rockpool import mismatch_generator as mismatch_generator
 from .leaves.rockpool import nominal_attributes as nominal_attributes
 from .leaves.rockpool import quietly as quietly
-
-__all__ = [
-    "attributes",
-    "dynamic_mismatch_prototype",
-    "dynapse_limits",
-    "frozen_mismatch_prototype",
-    "imported",
-    "is_module",
-    "mismatch_generator",
-    "nominal_attributes",
-    "quietly",
-]

@@ -11,17 +11,3 @@ from .measure._metric import MetricFn as MetricFn
 from .measure._metric import ScalarMetric as ScalarMetric
 from .objectives._step_chips import Injector as Injector
 from .training._injection import Schedule as Schedule
-
-__all__ = [
-    "Direction",
-    "Generator",
-    "Gradient",
-    "Injector",
-    "Leaves",
-    "MetricFn",
-    "Policy",
-    "Range",
-    "ScalarMetric",
-    "Schedule",
-    "Started",
-]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from limpet import Hardware, LimpetError, LogdirError, LogNormal, Part, StudentT, TruncatedGaussian
+from limpet import Hardware, LimpetError, LogNormal, Part, StudentT, TruncatedGaussian
 from limpet.checks import warn_user
 from limpet.deviations import label
 
@@ -77,15 +77,10 @@ class Fit:
         Raises:
             LogdirError: it cannot be written.
         """
+        from ..tensorboard._page_files import write_text
         from ._page import page
 
-        try:
-            Path(output).parent.mkdir(parents=True, exist_ok=True)
-            Path(output).write_text(page(self.measurements, self.parameters, self.configuration()), "utf-8")
-        except OSError as error:
-            raise LogdirError(
-                f"{output}: cannot be written ({error.strerror or error}); name a file you may write"
-            ) from None
+        write_text(output, page(self.measurements, self.parameters, self.configuration()))
 
     def part_names(self) -> dict[str, str]:
         """The part of the hardware that each parameter becomes: its name, made of letters, digits, _ and - alone."""

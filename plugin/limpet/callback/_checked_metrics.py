@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from limpet import MetricError
+from limpet.checks import shown
 from limpet.leaves import is_traced
 
 RESERVED = ("limpet", "robustness", "virtual_chips", "virtual_chips_failed", "_hparams_")
@@ -42,9 +43,9 @@ def checked_metrics(metrics: Any, numbers: np.ndarray, taken: Collection[str]) -
 
 def _tag_of(name: Any) -> str:
     if not isinstance(name, str):
-        raise MetricError(f"metrics: the name {_shown(name)} is a {type(name).__name__}; {NAMES}")
+        raise MetricError(f"metrics: the name {shown(name)} is a {type(name).__name__}; {NAMES}")
     if not name.strip() or not name.isprintable():
-        raise MetricError(f"metrics: the name {_shown(name)} cannot be shown; {NAMES}")
+        raise MetricError(f"metrics: the name {shown(name)} cannot be shown; {NAMES}")
     if "/" not in name:
         return f"train/{name}"
     group = name.split("/")[0]
@@ -63,7 +64,7 @@ def _require_numbers(name: str, value: Any, numbers: np.ndarray) -> None:
     if isinstance(value, jax.Array) and value.is_deleted():
         raise MetricError(f"metrics['{name}'] was donated to a compiled function: hand over one that is still there")
     if not _is_real(value) or np.shape(value) not in ((), numbers.shape):
-        raise MetricError(f"metrics['{name}'] = {_shown(value)}: allowed is {allowed}")
+        raise MetricError(f"metrics['{name}'] = {shown(value)}: allowed is {allowed}")
 
 
 def _is_real(value: Any) -> bool:
@@ -79,11 +80,3 @@ def _is_real(value: Any) -> bool:
     return jnp.issubdtype(value.dtype, np.bool_) or (
         jnp.issubdtype(value.dtype, np.number) and not jnp.issubdtype(value.dtype, np.complexfloating)
     )
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # Python refuses to write an integer of thousands of digits
-        return "an integer of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

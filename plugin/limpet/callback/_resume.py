@@ -40,7 +40,7 @@ def resumed_step(config: Config, checkpoint: Mapping[str, Any], fingerprint: str
         raise ConfigError(f"resume = {checkpoint!r}: give what callback.checkpoint returned ({error!r})") from None
     now = dict(_flat(run_checkpoint(config, 0, fingerprint, None)))
     different = [
-        f"{key.removeprefix('config.')} was {_shown(before, key)} and is {_shown(now, key)}"
+        f"{key.removeprefix('config.')} was {_said(before, key)} and is {_said(now, key)}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]
@@ -57,5 +57,5 @@ def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _said(values: Mapping[str, Any], key: str) -> str:
     return json.dumps(values[key]) if key in values else "not there"

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from limpet import LimpetError, LogdirError
+from limpet import LimpetError
 
 from ._command import add_command
 from ._output import show, table, write_json
@@ -34,7 +34,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit one table."""
-    from ..bench._fit import fit_measurements
+    from limpet import fit_measurements
+
+    from ..tensorboard._page_files import write_text
 
     for option, path in (("-o", arguments.output), ("--report", arguments.report)):
         if path is not None and Path(path).resolve() == Path(arguments.measurements).resolve():
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if fit.measurements.ignored:
         print(f"columns that are not used: {', '.join(fit.measurements.ignored)}", file=sys.stderr)
     if arguments.output is not None:
-        _write(arguments.output, fit.configuration())
+        write_text(arguments.output, fit.configuration())
     if arguments.report is not None:
         fit.write_page(arguments.report)
     if arguments.json:
@@ -106,14 +108,6 @@ def _told(component: Any) -> str:
 def _next_best(parameter: Any) -> str:
     other = next(candidate for candidate in parameter.candidates if candidate is not parameter.best)
     return f"{other.kind} {other.aic - parameter.best.aic:+.1f}"
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text, "utf-8")
-    except OSError as error:
-        raise LogdirError(f"{path}: cannot be written ({error.strerror or error}); name a file you may write") from None
 
 
 def _plain(fit: Any) -> dict[str, Any]:

@@ -41,5 +41,3 @@ from ._synapse_branches import sums_of as sums_of
 from ._to_largest import ToLargest as ToLargest
 from ._truncated_gaussian import TruncatedGaussian as TruncatedGaussian
 from ._uniform import Uniform as Uniform
-
-__all__ = [name for name in dir() if not name.startswith("_")]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -7,13 +7,3 @@ from ._deploy import deploy as deploy
 from ._deployment import Deployment as Deployment
 from ._report import DeploymentReport as DeploymentReport
 from ._report import Stage as Stage
-
-__all__ = [
-    "Deployment",
-    "DeploymentCosts",
-    "DeploymentReport",
-    "Stage",
-    "bias_codes",
-    "bias_currents",
-    "deploy",
-]

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from limpet import LogdirError
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -112,18 +110,9 @@ class DeploymentReport:
 
     def plain(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""
-        return {
-            "fits": self.fits,
-            "problems": list(self.problems),
-            "warnings": list(self.warnings),
-            "neurons": self.neurons,
-            "inputs": self.inputs,
-            "cores": self.cores,
-            "fan_in": self.fan_in,
-            "quantizer": self.quantizer,
-            "stages": [asdict(stage) for stage in self.stages],
-            "currents": [asdict(current) | {"out_of_range": current.out_of_range} for current in self.currents],
-        }
+        said = {"fits": self.fits, "problems": list(self.problems), "warnings": list(self.warnings)}
+        currents = [asdict(current) | {"out_of_range": current.out_of_range} for current in self.currents]
+        return said | asdict(self) | {"currents": currents}
 
     def stage_table(self) -> tuple[list[str], list[list[str]]]:
         """Headers and rows: a row for each stage."""
@@ -180,15 +169,10 @@ class DeploymentReport:
         Raises:
             LogdirError: it cannot be written.
         """
-        from pathlib import Path
-
+        from ..tensorboard._page_files import write_text
         from ._page import page
 
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(page(self), "utf-8")
-        except OSError as error:
-            raise LogdirError(f"{path}: cannot be written ({error.strerror or error})") from None
+        write_text(path, page(self))
 
 
 def aligned(headers: list[str], rows: list[list[str]]) -> list[str]:

@@ -9,15 +9,3 @@ from ._paths import leaves_by_path as leaves_by_path
 from ._prototype import selection as selection
 from .tree import PlainTree as PlainTree
 from .tree import nested as nested
-
-__all__ = [
-    "Adapter",
-    "PlainTree",
-    "adapter_of",
-    "is_real",
-    "is_traced",
-    "leaves_by_path",
-    "nested",
-    "selection",
-    "unboxed",
-]

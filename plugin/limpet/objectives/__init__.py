@@ -15,5 +15,3 @@ from ._weight_perturbation import adaptive_sam as adaptive_sam
 from ._weight_perturbation import weight_perturbation as weight_perturbation
 from ._with_mismatch import with_mismatch as with_mismatch
 from ._worst_of import worst_of as worst_of
-
-__all__ = [name for name in dir() if not name.startswith("_")]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -17,5 +17,3 @@ from ._yield import Yield as Yield
 from ._yield import yield_of as yield_of
 from ._yield_difference import YieldDifference as YieldDifference
 from ._yield_difference import yield_difference as yield_difference
-
-__all__ = [name for name in dir() if not name.startswith("_")]  # pyright: ignore[reportUnsupportedDunderAll]

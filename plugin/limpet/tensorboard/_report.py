@@ -15,7 +15,7 @@ from limpet import LogdirError
 from limpet.results import hardware_names
 
 from ._logged_runs import LoggedRun, logged_runs
-from ._page_files import one_script, page_files
+from ._page_files import one_script, page_files, write_text
 from ._report_answers import metrics_of, newest, report_answers, target_of
 from ._statement import named, statement
 
@@ -38,14 +38,7 @@ def write_report(logdir: str | Path, output: str | Path) -> None:
         raise LogdirError(
             f"{logdir}: holds no robustness curves; name a directory under which MismatchCallback or CurveWriter logged"
         )
-    page = report_html(runs)
-    try:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        Path(output).write_text(page, "utf-8")
-    except OSError as error:
-        raise LogdirError(
-            f"{output}: cannot be written ({error.strerror or error}); name a file you may write"
-        ) from None
+    write_text(output, report_html(runs))
 
 
 def report_html(runs: Mapping[str, LoggedRun]) -> str:
