@@ -230,6 +230,139 @@ def test_arguments_that_cannot_be_are_refused(changes, error, match):
         calibrated(**changes)
 
 
+@pytest.mark.parametrize("over", [{"scales": [1.0]}, {"times": ["1 h", "1 month"]}])
+def test_chips_are_measured_at_a_read_that_they_were_not_fitted_to(over):
+    """TRIALS 2: reported .60 after calibration (6.70 before); the same chips at another read, 9.21.
+
+    What noise of reads costs cannot be fitted away: after calibration the error is that of any other read."""
+    noise, drift = limpet.ReadNoise(spread=0.3), limpet.Drift(exponent=0.1, spread=0.0)
+    hardware = limpet.Hardware(crossbar=limpet.Part("kernel", limpet.Chain((drift, noise))))
+    params = {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}
+
+    def squared(tree, batch):
+        return ((tree["kernel"].sum(axis=0) + tree["bias"] - 4 + 0 * batch.sum()) ** 2).mean()
+
+    fit = limpet.GradientFit(squared, [jnp.ones(2)], trainable=["bias"], steps=400, optimizer=optax.adam(1e-2))
+    calibration = limpet.calibrate(
+        fit, params, hardware, metric_fn=squared, batch=jnp.zeros(3), chips=40, higher_is_better=False, **over
+    )
+    for row, condition in enumerate(calibration.before.conditions):
+        for chip in range(3):
+            frozen = limpet.freeze(params, hardware, chip=chip, condition=condition)
+            np.testing.assert_allclose(squared(frozen, jnp.ones(3)), calibration.before.values[row, chip], rtol=1e-4)
+        elsewhere = []
+        for chip in range(40):
+            frozen = limpet.freeze(params, hardware, chip=chip, condition=condition._replace(read=100_000))
+            elsewhere.append(squared(frozen | {"bias": calibration.given["bias"][row, chip]}, jnp.ones(3)))
+        # Means of 40 chips, each of which is a sum of squares: within a factor of 1.6 of each other.
+        assert 1 / 1.6 < calibration.after.mean()[row] / np.mean(elsewhere) < 1.6
+    assert (np.ptp(calibration.given["bias"], axis=1) > 0).all()
+
+
+def slower(tree, batch):
+    return 2 * loss_fn(tree, batch)
+
+
+def another(tree, batch):
+    return error(tree, batch) ** 2
+
+
+weights = np.ones(48, np.float32)
+
+
+def weighted(tree, batch):
+    return error(tree, batch) * jnp.mean(weights)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tree": {"dense": {"kernel": jnp.full((4, 1), 1.5), "bias": jnp.full((1,), 0.1)}}}, "values of the network"),
+        ({"tree": {"dense": {"kernel": jnp.ones((4, 1)), "bias": jnp.full((1,), 0.2)}}}, "values of the network"),
+        ({"loss_fn": slower}, "what is done to a chip: loss"),
+        ({"metric_fn": another}, "differs in metric"),
+        ({"optimizer": optax.sgd(2e-2)}, "what is done to a chip: loss"),
+        ({"optimizer": optax.adam(1e-2)}, "what is done to a chip: loss"),
+        ({"batches": [(x, y + 1) for x, y in BATCHES]}, "batches to calibrate on"),
+        ({"batch": (HELD_OUT[0], HELD_OUT[1] + 1)}, "batch to measure on"),
+        ({"mismatch": limpet.Hardware(crossbar=limpet.Part("*/kernel", limpet.LogNormal(0.4)))}, "differs in"),
+        ({"condition": limpet.Condition(read=1)}, "differs in conditions"),
+    ],
+)
+def test_a_calibration_of_other_things_does_not_go_on(changes, said):
+    """TRIALS 3: after retraining, with another loss, optimizer, metric or test set, halves were averaged."""
+    with pytest.raises(limpet.LimpetError, match=f"resume: .*{said}"):
+        calibrated(chips=8, resume=CALIBRATION, **changes)
+
+
+def test_what_a_metric_captures_counts_when_a_calibration_goes_on(tmp_path):
+    """And a file that says nothing of what it was made of, as older versions wrote them, is read but does not go on."""
+    few = calibrated(chips=2, metric_fn=weighted)
+    few.save(tmp_path / "few.npz")
+    read = Calibration.load(tmp_path / "few.npz")
+    whole = calibrated(chips=4, metric_fn=weighted, resume=read)
+    assert np.array_equal(whole.after.values[:, :2], few.after.values)
+    weights[:] = 2.0
+    with pytest.raises(limpet.LimpetError, match="differs in arrays that the loss, the optimizer or the metric read"):
+        calibrated(chips=4, metric_fn=weighted, resume=read)
+    weights[:] = 1.0
+    old = Calibration(read.before, read.after, read.given, read.steps, read.samples)
+    old.save(tmp_path / "old.npz")
+    assert str(Calibration.load(tmp_path / "old.npz")) == str(few)
+    with pytest.raises(limpet.LimpetError, match="resume: it was written by an older version"):
+        calibrated(chips=4, metric_fn=weighted, resume=Calibration.load(tmp_path / "old.npz"))
+
+
+class Trainer:
+    """A loss and a metric with state."""
+
+    def __init__(self):
+        self.target, self.shift = 0.0, {"by": jnp.zeros(1)}
+
+    def loss(self, tree, batch):
+        return ((tree["dense"]["bias"] - self.target) ** 2).sum() + 0 * (batch[0] @ tree["dense"]["kernel"]).sum()
+
+    def bias(self, tree, batch):
+        return tree["dense"]["bias"].sum() + self.shift["by"].sum() + 0 * (batch[0] @ tree["dense"]["kernel"]).sum()
+
+
+def test_a_loss_and_a_metric_read_what_is_there_now():
+    """TRIALS 3: -4.76 where 5.00 is right."""
+    trainer = Trainer()
+    settings: dict[str, Any] = {"optimizer": optax.sgd(0.5), "steps": 3, "scales": [1], "higher_is_better": True}
+
+    def after():
+        return calibrated(loss_fn=trainer.loss, metric_fn=trainer.bias, **settings).after.values
+
+    np.testing.assert_allclose(after(), 0.0, atol=1e-6)
+    trainer.target = 5.0
+    np.testing.assert_allclose(after(), 5.0, rtol=1e-5)
+    trainer.shift["by"] = jnp.ones(1)
+    np.testing.assert_allclose(after(), 6.0, rtol=1e-5)
+
+
+def test_arrays_that_were_handed_over_are_copied():
+    """TRIALS 3: a curve followed the buffer that it was made of."""
+    values, given = np.ones((1, 2)), np.zeros((1, 2, 1))
+    curve = limpet.RobustnessCurve("accuracy", np.array([0.1]), values)
+    calibration = Calibration(curve, curve, {"bias": given}, 1, 1)
+    table = limpet.ChipMetrics("accuracy", ("A", "B"), values[0], 1.0, True)
+    costs = limpet.Sensitivity(("a",), 1.0, values[0], values, values, values[0, :1], True)
+    batch = np.ones(3, np.float32)
+    recipe = limpet.Mismatch({"w": True}, limpet.Gaussian(0.1))
+    evaluator = limpet.Evaluator(
+        lambda tree, batch: tree["w"].sum() * 0 + batch.sum(),
+        {"w": jnp.ones(2)},
+        recipe,
+        batch=batch,
+        scales=[1],
+        chips=2,
+    )
+    values[:], given[:], batch[:] = 7.0, 7.0, 7.0
+    assert curve.values.max() == calibration.given["bias"].max() + 1 == table.values.max() == costs.alone.max() == 1
+    assert (evaluator.curves(evaluator.start({"w": jnp.ones(2)}))["metric"].values == 3).all()
+
+
 def cross_entropy(net, batch):
     return optax.softmax_cross_entropy_with_integer_labels(net(batch[0]), batch[1]).mean()
 

@@ -19,8 +19,8 @@ Values = dict[str, np.ndarray]
 """Results by name, shape (strengths, chips, *shape of one chip's)."""
 
 _WORDS = {
-    "program": "what is done to a chip: loss, update function, optimizer, metric or hardware, or the versions of JAX, "
-    "optax or Limpet",
+    "program": "what is done to a chip: loss, update function, optimizer, metric, hardware or numbers that they read, "
+    "or the versions of JAX, optax or Limpet",
     "captured": "arrays that the loss, the optimizer or the metric read beside their arguments",
     "network": "the values of the network",
     "batches": "the batches to calibrate on",

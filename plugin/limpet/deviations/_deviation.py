@@ -84,8 +84,8 @@ class Deviation(ABC):
 
     @property
     def noisy_reads(self) -> bool:
-        """Whether each read of a chip gives other values, which `draw.of_read` draws. It does where it holds a deviation
-        whose reads are noisy. A chip with such reads is never calibrated to a single one of them."""
+        """Whether each read of a chip gives other values, which `draw.of_read` draws. It does where it holds such a
+        deviation. A chip with noisy reads is not calibrated to a single one of them."""
         return any(part.noisy_reads for part in self._held())
 
     def _held(self) -> list["Deviation"]:

@@ -35,7 +35,8 @@ class Chip(NamedTuple):
         """The condition of this chip, of those that all chips of a case have in common."""
         if self.mirrored is False:
             return condition
-        return condition._replace(mirrored=self.mirrored ^ (condition.mirrored or False))
+        mirrored = False if condition.mirrored is None else condition.mirrored
+        return condition._replace(mirrored=self.mirrored ^ mirrored)
 
 
 OnChip = Callable[[Callable[[Any], dict[str, jax.Array]], Chip, Any, Any, Any], dict[str, jax.Array]]
