@@ -498,7 +498,7 @@ def test_a_step_captured_by_closure_is_an_error_at_the_next_step(tmp_path):
             callback(1, PARAMS, {"loss": value})
 
 
-def test_static_step_numbers_retrace_and_are_no_error(tmp_path):
+def test_static_step_numbers_retrace_and_are_no_error(tmp_path, recwarn):
     with limpet.MismatchCallback(
         PARAMS, configured(tmp_path, training=STEADY), metric_fn=loss_fn, eval_batch=X
     ) as callback:
@@ -509,6 +509,8 @@ def test_static_step_numbers_retrace_and_are_no_error(tmp_path):
         update = jax.jit(jax.value_and_grad(loss), static_argnums=1)
         for step in range(3):
             callback(step, PARAMS, {"loss": update(PARAMS, step)[0]})
+    (warning,) = recwarn
+    assert "traced anew for step 1" in str(warning.message)
 
 
 def test_a_jitted_look_at_a_draw_does_not_stand_for_training(tmp_path):
