@@ -98,7 +98,7 @@ def explanation(
             f"chip {chip}: nothing that deviates was measured; measured are {listing(measured, limit=10)}, and "
             f"{listing(recipe.paths, limit=10)} deviate"
         )
-    scale = float(condition.scale)
+    scale = float(np.asarray(condition.scale))
     rules = {path: rule for path in chosen if (rule := recipe.rules[path]) is not None}
     laws = {path: rule.distribution(scale) for path, rule in rules.items()}
     drawn = _virtual(recipe, leaves, [path for path, law in laws.items() if law is None], condition)

@@ -326,10 +326,9 @@ def _checked_time(time: Any, recipe: Recipe) -> float | Schedule | LogUniform | 
             f"time = {shown(time)}: no deviation of this hardware changes with time; leave it out, or give hardware "
             f"with a limpet.Drift, a limpet.Relaxation or a limpet.ReadNoise of some read_time"
         )
-    if isinstance(time, LogUniform):
-        return time
-    schedule: Schedule | None = time if callable(time) else None
-    return schedule or seconds(time, "time")
+    if isinstance(time, LogUniform) or callable(time):
+        return time  # pyright: ignore[reportReturnType]
+    return seconds(time, "time")
 
 
 def _checked_index(number: Any, name: str) -> Any:
