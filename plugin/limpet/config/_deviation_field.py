@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, PlainValidator, TypeAdapter, ValidationInfo
 
-from limpet import Chain, Deviation, Gaussian, LimpetError
+from limpet import Chain, Deviation, Gaussian
 from limpet.deviations import DEVIATIONS, checked_deviation, deviation_class, sigma_of_percent
 
-from ._section import as_problem, close_to, each, problem, refused, unknown_key
+from ._section import close_to, each, problem, refuse, taken, unknown_key
 
 _KINDS = f"{', '.join(DEVIATIONS)}, or a class of your own as module:Class"
 MAX_CHAIN = 20
@@ -56,10 +56,8 @@ def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:
 def _standing_alone(value: Any) -> Deviation:
     """A deviation beside which no strength stands: an object, or one in a chain."""
     if isinstance(value, Deviation):
-        try:
-            return checked_deviation(value, type(value).__name__)
-        except LimpetError as error:
-            raise as_problem(error, {}, type(value).__name__) from None
+        name = type(value).__name__
+        return taken(lambda: checked_deviation(value, name), name=name)
     if not isinstance(value, list):
         return _built(*_kind_and_parameters(value))
     if not value:
@@ -67,8 +65,7 @@ def _standing_alone(value: Any) -> Deviation:
     if len(value) > MAX_CHAIN:
         raise ValueError(f"a chain of {len(value):,} deviations; allowed are {MAX_CHAIN} at most")
     members, problems = each(enumerate(value), lambda _, member: _standing_alone(member))
-    if problems:
-        raise refused(*problems)
+    refuse(*problems)
     return Chain(tuple(members.values()))
 
 
@@ -84,8 +81,7 @@ def _kind_and_parameters(value: Any) -> tuple[type[Deviation], dict[str, Any]]:
     if "kind" not in value:
         raise ValueError(f"give its kind: {_KINDS}")
     kinds, problems = each([("kind", value["kind"])], lambda _, kind: _class(kind))
-    if problems:
-        raise refused(*problems)
+    refuse(*problems)
     return kinds["kind"], {str(name): parameter for name, parameter in value.items() if name != "kind"}
 
 
@@ -93,9 +89,7 @@ def _class(kind: Any) -> type[Deviation]:
     if not isinstance(kind, str) or (kind not in DEVIATIONS and not set(":.") & set(kind)):
         raise ValueError(f"there is no such deviation; {close_to(kind, DEVIATIONS)}allowed are {_KINDS}")
     try:
-        cls = deviation_class(kind)
-    except LimpetError as error:
-        raise ValueError(error.reason) from None
+        cls = taken(lambda: deviation_class(kind))
     except SystemExit:
         raise ValueError("cannot be imported (it ends the program)") from None
     if issubclass(cls, Chain):
@@ -122,12 +116,11 @@ def _built(cls: type[Deviation], values: Mapping[str, Any]) -> Deviation:
     for key, parameter in named.items():
         if key not in values and parameter.default is parameter.empty:
             problems.append(problem((key,), "is missing", dict(values), "missing"))
-    if problems:
-        raise refused(*problems)
+    refuse(*problems)
     try:
-        return checked_deviation(cls(**given), cls.__name__)
-    except LimpetError as error:
-        raise as_problem(error, values, cls.__name__) from None
+        return taken(lambda: checked_deviation(cls(**given), cls.__name__), values, cls.__name__)
+    except ValueError:
+        raise
     except Exception as error:  # a class of the user's own may raise anything
         raise ValueError(f"{cls.__name__} refuses these parameters ({type(error).__name__}: {error})") from None
 
@@ -163,10 +156,7 @@ def checked_fraction(value: float) -> float:
     Raises:
         ValueError: it is so large that it must be meant in percent.
     """
-    try:
-        return Gaussian(value).sigma
-    except LimpetError as error:
-        raise as_problem(error, {}) from None
+    return taken(lambda: Gaussian(value).sigma)
 
 
 DeviationField = Annotated[Any, PlainValidator(_parsed_deviation)]

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
 
-from limpet import Hardware, LimpetError
+from limpet import Hardware
 
 from ._hardware_section import parsed_hardware
 from ._preset import preset
-from ._section import shown
+from ._section import shown, taken
 
 
 def _preset_or_parsed(value: Any) -> Hardware:
@@ -21,15 +21,8 @@ def _preset_or_parsed(value: Any) -> Hardware:
     name, parameters = named["preset"], {key: given for key, given in named.items() if key != "preset"}
     if not isinstance(name, str) or not all(isinstance(key, str) for key in parameters):
         raise ValueError(f"preset = {shown(name)}: allowed is the name of a preset, and its parameters beside it")
-    try:
-        return preset(name, **parameters)
-    except LimpetError as error:
-        raise ValueError(str(error)) from None
+    return taken(lambda: preset(name, **parameters), named)
 
 
-def _dumped(hardware: Hardware) -> dict[str, Any]:
-    return hardware.described()
-
-
-HardwareField = Annotated[Hardware, PlainValidator(_preset_or_parsed), PlainSerializer(_dumped)]
+HardwareField = Annotated[Hardware, PlainValidator(_preset_or_parsed), PlainSerializer(Hardware.described)]
 """A hardware, given as an object, as a recipe, as named parts, or as the name of a preset."""

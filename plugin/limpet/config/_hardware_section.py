@@ -7,20 +7,17 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
-from limpet import Gaussian, Hardware, Limits, LimpetError, Part, PrototypeError, Recipe
+from limpet import Gaussian, Hardware, Limits, Part, Recipe
 
 from ._deviation_field import DeviationField, checked_fraction
-from ._section import NonNegative, Number, Section, as_problem, each, problem, refused, require_few, shown, unknown_key
+from ._section import NonNegative, Number, Section, each, problem, refuse, require_few, shown, taken, unknown_key
 
 LIMITS = tuple(field.name for field in fields(Limits))
 """The keys of `limits`."""
 
 
 def _parsed_leaves(leaves: Any) -> Any:
-    try:
-        return Part(leaves, Gaussian(0.0)).leaves
-    except PrototypeError as error:  # the configuration's error says what was given by itself
-        raise as_problem(error, {}) from None
+    return taken(lambda: Part(leaves, Gaussian(0.0)).leaves)
 
 
 def _parsed_limits(value: Any) -> Limits | None:
@@ -33,12 +30,8 @@ def _parsed_limits(value: Any) -> Limits | None:
             "dynapse"
         )
     given: dict[str, Any] = {"table": value} if isinstance(value, str) else dict(value)
-    if problems := [unknown_key(key, LIMITS, given[key]) for key in given if key not in LIMITS]:
-        raise refused(*problems)
-    try:
-        return Limits(**given)
-    except LimpetError as error:
-        raise as_problem(error, given, "Limits") from None
+    refuse(*[unknown_key(key, LIMITS, given[key]) for key in given if key not in LIMITS])
+    return taken(lambda: Limits(**given), given, "Limits")
 
 
 class PartSection(Section):
@@ -88,10 +81,7 @@ class PartSection(Section):
         if isinstance(self.deviation, str):
             raise ValueError("no strength: give sigma, or percent_deviation (with sigma_rule, 3 if left out)")
         if self.limits is not None:
-            try:
-                self.limits.require_fit(self.deviation)
-            except LimpetError as error:
-                raise as_problem(error, {}) from None
+            taken(lambda: self.limits.require_fit(self.deviation))
         return self
 
     def part(self) -> Part:
@@ -129,8 +119,7 @@ def parsed_hardware(value: Any) -> Hardware:
         for name in value
         if name not in named
     ]
-    if problems:
-        raise refused(*problems)
+    refuse(*problems)
     return Hardware(parts)
 
 

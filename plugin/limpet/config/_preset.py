@@ -67,21 +67,19 @@ class Preset:
         return numbers
 
     def _checked(self, name: str, about: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
+        is_flag = isinstance(about.get("default"), bool)
         if "choices" in about:
-            chosen = {str(key): entry for key, entry in about["choices"].items()}.get(str(value))
-            if chosen is None or isinstance(value, bool):
-                raise LimpetError(
-                    f"preset {self.name!r}: {name} = {value!r}: allowed are {listing(map(str, about['choices']))}"
-                )
-            return chosen
-        if isinstance(about.get("default"), bool):
-            if not isinstance(value, bool):
-                raise LimpetError(f"preset {self.name!r}: {name} = {value!r}: allowed are true and false")
-        elif (
-            isinstance(value, bool) or not isinstance(value, int | float) or not about["low"] <= value <= about["high"]
+            choices = {str(key): chosen for key, chosen in about["choices"].items()}
+            if str(value) in choices and not isinstance(value, bool):
+                return choices[str(value)]
+            allowed = f"allowed are {listing(choices)}"
+        elif isinstance(value, bool) == is_flag and (
+            is_flag or (isinstance(value, int | float) and about["low"] <= value <= about["high"])
         ):
-            raise LimpetError(f"preset {self.name!r}: {name} = {value!r}: allowed is {_range(about)}")
-        return {name: value}
+            return {name: value}
+        else:
+            allowed = "allowed are true and false" if is_flag else f"allowed is {_range(about)}"
+        raise LimpetError(f"preset {self.name!r}: {name} = {value!r}: {allowed}", name, allowed)
 
 
 def preset(name: str, /, *, leaves: Any = None, **parameters: Any) -> Hardware:

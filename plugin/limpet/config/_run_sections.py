@@ -15,10 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from limpet import MetricError
 from limpet.results import seconds, words
 
-from ._section import Count, Number, Scale, Section, Seed, as_problem, each, problem, refused, require_few
+from ._section import Count, Number, Scale, Section, Seed, each, problem, refuse, require_few, taken
 
 MAX_CHIPS = 1_000_000
 """More chips than anyone waits for; a larger number is a slip."""
@@ -42,8 +41,7 @@ def _for_each_metric(kind: Any, example: str) -> Any:
         by_metric, problems = each(value.items(), lambda _, part: adapter.validate_python(part))
         if not value or not all(isinstance(metric, str) and metric for metric in value):
             problems.append(problem((), f"allowed are values by the name of a metric, such as {example}", value))
-        if problems:
-            raise refused(*problems)
+        refuse(*problems)
         return by_metric
 
     return PlainValidator(checked)
@@ -56,10 +54,7 @@ _Directions = Annotated[bool | dict[str, bool] | None, _for_each_metric(_Directi
 
 
 def _parsed_time(value: Any) -> float:
-    try:
-        return seconds(value)
-    except MetricError as error:
-        raise as_problem(error, {}) from None
+    return taken(lambda: seconds(value))
 
 
 _Time = Annotated[float, PlainValidator(_parsed_time)]

@@ -26,6 +26,7 @@ MAX_KEYS = 1_000
 MAX_COUNT = 2**31 - 1
 """The largest number of steps: optimizers count them in 32 bits."""
 Key = TypeVar("Key", bound=int | str)
+Made = TypeVar("Made")
 
 _KNOWN = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 
@@ -53,7 +54,8 @@ class Section(BaseModel):
                 location = entry.get("loc", ())
                 if entry["type"] == "extra_forbidden" and len(location) == 1:
                     details[place] = unknown_key(location[0], cls.model_fields, entry["input"], cls._moved)
-            raise refused(*details) from None
+            refuse(*details)
+            raise
 
 
 def require_few(mapping: Any) -> None:
@@ -80,9 +82,14 @@ def problem(location: tuple[int | str, ...], message: str, value: Any, kind: str
     return InitErrorDetails(type=error, loc=location, input=value)
 
 
-def refused(*problems: InitErrorDetails) -> ValidationError:
-    """The error that says several problems at once."""
-    return ValidationError.from_exception_data("configuration", list(problems))
+def refuse(*problems: InitErrorDetails) -> None:
+    """Say several problems at once, where there are some.
+
+    Raises:
+        ValidationError: there are some.
+    """
+    if problems:
+        raise ValidationError.from_exception_data("configuration", list(problems)) from None
 
 
 def details_of(error: ValidationError, prefix: tuple[int | str, ...] = ()) -> list[InitErrorDetails]:
@@ -123,18 +130,22 @@ def each(
     return parsed, problems
 
 
-def as_problem(error: LimpetError, values: Mapping[str, Any], name: str = "") -> ValueError:
-    """What the library says against an argument, as a problem of the key that it is about.
+def taken(make: Callable[[], Made], values: Mapping[str, Any] | None = None, name: str = "") -> Made:
+    """What the library makes of some values; what it says against one becomes a problem of the key that it is about.
 
     Args:
-        error: the library's error.
+        make: the call.
         values: the arguments, by key.
         name: the name of what takes them.
     """
-    key = error.argument.rpartition(".")[2]
-    if key not in values:
-        return ValueError(error.reason.removeprefix(f"{name}: "))
-    return refused(problem((key,), error.reason, values[key]))
+    try:
+        return make()
+    except LimpetError as error:
+        key = error.argument.rpartition(".")[2]
+        if values is None or key not in values:
+            raise ValueError(error.reason.removeprefix(f"{name}: ")) from None
+        refuse(problem((key,), error.reason, values[key]))
+        raise
 
 
 def by_kind(members: Mapping[str, type[Section]]) -> PlainValidator:
@@ -150,7 +161,7 @@ def by_kind(members: Mapping[str, type[Section]]) -> PlainValidator:
         kind = value["kind"]
         if not isinstance(kind, str) or kind not in members:
             message = f"{close_to(kind, members)}allowed are {', '.join(members)}"
-            raise refused(problem(("kind",), message, kind))
+            refuse(problem(("kind",), message, kind))
         return members[kind].model_validate(value)
 
     return PlainValidator(parsed)

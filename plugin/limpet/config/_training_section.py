@@ -13,25 +13,22 @@ from pydantic import (
     model_validator,
 )
 
-from limpet import LimpetError, LogUniform
+from limpet import LogUniform
 from limpet.checks import MAX_SEED
 from limpet.results import seconds, words
 from limpet.typing import Gradient
 
 from ._objective_section import MeanObjective, ObjectiveField
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Scale, Section, Seed, as_problem, problem, refused
+from ._section import Scale, Section, Seed, problem, refuse, taken
 
 
 def _checked_time(time: Any) -> Any:
     if isinstance(time, Mapping) and time.keys() != {"low", "high"}:
         raise ValueError("allowed are seconds, a text such as 1 day, and {low: 25 s, high: 1 year}")
-    try:
-        if isinstance(time, Mapping):
-            return LogUniform(**time)
-        return time if time is None or isinstance(time, LogUniform) else seconds(time)
-    except LimpetError as error:
-        raise as_problem(error, {}) from None
+    if isinstance(time, Mapping):
+        return taken(lambda: LogUniform(**time), time)
+    return time if time is None or isinstance(time, LogUniform) else taken(lambda: seconds(time))
 
 
 def _plain_time(time: Any) -> Any:
@@ -177,5 +174,5 @@ class TrainingSection(Section):
         elif not noisy and (self.dynamic is not None or self.frozen is not None):
             message = "noise: false meets none of the chips that training draws: leave out dynamic and frozen, or noise"
         if message:
-            raise refused(problem(("objective",), message, self.objective.kind))
+            refuse(problem(("objective",), message, self.objective.kind))
         return self
