@@ -211,6 +211,21 @@ def test_curves_do_not_change_because_of_other_chips_at_other_evaluations(tmp_pa
         assert np.array_equal(callback.evaluate(1, PARAMS)["loss_fn"].values, first)
 
 
+def test_each_evaluation_reads_the_chips_anew(tmp_path):
+    """Hardware with read noise: the read is the step's, as `limpet.robustness_curve` takes it by `condition=`."""
+    noisy = limpet.Chain((limpet.Gaussian(sigma=0.1), limpet.ReadNoise(spread=0.05)))
+    hardware = limpet.Hardware(weights=limpet.Part("w", noisy))
+    arguments = {"scales": [0, 1], "chips": 8, "higher_is_better": False}
+    callback = limpet.MismatchCallback(
+        PARAMS, hardware, metric_fn=loss_fn, eval_batch=X, logdir=str(tmp_path), audit=False, **arguments
+    )
+    with callback:
+        at_0, at_7 = (callback.evaluate(step, PARAMS)["loss_fn"].values for step in (0, 7))
+    assert not (at_0[1] == at_7[1]).any()
+    curve = limpet.robustness_curve(loss_fn, PARAMS, hardware, batch=X, condition=limpet.Condition(read=7), **arguments)
+    np.testing.assert_allclose(at_7, curve.values, rtol=1e-6)
+
+
 def test_the_audit_needs_no_metrics(tmp_path):
     with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X) as callback:
         updater(callback, erased)(PARAMS, jnp.int32(0), X)

@@ -333,7 +333,7 @@ class MismatchCallback:
         if self._evaluator is None:
             raise ConfigError("nothing to evaluate: the callback was given no metric_fn")
         self._evaluations += 1
-        self._log.add_evaluation(step, self._evaluator.start(params))
+        self._log.add_evaluation(step, self._evaluator.start(params, read=step))
 
     def _results_of(self, started: Started) -> tuple[dict[str, RobustnessCurve], BeyondLimits | None]:
         assert self._evaluator is not None
