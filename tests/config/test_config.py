@@ -352,6 +352,13 @@ def test_training_without_mismatch_needs_no_more_than_the_same_hardware(write, d
     assert robust.training_chip is None
 
 
+def test_a_log_directory_may_begin_at_home(write, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert (
+        str(limpet.load_config(write(WEIGHTS), "tensorboard.logdir=~/runs").tensorboard.logdir) == "/home/somebody/runs"
+    )
+
+
 def test_a_training_chip_has_a_seed_of_its_own(write):
     config = limpet.load_config(write(f"seed: 3\n{WEIGHTS}training: {{frozen: {{chip: 17, seed: 4}}}}"))
     assert config.training_chip == (4, 17)

@@ -1,5 +1,6 @@
 """Reading .npz files that are damaged or lie: one line, and no more memory than the file can fill."""
 
+import errno
 import io
 import os
 import tracemalloc
@@ -108,3 +109,18 @@ def test_commands_say_so_of_a_tree(tmp_path, capsys, name, command):
     command = command.replace("CONFIG", str(tmp_path / "config.yaml")).replace("OUT", str(tmp_path / "out.npz"))
     assert main([*command.split(), str(tmp_path / "tree.npz")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_file_is_replaced_only_by_a_whole_one(tmp_path, monkeypatch):
+    path = tmp_path / "curve.npz"
+    CURVE.save(path)
+
+    def full(member, array, allow_pickle):
+        member.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numpy.lib.format.write_array", full)
+    with pytest.raises(OSError, match="No space left"):
+        limpet.RobustnessCurve("accuracy", [0.1], [[0.5]]).save(path)
+    np.testing.assert_array_equal(limpet.RobustnessCurve.load(path).values, CURVE.values)
+    assert list(tmp_path.iterdir()) == [path]

@@ -100,6 +100,30 @@ def test_options_that_say_nothing_are_refused():
             limpet.RobustnessCurve("accuracy", [sigma], [[0.5]])
 
 
+def test_values_are_copied_at_the_door():
+    values, sigmas = np.array([[0.5, 0.6]]), np.array([0.1])
+    one = limpet.RobustnessCurve("accuracy", sigmas, values)
+    values[:], sigmas[:] = 0, 7
+    assert (one.values.tolist(), one.sigmas.tolist()) == ([[0.5, 0.6]], [0.1])
+
+
+def test_a_curve_comes_back_from_plain_values_and_nothing_else_does():
+    one = curve([0.5, NAN], excluded_chips=(3,), fingerprint="a3")
+    assert str(limpet.RobustnessCurve.from_dict(one.to_dict()).to_dict()) == str(one.to_dict())
+    plain = one.to_dict()
+    for wrong, message in (
+        ([], "where a mapping is needed"),
+        (plain | {"colour": 1}, "'colour', which a curve has not"),
+        ({"metric": "a"}, "names no sigmas"),
+        (plain | {"sigmas": ["0.1"]}, "sigmas = .*: allowed are real numbers"),
+        (plain | {"seed": True}, "seed = True: allowed is a whole number"),
+        (plain | {"excluded_chips": [-1]}, "excluded_chips = -1: allowed is a whole number"),
+        (plain | {"higher_is_better": "no"}, "higher_is_better = 'no': allowed are True and False"),
+    ):
+        with pytest.raises(limpet.MetricError, match=message):
+            limpet.RobustnessCurve.from_dict(wrong)
+
+
 def test_whole_numbers_are_compared_exactly():
     counts = curve([2.0**25 - 1, 2.0**25])
     assert counts.yield_at(2.0**25)[0].fraction == 0.5

@@ -202,11 +202,11 @@ class RobustnessCurve:
         Raises:
             MetricError: `q` is no number from 0 to 1.
         """
-        return quantiles(self._ranked(), q)
+        return quantiles(self._sign * self._goodness(), q)
 
     def worst(self) -> NDArray[np.float64]:
         """The metric of the worst chip at each sigma, shape (strengths,); infinite where a chip failed."""
-        return self._ranked().min(axis=1) if self.higher_is_better else self._ranked().max(axis=1)
+        return self._sign * self._goodness().min(axis=1)
 
     def worst_chip(self, sigma: float | str) -> int:
         """The number of the chip that did worst at a strength; `limpet.freeze` rebuilds it, see `condition_at`.
@@ -216,8 +216,7 @@ class RobustnessCurve:
         """
         if self.antithetic:
             raise MetricError("antithetic chips have no numbers of their own: measure without antithetic=True")
-        values = self._ranked()[self.row(sigma)]
-        return int(self.chip_numbers[values.argmin() if self.higher_is_better else values.argmax()])
+        return int(self.chip_numbers[self._goodness()[self.row(sigma)].argmin()])
 
     def area(self) -> float:
         """The area under the mean over the strengths, divided by their range: the mean metric over strengths.
@@ -238,13 +237,9 @@ class RobustnessCurve:
             targets: a chip passes at this value or better; to six digits, because metrics are computed in single
                 precision, and exactly where the values at a strength and the target are whole numbers.
         """
-        targets = np.asarray(targets, np.float64)
-        rows = np.sort(self._ranked(), axis=1)
-        if self.higher_is_better:
-            counts = [len(row) - np.searchsorted(row, targets - _slack(row, targets), "left") for row in rows]
-        else:
-            counts = [np.searchsorted(row, targets + _slack(row, targets), "right") for row in rows]
-        return np.stack(counts)
+        goals = self._sign * np.asarray(targets, np.float64)
+        rows = np.sort(self._goodness(), axis=1)
+        return np.stack([len(row) - np.searchsorted(row, goals - _slack(row, goals)) for row in rows])
 
     def reaches(self, target: float) -> NDArray[np.bool_]:
         """Which chips reach a target, shape (strengths, chips); see `passing`.
@@ -252,10 +247,8 @@ class RobustnessCurve:
         Raises:
             MetricError: `target` is no finite number.
         """
-        goal = np.array([checked_target(target)])
-        if self.higher_is_better:
-            return np.stack([row >= goal - _slack(row, goal) for row in self._ranked()])
-        return np.stack([row <= goal + _slack(row, goal) for row in self._ranked()])
+        goal = np.array([self._sign * checked_target(target)])
+        return np.stack([row >= goal - _slack(row, goal) for row in self._goodness()])
 
     def yield_at(
         self, target: float, confidence: float = 0.95, method: Literal["exact", "wilson"] = "exact"
@@ -313,7 +306,7 @@ class RobustnessCurve:
                 raise MetricError("the interval of a yield needs a target")
             ends = [(found.low, found.high) for found in self.yield_at(target, confidence)]
         elif isinstance(of, float) and 0 < of < 1:
-            return quantile_interval(self._ranked(), of, confidence, self.antithetic)
+            return quantile_interval(self._sign * self._goodness(), of, confidence, self.antithetic)
         else:
             raise MetricError(f"of = {of!r}: allowed are 'mean', 'yield' and a quantile between 0 and 1")
         low, high = np.array(ends, np.float64).T
@@ -397,9 +390,13 @@ class RobustnessCurve:
         strengths = ", ".join(map(self.place, self.sigmas))
         return f"RobustnessCurve({self.metric!r}, {self.axis} {strengths}, {self.chips} chips of seed {self.seed})"
 
-    def _ranked(self) -> NDArray[np.float64]:
-        """The values, with failed chips at the bad end."""
-        return np.where(np.isfinite(self.values), self.values, -np.inf if self.higher_is_better else np.inf)
+    @property
+    def _sign(self) -> int:
+        return 1 if self.higher_is_better else -1
+
+    def _goodness(self) -> NDArray[np.float64]:
+        """The values such that more is better, and failed chips are the worst."""
+        return np.where(np.isfinite(self.values), self._sign * self.values, -np.inf)
 
     def _independent(self) -> list[NDArray[np.float64]]:
         """For each strength, values of chips that did not fail and are independent of one another."""

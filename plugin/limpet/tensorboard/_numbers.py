@@ -4,12 +4,13 @@ Numbers that are not finite (a chip that failed, no chip left) become None.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limpet import MetricError, RobustnessCurve, Sensitivity, Yield, compare
+from limpet import MetricError, RobustnessCurve, Sensitivity, compare
 from limpet.results import BeyondLimits, are_same_chips, common_chips, excluded_words, hardware_names, yield_of
 
 TARGETS = 300
@@ -37,12 +38,9 @@ def overview(last_step: int, curve: RobustnessCurve, target: float | None) -> di
     return {
         "last_step": last_step,
         "sigmas": sorted(curve.sigmas.tolist()),
-        "axis": curve.axis,
-        "higher_is_better": curve.higher_is_better,
         "target": target,
-        "fingerprint": curve.fingerprint,
-        "hardware": curve.hardware,
         "excluded": excluded_words(curve.excluded_chips),
+        **{name: getattr(curve, name) for name in ("axis", "higher_is_better", "fingerprint", "hardware")},
     }
 
 
@@ -120,7 +118,7 @@ def table_row(curve: RobustnessCurve, sigma: float, target: float | None) -> dic
         "failed": int(curve_at_sigma.failed[0]),
     }
     if target is not None:
-        row["yield"] = _yield(curve_at_sigma.yield_at(target)[0])
+        row["yield"] = asdict(curve_at_sigma.yield_at(target)[0])
     return row
 
 
@@ -133,9 +131,7 @@ def yield_over_target(curve: RobustnessCurve, sigma: float, low: float, high: fl
     yields = [yield_of(count, curve.chips, CONFIDENCE, "exact", curve.antithetic) for count in counts]
     return {
         "targets": targets.tolist(),
-        "fraction": [reached.fraction for reached in yields],
-        "low": [reached.low for reached in yields],
-        "high": [reached.high for reached in yields],
+        **{name: [getattr(reached, name) for reached in yields] for name in ("fraction", "low", "high")},
     }
 
 
@@ -158,11 +154,8 @@ def difference(first: RobustnessCurve, second: RobustnessCurve) -> dict[str, Any
         return {"error": str(error)}
     order = np.argsort(comparison.sigmas, kind="stable")
     return {
-        "sigmas": comparison.sigmas[order].tolist(),
-        "difference": plain(comparison.difference[order]),
-        "low": plain(comparison.low[order]),
-        "high": plain(comparison.high[order]),
-        "worse": [_yield(comparison.worse[place]) for place in order],
+        **{name: plain(getattr(comparison, name)[order]) for name in ("sigmas", "difference", "low", "high")},
+        "worse": [asdict(comparison.worse[place]) for place in order],
         "chips": len(common_chips(first, second)),
         "same_chips": are_same_chips(first, second),
         "confidence": comparison.confidence,
@@ -213,15 +206,6 @@ def _draws_of(curve: RobustnessCurve) -> tuple[Any, ...]:
     """What names the virtual chips of a curve."""
     drawn = (curve.seed, curve.antithetic, curve.generator, curve.draws_version)
     return (curve.fingerprint, curve.chips, curve.excluded_chips, *drawn)
-
-
-def _yield(reached: Yield) -> dict[str, float]:
-    return {
-        "fraction": reached.fraction,
-        "low": reached.low,
-        "high": reached.high,
-        "confidence": reached.confidence,
-    }
 
 
 def _finite_range(curves: Mapping[int, RobustnessCurve]) -> list[float] | None:
