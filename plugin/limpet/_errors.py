@@ -73,7 +73,7 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
 
     Args:
         message: what is wrong, and what to do.
-        category: of the warning.
+        category: the class of the warning.
     """
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):

@@ -93,7 +93,7 @@ def audit(
         params: the tree of nominal values that the recipe describes.
         mismatch: the recipe, or the hardware.
         *args: what else the loss takes (a batch, ...).
-        seed: of the draw that `sigma_realised` is taken from.
+        seed: the seed of the draw that `sigma_realised` is taken from.
 
     Returns:
         A report with a row for each selected leaf of `params`.

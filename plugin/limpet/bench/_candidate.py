@@ -33,7 +33,7 @@ class Candidate:
         center: the mean factor (of a log-normal, the median): what all devices have in common, 1 for a bench on which
             nominal values are met on average.
         parameters: how many numbers were fitted, the center among them.
-        log_likelihood: of all factors.
+        log_likelihood: the log-likelihood of all factors.
     """
 
     deviation: Deviation

@@ -47,7 +47,7 @@ class Fit:
         """The hardware as fitted: a part for each parameter, with its whole spread.
 
         Args:
-            leaves: by parameter, the path glob of the leaves that it is; None, and what is not named: `*/<parameter>`.
+            leaves: the path glob of the leaves that a parameter is, by parameter; `*/<parameter>` for all others.
 
         Raises:
             LimpetError: `leaves` names a parameter that was not measured.

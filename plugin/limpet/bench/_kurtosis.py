@@ -26,7 +26,7 @@ def kurtosis(deviations: NDArray[np.float64], counts: NDArray[np.intp]) -> float
     `tests/benchmarks/README.md` says how often.
 
     Args:
-        deviations: of the values from the means of their groups, shape (values,).
+        deviations: the deviations of the values from the means of their groups, shape (values,).
         counts: how many values the group of each has, shape (values,).
     """
     if not deviations.any():

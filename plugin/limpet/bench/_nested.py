@@ -16,8 +16,8 @@ class MeanSquare:
 
     Attributes:
         value: estimates `sum(coefficient * variance of the level)`.
-        degrees: of freedom, perhaps fewer than were counted, see `_effective`.
-        coefficients: by level.
+        degrees: the degrees of freedom, perhaps fewer than were counted, see `_effective`.
+        coefficients: the coefficient of each variance, by level.
     """
 
     value: float

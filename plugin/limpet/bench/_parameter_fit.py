@@ -16,10 +16,10 @@ class ParameterFit:
     """What was found of one parameter.
 
     Attributes:
-        name: of the parameter.
+        name: the name of the parameter.
         factors: measured / nominal, shape (values,).
-        chips: name of the chip of each, shape (values,).
-        cores: name of the core within that chip, shape (values,).
+        chips: the name of the chip of each, shape (values,).
+        cores: the name of the core within that chip, shape (values,).
         nominal: the median of the nominal values, in `unit`.
         unit: the base unit, such as "A"; empty where none was said.
         candidates: every distribution that was fitted, the lowest AIC first.
@@ -29,7 +29,7 @@ class ParameterFit:
         p_value: how often factors that do follow the best distribution are that far from one fitted to them: of
             simulated benches with the same chips, cores and components, each with a fit of its own. (The usual p-value
             does not hold where the distribution was fitted to the very same values.)
-        components: of the spread, for the levels chip, core and neuron.
+        components: the components of the spread, for the levels chip, core and neuron.
     """
 
     name: str

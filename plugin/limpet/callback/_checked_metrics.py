@@ -20,8 +20,8 @@ def checked_metrics(metrics: Any, numbers: np.ndarray, taken: Collection[str]) -
     """The metrics of some steps, by the tag under which they are logged.
 
     Args:
-        metrics: by name; each one number, or an array of shape (steps,).
-        numbers: of the steps, shape (steps,).
+        metrics: the metrics by name; each one number, or an array of shape (steps,).
+        numbers: the numbers of the steps, shape (steps,).
         taken: tags that are logged otherwise.
 
     Raises:

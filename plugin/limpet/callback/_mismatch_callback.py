@@ -46,7 +46,7 @@ class MismatchCallback:
     Args:
         model: a Rockpool JAX module, a Flax nnx module, or the parameter tree; nominal, also where the configuration
             names one chip, which is drawn here.
-        config: from `limpet.load_config`; or, for those who want no file, a `limpet.Hardware` or a recipe.
+        config: what `limpet.load_config` gives; or, for those who want no file, a `limpet.Hardware` or a recipe.
         metric_fn: `metric_fn(tree, batch)`, jittable, gives a scalar or a dict of scalars, for the robustness curve;
             for a Rockpool module `tree` holds parameters and simulation parameters, for an nnx module it is a module.
             None: no evaluation.
@@ -55,7 +55,7 @@ class MismatchCallback:
             the same directory before is then set aside, into a directory beside it.)
         audit: whether the first steps are audited. False for a loop that trains without gradients, or takes them at the
             deviated values.
-        **plain: with a hardware or a recipe, what a configuration would say: `seed`, `generator`, and `training`, a
+        **plain: what a configuration would say, beside a hardware or a recipe: `seed`, `generator`, and `training`, a
             mapping as in the file (without it, every part is drawn afresh at every step); of the section `robustness`
             `scales`, `times`, `chips`, `every_steps`, `target` and `higher_is_better`; of the section `tensorboard`
             `logdir`, `flush_steps`, `prefix` and `on_error`. The two sections may be given as mappings instead.
@@ -222,8 +222,8 @@ class MismatchCallback:
             step: the number that `inject` got; of a compiled loop of steps (`lax.scan`), the numbers of its steps, an
                 array of shape (steps,).
             params: nominal parameters after the update, or the nnx module.
-            metrics: by name (Python numbers or device arrays), logged under `train/`: one number each, or for several
-                steps an array of shape (steps,).
+            metrics: the metrics by name (Python numbers or device arrays), logged under `train/`: one number each, or
+                for several steps an array of shape (steps,).
 
         Raises:
             MismatchNotApplied: at the first steps: a draw does not reach the loss or the metric, no gradient is taken
@@ -251,7 +251,7 @@ class MismatchCallback:
         """Evaluate on the virtual chips now, log the curves, and wait for them.
 
         Args:
-            step: under which to log them.
+            step: the number of the step under which they are logged, and of the read at which chips are measured.
             params: nominal parameters.
 
         Returns:

@@ -16,9 +16,9 @@ def run_checkpoint(config: Config, step: int, fingerprint: str, run: str | None)
     """What a checkpoint keeps beside parameters and optimizer state: plain JSON.
 
     Args:
-        config: of the run.
+        config: the configuration of the run.
         step: the last one that the parameters hold.
-        fingerprint: of the hardware on the model that is trained.
+        fingerprint: the fingerprint of the hardware on the model that is trained.
         run: which run the log directory holds; None where nothing was logged.
     """
     sections = json.loads(json.dumps(config.model_dump(exclude=FREE)))  # tuples become lists, as in a file

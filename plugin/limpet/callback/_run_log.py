@@ -98,8 +98,8 @@ class RunLog:
         """Take the metrics of steps in a row.
 
         Args:
-            numbers: of the steps, shape (steps,).
-            metrics: by name, each one number, or an array of shape (steps,).
+            numbers: the numbers of the steps, shape (steps,).
+            metrics: the metrics by name, each one number, or an array of shape (steps,).
 
         Raises:
             MetricError: one cannot be logged; then none is taken.

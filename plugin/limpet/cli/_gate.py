@@ -93,7 +93,7 @@ def _at_place(evaluated: EvaluatedCurve, given: Mapping[str, Any]) -> Robustness
 
     Args:
         evaluated: the curve.
-        given: by axis what the command line says, None but for one.
+        given: the place that the command line names on each axis; None but for one.
 
     Raises:
         MetricError: the curve goes over another axis, or was not measured there.

@@ -15,11 +15,11 @@ class LeafOverview:
 
     Attributes:
         path: canonical leaf path.
-        shape: of the array; None for what is no array.
-        dtype: of the array; the type's name for what is none.
+        shape: the shape of the array; None for what is no array.
+        dtype: the dtype of the array; the type's name for what is none.
         part: the part of the hardware that the leaf belongs to; None for a leaf that does not deviate.
-        deviation: the deviation in words; None likewise.
-        sigma: its relative standard deviation at scale 1; None likewise, or where it has none.
+        deviation: the deviation in words; None for a leaf that does not deviate.
+        sigma: the relative standard deviation at scale 1; None where there is none.
         training: what training meets: "dynamic", "fresh chip", "chip 3", or "nominal".
         unread: whether the framework registers the leaf, but never reads it.
     """

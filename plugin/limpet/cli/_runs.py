@@ -19,7 +19,7 @@ class EvaluatedCurve:
         source: the path as it was given.
         step: the training step; None for a saved curve, which has none.
         curve: the curve.
-        target: at which its yield was logged, where it was.
+        target: the target at which its yield was logged; None where none was.
     """
 
     source: str

@@ -42,7 +42,8 @@ def bias_currents(name: str) -> NDArray[np.float64]:
     current drops where the upper three bits of the fine value change.
 
     Args:
-        name: of a current of Rockpool's DynapSim, such as "Itau_mem", or "Iw_0" to "Iw_3", the currents of weights.
+        name: the name of a current of Rockpool's DynapSim, such as "Itau_mem", or "Iw_0" to "Iw_3", the currents of
+            weights.
 
     Raises:
         LimpetError: there is no such current.
@@ -65,8 +66,8 @@ def bias_codes(name: str, currents: ArrayLike) -> tuple[NDArray[np.int64], NDArr
     Equal to `analog_to_digital` of Rockpool, for a whole array at once.
 
     Args:
-        name: of the current, see `bias_currents`.
-        currents: in amperes, of any shape.
+        name: the name of the current, as for `bias_currents`.
+        currents: the currents in amperes, of any shape.
 
     Returns:
         Coarse and fine values, along a new last axis; and the currents in amperes that the generator gives for them.

@@ -31,8 +31,8 @@ def nearest(network: MappedNetwork, currents: NDArray[np.float64]) -> tuple[Quan
     """Each weight rounded to the nearest sum of its core's branch currents.
 
     Args:
-        network: whose weights are rounded.
-        currents: (cores, branches), as weights.
+        network: the network whose weights are rounded.
+        currents: the branch currents as weights, (cores, branches).
     """
     stacked = np.concatenate(list(network.weights.values()))
     masks = np.zeros(stacked.shape, int)
@@ -54,7 +54,7 @@ def fitted(network: MappedNetwork) -> NDArray[np.float64]:
     levels that are sums. Weights that are 0 stay 0 and take no part.
 
     Args:
-        network: what is to be deployed.
+        network: the network to deploy.
 
     Returns:
         (cores, branches), as weights, the smallest first.
@@ -66,7 +66,7 @@ def by_autoencoder(network: MappedNetwork) -> tuple[Quantized, MappedNetwork]:
     """Masks, branch currents and weights as Rockpool's `autoencoder_quantization` chooses them.
 
     Args:
-        network: what is to be deployed.
+        network: the network to deploy.
 
     Raises:
         LimpetError: a core has no weights.
@@ -96,9 +96,9 @@ def weights_of(network: MappedNetwork, masks: NDArray[np.int64], currents: NDArr
     """The weights that masks and branch currents make, inputs above the recurrent ones, with the signs of a network's.
 
     Args:
-        network: whose signs they have.
-        masks: of each synapse.
-        currents: (cores, branches), as weights.
+        network: the network whose signs they have.
+        masks: the mask of each synapse.
+        currents: the branch currents as weights, (cores, branches).
     """
     bits = (masks[..., None] >> np.arange(currents.shape[1])) & 1
     stacked = np.concatenate(list(network.weights.values()))

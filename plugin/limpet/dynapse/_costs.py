@@ -14,7 +14,7 @@ class DeploymentCosts:
 
     Attributes:
         trained: the curve of the network as it was trained, under the mismatch of the hardware.
-        deployed: of the network as it was deployed, with the mismatch on branch currents.
+        deployed: the curve of the network as it was deployed, with the mismatch on branch currents.
     """
 
     trained: RobustnessCurve

@@ -60,7 +60,7 @@ def deploy(
             (63, where Rockpool's allocator is to place them: at 64 it refuses what it need not). Without it, a network
             that has more is deployed as if the places were there, and its report says that it does not fit.
         metric_fn: `metric_fn(tree, batch)` as for `limpet.robustness_curve`, to be given at each stage; or None.
-        batch: handed to it.
+        batch: the second argument of the metric.
 
     Returns:
         A `Deployment`: the network (`.net`), its tree for metrics (`.tree`), the report (`.report`), and ways to

@@ -72,8 +72,8 @@ class Deployment:
         currents inside the step.
 
         Args:
-            hardware: of the trained network; None: all of Rockpool's frozen attributes and branch currents deviate by
-                10%, the first Gaussian.
+            hardware: the hardware of the trained network; None: all of Rockpool's frozen attributes and branch currents
+                deviate by 10%, the first Gaussian.
             spread: relative standard deviation of a branch current; None: the sigma that the hardware has for weights.
             core_spread: relative standard deviation of what a core's synapses have in common, see
                 `limpet.SynapseBranches`.
@@ -127,11 +127,11 @@ class Deployment:
 
         Args:
             metric_fn: `metric_fn(tree, batch)`, see `limpet.robustness_curve`; it gives one number.
-            hardware: of the trained network, see `hardware`.
+            hardware: the hardware of the trained network; None for the default of `hardware`.
             scales: multiples of the mismatch. Where all parts of the hardware have one sigma, which branch currents
                 then have as well, the curve is one over sigma.
-            spread: see `hardware`.
-            core_spread: likewise.
+            spread: the spread of a branch current, as for `hardware`.
+            core_spread: the spread that a core's synapses have in common, as for `hardware`.
             **options: further arguments of `limpet.robustness_curve`: chips, batch, condition and the like.
 
         Raises:
@@ -162,11 +162,11 @@ class Deployment:
         by the same numbers: four branch currents of a synapse deviate where one weight did.)
 
         Args:
-            metric_fn: as for `curve`, and so is what follows.
-            hardware: likewise.
+            metric_fn: the metric, as for `curve`.
+            hardware: the hardware of the trained network, as for `curve`.
             scales: 0 among them.
-            spread: see `hardware`.
-            core_spread: likewise.
+            spread: the spread of a branch current, as for `hardware`.
+            core_spread: the spread that a core's synapses have in common, as for `hardware`.
             **options: further arguments of `limpet.robustness_curve`: chips, batch, condition and the like.
 
         Raises:

@@ -25,12 +25,12 @@ class MappedNetwork:
     """What a chip has to hold of a network.
 
     Attributes:
-        weights: by leaf path, those of the inputs (inputs, neurons) first, then the recurrent ones (neurons, neurons);
-            either may be missing.
+        weights: the weights by leaf path, those of the inputs (inputs, neurons) first, then the recurrent ones
+            (neurons, neurons); either may be missing.
         currents: the bias currents by name, in amperes, one for each core.
         core_map: the core of each neuron.
         scale: Iscale, the current in amperes of a weight of 1.
-        prefix: of the paths of the neurons' leaves, such as "1_DynapSim/".
+        prefix: the beginning of the paths of the neurons' leaves, such as "1_DynapSim/".
     """
 
     weights: Mapping[str, NDArray[np.float64]]

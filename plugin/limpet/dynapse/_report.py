@@ -33,12 +33,12 @@ class BiasCurrent:
     """One current of one core, as the bias generator gives it.
 
     Attributes:
-        name: of DynapSim; "Iw_0" to "Iw_3" are those of weights.
+        name: the name that DynapSim gives it; "Iw_0" to "Iw_3" are those of weights.
         core: its number.
-        wanted: in amperes, by the network.
-        given: in amperes, by the generator.
-        coarse: value of the generator, 0 to 5.
-        fine: likewise, 0 to 255.
+        wanted: the current that the network asks for, in amperes.
+        given: the current that the generator gives, in amperes.
+        coarse: the coarse value of the generator, 0 to 5.
+        fine: the fine value of the generator, 0 to 255.
         range: the smallest and the largest current of the generator.
     """
 
@@ -67,10 +67,10 @@ class DeploymentReport:
     Attributes:
         stages: the network after each step, in order.
         currents: every current of every core.
-        quantizer: by which method the branch currents were chosen; "given" where they were.
-        neurons: how many there are.
-        inputs: how many there are.
-        cores: how many are used.
+        quantizer: the method by which the branch currents were chosen; "given" where they were given.
+        neurons: the number of neurons.
+        inputs: the number of inputs.
+        cores: the number of cores in use.
         fan_in: the largest number of inputs that a neuron has, as deployed.
     """
 

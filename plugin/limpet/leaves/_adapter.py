@@ -74,7 +74,7 @@ class Adapter(Protocol):
 
         Args:
             tree: a tree (not a model).
-            change: from values by path to the new values by path.
+            change: a function from values by path to the new values by path.
         """
         ...
 

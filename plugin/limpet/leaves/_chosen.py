@@ -13,7 +13,7 @@ def chosen_paths(globs: Any, paths: Collection[str], argument: str) -> list[str]
 
     Args:
         globs: path globs, as of `limpet.prototype`.
-        paths: among which they choose.
+        paths: the paths among which they choose.
         argument: what an error calls the globs.
 
     Raises:

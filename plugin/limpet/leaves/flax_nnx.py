@@ -161,7 +161,8 @@ def with_values(module: Any, change: Callable[[Leaves], Leaves]) -> Any:
 
     Args:
         module: an nnx module.
-        change: from values by leaf path to the new values by leaf path; those it hands back unchanged stay shared.
+        change: a function from values by leaf path to the new values by leaf path; those it hands back unchanged stay
+            shared.
 
     Raises:
         LimpetError: the module was captured by a transformed function instead of being passed to it.

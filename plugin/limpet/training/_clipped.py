@@ -66,8 +66,8 @@ def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:
 
     Args:
         params: parameters, or a Flax nnx module.
-        bounds: by leaf path, as `clip_bounds` gives them. One that training moves below 0 counts by its absolute value;
-            where one is NaN, the weights are.
+        bounds: the bounds by leaf path, as `clip_bounds` gives them. One that training moves below 0 counts by its
+            absolute value; where one is NaN, the weights are.
 
     Returns:
         The same tree; of a module, one that shares all other state with it.

@@ -85,7 +85,7 @@ def mismatch_key(state: Any) -> jax.Array:
     """The key of the coming step's draw, from an optimizer state that holds a `track_mismatch`. Shape ().
 
     Args:
-        state: of an optax optimizer, of any nesting.
+        state: the state of an optax optimizer, of any nesting.
 
     Raises:
         LimpetError: the state holds no `track_mismatch`, or several, or was cast to another dtype.
