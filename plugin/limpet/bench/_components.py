@@ -14,8 +14,8 @@ from limpet import LimpetError
 from ._nested import Nested
 
 CONFIDENCE = 0.95
-AT_ZERO = 1e-4
-"""A variance below this fraction of the whole is the optimizer's 0."""
+AT_ZERO = 1e-3
+"""A variance below this fraction of the whole, whose interval reaches 0, is the optimizer's 0."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def components(
             continue
         variance = variances[level]
         low, high = intervals[level].interval(CONFIDENCE)
-        at_zero = variance < AT_ZERO * whole
+        at_zero = low <= 0 and variance < AT_ZERO * whole
         variance = 0.0 if at_zero else variance
         sigma, low, high = (_sigma(value, logarithms) for value in (variance, min(low, variance), max(high, variance)))
         found.append(Component(level, sigma, low, high, "at the boundary 0" if at_zero else ""))
