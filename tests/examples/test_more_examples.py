@@ -7,6 +7,7 @@ import wave
 
 import numpy as np
 import pytest
+
 from examples import ROOT, run_alone, run_here
 
 SMALL = ["train.steps=12", "train.hidden=4", "train.batch_size=16", "robustness.chips=4", "robustness.every_steps=6"]

@@ -1,4 +1,4 @@
-"""Examples run as commands: in this process, which has everything imported, or in one of their own, which takes seconds to start."""
+"""Examples run as commands: in this process, or in one of their own, which takes seconds to start."""
 
 import io
 import os
