@@ -22,7 +22,7 @@ from ._progress import saying
 
 Made = TypeVar("Made")
 
-MOST_KEPT = 64
+MOST_KEPT = 32
 """Programs kept at most; beyond it, the one used longest ago goes."""
 _KEPT: OrderedDict[Hashable, Any] = OrderedDict()
 _LOCK = threading.Lock()
