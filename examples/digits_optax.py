@@ -49,7 +49,7 @@ def train(config: DigitsConfig, data: Digits, tick: Callable[[], None]) -> limpe
     # Limpet, line 1 of 3: the loss on a drawn chip, a function of (params, key, batch).
     noisy_loss, mismatch = plain_loss, config.hardware.on(params)
     if config.training and config.training.dynamic:
-        noisy_loss = limpet.with_mismatch(loss_fn, mismatch, scale=config.training.dynamic.scale)
+        noisy_loss = limpet.with_mismatch(loss_fn, mismatch, condition=config.training.dynamic.scale)
     # Line 2 of 3: the optimizer's state counts the steps and holds the key.
     optimizer = optax.chain(limpet.track_mismatch(config.seed), optax.adam(settings.learning_rate))
     state = optimizer.init(params)

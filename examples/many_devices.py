@@ -35,7 +35,9 @@ def train(config: DigitsConfig, data: Digits, mesh: Mesh, tick: Callable[[], Non
     noisy_loss, mismatch = plain_loss, config.hardware.on(params)
     if config.training and config.training.dynamic:
         scale = config.training.dynamic.scale
-        noisy_loss = limpet.with_mismatch(loss_fn, mismatch, scale=scale, draws="per_replica", mesh=mesh, axis="data")
+        noisy_loss = limpet.with_mismatch(
+            loss_fn, mismatch, condition=scale, draws="per_replica", mesh=mesh, axis="data"
+        )
     # Line 2 of 3: the optimizer's state counts the steps and holds the key.
     optimizer = optax.chain(limpet.track_mismatch(config.seed), optax.adam(settings.learning_rate))
     state = optimizer.init(params)

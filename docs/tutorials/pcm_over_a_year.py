@@ -90,7 +90,7 @@ optimizer, mismatch = optax.adam(3e-3), chip.on(initialised(jax.random.key(0)))
 @jax.jit
 def trained(params, scale):
     """Trained in one compiled loop; the scale may be traced, so both networks are trained by one program."""
-    noisy_loss = limpet.with_mismatch(loss_fn, mismatch, scale=scale)
+    noisy_loss = limpet.with_mismatch(loss_fn, mismatch, condition=scale)
 
     def update(carry, step):
         params, state = carry

@@ -44,14 +44,14 @@ def _standard(task: Task, recipe: limpet.Recipe) -> Objective:
 def _ramped(task: Task, recipe: limpet.Recipe) -> Objective:
     """Forward noise whose strength rises from 0 over the first half of training."""
     return lambda network, key, batch, progress: limpet.with_mismatch(
-        task.loss_alone, recipe, scale=jnp.minimum(1.0, 2 * progress)
+        task.loss_alone, recipe, condition=jnp.minimum(1.0, 2 * progress)
     )(network, key, batch)
 
 
 WAYS: dict[str, Way] = {
     "standard": _standard,
     "forward noise": _noise(),
-    "forward noise, 1.5 sigma": _noise(scale=1.5),
+    "forward noise, 1.5 sigma": _noise(condition=1.5),
     "forward noise, ramped": _ramped,
     "varied, 0.5 to 1.5 sigma": _of(objectives.varied, low=0.5, high=1.5),
     "a chip for each example": _noise(draws="per_example"),

@@ -70,7 +70,7 @@ def results():
 
 def chips(count, key=None, **options):
     key = step_key(0, 5) if key is None else key
-    return [KERNEL_MISMATCH(jax.random.fold_in(key, draw), PARAMS, **options) for draw in range(count)]
+    return [KERNEL_MISMATCH(jax.random.fold_in(key, draw), PARAMS, limpet.Condition(**options)) for draw in range(count)]
 
 
 def losses(count):
@@ -113,7 +113,7 @@ def test_weights_are_moved_as_far_as_the_radius_says():
         (objectives.weight_perturbation, 0.1 * jnp.linalg.norm(kernel) * slope / jnp.linalg.norm(slope)),
         (objectives.adaptive_sam, 0.1 * jnp.sqrt(kernel.size) * kernel**2 * slope / jnp.linalg.norm(kernel * slope)),
     ):
-        value = objective(loss_fn, KERNEL_MISMATCH, radius=0.1, scale=0.0)(PARAMS, key, BATCH)
+        value = objective(loss_fn, KERNEL_MISMATCH, radius=0.1, condition=0.0)(PARAMS, key, BATCH)
         np.testing.assert_allclose(value, loss_fn(PARAMS | {"kernel": kernel + move}, BATCH)[0], rtol=1e-5)
 
 
@@ -124,16 +124,16 @@ def test_without_mismatch_they_are_the_loss_and_no_strength_retraces():
     def all_of_them(scale, strength):
         traces.append(scale)
         made = [
-            objectives.antithetic(loss_fn, KERNEL_MISMATCH, scale=scale),
-            objectives.cvar(loss_fn, KERNEL_MISMATCH, draws=3, scale=scale),
-            objectives.worst_of(loss_fn, KERNEL_MISMATCH, draws=2, scale=scale),
-            objectives.varied(loss_fn, KERNEL_MISMATCH, low=0.0, high=strength, scale=scale),
-            objectives.consistency(loss_fn, KERNEL_MISMATCH, draws=2, weight=strength, scale=scale),
-            objectives.distillation(loss_fn, KERNEL_MISMATCH, TEACHER, weight=strength, scale=scale),
-            objectives.adversarial(loss_fn, KERNEL_MISMATCH, weight=strength, steps=1, scale=scale),
-            objectives.weight_perturbation(loss_fn, KERNEL_MISMATCH, radius=strength, scale=scale),
-            objectives.adaptive_sam(loss_fn, KERNEL_MISMATCH, radius=strength, scale=scale),
-            objectives.a_trice(loss_fn, KERNEL_MISMATCH, weight=strength, steps=1, scale=scale),
+            objectives.antithetic(loss_fn, KERNEL_MISMATCH, condition=scale),
+            objectives.cvar(loss_fn, KERNEL_MISMATCH, draws=3, condition=scale),
+            objectives.worst_of(loss_fn, KERNEL_MISMATCH, draws=2, condition=scale),
+            objectives.varied(loss_fn, KERNEL_MISMATCH, low=0.0, high=strength, condition=scale),
+            objectives.consistency(loss_fn, KERNEL_MISMATCH, draws=2, weight=strength, condition=scale),
+            objectives.distillation(loss_fn, KERNEL_MISMATCH, TEACHER, weight=strength, condition=scale),
+            objectives.adversarial(loss_fn, KERNEL_MISMATCH, weight=strength, steps=1, condition=scale),
+            objectives.weight_perturbation(loss_fn, KERNEL_MISMATCH, radius=strength, condition=scale),
+            objectives.adaptive_sam(loss_fn, KERNEL_MISMATCH, radius=strength, condition=scale),
+            objectives.a_trice(loss_fn, KERNEL_MISMATCH, weight=strength, steps=1, condition=scale),
         ]
         return jnp.stack([objective(PARAMS, KEY, BATCH) for objective in made])
 

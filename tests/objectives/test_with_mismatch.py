@@ -264,10 +264,10 @@ def test_an_injection_goes_by_step_and_opens_no_file(tmp_path, monkeypatch):
 
 
 def test_scales_move_the_strength():
-    noisy = limpet.with_mismatch(loss, MISMATCH, scale=2.0)
+    noisy = limpet.with_mismatch(loss, MISMATCH, condition=2.0)
     np.testing.assert_allclose(noisy(PARAMS, KEY, X), loss(MISMATCH(KEY, PARAMS, 2.0), X), rtol=1e-6)
-    with pytest.raises(limpet.LimpetError, match="a callback injects has the scale of its configuration"):
-        limpet.with_mismatch(loss, limpet.Injection(PARAMS, MISMATCH), scale=2.0)
+    with pytest.raises(limpet.LimpetError, match="draws has a condition of its own"):
+        limpet.with_mismatch(loss, limpet.Injection(PARAMS, MISMATCH), condition=2.0)
 
 
 @pytest.mark.parametrize("mismatch", [{"kernel": True}, limpet.Hardware(w=limpet.Part("kernel", limpet.Gaussian(0.1)))])
@@ -327,3 +327,21 @@ class TestNnx:
         injection = limpet.Injection(model, self.recipe(model))
         with pytest.raises(limpet.LimpetError, match=r"an nnx module is needed.*not nnx.state\(model\)"):
             injection.inject(nnx.state(model), 0)
+
+
+@pytest.mark.parametrize(
+    "condition", [limpet.Condition(0.5, "1 day"), limpet.Condition(2.0, 3600.0, read=3, mirrored=True)]
+)
+def test_a_condition_reaches_the_chips_of_a_loss(condition):
+    """Of an objective with one draw, and of the pairs of the antithetic one, whose second chip is the mirror image."""
+    chain = limpet.Chain((limpet.Drift(exponent=0.05, spread=0.3), limpet.ReadNoise(spread=0.05)))
+    recipe = limpet.Mismatch({"kernel": True, "bias": False}, chain)
+    noisy = limpet.with_mismatch(loss, recipe, condition=condition)
+    np.testing.assert_allclose(noisy(PARAMS, KEY, X), loss(recipe(KEY, PARAMS, condition), X), rtol=1e-5)
+    pair = limpet.objectives.antithetic(loss, recipe, condition=condition)(PARAMS, KEY, X)
+    keys = [jax.random.fold_in(KEY, 0)] * 2
+    both = [
+        loss(recipe(key, PARAMS, condition._replace(mirrored=mirrored)), X)
+        for key, mirrored in zip(keys, (False, True), strict=True)
+    ]
+    np.testing.assert_allclose(pair, np.mean(both), rtol=1e-5)

@@ -11,6 +11,7 @@ from .._errors import LimpetError
 from ..deviations._deviation import Deviation
 from ..deviations._right_censored_gaussian import RightCensoredGaussian
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ._adversarial import adversarial
 from ._evaluation import Loss
 from ._step_chips import Injector
@@ -44,7 +45,7 @@ def a_trice(
     weight: ArrayLike = 0.1,
     steps: int = 3,
     initial_std: ArrayLike = 1e-3,
-    scale: ArrayLike = 1.0,
+    condition: Condition | ArrayLike = UNCHANGED,
 ) -> Callable[..., jax.Array]:
     """`adversarial`, with right-censored Gaussian noise on what deviates in place of the hardware's own deviation.
 
@@ -58,7 +59,7 @@ def a_trice(
         weight: likewise.
         steps: likewise.
         initial_std: likewise.
-        scale: factor on the noise; may be traced.
+        condition: the condition of the noise; a number is a factor on it, which may be traced.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
@@ -89,4 +90,6 @@ def a_trice(
             f"mismatch = {mismatch!r}: a_trice draws noise of its own: give a recipe, hardware.on(model), a "
             f"MismatchCallback or an Injection"
         )
-    return adversarial(loss_fn, censored, zeta=zeta, weight=weight, steps=steps, initial_std=initial_std, scale=scale)
+    return adversarial(
+        loss_fn, censored, zeta=zeta, weight=weight, steps=steps, initial_std=initial_std, condition=condition
+    )

@@ -7,6 +7,7 @@ import jax
 from jax.typing import ArrayLike
 
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ._attack import random_start, sign_ascent
 from ._evaluation import Loss, checked_draws, checked_factor, copies_of, loss_and_outputs
 from ._kl_divergence import kl_divergence
@@ -27,7 +28,7 @@ def adversarial(
     noise: bool = True,
     divergence: Divergence = kl_divergence,
     projected: bool = True,
-    scale: ArrayLike = 1.0,
+    condition: Condition | ArrayLike = UNCHANGED,
 ) -> Callable[..., jax.Array]:
     """The loss on a chip, plus `weight` times the divergence of the outputs under the worst mismatch of size `zeta`.
 
@@ -50,7 +51,7 @@ def adversarial(
             False for the loss without mismatch (weight 0.25).
         divergence: of outputs; `limpet.objectives.kl_divergence` of logits if nothing else is said.
         projected: whether w* is kept in the box; False lets the random start add to it, as Rockpool does.
-        scale: factor on every deviation of a recipe; may be traced.
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
@@ -74,7 +75,7 @@ def adversarial(
         >>> bool(attacked(params, jax.random.key(0), x) > loss(params, x)[0])
         True
     """
-    chips, steps = StepChips(mismatch, scale), checked_draws(steps, name="steps")
+    chips, steps = StepChips(mismatch, condition), checked_draws(steps, name="steps")
     zeta, weight = checked_factor(zeta, "zeta"), checked_factor(weight, "weight")
     initial_std = checked_factor(initial_std, "initial_std")
 

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ._evaluation import Loss, checked_draws, loss_of, over_draws
 from ._step_chips import Injector, StepChips
 
 
 def antithetic(
-    loss_fn: Loss, mismatch: Recipe | Injector, *, pairs: int = 1, scale: ArrayLike = 1.0
+    loss_fn: Loss, mismatch: Recipe | Injector, *, pairs: int = 1, condition: Condition | ArrayLike = UNCHANGED
 ) -> Callable[..., jax.Array]:
     """The mean loss over pairs of a chip and its mirror image, in which every deviation has the opposite sign.
 
@@ -25,7 +26,7 @@ def antithetic(
         loss_fn: `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
         pairs: how many pairs, each of which meets the whole batch.
-        scale: factor on every deviation of a recipe; may be traced.
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`. Pair k has the key of draw k of
@@ -44,7 +45,7 @@ def antithetic(
         >>> print(f"{loss({'w': jnp.ones(4)}, jax.random.key(0)):.3f}")
         4.000
     """
-    chips, pairs = StepChips(mismatch, scale), checked_draws(pairs, name="pairs")
+    chips, pairs = StepChips(mismatch, condition), checked_draws(pairs, name="pairs")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         def tree_of(tree: Any, place: jax.Array) -> Any:

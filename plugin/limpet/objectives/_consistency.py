@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ._evaluation import Loss, checked_draws, checked_factor, loss_and_outputs, over_draws
 from ._kl_divergence import kl_divergence
 from ._step_chips import Injector, StepChips
@@ -19,7 +20,7 @@ def consistency(
     *,
     draws: int = 8,
     weight: ArrayLike = 1.0,
-    scale: ArrayLike = 1.0,
+    condition: Condition | ArrayLike = UNCHANGED,
 ) -> Callable[..., jax.Array]:
     """The mean loss over several chips, plus `weight` times the divergence of their outputs from their mean.
 
@@ -31,7 +32,7 @@ def consistency(
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
         draws: K, at least 2, each of which meets the whole batch.
         weight: of the divergence; may be traced.
-        scale: factor on every deviation of a recipe; may be traced.
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
@@ -54,7 +55,7 @@ def consistency(
         >>> bool(apart[1] > apart[0])
         True
     """
-    chips, draws = StepChips(mismatch, scale), checked_draws(draws, fewest=2)
+    chips, draws = StepChips(mismatch, condition), checked_draws(draws, fewest=2)
     weight = checked_factor(weight, "weight")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:

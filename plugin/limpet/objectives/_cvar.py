@@ -10,12 +10,18 @@ from jax.typing import ArrayLike
 
 from .._errors import LimpetError
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ._evaluation import Loss, checked_draws, loss_of, over_draws
 from ._step_chips import Injector, StepChips
 
 
 def cvar(
-    loss_fn: Loss, mismatch: Recipe | Injector, *, draws: int = 8, share: float = 0.5, scale: ArrayLike = 1.0
+    loss_fn: Loss,
+    mismatch: Recipe | Injector,
+    *,
+    draws: int = 8,
+    share: float = 0.5,
+    condition: Condition | ArrayLike = UNCHANGED,
 ) -> Callable[..., jax.Array]:
     """The mean loss over the worst of several chips: what the tail of a yield hangs on.
 
@@ -28,7 +34,7 @@ def cvar(
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
         draws: K, each of which meets the whole batch.
         share: of the chips that count, above 0, at most 1.
-        scale: factor on every deviation of a recipe; may be traced.
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
@@ -49,7 +55,7 @@ def cvar(
         >>> bool(worst > mean)
         True
     """
-    chips, draws, share = StepChips(mismatch, scale), checked_draws(draws), _checked_share(share)
+    chips, draws, share = StepChips(mismatch, condition), checked_draws(draws), _checked_share(share)
     counted = share * draws
     whole = math.floor(counted + 1e-9)
 

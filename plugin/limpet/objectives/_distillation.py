@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from .._errors import StrengthError
 from .._jax import is_traced
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ._evaluation import Loss, checked_draws, checked_factor, copies_of, loss_and_outputs, over_draws
 from ._kl_divergence import kl_divergence
 from ._step_chips import Injector, StepChips
@@ -23,7 +24,7 @@ def distillation(
     draws: int = 1,
     weight: ArrayLike = 0.5,
     temperature: ArrayLike = 2.0,
-    scale: ArrayLike = 1.0,
+    condition: Condition | ArrayLike = UNCHANGED,
 ) -> Callable[..., jax.Array]:
     """A network on chips learns the labels and the outputs of a clean teacher, which was trained without mismatch.
 
@@ -38,7 +39,7 @@ def distillation(
         draws: how many chips, each of which meets the whole batch.
         weight: w, from 0 to 1; may be traced.
         temperature: T, above 0; may be traced.
-        scale: factor on every deviation of a recipe; may be traced.
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
@@ -58,11 +59,11 @@ def distillation(
         ...     logits = x @ params["w"]
         ...     return -jax.nn.log_softmax(logits)[:, 0].mean(), logits
         >>> teacher, x = {"w": 2 * jnp.eye(3)}, jnp.ones((5, 3))
-        >>> learn = distillation(loss, mismatch, teacher, weight=1.0, scale=0.0)
+        >>> learn = distillation(loss, mismatch, teacher, weight=1.0, condition=0.0)
         >>> float(learn(teacher, jax.random.key(0), x))  # nothing is left to learn
         0.0
     """
-    chips, draws = StepChips(mismatch, scale), checked_draws(draws)
+    chips, draws = StepChips(mismatch, condition), checked_draws(draws)
     weight, temperature = checked_factor(weight, "weight", most=1), checked_factor(temperature, "temperature")
     if not is_traced(temperature) and not temperature:
         raise StrengthError(f"temperature = {temperature!r}: allowed is a number above 0")

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .._checked import shown
 from .._errors import LimpetError
 from ..draws._keys import path_hash
-from ..hardware._condition import Condition
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real
+from ..results._condition import UNCHANGED, Condition, condition_of
 
 
 class Injector(Protocol):
@@ -29,14 +30,14 @@ class StepChips:
 
     Attributes:
         mismatch: the recipe or the injector.
-        scale: factor on every deviation of a recipe; may be traced.
+        condition: the condition under which a recipe draws, or a number, which is the scale; may be traced.
 
     Raises:
-        LimpetError: `mismatch` is neither; or an injector is given a scale, which it has itself.
+        LimpetError: `mismatch` is neither; or an injector is given a condition, which it has itself.
     """
 
     mismatch: Recipe | Injector
-    scale: ArrayLike = 1.0
+    condition: Condition | ArrayLike = UNCHANGED
 
     def __post_init__(self) -> None:
         mismatch: Any = self.mismatch
@@ -45,9 +46,10 @@ class StepChips:
                 f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); "
                 f"or a MismatchCallback or an Injection, which draw by step"
             )
-        is_own = isinstance(self.scale, int | float) and self.scale == 1
-        if not isinstance(mismatch, Recipe) and not is_own:
-            raise LimpetError(f"scale = {self.scale!r}: what a callback injects has the scale of its configuration")
+        if not isinstance(mismatch, Recipe) and self.condition is not UNCHANGED:
+            raise LimpetError(
+                f"condition = {shown(self.condition)}: what a callback or an injection draws has a condition of its own"
+            )
 
     def tree(
         self,
@@ -61,7 +63,7 @@ class StepChips:
         """The deviated tree of one chip.
 
         Args:
-            params: nominal parameters.
+            params: the nominal parameters.
             name: the step's key, for a recipe; its number, for an injector.
             draw: the chip's number within the step; None where the step has one chip.
             factor: a further factor on every deviation; None for none.
@@ -69,8 +71,14 @@ class StepChips:
         """
         if isinstance(self.mismatch, Recipe):
             key = name if draw is None else jax.random.fold_in(name, draw)
-            scale = self.scale if factor is None else self.scale * jnp.asarray(factor)
-            return self.mismatch(key, params, Condition(scale, mirrored=mirrored))
+            seen = condition_of(self.condition)
+            if factor is not None:
+                seen = seen._replace(scale=seen.scale * jnp.asarray(factor))
+            if mirrored is not False:
+                seen = seen._replace(
+                    mirrored=jnp.asarray(mirrored) ^ (False if seen.mirrored is None else seen.mirrored)
+                )
+            return self.mismatch(key, params, seen)
         if factor is None and mirrored is False:
             return self.mismatch.inject(params, name, draw)
         inject: Callable[..., Any] = self.mismatch.inject

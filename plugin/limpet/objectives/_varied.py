@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ._evaluation import Loss, checked_draws, checked_factor, loss_of, over_draws
 from ._step_chips import Injector, StepChips
 
@@ -19,7 +20,7 @@ def varied(
     low: ArrayLike = 0.0,
     high: ArrayLike = 1.0,
     draws: int = 1,
-    scale: ArrayLike = 1.0,
+    condition: Condition | ArrayLike = UNCHANGED,
 ) -> Callable[..., jax.Array]:
     """The mean loss over chips, each of which deviates by a strength of its own, drawn between `low` and `high`.
 
@@ -32,7 +33,7 @@ def varied(
         low: the smallest factor, >= 0; may be traced.
         high: the largest; may be traced.
         draws: how many chips, each of which meets the whole batch.
-        scale: a further factor on every deviation of a recipe; may be traced.
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
@@ -52,7 +53,7 @@ def varied(
         >>> 0.24 < min(spreads) < max(spreads) < 0.76
         True
     """
-    chips, draws = StepChips(mismatch, scale), checked_draws(draws)
+    chips, draws = StepChips(mismatch, condition), checked_draws(draws)
     low, high = checked_factor(low, "low"), checked_factor(high, "high")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
+from ..results._condition import UNCHANGED, Condition
 from ._evaluation import Loss, checked_factor, copies_of, loss_of
 from ._step_chips import Injector, StepChips
 
@@ -16,7 +17,11 @@ Values = dict[str, jax.Array]
 
 
 def weight_perturbation(
-    loss_fn: Loss, mismatch: Recipe | Injector, *, radius: ArrayLike = 0.05, scale: ArrayLike = 1.0
+    loss_fn: Loss,
+    mismatch: Recipe | Injector,
+    *,
+    radius: ArrayLike = 0.05,
+    condition: Condition | ArrayLike = UNCHANGED,
 ) -> Callable[..., jax.Array]:
     """The loss on a chip where the weights have been moved against it, each leaf by a share of its norm (AWP).
 
@@ -29,7 +34,8 @@ def weight_perturbation(
         mismatch: a recipe, which also says which weights are moved; or a `MismatchCallback` or an `Injection`, which
             then name draws by step, and move what deviates on their hardware.
         radius: relative to a leaf's norm; may be traced.
-        scale: factor on every deviation of a recipe; may be traced. 0 for no noise beside the perturbation.
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced. The
+            scale 0 is no noise beside the perturbation.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
@@ -47,7 +53,7 @@ def weight_perturbation(
         >>> def loss(params):
         ...     return (params["w"] ** 2).sum()
         >>> params = {"w": jnp.ones(4)}
-        >>> print(f"{weight_perturbation(loss, mismatch, radius=0.1, scale=0.0)(params, jax.random.key(0)):.4f}")
+        >>> print(f"{weight_perturbation(loss, mismatch, radius=0.1, condition=0.0)(params, jax.random.key(0)):.4f}")
         4.8400
     """
 
@@ -56,11 +62,15 @@ def weight_perturbation(
     def moved(weights: Values, slopes: Values) -> Values:
         return {path: jnp.asarray(radius) * _norm(weight) * _unit(slopes[path]) for path, weight in weights.items()}
 
-    return _perturbed(loss_fn, StepChips(mismatch, scale), moved)
+    return _perturbed(loss_fn, StepChips(mismatch, condition), moved)
 
 
 def adaptive_sam(
-    loss_fn: Loss, mismatch: Recipe | Injector, *, radius: ArrayLike = 0.05, scale: ArrayLike = 1.0
+    loss_fn: Loss,
+    mismatch: Recipe | Injector,
+    *,
+    radius: ArrayLike = 0.05,
+    condition: Condition | ArrayLike = UNCHANGED,
 ) -> Callable[..., jax.Array]:
     """The loss on a chip where the weights have been moved against it, each in proportion to its size (adaptive SAM).
 
@@ -72,7 +82,7 @@ def adaptive_sam(
         loss_fn: see `weight_perturbation`.
         mismatch: likewise.
         radius: root mean square of the relative change; may be traced.
-        scale: likewise.
+        condition: the condition under which a recipe draws, see `weight_perturbation`.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
@@ -89,7 +99,7 @@ def adaptive_sam(
         >>> def loss(params):
         ...     return (params["w"] ** 2).sum()
         >>> params = {"w": jnp.ones(4)}
-        >>> print(f"{adaptive_sam(loss, mismatch, radius=0.1, scale=0.0)(params, jax.random.key(0)):.4f}")
+        >>> print(f"{adaptive_sam(loss, mismatch, radius=0.1, condition=0.0)(params, jax.random.key(0)):.4f}")
         4.8400
     """
 
@@ -106,7 +116,7 @@ def adaptive_sam(
         )
         return {path: factor.astype(weight.dtype) * weight * relative[path] for path, weight in weights.items()}
 
-    return _perturbed(loss_fn, StepChips(mismatch, scale), moved)
+    return _perturbed(loss_fn, StepChips(mismatch, condition), moved)
 
 
 def _perturbed(loss_fn: Loss, chips: StepChips, moved: Callable[[Values, Values], Values]) -> Callable[..., jax.Array]:

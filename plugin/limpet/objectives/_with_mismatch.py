@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from .._errors import LimpetError
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ._evaluation import over_draws
 from ._step_chips import Injector, StepChips
 
@@ -21,7 +22,7 @@ def with_mismatch(
     loss_fn: Callable[..., Any],
     mismatch: Recipe | Injector,
     *,
-    scale: ArrayLike = 1.0,
+    condition: Condition | ArrayLike = UNCHANGED,
     draws: Draws = 1,
     mesh: Mesh | None = None,
     axis: str | None = None,
@@ -33,7 +34,8 @@ def with_mismatch(
             `draws` divides the batch, it is to be a mean over the leading axis of `args`.
         mismatch: a recipe; or a `MismatchCallback`, which then names draws by step. `params` may be a Flax nnx module;
             what several draws write in it, such as batch statistics, is averaged.
-        scale: factor on every deviation of the recipe, a number >= 0. (What a callback injects has its own.)
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced. (What
+            a callback injects has its own.)
         draws: a number K: the mean over K chips, each of which meets the whole batch (K times the work).
             "per_example": a chip for each example; the mean over examples (`loss_fn` sees batches of one).
             "per_replica": a chip for each device along `axis`, which meets that device's part of the batch: K chips a
@@ -61,7 +63,7 @@ def with_mismatch(
         (True, (3,))
     """
     groups = _checked_draws(draws, mesh, axis)
-    chips = StepChips(mismatch, scale)
+    chips = StepChips(mismatch, condition)
 
     def once(params: Any, name: Any, *args: Any) -> Any:
         return loss_fn(chips.tree(params, name), *args)

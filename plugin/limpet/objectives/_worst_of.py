@@ -6,13 +6,14 @@ import jax
 from jax.typing import ArrayLike
 
 from ..hardware._mismatch import Recipe
+from ..results._condition import UNCHANGED, Condition
 from ._cvar import cvar
 from ._evaluation import Loss, checked_draws
 from ._step_chips import Injector
 
 
 def worst_of(
-    loss_fn: Loss, mismatch: Recipe | Injector, *, draws: int = 8, scale: ArrayLike = 1.0
+    loss_fn: Loss, mismatch: Recipe | Injector, *, draws: int = 8, condition: Condition | ArrayLike = UNCHANGED
 ) -> Callable[..., jax.Array]:
     """The largest loss over several chips, each of which meets the whole batch; the gradient is that of the worst one.
 
@@ -20,7 +21,7 @@ def worst_of(
         loss_fn: `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
         draws: how many chips.
-        scale: factor on every deviation of a recipe; may be traced.
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
@@ -36,4 +37,4 @@ def worst_of(
         True
     """
     draws = checked_draws(draws)
-    return cvar(loss_fn, mismatch, draws=draws, share=1 / draws, scale=scale)
+    return cvar(loss_fn, mismatch, draws=draws, share=1 / draws, condition=condition)
