@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import MetricError
-from ._condition import condition_label
 from ._duration import place_of
 from ._robustness_curve import Axis, RobustnessCurve
 from ._yield import Yield, checked_confidence, mean_interval, yield_of
@@ -78,21 +77,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
           0.1     +0.0125   -0.01468 to +0.03968                   25%
     """
     confidence = checked_confidence(confidence)
-    for name in ("metric", "seed", "generator", "draws_version", "axis", "antithetic", "higher_is_better"):
-        one, other = getattr(first, name), getattr(second, name)
-        if one != other:
-            raise MetricError(f"the curves differ in {name}: {one} and {other}; they must hold the same chips")
-    require_same_hardware(first, second)
-    if not np.array_equal(first.sigmas, second.sigmas):
-        raise MetricError(
-            f"the curves differ in sigmas: {first.sigmas.tolist()} and {second.sigmas.tolist()}; measure both alike"
-        )
-    for one, other in zip(first.conditions, second.conditions, strict=False):
-        if (one.time, one.mirrored) != (other.time, other.mirrored):
-            raise MetricError(
-                f"the curves differ in conditions: {condition_label(one)} and {condition_label(other)}; measure both "
-                f"networks under one condition"
-            )
+    require_same_chips(first, second, "antithetic")
     numbers, columns, others = np.intersect1d(first.chip_numbers, second.chip_numbers, return_indices=True)
     chips = len(numbers)
     if not chips:
@@ -127,15 +112,29 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
     )
 
 
-def require_same_hardware(first: RobustnessCurve, second: RobustnessCurve) -> None:
-    """Refuse two curves of different hardware: chip 17 of one is not chip 17 of the other. (Where a curve does not say
-    what it was measured on, as those of old files, nothing is refused.)
+def require_same_chips(first: RobustnessCurve, second: RobustnessCurve, *names: str) -> None:
+    """Refuse two curves of which chip 17 of one is not chip 17 of the other, or that were measured at other strengths.
+
+    Where a curve does not say what it was measured on, as those of old files, its hardware is not looked at.
+
+    Args:
+        first: a curve.
+        second: another.
+        *names: further attributes that must be equal.
 
     Raises:
-        MetricError: says what each was measured on.
+        MetricError: says what differs.
     """
+    for name in ("metric", "seed", "generator", "draws_version", "axis", "higher_is_better", *names):
+        one, other = getattr(first, name), getattr(second, name)
+        if one != other:
+            raise MetricError(f"the curves differ in {name}: {one} and {other}; they must hold the same chips")
     if first.fingerprint and second.fingerprint and first.fingerprint != second.fingerprint:
         raise MetricError(
             f"the curves differ in hardware, so their chips are not the same: {first.hardware or first.fingerprint} "
             f"and {second.hardware or second.fingerprint}; measure both networks on one hardware"
+        )
+    if not np.array_equal(first.sigmas, second.sigmas):
+        raise MetricError(
+            f"the curves differ in sigmas: {first.sigmas.tolist()} and {second.sigmas.tolist()}; measure both alike"
         )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import MetricError
-from ._comparison import require_same_hardware
+from ._comparison import require_same_chips
 from ._robustness_curve import RobustnessCurve
 from ._yield import Yield, checked_confidence, checked_target, yield_of
 
@@ -73,15 +73,7 @@ def yield_difference(
         25.0% -> 75.0%, difference +50.0% (95% interval -13.5% to +78.9%; 2 gained, 0 lost)
     """
     target, confidence = checked_target(target), checked_confidence(confidence)
-    for name in ("metric", "seed", "generator", "draws_version", "axis", "higher_is_better", "excluded_chips", "chips"):
-        if getattr(first, name) != getattr(second, name):
-            raise MetricError(
-                f"the curves differ in {name}: {getattr(first, name)} and {getattr(second, name)}; they must hold the "
-                f"same chips"
-            )
-    require_same_hardware(first, second)
-    if not np.array_equal(first.sigmas, second.sigmas):
-        raise MetricError(f"the curves differ in sigmas: {first.sigmas.tolist()} and {second.sigmas.tolist()}")
+    require_same_chips(first, second, "excluded_chips", "chips")
     if first.antithetic or second.antithetic:
         raise MetricError("antithetic chips depend on one another: measure without antithetic=True")
     return [

@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,9 @@ class CurveWriter:
     def __init__(self, logdir: str | Path, prefix: str = "", run: str | None = None) -> None:
         self.logdir = Path(logdir)
         self.prefix = prefix
-        try:
+        with self._telling():
             self.logdir.mkdir(parents=True, exist_ok=True)
             self._file = GrowingFile(self.logdir, run)
-        except OSError as error:
-            raise self._refused(error) from None
         self.run = self._file.run
         self._places: dict[str, list[str]] = {}  # by metric, of the curves logged
         self._yields: set[str] = set()  # metrics of which a yield was logged
@@ -172,10 +171,8 @@ class CurveWriter:
 
     def flush(self) -> None:
         """Make sure that what was handed over is on disk: that nobody has removed the file."""
-        try:
+        with self._telling():
             self._file.check()
-        except OSError as error:
-            raise self._refused(error) from None
 
     def abandon(self) -> None:
         """End the file as it is, without another word; no error follows an error."""
@@ -190,9 +187,8 @@ class CurveWriter:
         try:
             if self._hparams is not None:
                 self._add(session_end(succeeded), 0)
-            self._file.close()
-        except OSError as error:
-            raise self._refused(error) from None
+            with self._telling():
+                self._file.close()
         finally:
             self._file.abandon()
 
@@ -245,16 +241,19 @@ class CurveWriter:
         self._write(_event(summary, step, now) for summary in summaries)
 
     def _write(self, events: Iterable[Event]) -> None:
-        try:
+        with self._telling():
             self._file.add(events)
-        except OSError as error:
-            raise self._refused(error) from None
 
-    def _refused(self, error: OSError) -> LogdirError:
-        return LogdirError(
-            f"tensorboard.logdir = {str(self.logdir)!r}: cannot be written ({error.strerror or error}); "
-            f"name a directory in which you may write, on a disk that is not full"
-        )
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say in words that the directory cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise LogdirError(
+                f"tensorboard.logdir = {str(self.logdir)!r}: cannot be written ({error.strerror or error}); "
+                f"name a directory in which you may write, on a disk that is not full"
+            ) from None
 
 
 def _event(summary: Summary, step: int, wall_time: float) -> Event:
