@@ -34,7 +34,7 @@ class LimpetError(ValueError):
 
 
 class PrototypeError(LimpetError):
-    """A selection of leaves that cannot be meant: empty, stray, or of leaves that cannot deviate."""
+    """A selection of leaves that makes no sense: empty, stray, or of leaves that cannot deviate."""
 
 
 class StrengthError(LimpetError):

@@ -14,7 +14,6 @@ import numpy as np
 from limpet.deviations import label
 
 from ..tensorboard._page_files import page_files
-from ._candidate import Candidate
 from ._components import Component
 from ._configuration import off_center
 from ._measurements import Measurements
@@ -101,20 +100,14 @@ def _percent(component: Component) -> str:
 def _card(number: int, found: ParameterFit) -> str:
     lowest = found.candidates[0].aic
     rows = [
-        (
-            label(candidate.rounded),
-            f"{candidate.center:.4f}",
-            f"{candidate.parameters}",
-            f"{candidate.aic - lowest:+.1f}",
-        )
-        for candidate in found.candidates
+        (label(fit.rounded), f"{fit.center:.4f}", f"{fit.parameters}", f"{fit.aic - lowest:+.1f}")
+        for fit in found.candidates
     ]
     best = found.candidates.index(found.best)
     untold = [f"{component.level}: {component.note}" for component in found.components if not component.told]
     note = f'<p class="note">Not told: {html.escape("; ".join(untold))}.</p>' if untold else ""
-    plots = "\n".join(
-        f'<div class="plot" id="{kind}-{number}"></div>' for kind in ("histogram", "quantiles", "components")
-    )
+    kinds = ("histogram", "quantiles", "components")
+    plots = "\n".join(f'<div class="plot" id="{kind}-{number}"></div>' for kind in kinds)
     return (
         f'<section class="card"><h2>{html.escape(found.name)}</h2>\n<div class="three">\n{plots}\n</div>\n'
         f"{_table(('distribution', 'center', 'numbers fitted', 'AIC above the lowest'), rows, 'candidates', best)}\n"
@@ -144,32 +137,15 @@ def _histogram(found: ParameterFit) -> dict[str, Any]:
     grid = np.linspace(min(low, edges[0]) - margin, max(high, edges[-1]) + margin, 300)
     others = [candidate for candidate in found.candidates if candidate is not found.best]
     curves = [(found.best, ORANGE, "solid"), *((other, GREY, "dot") for other in others[:1])]
-    data = [
-        {
-            "type": "bar",
-            "x": _rounded((edges[1:] + edges[:-1]) / 2),
-            "y": _rounded(heights),
-            "width": _rounded(np.diff(edges)),
-            "marker": {"color": BLUE, "opacity": 0.45},
-            "name": "measured",
-        },
-        *(_density(candidate, grid, colour, dash) for candidate, colour, dash in curves),
-    ]
+    bar = {"type": "bar", "width": _rounded(np.diff(edges)), "marker": {"color": BLUE, "opacity": 0.45}}
+    data = [_trace((edges[1:] + edges[:-1]) / 2, heights, "measured") | bar]
+    for candidate, color, dash in curves:
+        line = {"line": {"color": color, "dash": dash, "width": 2}}
+        data.append(_trace(grid, candidate.density(grid), candidate.kind) | line)
     layout = _layout("Measured values and fitted density", "measured / nominal", "density")
     highest = max(heights.max(), found.best.density(grid).max())
     layout["yaxis"] |= {"range": [0, 1.35 * float(highest)]}  # room for the legend
     return {"data": data, "layout": layout}
-
-
-def _density(candidate: Candidate, grid: Any, colour: str, dash: str) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": _rounded(grid),
-        "y": _rounded(candidate.density(grid)),
-        "line": {"color": colour, "dash": dash, "width": 2},
-        "name": candidate.kind,
-    }
 
 
 def _quantiles(found: ParameterFit) -> dict[str, Any]:
@@ -179,23 +155,14 @@ def _quantiles(found: ParameterFit) -> dict[str, Any]:
     ranks = np.unique(np.linspace(0, count - 1, MOST_POINTS).round().astype(int))
     ranks = np.union1d(ranks, np.r_[0 : min(TAIL, count), max(count - TAIL, 0) : count])
     expected = found.best.quantiles((ranks + 0.5) / count)
-    band = [found.best.quantiles(stats.beta.ppf(level, ranks + 1, count - ranks)) for level in (0.025, 0.975)]
-    ends = [float(expected[0]), float(expected[-1])]
-    line = {"color": ORANGE, "width": 1.5}
-    edge = {"type": "scatter", "mode": "lines", "x": _rounded(expected), "line": {"width": 0}, "hoverinfo": "skip"}
+    low, high = (found.best.quantiles(stats.beta.ppf(level, ranks + 1, count - ranks)) for level in (0.025, 0.975))
+    ends, edge = [expected[0], expected[-1]], {"line": {"width": 0}, "hoverinfo": "skip"}
+    band = {"fill": "tonexty", "fillcolor": "rgba(217,120,15,0.16)"}
     data = [
-        edge | {"y": _rounded(band[0]), "showlegend": False},
-        edge
-        | {"y": _rounded(band[1]), "fill": "tonexty", "fillcolor": "rgba(217,120,15,0.16)", "name": "95% by chance"},
-        {"type": "scatter", "mode": "lines", "x": ends, "y": ends, "line": line, "name": found.best.kind},
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": _rounded(expected),
-            "y": _rounded(ordered[ranks]),
-            "marker": {"color": BLUE, "size": 4},
-            "name": "measured",
-        },
+        _trace(expected, low, "") | edge | {"showlegend": False},
+        _trace(expected, high, "95% by chance") | edge | band,
+        _trace(ends, ends, found.best.kind) | {"line": {"color": ORANGE, "width": 1.5}},
+        _trace(expected, ordered[ranks], "measured") | {"mode": "markers", "marker": {"color": BLUE, "size": 4}},
     ]
     layout = _layout(f"Quantiles beside those of the {found.best.kind}", "fitted quantile", "measured / nominal")
     layout["legend"] |= {"y": 0.02, "yanchor": "bottom"}  # the upper right is where the upper tail lies
@@ -204,33 +171,25 @@ def _quantiles(found: ParameterFit) -> dict[str, Any]:
 
 def _components(found: ParameterFit) -> dict[str, Any]:
     told = [component for component in found.components if component.told]
-    data = [
-        {
-            "type": "scatter",
-            "mode": "markers+text",
-            "x": [component.level for component in told],
-            "y": [100 * component.sigma for component in told],
-            "text": [f"  {100 * component.sigma:.2g}%" for component in told],
-            "textposition": "middle right",
-            "cliponaxis": False,
-            "marker": {"color": BLUE, "size": 9},
-            "error_y": {
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (component.high - component.sigma) for component in told],
-                "arrayminus": [100 * (component.sigma - component.low) for component in told],
-                "color": BLUE,
-                "thickness": 1.6,
-                "width": 7,
-            },
-            "showlegend": False,
-        }
-    ]
+    sigma, low, high = ([100 * getattr(component, end) for component in told] for end in ("sigma", "low", "high"))
+    above, below = np.subtract(high, sigma).tolist(), np.subtract(sigma, low).tolist()
+    error = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+    data = {
+        **{"type": "scatter", "mode": "markers+text", "textposition": "middle right", "cliponaxis": False},
+        **{"x": [component.level for component in told], "y": sigma, "text": [f"  {value:.2g}%" for value in sigma]},
+        "marker": {"color": BLUE, "size": 9},
+        "error_y": error | {"color": BLUE, "thickness": 1.6, "width": 7},
+        "showlegend": False,
+    }
     layout = _layout("Where the spread comes from, 95% intervals", "", "sigma (%)")
-    highest = 100 * max(component.high for component in told)
-    layout["yaxis"] |= {"range": [-0.05 * highest, 1.1 * highest]}  # the mark of a sigma of 0 stands free
+    layout["yaxis"] |= {"range": [-0.05 * max(high), 1.1 * max(high)]}  # the mark of a sigma of 0 stands free
     layout["xaxis"] |= {"type": "category", "range": [-0.5, len(told) - 0.3]}
-    return {"data": data, "layout": layout}
+    return {"data": [data], "layout": layout}
+
+
+def _trace(x: Any, y: Any, name: str) -> dict[str, Any]:
+    """A line, to six digits, so that the page stays small."""
+    return {"type": "scatter", "mode": "lines", "x": _rounded(x), "y": _rounded(y), "name": name}
 
 
 def _layout(title: str, x: str, y: str) -> dict[str, Any]:
@@ -249,7 +208,6 @@ def _layout(title: str, x: str, y: str) -> dict[str, Any]:
 
 
 def _rounded(values: Any) -> list[float]:
-    """To six digits, so that the page stays small."""
     return [float(f"{value:.6g}") for value in np.asarray(values, np.float64)]
 
 

@@ -72,7 +72,7 @@ class RunLog:
         self._targets = targets
         self._flush_steps = flush_steps
         self._on_error = on_error
-        self._has_failed = False  # the log directory, of which was told
+        self._has_failed = False  # True once the failure of the log directory has been reported
         self._steps: deque[_Steps] = deque()
         self._waiting = 0  # steps in `_steps`, which are not counted anew at each of them
         self._evaluations: deque[_Evaluation] = deque()

@@ -100,5 +100,5 @@ def _limited(path: str, weights: jax.Array, bound: jax.Array) -> jax.Array:
     bound = jnp.abs(jnp.asarray(bound, weights.dtype))
     if bound.ndim > weights.ndim or jnp.broadcast_shapes(bound.shape, weights.shape) != weights.shape:
         raise PrototypeError(f"bounds: '{path}' has the shape {bound.shape}, its leaf {weights.shape}")
-    # Asked so that a bound of NaN, of which nothing is true, is seen.
+    # Written as `<=` so that a NaN bound gives NaN rather than the unclipped weight.
     return jnp.where(jnp.abs(weights) <= bound, weights, jnp.sign(weights) * bound)
