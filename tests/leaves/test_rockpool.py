@@ -1,5 +1,7 @@
 """Equality with Rockpool, the oracle: same selections, same values."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,3 +144,15 @@ def test_only_a_dynapsim_has_its_limits():
         limpet.Hardware(w=limpet.Part("weight", limpet.Gaussian(0.1), limpet.Limits(table="dynapse"))).on(
             LinearJax((2, 2))
         )
+
+
+def test_where_rockpool_is_missing_the_line_to_install_it_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rockpool", None)
+    for module in ("rockpool", "rockpool.no_such_module"):
+        with pytest.raises(limpet.LimpetError, match=r"python -m pip install 'limpet\[rockpool\]'"):
+            limpet.rockpool.imported(module)
+
+
+def test_the_four_names_of_the_reference_stand_in_limpet_rockpool_as_well():
+    for name in ("attributes", "dynamic_mismatch_prototype", "frozen_mismatch_prototype", "mismatch_generator"):
+        assert getattr(limpet.rockpool, name) is getattr(limpet, name)
