@@ -1,55 +1,32 @@
 """The main example, reduced; and what it says to bad input: one message, exit code 2, no traceback."""
 
-import importlib
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from event_files import scalars
 
-ROOT = Path(__file__).parents[2]
+from examples import ROOT, command, run_alone, run_here
+
 REDUCED = (
     "train.steps=6 train.neurons_per_class=1 train.classes=3 train.channels=5 train.timesteps=6 train.batch_size=4 "
     "train.test_patterns=4 robustness.chips=4 robustness.every_steps=4 robustness.scales=[0,1.5]"
 ).split()
 
 
-QUICK = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-"""Compiled quickly: what is asked is whether they run, and what they say."""
+def run(*overrides, config=ROOT / "configs/dynapse.yaml", extra=(), script="dynapse_frozen_noise.py", way=run_here):
+    return way(script, "--config", config, *extra, overrides=overrides)
 
 
-def command(*overrides, config=ROOT / "configs/dynapse.yaml", extra=(), script="dynapse_frozen_noise.py"):
-    settings = [part for override in overrides for part in ("--set", override)]
-    return [sys.executable, str(ROOT / "examples" / script), "--config", str(config), *settings, *extra]
-
-
-def run(*args, **kwargs):
-    return subprocess.run(command(*args, **kwargs), capture_output=True, text=True, timeout=300, env=QUICK)
-
-
-@pytest.fixture
-def refused(monkeypatch, capsys):
-    """What the script says to arguments that it refuses, in this process: one that starts takes three seconds."""
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    script = importlib.import_module("dynapse_frozen_noise")
-
-    def told(*args, **kwargs):
-        monkeypatch.setattr(sys, "argv", command(*args, **kwargs)[1:])
-        code = script.run_example(
-            script.__doc__, "configs/dynapse.yaml", script.ExampleConfig, script.NETWORKS, script.prepare
-        )
-        assert code == 2
-        printed = capsys.readouterr()
-        assert printed.err.startswith("error: ")
-        return printed.err
-
-    return told
+def refused(*args, **kwargs):
+    """What the script says to arguments that it refuses."""
+    ran = run(*args, **kwargs)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: ")
+    return ran.stderr
 
 
 def test_it_trains_evaluates_and_reports(tmp_path):
@@ -88,15 +65,15 @@ def test_it_trains_evaluates_and_reports(tmp_path):
         (["tensorboard.logdir=/dev/null/runs"], "tensorboard.logdir = '/dev/null/runs"),
     ],
 )
-def test_bad_input_is_one_message_and_exit_code_2(overrides, message, tmp_path, refused):
+def test_bad_input_is_one_message_and_exit_code_2(overrides, message, tmp_path):
     assert message in refused(*REDUCED, f"tensorboard.logdir={tmp_path}", *overrides)
 
 
-def test_missing_and_unwritable_files(tmp_path, refused):
+def test_missing_and_unwritable_files(tmp_path):
     assert refused(config=tmp_path / "missing.yaml") == f"error: {tmp_path}/missing.yaml: there is no such file\n"
     told = refused(*REDUCED, f"tensorboard.logdir={tmp_path}", extra=("--json", "/dev/null/table.json"))
     assert "--json /dev/null/table.json: cannot be written" in told
-    ran = run(*REDUCED, "train.stpes=5")  # and by itself
+    ran = run(*REDUCED, "train.stpes=5", way=run_alone)
     assert (ran.returncode, "Traceback" in ran.stderr) == (2, False)
 
 
@@ -119,7 +96,13 @@ def interruptible():
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_loses_nothing_that_was_logged(tmp_path):
     process = subprocess.Popen(
-        command(*REDUCED, "train.steps=1000000", f"tensorboard.logdir={tmp_path}", "tensorboard.flush_steps=50"),
+        run(
+            *REDUCED,
+            "train.steps=1000000",
+            f"tensorboard.logdir={tmp_path}",
+            "tensorboard.flush_steps=50",
+            way=command,
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
