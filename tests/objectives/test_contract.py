@@ -70,7 +70,8 @@ def results():
 
 def chips(count, key=None, **options):
     key = step_key(0, 5) if key is None else key
-    return [KERNEL_MISMATCH(jax.random.fold_in(key, draw), PARAMS, limpet.Condition(**options)) for draw in range(count)]
+    conditions = limpet.Condition(**options)
+    return [KERNEL_MISMATCH(jax.random.fold_in(key, draw), PARAMS, conditions) for draw in range(count)]
 
 
 def losses(count):
@@ -199,8 +200,14 @@ def test_without_noise_the_attack_needs_no_draws_and_a_teacher_is_for_distillati
     ("make", "message"),
     [
         (lambda: objectives.cvar(loss_fn, KERNEL_MISMATCH, share=1.5), "share = 1.5: allowed is a number above 0"),
-        (lambda: objectives.worst_of(loss_fn, KERNEL_MISMATCH, draws=0), "draws = 0: allowed is an integer >= 1"),
-        (lambda: objectives.consistency(loss_fn, KERNEL_MISMATCH, draws=1), "draws = 1: allowed is an integer >= 2"),
+        (
+            lambda: objectives.worst_of(loss_fn, KERNEL_MISMATCH, draws=0),
+            "draws = 0: allowed is a whole number from 1 on",
+        ),
+        (
+            lambda: objectives.consistency(loss_fn, KERNEL_MISMATCH, draws=1),
+            "draws = 1: allowed is a whole number from 2 on",
+        ),
         (lambda: objectives.cvar(loss_fn, HARDWARE), "give a recipe, hardware.on"),
         (lambda: objectives.a_trice(loss_fn, object()), "a_trice draws noise of its own"),
         (lambda: limpet.clip_weights(0), "sigmas = 0: allowed is a number above 0"),

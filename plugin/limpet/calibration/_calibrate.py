@@ -51,7 +51,7 @@ def calibrate(
     before and after, at the read of the condition, which no step has met.
 
     Args:
-        fit: how each chip is fitted: a `limpet.GradientFit`, or a `limpet.StatisticsFit`.
+        fit: the way in which each chip is fitted: a `limpet.GradientFit`, or a `limpet.StatisticsFit`.
         tree: the trained network, nominal: the whole tree, or a Flax nnx module.
         mismatch: the hardware, or a recipe, which says who deviates on a chip, and how.
         metric_fn: the metric, `metric_fn(tree, batch)`, jittable, giving a scalar.

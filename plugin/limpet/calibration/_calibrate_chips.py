@@ -41,7 +41,7 @@ def calibrate_chips(
     values, from which it cannot be told what it makes of others.
 
     Args:
-        fit: how each chip is fitted; see `limpet.calibrate`.
+        fit: the way in which each chip is fitted; see `limpet.calibrate`.
         tree: the trained network, nominal.
         measured_chips: the measured chips.
         metric_fn: the metric, `metric_fn(tree, batch)`, jittable, giving a scalar.

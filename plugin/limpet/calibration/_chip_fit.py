@@ -158,8 +158,8 @@ class ChipFit:
     read of its condition, which no step has met.
 
     Attributes:
-        fit: how the chip is fitted.
-        values: what the chip makes of values.
+        fit: the way in which the chip is fitted.
+        values: the values that the chip makes of nominal ones.
         trainable: the paths of the leaves that it is given anew.
         gains: the paths of the leaves whose outputs get a gain.
         levels: the values between which the chip chooses, increasing, by path of a leaf that it is given anew.

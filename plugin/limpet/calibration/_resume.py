@@ -40,9 +40,9 @@ def held_by(
     """The values of chips that are calibrated already.
 
     Args:
-        resume: what the user gave: a calibration, a dict of them by metric, or None.
-        describe: what the curves of this calibration say.
-        origin: see `origin_of`.
+        resume: the user's own argument: a calibration, a dict of them by metric, or None.
+        describe: the description of this calibration's curves.
+        origin: the hashes of this calibration, see `origin_of`.
         steps: the number of steps of this one.
         samples: the number of examples of this one.
         given: the names of the results that say what chips are given.

@@ -23,7 +23,7 @@ class BeyondLimitsCounter:
     """Counts the values beyond limits of the very chips that a curve measures, without waiting for the device.
 
     Args:
-        strengths: what the curve goes over.
+        strengths: the strengths or times that the curve goes over.
         numbers: the numbers of its chips.
         chips: the virtual chips that these are of.
         shapes: the shapes of the network's leaves by path.

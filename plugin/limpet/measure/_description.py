@@ -42,10 +42,10 @@ class Description:
 
     Attributes:
         metric_fn: the user's metric.
-        strengths: what the curve goes over.
+        strengths: the strengths or times that the curve goes over.
         shapes: the shapes of the network's leaves by path.
         chips: the virtual chips.
-        higher_is_better: see `Direction`.
+        higher_is_better: the directions of the metrics, see `Direction`.
         excluded_chips: numbers of the chips that are left out, because the network was trained on them.
     """
 

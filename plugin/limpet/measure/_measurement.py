@@ -51,7 +51,7 @@ class Measurement:
     Attributes:
         metric_fn: the user's metric.
         paths: the paths of the leaves that deviate on a chip.
-        on_chip: see `OnChip`.
+        on_chip: the function that measures one chip, see `OnChip`.
         chips: the virtual chips, or numbers of measured ones.
         extra: a pytree of arrays that `on_chip` is given; None for none.
         audited: whether a metric that depends on no draw is refused.

@@ -34,7 +34,7 @@ def of_one_number(metric_fn: MetricFn, otherwise: str) -> ScalarMetric:
 
     Args:
         metric_fn: the user's metric.
-        otherwise: what to do in that case, in words.
+        otherwise: the advice that is given in that case.
     """
 
     @wraps(metric_fn, assigned=("__name__",), updated=())

@@ -115,7 +115,7 @@ def prepared(
     """Compile a chip function, or find what was compiled for one that comes to the same; nothing is evaluated.
 
     Args:
-        chip_fn: see `ChipFn`; jittable.
+        chip_fn: the function of one chip, jittable, see `ChipFn`.
         operands: a pytree of arrays.
         cases: a pytree of arrays whose leading axis counts the cases.
         mesh: devices that share the chips; None for the default device.

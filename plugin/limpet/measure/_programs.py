@@ -114,7 +114,7 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any
     """A function, compiled for arguments of these shapes, or what was compiled for one that comes to the same.
 
     Args:
-        function: see `traced`.
+        function: the function, jittable; see `traced`.
         *arguments: pytrees of arrays.
 
     Returns:

@@ -50,15 +50,15 @@ def a_trice(
     """`adversarial`, with right-censored Gaussian noise on what deviates in place of the hardware's own deviation.
 
     Args:
-        loss_fn: `loss_fn(tree, *args)`, giving a tuple (loss, logits).
-        mismatch: a recipe, which says which weights deviate; how, is not looked at. Or a `MismatchCallback` or an
-            `Injection`: then the same, of what training draws afresh, at their strength.
-        spread: see `limpet.RightCensoredGaussian`.
-        bound: likewise.
-        zeta: see `adversarial`.
-        weight: likewise.
-        steps: likewise.
-        initial_std: likewise.
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a tuple (loss, logits).
+        mismatch: a recipe. Only its choice of leaves is used; its deviation is ignored. Or a `MismatchCallback` or an
+            `Injection`, of which the leaves that training draws afresh are used, at their strength.
+        spread: the spread of the noise, see `limpet.RightCensoredGaussian`.
+        bound: the bound of the noise, see `limpet.RightCensoredGaussian`.
+        zeta: the relative size of the attack's box, see `adversarial`; may be traced.
+        weight: the weight of the divergence; may be traced.
+        steps: the number of steps of the attack.
+        initial_std: the relative spread of the attack's random start; may be traced.
         condition: the condition of the noise; a number is a factor on it, which may be traced.
 
     Returns:

@@ -40,16 +40,16 @@ def adversarial(
     A step takes some N + 2 times as long as a plain one, and compiles in some twice its time, however many N are.
 
     Args:
-        loss_fn: `loss_fn(tree, *args)`, giving a tuple (loss, outputs).
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a tuple (loss, outputs).
         mismatch: a recipe, which also says which weights are attacked; or a `MismatchCallback` or an `Injection`, which
             then name draws by step, and attack what deviates on their hardware.
         zeta: the relative size of the box; may be traced.
-        weight: of the divergence; may be traced.
-        steps: N.
-        initial_std: relative spread of the random start, without which the first gradient is 0; may be traced.
+        weight: the weight of the divergence; may be traced.
+        steps: the number N of steps.
+        initial_std: the relative spread of the random start, without which the first gradient is 0; may be traced.
         noise: whether the loss is that on a drawn chip (forward noise, as the publication recommends with weight 0.1);
             False for the loss without mismatch (weight 0.25).
-        divergence: of outputs; `limpet.objectives.kl_divergence` of logits if nothing else is said.
+        divergence: the divergence of outputs; `limpet.objectives.kl_divergence` of logits if nothing else is said.
         projected: whether w* is kept in the box; False lets the random start add to it, as Rockpool does.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 

@@ -23,9 +23,9 @@ def antithetic(
     Gaussian's are.
 
     Args:
-        loss_fn: `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
-        pairs: how many pairs, each of which meets the whole batch.
+        pairs: the number of pairs, each of which meets the whole batch.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:

@@ -30,11 +30,11 @@ def sign_ascent(
     The steps are one `lax.scan`: they are compiled once, however many there are.
 
     Args:
-        objective: of weights; what it captures is a constant.
-        weights: by path.
+        objective: the function of weights that is to grow; arrays that it captures are constants.
+        weights: the weights by path.
         start: the direction before the first step, of the weights' shapes.
         zeta: the relative size of the box; may be traced.
-        steps: N; with 0 of them, only the start is left.
+        steps: the number N of steps; with 0 of them, only the start is left.
         projected: whether the start counts: each step is then followed by a projection of d onto [-zeta, zeta].
     """
     constant, box = jax.lax.stop_gradient(weights), jnp.asarray(zeta)

@@ -28,10 +28,10 @@ def consistency(
     is the mean over chips and examples of KL(p_k || p): the Jensen-Shannon divergence of the K outputs.
 
     Args:
-        loss_fn: `loss_fn(tree, *args)`, giving a tuple (loss, logits), logits of shape (..., classes).
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a tuple (loss, logits), logits of shape (..., classes).
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
-        draws: K, at least 2, each of which meets the whole batch.
-        weight: of the divergence; may be traced.
+        draws: the number K of chips, at least 2, each of which meets the whole batch.
+        weight: the weight of the divergence; may be traced.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:

@@ -30,10 +30,10 @@ def cvar(
     worst. All K chips are evaluated; the gradient flows through the worst ones.
 
     Args:
-        loss_fn: `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
-        draws: K, each of which meets the whole batch.
-        share: of the chips that count, above 0, at most 1.
+        draws: the number K of chips, each of which meets the whole batch.
+        share: the share of the chips that count, above 0, at most 1.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:

@@ -32,13 +32,13 @@ def distillation(
     chip, t those of the teacher, which has no mismatch and no gradient, w the weight and T the temperature.
 
     Args:
-        loss_fn: `loss_fn(tree, *args)`, giving a tuple (loss, logits), logits of shape (..., classes). It is called
-            with the teacher as well.
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a tuple (loss, logits), logits of shape (..., classes). It is
+            called with the teacher as well.
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
-        teacher: its parameters, of whatever `loss_fn` takes: a tree, or a Flax nnx module, of which a copy is used.
-        draws: how many chips, each of which meets the whole batch.
-        weight: w, from 0 to 1; may be traced.
-        temperature: T, above 0; may be traced.
+        teacher: the teacher's parameters, in the form that `loss_fn` takes (a tree, or an nnx module, which is copied).
+        draws: the number of chips, each of which meets the whole batch.
+        weight: the weight w, from 0 to 1; may be traced.
+        temperature: the temperature T, above 0; may be traced.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .._errors import LimpetError, StrengthError
+from .._checked import number, whole
+from .._errors import LimpetError
 from .._jax import is_traced
-from ..draws._strength import checked_strength
 from ..leaves._adapters import adapter_of
 
 Loss = Callable[..., Any]
@@ -26,9 +26,9 @@ def over_draws(
     copy of it; what they write is averaged (of counts, the first chip's is taken) and written in the network itself.
 
     Args:
-        evaluate: `evaluate(tree, *args)`, giving a pytree of arrays.
-        tree_of: from parameters and the number of a chip to the tree on that chip.
-        params: nominal parameters, or a module.
+        evaluate: the function, `evaluate(tree, *args)`, giving a pytree of arrays.
+        tree_of: a function from parameters and the number of a chip to the tree on that chip.
+        params: the nominal parameters, or a module.
         *mapped: the numbers of the chips, shape (chips,), and further arguments with such a leading axis.
     """
     adapter = adapter_of(params)
@@ -92,8 +92,8 @@ def checked_factor(value: ArrayLike, name: str, most: float = math.inf) -> Array
     Raises:
         StrengthError: it is known, and no finite number from 0 to `most`.
     """
-    if not is_traced(value) and checked_strength(value, name) > most:
-        raise StrengthError(f"{name} = {value!r}: allowed is a number from 0 to {most:g}")
+    if not is_traced(value):
+        number(name, value, 0, most)
     return value
 
 
@@ -103,6 +103,4 @@ def checked_draws(draws: Any, fewest: int = 1, name: str = "draws") -> int:
     Raises:
         LimpetError: it is no whole number, or too small.
     """
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < fewest:
-        raise LimpetError(f"{name} = {draws!r}: allowed is an integer >= {fewest}")
-    return draws
+    return whole(name, draws, fewest)

@@ -28,11 +28,11 @@ def varied(
     from low to high, anew at every step. (Where strength is to rise over training, give a schedule.)
 
     Args:
-        loss_fn: `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
         low: the smallest factor, >= 0; may be traced.
-        high: the largest; may be traced.
-        draws: how many chips, each of which meets the whole batch.
+        high: the largest factor; may be traced.
+        draws: the number of chips, each of which meets the whole batch.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:

@@ -30,10 +30,10 @@ def weight_perturbation(
     some three times as long as a plain step.
 
     Args:
-        loss_fn: `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
         mismatch: a recipe, which also says which weights are moved; or a `MismatchCallback` or an `Injection`, which
             then name draws by step, and move what deviates on their hardware.
-        radius: relative to a leaf's norm; may be traced.
+        radius: the norm of the change relative to a leaf's; may be traced.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced. The
             scale 0 is no noise beside the perturbation.
 
@@ -79,10 +79,10 @@ def adaptive_sam(
     as mismatch is. The loss at w + v on the same chip is what is differentiated, v being a constant.
 
     Args:
-        loss_fn: see `weight_perturbation`.
-        mismatch: likewise.
-        radius: root mean square of the relative change; may be traced.
-        condition: the condition under which a recipe draws, see `weight_perturbation`.
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
+        mismatch: a recipe; or a `MismatchCallback` or an `Injection`, see `weight_perturbation`.
+        radius: the root mean square of the relative change; may be traced.
+        condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.

@@ -18,9 +18,9 @@ def worst_of(
     """The largest loss over several chips, each of which meets the whole batch; the gradient is that of the worst one.
 
     Args:
-        loss_fn: `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
-        draws: how many chips.
+        draws: the number of chips.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
     Returns:

@@ -66,7 +66,7 @@ def condition_of(given: Any, name: str = "condition") -> Condition:
     """The condition that is meant: one itself, or a number, which is a scale. It is checked; see `Condition.checked`.
 
     Args:
-        given: what the user gave.
+        given: the user's own argument.
         name: the name of the argument.
 
     Raises:
