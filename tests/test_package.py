@@ -223,3 +223,15 @@ def test_imports_are_silent_and_bring_in_no_more_than_is_used(use, absent):
     ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
     assert ran.stderr == ""
+
+
+def test_no_function_takes_more_than_twelve_parameters():
+    """Arguments that travel together are one value, as `limpet.Chips` and `limpet.Condition` are."""
+    longest = {
+        f"{file.relative_to(ROOT).as_posix()}: {node.name}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]) > 12
+    }
+    assert not longest
