@@ -54,7 +54,8 @@ def written_as(number: int, run: str) -> str:
 
 def number_and_run(path: Path) -> tuple[int, str | None]:
     """The number of an event file in its directory, and the name of its run; 0 and None for one that does not say."""
-    return _number_and_run(next(events_of(path, complain=lambda _: None), None))
+    written = next((WRITTEN.fullmatch(event.source_metadata.writer) for event in _first_events(path, 1)), None)
+    return (int(written[1]), written[2]) if written else (0, None)
 
 
 def in_order(path: Path) -> tuple[Path, int, bool, float, str]:
@@ -64,11 +65,12 @@ def in_order(path: Path) -> tuple[Path, int, bool, float, str]:
     Files that have no number come first. Of those, a file that began a run comes before those that went on with it,
     whatever the time; only among the latter there is nothing else to go by.
     """
-    opening = list(islice(events_of(path, complain=lambda _: None), 3))  # a session's start is the second event
-    number, _ = _number_and_run(opening[0] if opening else None)
+    number, _ = number_and_run(path)
+    if number:
+        return (path.parent, number, False, 0.0, path.name)
+    opening = list(_first_events(path, 3))  # a session's start is the second event
     goes_on = not any(event.session_log.status == SessionLog.START and event.step == 0 for event in opening)
-    wall_time = opening[0].wall_time if opening else 0.0
-    return (path.parent, number, False, 0.0, path.name) if number else (path.parent, 0, goes_on, wall_time, path.name)
+    return (path.parent, 0, goes_on, opening[0].wall_time if opening else 0.0, path.name)
 
 
 def own_and_foreign(directory: Path) -> tuple[list[Path], list[Path]]:
@@ -77,11 +79,8 @@ def own_and_foreign(directory: Path) -> tuple[list[Path], list[Path]]:
     Args:
         directory: may be missing; directories in it are other runs and are not looked at.
     """
-    own, foreign = [], []
-    for path in sorted(directory.glob(PATTERN)):
-        if path.is_file():
-            (own if is_own(path) else foreign).append(path)
-    return own, foreign
+    files = {path: is_own(path) for path in sorted(directory.glob(PATTERN)) if path.is_file()}
+    return [path for path, own in files.items() if own], [path for path, own in files.items() if not own]
 
 
 def first_tags(path: Path) -> set[str]:
@@ -98,13 +97,8 @@ def is_own(path: Path) -> bool:
     )
 
 
-def _number_and_run(first: Event | None) -> tuple[int, str | None]:
-    written = WRITTEN.fullmatch(first.source_metadata.writer) if first is not None else None
-    return (int(written[1]), written[2]) if written else (0, None)
-
-
-def _first_events(path: Path) -> Iterator[Event]:
-    return islice(events_of(path, complain=lambda _: None), FIRST_EVENTS)
+def _first_events(path: Path, count: int = FIRST_EVENTS) -> Iterator[Event]:
+    return islice(events_of(path, complain=lambda _: None), count)
 
 
 _INFIX = PATTERN.strip("*")

@@ -34,6 +34,8 @@ ROUTES = ("runs", "evaluations", "chips", "table", "yields", "difference", "sens
 """The routes that answer with numbers, each by the method of its name, whose arguments are the query's parameters."""
 Where = tuple[Any, str]
 """The context of a request, and TensorBoard's experiment id."""
+Step = int | None
+Target = float | None
 
 
 class QueryError(LimpetError):
@@ -100,54 +102,36 @@ class RobustnessTab(TBPlugin):
     def _evaluations(self, where: Where, *, metric: str, run: str) -> Any:
         return _numbers.evaluations(self._series(where, "curve", metric, run)[0])
 
-    def _chips(self, where: Where, *, metric: str, run: str, step: int | None = None) -> Any:
-        return _numbers.chips(_no_later(self._series(where, "curve", metric, run)[0], step)[1])
+    def _chips(self, where: Where, *, metric: str, run: str, step: Step = None) -> Any:
+        return _numbers.chips(*self._newest(where, metric, step, run))
 
     def _table(
-        self,
-        where: Where,
-        *,
-        metric: str,
-        run: list[str],
-        sigma: float,
-        step: int | None = None,
-        target: float | None = None,
+        self, where: Where, *, metric: str, run: list[str], sigma: float, step: Step = None, target: Target = None
     ) -> Any:
-        """The rows of the runs that hold a curve that can be read."""
-        newest = {
-            name: _no_later(series, step) for name, series in self._logged.series(*where, "curve", metric, run).items()
-        }
-        return {
-            name: {"step": found} | _numbers.table_row(curve, sigma, target) for name, (found, curve) in newest.items()
-        }
+        series = self._logged.series(*where, "curve", metric, run)  # of the runs that hold a curve that can be read
+        newest = {name: _no_later(steps, step) for name, steps in series.items()}
+        return {name: {"step": at} | _numbers.table_row(curve, sigma, target) for name, (at, curve) in newest.items()}
 
     def _yields(
-        self,
-        where: Where,
-        *,
-        metric: str,
-        run: list[str],
-        sigma: float,
-        low: float,
-        high: float,
-        step: int | None = None,
+        self, where: Where, *, metric: str, run: list[str], sigma: float, low: float, high: float, step: Step = None
     ) -> Any:
         if not 0 < high - low < math.inf:
             raise QueryError(f"low = {low:g}: allowed is a number below high = {high:g}, and not infinitely far")
-        return {
-            name: _numbers.yield_over_target(_no_later(series, step)[1], sigma, low, high)
-            for name, series in self._logged.series(*where, "curve", metric, run).items()
-        }
+        series = self._logged.series(*where, "curve", metric, run)
+        newest = {name: _no_later(steps, step)[1] for name, steps in series.items()}
+        return {name: _numbers.yield_over_target(curve, sigma, low, high) for name, curve in newest.items()}
 
-    def _difference(self, where: Where, *, metric: str, first: str, second: str, step: int | None = None) -> Any:
-        one, other = (_no_later(series, step)[1] for series in self._series(where, "curve", metric, first, second))
-        return _numbers.difference(one, other)
+    def _difference(self, where: Where, *, metric: str, first: str, second: str, step: Step = None) -> Any:
+        return _numbers.difference(*self._newest(where, metric, step, first, second))
 
     def _sensitivity(self, where: Where, *, metric: str, run: str) -> Any:
         return _numbers.leaf_costs(_no_later(self._series(where, "sensitivity", metric, run)[0], None)[1])
 
-    def _limits(self, where: Where, *, run: str, step: int | None = None) -> Any:
+    def _limits(self, where: Where, *, run: str, step: Step = None) -> Any:
         return _numbers.beyond_limits(*_no_later(self._series(where, "limits", "", run)[0], step))
+
+    def _newest(self, where: Where, metric: str, step: Step, *runs: str) -> list[RobustnessCurve]:
+        return [_no_later(series, step)[1] for series in self._series(where, "curve", metric, *runs)]
 
     def _series(self, where: Where, kind: Kind, metric: str, *runs: str) -> list[dict[int, Any]]:
         """The results of each run by step, none of them empty."""
@@ -205,7 +189,7 @@ def _arguments(query: MultiDict[str, str], answer: Callable[..., Any]) -> dict[s
 def _parsed(name: str, text: str, annotation: Any) -> str | float:
     if annotation is str:
         return text
-    kind, words = (int, "an integer") if annotation == int | None else (float, "a finite number")
+    kind, words = (int, "an integer") if annotation == Step else (float, "a finite number")
     try:
         number = kind(text)
     except ValueError:

@@ -4,13 +4,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from limpet import RobustnessCurve
@@ -51,11 +49,7 @@ def margin_layout(places: Mapping[str, Iterable[str]], prefix: str = "") -> Summ
 def chip_histograms(curve: RobustnessCurve, prefix: str = "") -> Iterator[Summary]:
     """For each place of the curve a histogram over the chips that did not fail; tags begin with `prefix`."""
     for place, values in zip(places_of(curve), curve.values, strict=True):
-        yield histogram_pb(prefix + statistic_tag("virtual_chips", curve.metric, place), _finite(values))
-
-
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values[np.isfinite(values)]
+        yield histogram_pb(prefix + statistic_tag("virtual_chips", curve.metric, place), values[np.isfinite(values)])
 
 
 def _margin_chart(metric: str, place: str, prefix: str) -> layout_pb2.Chart:  # pyright: ignore[reportAttributeAccessIssue]
@@ -66,21 +60,6 @@ def _margin_chart(metric: str, place: str, prefix: str) -> layout_pb2.Chart:  # 
 
 
 HParamValue = bool | int | float | str | None
-
-
-def session_start(hparams: Mapping[str, HParamValue], name: str) -> Summary:
-    """The beginning of a session.
-
-    Args:
-        hparams: values by name; None stands for a value that this run does not have.
-        name: the run's name; sessions of one name are averaged.
-    """
-    return hparams_pb({key: value for key, value in hparams.items() if value is not None}, trial_id=name)
-
-
-def experiment(hparams: Iterable[str], metric_tags: Iterable[str]) -> Summary:
-    """The columns of the HParams tab. TensorBoard takes those of one run for all, so name what other runs may have."""
-    return hparams_config_pb([HParam(name) for name in hparams], [Metric(tag) for tag in metric_tags])
 
 
 def session_end(succeeded: bool) -> Summary:

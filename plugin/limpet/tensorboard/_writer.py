@@ -12,6 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ign
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
+from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text import metadata as text_metadata
@@ -26,11 +27,9 @@ from ._growing_file import GrowingFile
 from ._stock_charts import (
     HParamValue,
     chip_histograms,
-    experiment,
     margin_layout,
     places_of,
     session_end,
-    session_start,
     statistic_tag,
 )
 from ._summaries import curve_summary, limits_summary, sensitivity_summary
@@ -115,7 +114,9 @@ class CurveWriter:
         if self._is_taken(SESSION_START_INFO_TAG, "hyperparameters"):
             return
         self._hparams = hparams
-        self._add(session_start(hparams, self.logdir.as_posix()), 0)
+        # Sessions of one name are averaged.
+        known = {key: value for key, value in hparams.items() if value is not None}
+        self._add(hparams_pb(known, trial_id=self.logdir.as_posix()), 0)
 
     def curve(self, curve: RobustnessCurve, step: int, target: float | None = None) -> None:
         """Log a robustness curve: its values, statistics as scalars and histograms for each sigma, and a picture.
@@ -200,7 +201,8 @@ class CurveWriter:
             tags = [f"robustness_area/{metric}" for metric in places]
             for metric in sorted(with_yield):
                 tags += [statistic_tag("robustness_yield", metric, place) for place in places[metric]]
-            yield experiment(self._hparams, [self.prefix + tag for tag in tags])
+            # TensorBoard takes the columns of one run for all, so they name what other runs may have, too.
+            yield hparams_config_pb(map(HParam, self._hparams), [Metric(self.prefix + tag) for tag in tags])
 
     def _is_taken(self, tag: str, what: str) -> bool:
         """Whether a foreign event file of this directory holds, among its first events, what TensorBoard has room for
