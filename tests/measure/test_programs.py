@@ -108,6 +108,50 @@ def test_a_module_of_the_same_shape_compiles_nothing(compiled):
     assert compiled() == 1
 
 
+def by_sensitivity(factor, seed):
+    return limpet.sensitivity(
+        lambda tree, x: factor * metric(tree, x), tree(seed), MISMATCH, chips=limpet.Chips(4, seed=seed), batch=X
+    )
+
+
+def by_measured_chips(factor, seed):
+    chip = limpet.MeasuredChip("A", values={"w": np.full(6, seed, np.float32)})
+    return limpet.measure_chips(
+        lambda tree, x: factor * metric(tree, x),
+        tree(seed),
+        [chip],
+        MISMATCH,
+        chips=limpet.Chips(4, seed=seed),
+        batch=X,
+    )
+
+
+def by_calibration(factor, seed):
+    fit = limpet.GradientFit(
+        lambda tree, x: (factor * metric(tree, x) - 1) ** 2, [X * 2, X * 3], trainable=["rest"], steps=2
+    )
+    return limpet.calibrate(
+        fit, tree(seed), MISMATCH, metric_fn=metric, batch=X, scales=[1], chips=limpet.Chips(4, seed=seed)
+    )
+
+
+def by_batches(factor, seed):
+    return limpet.robustness_curve(
+        lambda tree, x: factor * metric(tree, x), tree(seed), MISMATCH, scales=[1], chips=limpet.Chips(4, seed=seed),
+        batches=[X[None] + seed, X[None]],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("measured", [by_sensitivity, by_measured_chips, by_calibration, by_batches])
+def test_a_second_call_of_any_measurement_compiles_nothing(measured, caplog):
+    """With functions, networks, chips and captured arrays of its own."""
+    measured(jnp.full(1, 2.0).sum(), 0)
+    with caplog.at_level(logging.WARNING, logger="jax"), jax.log_compiles():
+        found = measured(jnp.full(1, 3.0).sum(), 1)
+    assert found is not None
+    assert not [record.getMessage() for record in caplog.records if "XLA compilation" in record.getMessage()]
+
+
 class Judge:
     """A metric with state, as a trainer has it."""
 
