@@ -34,6 +34,7 @@ def ten_million():
     return np.sort(normals(KEY, 10**7))
 
 
+@pytest.mark.long
 def test_the_numbers_are_normal(ten_million):
     x, count = ten_million, len(ten_million)
     ranks = np.arange(count + 1) / count
@@ -173,6 +174,7 @@ def _bent(words):
         return standard_normal(KEY, words.shape)
 
 
+@pytest.mark.long
 def test_no_two_rows_and_no_two_columns_are_alike():
     # 32,640 pairs each of 2^15 values: a correlation of .0011 in all of them shows. False alarms: 1e-6 for each of the
     # four numbers, at 5 standard deviations. The last line is the control: words without the last shift fail.

@@ -94,6 +94,7 @@ def test_the_interval_of_a_paired_difference_covers():
     assert coverage(*worse, stats.norm.cdf(-3)) >= 0.95 - SLACK
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CHIPS)
 @pytest.mark.parametrize(("of", "half_width"), [("mean", 0.2), ("yield", 0.1), (0.5, 0.25)])
 def test_drawing_until_an_interval_is_narrow_enough_leaves_it_true(name, of, half_width):

@@ -17,8 +17,8 @@ import limpet
 from limpet.tensorboard import logged_runs
 
 SCRIPT = Path(__file__).parents[1] / "support" / "resumed_run.py"
-KILLS = int(os.environ.get("LIMPET_KILLS", "5"))
-"""By hand more: `LIMPET_KILLS=50 python -m pytest tests/training/test_resume.py`."""
+KILLS = int(os.environ.get("LIMPET_KILLS", "3"))
+"""By `.ci/run` 5, by hand more: `LIMPET_KILLS=50 python -m pytest tests/training/test_resume.py`."""
 SEED = int(os.environ.get("LIMPET_KILLS_SEED", "0"))
 STEPS = 4 * KILLS + 20
 AT_MOST = 7
