@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,8 +15,8 @@ import limpet
 ROOT = Path(limpet.__file__).parent
 # From the lowest to the highest: a folder imports only from itself and from folders before it.
 LIBRARY = (
-    "_errors _checked _jax flow draws leaves results deviations hardware objectives measure calibration audit training "
-    "checks rockpool typing"
+    "_errors _checked _jax flow draws leaves results deviations hardware objectives measure calibration auditing "
+    "training checks rockpool typing"
 ).split()
 APPLICATION = "tensorboard config bench dynapse callback cli".split()
 LAYERS = (*LIBRARY, *APPLICATION)
@@ -194,6 +195,14 @@ def test_public_names_are_all_there_and_unknown_ones_are_refused():
     assert set(limpet.__all__) <= set(dir(limpet))
     with pytest.raises(AttributeError, match="mismtach"):
         _ = limpet.mismtach
+
+
+def test_no_public_name_is_a_folder_s_as_well():
+    """Importing the folder would put it in the place of the function."""
+    for name in limpet.__all__:
+        assert isinstance(getattr(limpet, name), ModuleType) == (
+            (ROOT / name).is_dir() or (ROOT / f"{name}.py").exists()
+        )
 
 
 def test_errors_are_shown_under_their_public_names():

@@ -16,10 +16,10 @@ from ._errors import MetricError as MetricError
 from ._errors import MismatchNotApplied as MismatchNotApplied
 from ._errors import PrototypeError as PrototypeError
 from ._errors import StrengthError as StrengthError
-from .audit._audit import AuditReport as AuditReport
-from .audit._audit import LeafAudit as LeafAudit
-from .audit._audit import audit as audit
-from .audit._loop_audit import LoopAudit as LoopAudit
+from .auditing._audit import AuditReport as AuditReport
+from .auditing._audit import LeafAudit as LeafAudit
+from .auditing._audit import audit as audit
+from .auditing._loop_audit import LoopAudit as LoopAudit
 from .bench._bench_chip import bench_chip as bench_chip
 from .bench._fit import Fit as Fit
 from .bench._fit import fit_measurements as fit_measurements

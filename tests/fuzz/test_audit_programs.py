@@ -10,7 +10,7 @@ import pytest
 from chance import case, cases
 
 import limpet
-from limpet.audit._loop_audit import LoopAudit
+from limpet.auditing._loop_audit import LoopAudit
 
 BLOCKS = 4
 """Processes of a test run share the cases."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import limpet
-from limpet.audit._loop_audit import LoopAudit
+from limpet.auditing._loop_audit import LoopAudit
 
 PARAMS = {"a": jnp.linspace(1.0, 2.0, 4), "b": jnp.linspace(-1.0, 1.0, 4)}
 RECIPE = limpet.Mismatch({"a": True, "b": True, "x": False}, limpet.Gaussian(0.1))
