@@ -11,21 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import jax
 from pydantic import Field, PlainValidator, PositiveFloat, SerializeAsAny, create_model
 
-from limpet import Deviation, RightCensoredGaussian
-from limpet.objectives import (
-    a_trice,
-    adaptive_sam,
-    adversarial,
-    antithetic,
-    consistency,
-    cvar,
-    distillation,
-    loss_of,
-    varied,
-    weight_perturbation,
-    with_mismatch,
-    worst_of,
-)
+from limpet import Deviation, RightCensoredGaussian, objectives
 from limpet.typing import Injector
 
 from ._schedule import ConstantSchedule, Schedule
@@ -97,7 +83,7 @@ def mean(loss_fn: Callable[..., Any], mismatch: Injector, *, draws: int | Litera
         mismatch: what draws by step.
         draws: the number of chips that each step draws; "per_example" for a chip of its own for each example.
     """
-    return with_mismatch(lambda tree, *args: loss_of(loss_fn(tree, *args)), mismatch, draws=draws)
+    return objectives.with_mismatch(lambda tree, *args: objectives.loss_of(loss_fn(tree, *args)), mismatch, draws=draws)
 
 
 def _checked_draws(draws: Any) -> Any:
@@ -143,16 +129,16 @@ def _section(
 
 OBJECTIVES: dict[str, type[ObjectiveSection]] = {
     "mean": _section("mean", mean, draws=Annotated[Any, PlainValidator(_checked_draws)]),
-    "antithetic": _section("antithetic", antithetic),
-    "cvar": _section("cvar", cvar),
-    "worst": _section("worst", worst_of),
-    "varied": _section("varied", varied),
-    "consistency": _section("consistency", consistency, "weight", draws=SeveralDraws),
-    "distillation": _section("distillation", distillation, "weight", weight=Share),
-    "adversarial": _section("adversarial", adversarial, "zeta"),
-    "a-trice": _section("a-trice", a_trice, "zeta"),
-    "weight-perturbation": _section("weight-perturbation", weight_perturbation, "radius"),
-    "adaptive-sam": _section("adaptive-sam", adaptive_sam, "radius"),
+    "antithetic": _section("antithetic", objectives.antithetic),
+    "cvar": _section("cvar", objectives.cvar),
+    "worst": _section("worst", objectives.worst_of),
+    "varied": _section("varied", objectives.varied),
+    "consistency": _section("consistency", objectives.consistency, "weight", draws=SeveralDraws),
+    "distillation": _section("distillation", objectives.distillation, "weight", weight=Share),
+    "adversarial": _section("adversarial", objectives.adversarial, "zeta"),
+    "a-trice": _section("a-trice", objectives.a_trice, "zeta"),
+    "weight-perturbation": _section("weight-perturbation", objectives.weight_perturbation, "radius"),
+    "adaptive-sam": _section("adaptive-sam", objectives.adaptive_sam, "radius"),
 }
 MeanObjective = OBJECTIVES["mean"]
 ObjectiveField = Annotated[SerializeAsAny[ObjectiveSection], by_kind(OBJECTIVES)]

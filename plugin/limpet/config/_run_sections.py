@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
+from pydantic import Field, Strict, TypeAdapter
+from pydantic.functional_validators import (
     AfterValidator,
     BeforeValidator,
-    Field,
     PlainValidator,
-    Strict,
-    TypeAdapter,
     field_validator,
     model_validator,
 )

@@ -4,15 +4,12 @@ import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import (
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.functional_validators import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Field,
     ModelWrapValidatorHandler,
     PlainValidator,
-    ValidationError,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError

@@ -3,15 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler
+from pydantic.functional_serializers import PlainSerializer, model_serializer
+from pydantic.functional_validators import PlainValidator, field_validator, model_validator
 
 from limpet import LogUniform
 from limpet.checks import MAX_SEED

@@ -24,14 +24,7 @@ from limpet.results import BeyondLimits
 
 from ._event_files import first_tags, own_and_foreign
 from ._growing_file import GrowingFile
-from ._stock_charts import (
-    HParamValue,
-    chip_histograms,
-    margin_layout,
-    places_of,
-    session_end,
-    statistic_tag,
-)
+from ._stock_charts import HParamValue, chip_histograms, margin_layout, places_of, session_end, statistic_tag
 from ._summaries import curve_summary, limits_summary, sensitivity_summary
 
 PERCENTILES = (5, 50, 95)
