@@ -117,7 +117,7 @@ class RobustnessSection(Section):
 def _checked_logdir(logdir: Any) -> Any:
     if not isinstance(logdir, str | Path) or not str(logdir).strip() or "\0" in str(logdir):
         raise ValueError("the path of a directory is needed, such as runs/experiment")
-    return Path(logdir).expanduser()
+    return str(Path(logdir).expanduser())
 
 
 def _checked_prefix(prefix: str) -> str:
