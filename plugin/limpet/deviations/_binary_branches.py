@@ -56,5 +56,5 @@ class BinaryBranches(ToLargest):
         moved = jnp.zeros_like(value)
         for bit in range(self.bits):
             factor = power_of_two(draw.stream(f"branch {bit}").normal(value.shape, exponent))
-            moved += jnp.where((mask >> bit) & 1, draw.seal((factor - 1) * 2**bit), 0)
+            moved += jnp.where((mask >> bit) & 1, (factor - 1) * 2**bit, 0)
         return unit * (place + sign_of(value) * moved)

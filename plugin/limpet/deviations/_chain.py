@@ -58,6 +58,10 @@ class Chain(Deviation):
     def relative(self) -> bool:
         return all(member.relative for member in self.members)
 
+    @property
+    def batched(self) -> bool:
+        return len(self.members) > 1 or any(member.batched for member in self.members)
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         before: Counter[str] = Counter()
         for member in self.members:
@@ -66,8 +70,7 @@ class Chain(Deviation):
             rounds = isinstance(acting, Quantize)
             if rounds:  # the largest value stays: it is found once, and what comes back for it is added up once
                 draw = replace(draw, largest=(acting.reference, acting.largest(draw, value)))
-            # Sealed, so that each member is computed as it is alone, whichever comes before or after it.
-            value = draw.seal(member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength))
+            value = member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength)
             before[kind] += 1
             if not rounds:
                 draw = replace(draw, largest=None)

@@ -1,8 +1,6 @@
 """Weights held as conductances."""
 
-import math
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -70,76 +68,53 @@ class Crossbar(ToLargest):
     def elementwise(self) -> bool:
         return super().elementwise and self.device.elementwise and not self.drift_compensation
 
+    @property
+    def batched(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         largest = self.largest(draw, value)
-        fraction = draw.seal(fraction_of(value, largest))
-        moved = self._moved(draw, fraction, strength)
-        deviated = value + draw.seal(largest * moved)
-        if not self.drift_compensation or not value.size:
-            return deviated
-        programmed = self._moved(replace(draw, time=jnp.zeros((), value.dtype)), fraction, strength)
-        # The number of devices that hold their largest conductance, so that sums need no more than whole numbers.
+        fraction = fraction_of(value, largest)
+        if not self.drift_compensation or draw.time is None or not value.size:
+            return value + largest * self._moved(draw, fraction, strength)
+        # Both times in one batch: what does not depend on time is computed once, and compiled once.
+        times = jnp.stack([jnp.zeros_like(draw.time), draw.time])
+        programmed, moved = jax.vmap(lambda time: self._moved(replace(draw, time=time), fraction, strength))(times)
         before, now = (response(fraction + change, self.channel_axis) for change in (programmed, moved))
-        return deviated * draw.seal(before / jnp.where(now > 0, now, before))
+        return (value + largest * moved) * (before / jnp.where(now > 0, now, before))
 
     def _moved(self, draw: Draw, fraction: jax.Array, strength: jax.Array) -> jax.Array:
         """By how much weights change, as fractions of the largest."""
         if self.mapping == "single":
             return 2 * self._change(draw.stream("single"), (fraction + 1) / 2, strength)
-        plus = self._change(draw.stream("plus"), jnp.maximum(fraction, 0), strength)
-        minus = self._change(draw.stream("minus"), jnp.maximum(-fraction, 0), strength)
-        return draw.seal(plus - minus)
+        # Both devices in one batch, which is compiled once.
+        keys = jnp.stack([draw.stream(name).key for name in ("plus", "minus")])
+        held = jnp.stack([jnp.maximum(fraction, 0), jnp.maximum(-fraction, 0)])
+        plus, minus = jax.vmap(lambda key, held: self._change(replace(draw, key=key), held, strength))(keys, held)
+        return plus - minus
 
     def _change(self, draw: Draw, held: jax.Array, strength: jax.Array) -> jax.Array:
         """By how much a conductance changes, as a fraction of what lies between the smallest and the largest."""
         range_ = 1 - self.smallest
-        conductance = draw.seal(held * range_ + self.smallest) if self.smallest else held
+        conductance = held * range_ + self.smallest if self.smallest else held
         # A chain that the crossbar is a member of speaks of weights: what it has written, and their largest, are no
         # conductances.
         deviated = self.device.deviate(replace(draw, written=None, largest=None), conductance, strength)
-        return draw.seal((draw.seal(deviated) - conductance) / range_)
+        return (deviated - conductance) / range_
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
 def response(weights: jax.Array, channel_axis: int) -> jax.Array:
-    """What a crossbar answers to inputs of 1: the sum over output channels of the absolute sum over inputs.
-
-    The order in which floating-point numbers are added depends on the program, and with it the last bit of their sum.
-    Weights are rounded to whole multiples of a small step, whose sums are exact in any order.
+    """The response of a crossbar to inputs of 1: the sum over output channels of the absolute sum over inputs.
 
     Args:
-        weights: of any shape; fractions of the largest one, which changed by no more than a few times that.
-        channel_axis: the axis of output channels. Weights of fewer than two axes are one channel.
+        weights: the weights, of any shape. Those of fewer than two axes are one channel.
+        channel_axis: the axis of output channels.
 
     Returns:
         A scalar of the weights' dtype.
     """
-    channels = _by_channel(weights, channel_axis)
-    inputs = max(weights.size // max(channels, 1), 1)
-    bits = min(28 - math.ceil(math.log2(inputs)), 20)
-    whole = jnp.round(jnp.clip(weights, -4, 4) * 2.0**bits).astype(jnp.int32)
-    sums = jnp.abs(whole.sum(axis=_input_axes(weights, channel_axis)))
-    # Two halves, each of which may be added up without overflow.
-    low, high = (sums & 0xFFF).sum(), (sums >> 12).sum()
-    return (high.astype(weights.dtype) * 4096 + low.astype(weights.dtype)) * 2.0**-bits
-
-
-@response.defjvp
-def _(channel_axis: int, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (weights,), (rates,) = primals, tangents
-    axes = _input_axes(weights, channel_axis)
-    rate = (jnp.sign(weights.sum(axis=axes)) * rates.sum(axis=axes)).sum()
-    return response(weights, channel_axis), rate
-
-
-def _input_axes(weights: jax.Array, channel_axis: int) -> tuple[int, ...]:
-    if weights.ndim < 2:
-        return tuple(range(weights.ndim))
-    return tuple(axis for axis in range(weights.ndim) if axis != channel_axis % weights.ndim)
-
-
-def _by_channel(weights: jax.Array, channel_axis: int) -> int:
-    return weights.shape[channel_axis] if weights.ndim > 1 else 1
+    channel = channel_axis % weights.ndim if weights.ndim > 1 else None
+    return jnp.abs(weights.sum(axis=tuple(axis for axis in range(weights.ndim) if axis != channel))).sum()
 
 
 def _of_conductances(device: Deviation) -> Deviation:

@@ -77,8 +77,13 @@ class Deviation(ABC):
         return sigma_of(self) is not None
 
     @property
+    def batched(self) -> bool:
+        """Whether leaves of one shape are drawn in one batch, because a draw takes long to compile."""
+        return False
+
+    @property
     def timed(self) -> bool:
-        """Whether it changes with the time since programming, which `draw.time_or` tells. It does where it holds a
+        """Whether it changes with the time since programming, which `draw.time` tells. It does where it holds a
         deviation that does. Only hardware with such a deviation can be measured over times."""
         return any(part.timed for part in self._held())
 

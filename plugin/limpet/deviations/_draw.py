@@ -10,7 +10,6 @@ from jax.typing import ArrayLike, DTypeLike
 from .._errors import LimpetError
 from ..draws._keys import path_hash
 from ..draws._normal import scaled_normal, times_normal, words
-from ..draws._sealed import KNOWN_ZERO, sealed
 from ..draws._shard import Shard
 from ..draws._truncated_normal import truncated_normal
 
@@ -30,9 +29,8 @@ class Draw:
         chip_key: the key of the whole chip, shape ().
         sign: None, or a scalar that is -1.0 for the mirror image of a draw (antithetic chips) and 1.0 otherwise; it
             may be traced. `normal` and `uniform` obey it, so that a deviation need not look at it.
-        zero: what `seal` seals with.
-        time: seconds since programming, a scalar that may be traced; None where a recipe was called without it.
-        read: number of the read, a scalar that may be traced: what is drawn `of_read` is new at each.
+        time: the time since programming in seconds, a scalar that may be traced; None right after programming.
+        read: the number of the read, a scalar that may be traced: what is drawn `of_read` is new at each.
         constant_statistics: whether gradients stop at what a deviation takes of all values together, as their largest.
         written: in a chain that has programmed the devices already: what they were to hold, and what they held then.
         largest: in a chain that has rounded the values to fractions of the largest one: what that was taken of (see
@@ -54,7 +52,6 @@ class Draw:
     key: jax.Array
     chip_key: jax.Array
     sign: jax.Array | None = None
-    zero: ArrayLike = KNOWN_ZERO
     shard: Shard | None = None
     time: jax.Array | None = None
     read: ArrayLike = 0
@@ -70,7 +67,7 @@ class Draw:
             sigma: their standard deviation, a scalar of float32 or float64, which gives the result's dtype. Scaling
                 inside takes less time than a product with the result.
         """
-        return scaled_normal(self.key, shape, self._signed(jnp.asarray(sigma)), self.zero, self._shard_for(shape))
+        return scaled_normal(self.key, shape, self._signed(jnp.asarray(sigma)), self._shard_for(shape))
 
     def truncated_normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0, bound: float = 3.0) -> jax.Array:
         """Independent normal numbers of mean 0 none of which is beyond `bound * sigma`.
@@ -81,9 +78,7 @@ class Draw:
                 float32 or float64, which gives the result's dtype.
             bound: the largest number as a multiple of sigma, above sqrt(3) and at most 8.
         """
-        return truncated_normal(
-            self.key, shape, self._signed(jnp.asarray(sigma)), bound, self.zero, self._shard_for(shape)
-        )
+        return truncated_normal(self.key, shape, self._signed(jnp.asarray(sigma)), bound, self._shard_for(shape))
 
     def times_normal(self, value: jax.Array, sigma: jax.Array) -> jax.Array:
         """`value * sigma * normal`, in one pass: the quickest way to a Gaussian deviation.
@@ -92,7 +87,7 @@ class Draw:
             value: float32 or float64, of any shape.
             sigma: a scalar of value's dtype.
         """
-        return times_normal(self.key, value, self._signed(sigma), self.zero, self._shard_for(value.shape))
+        return times_normal(self.key, value, self._signed(sigma), self._shard_for(value.shape))
 
     def uniform(self, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
         """Independent numbers, uniform between 0 and 1, neither of which is ever drawn.
@@ -113,26 +108,9 @@ class Draw:
             centred = centred * self.sign.astype(dtype)
         return (centred + 1) / 2
 
-    def seal(self, values: jax.Array) -> jax.Array:
-        """The same values, rounded here in every program.
-
-        A compiler may round a product and the sum that it enters once instead of twice, or leave out a step whose
-        operands it knows; which of these it does depends on the whole program. Seal a product before it enters a sum
-        whose other term is a product as well, so that a chip is the same to the last bit wherever it is drawn.
-
-        Args:
-            values: floating-point numbers of any shape.
-        """
-        return sealed(values, self.zero)
-
-    def time_or(self, default: float, dtype: DTypeLike) -> jax.Array:
-        """Seconds since programming; `default` where the recipe was called without a time.
-
-        Args:
-            default: in seconds.
-            dtype: of the result, a scalar.
-        """
-        return jnp.asarray(default if self.time is None else self.time, dtype)
+    def seconds(self, dtype: DTypeLike) -> jax.Array:
+        """The time since programming in seconds, a scalar of a dtype; 0 right after programming."""
+        return jnp.asarray(0 if self.time is None else self.time, dtype)
 
     def of_read(self) -> Self:
         """An independent draw for each read: what differs from cycle to cycle, not from device to device."""

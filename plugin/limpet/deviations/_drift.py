@@ -1,5 +1,6 @@
 """Conductances that fall with time."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 from .._checked import number
 from ._draw import Draw
 from ._law import law_of
-from ._to_largest import ToLargest, checked_numbers, fraction_of
+from ._power_of_two import power_of_two
+from ._to_largest import ToLargest, fraction_of
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,10 @@ class Drift(ToLargest):
     Attributes:
         exponent: mean of nu, a law of a (see `Programming.spread`).
         spread: standard deviation of nu, a law of a.
-        time: seconds since programming, where a recipe is called without `time`; 0: no drift.
-        start: seconds after programming at which drift begins to count (t0 of the literature).
+        start: the seconds after programming at which drift begins to count (t0 of the literature).
 
     Raises:
-        StrengthError: `time` is no finite number >= 0, or `start` is not above 0.
+        StrengthError: `start` is no finite number above 0.
         LimpetError: another argument is none of these.
 
     Examples:
@@ -40,7 +41,6 @@ class Drift(ToLargest):
 
     exponent: Any
     spread: Any
-    time: float = 0.0
     start: float = 20.0
 
     def __post_init__(self) -> None:
@@ -48,8 +48,7 @@ class Drift(ToLargest):
         name = type(self).__name__
         for law in ("exponent", "spread"):
             object.__setattr__(self, law, law_of(getattr(self, law), f"{name}.{law}"))
-        checked_numbers(self, "time", "start")
-        number(f"{name}.start", self.start, 0, above=True)
+        object.__setattr__(self, "start", number(f"{name}.start", self.start, 0, above=True))
 
     @property
     def timed(self) -> bool:
@@ -59,6 +58,6 @@ class Drift(ToLargest):
         target = draw.target(value)
         fraction = fraction_of(jnp.abs(target), self.largest(draw, target))
         random = draw.times_normal(jnp.maximum(self.spread(fraction), 0), strength)
-        exponent = jnp.abs(draw.seal(self.exponent(fraction)) + random)
-        elapsed = jnp.log1p(draw.time_or(self.time, value.dtype) / self.start)
-        return value + value * jnp.expm1(-exponent * elapsed)
+        exponent = jnp.abs(self.exponent(fraction) + random)
+        doublings = jnp.log1p(draw.seconds(value.dtype) / self.start) / math.log(2)
+        return value * power_of_two(jnp.maximum(-exponent * doublings, -126))

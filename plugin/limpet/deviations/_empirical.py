@@ -86,7 +86,7 @@ class Empirical(Deviation):
         change = changes[jnp.minimum(place, len(self.factors) - 1)]
         if self.bandwidth:
             change += draw.stream("kernel").normal(value.shape, jnp.asarray(self.bandwidth, value.dtype))
-        return value + value * draw.seal(change * strength)
+        return value + value * (change * strength)
 
 
 def _silverman(factors: np.ndarray) -> float:

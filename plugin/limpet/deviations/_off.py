@@ -38,6 +38,10 @@ class Off(Deviation):
         return self.deviation.elementwise
 
     @property
+    def batched(self) -> bool:
+        return self.deviation.batched
+
+    @property
     def relative(self) -> bool:
         return self.deviation.relative
 

@@ -27,9 +27,8 @@ class ReadNoise(ToLargest):
     Attributes:
         spread: standard deviation as a fraction of the value, a law of a (see `Programming.spread`).
         of: "value", or "largest": the spread is a fraction of the largest value instead.
-        read_time: duration of a read in seconds, for 1/f noise; None for noise that does not depend on time.
-        time: see `Drift`.
-        start: see `Drift`.
+        read_time: the duration of a read in seconds, for 1/f noise; None for noise that does not depend on time.
+        start: the seconds after programming at which the noise is first read (t0 of the literature).
 
     Raises:
         StrengthError: a time is no such number, or `read_time` not above 0 and below `start`.
@@ -48,14 +47,13 @@ class ReadNoise(ToLargest):
     spread: Any
     of: Literal["value", "largest"] = "value"
     read_time: float | None = None
-    time: float = 0.0
     start: float = 20.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         name = type(self).__name__
         object.__setattr__(self, "spread", law_of(self.spread, f"{name}.spread"))
-        checked_numbers(self, "time", "start")
+        checked_numbers(self, "start")
         one_of(f"{name}.of", self.of, ("value", "largest"))
         if self.read_time is not None:
             checked_numbers(self, "read_time")
@@ -76,7 +74,7 @@ class ReadNoise(ToLargest):
         largest = self.largest(draw, target)
         spread = jnp.maximum(self.spread(fraction_of(jnp.abs(programmed), largest)), 0)
         if self.read_time is not None:
-            since = draw.time_or(self.time, value.dtype) + self.start
+            since = draw.seconds(value.dtype) + self.start
             strength = strength * jnp.sqrt(jnp.log((since + self.read_time) / (2 * self.read_time)))
         noise = draw.of_read().times_normal(spread, strength)
         if self.of == "largest":

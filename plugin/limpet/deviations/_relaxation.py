@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ._draw import Draw
 from ._law import law_of
-from ._to_largest import ToLargest, checked_numbers, sign_of
+from ._to_largest import ToLargest, sign_of
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,10 @@ class Relaxation(ToLargest):
 
     Attributes:
         mean: the shift as a fraction of m, as a law of the logarithm of time in seconds (see `Programming.spread`).
-        spread: its standard deviation, likewise.
-        time: see `Drift`.
+        spread: the standard deviation of that shift, as a law of the same logarithm.
 
     Raises:
-        StrengthError: `time` is no finite number >= 0.
-        LimpetError: another argument is none of these.
+        LimpetError: an argument is none of these.
 
     Examples:
         >>> import limpet
@@ -37,23 +35,21 @@ class Relaxation(ToLargest):
 
     mean: Any
     spread: Any
-    time: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         name = type(self).__name__
         for law in ("mean", "spread"):
             object.__setattr__(self, law, law_of(getattr(self, law), f"{name}.{law}"))
-        checked_numbers(self, "time")
 
     @property
     def timed(self) -> bool:
         return True
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        time = draw.time_or(self.time, value.dtype)
+        time = draw.seconds(value.dtype)
         elapsed = jnp.log(jnp.maximum(time, 1))
         mean, spread = (jnp.where(time > 1, law(elapsed), 0) for law in (self.mean, self.spread))
-        moved = draw.seal(mean) + draw.normal(value.shape, jnp.maximum(spread, 0) * strength)
+        moved = mean + draw.normal(value.shape, jnp.maximum(spread, 0) * strength)
         moved = self.largest(draw, draw.target(value)) * moved
         return value + sign_of(value) * jnp.maximum(moved, -jnp.abs(value))

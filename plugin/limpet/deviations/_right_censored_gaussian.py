@@ -51,5 +51,5 @@ class RightCensoredGaussian(Deviation):
         return True
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        spread = draw.seal(self.spread * strength)
+        spread = self.spread * strength
         return value + value * jnp.minimum(draw.normal(value.shape, spread), spread * self.bound)

@@ -110,8 +110,7 @@ class Shared(Deviation):
         return value * jnp.expand_dims(factors, tuple(other for other in range(value.ndim) if other != axis))
 
     def _factors(self, draw: Draw, shape: tuple[int, ...], value: jax.Array, strength: jax.Array) -> jax.Array:
-        ones = draw.seal(jnp.ones(shape, value.dtype))  # drawn as a leaf of ones is, of which no compiler knows that
-        return draw.seal(self.deviation.deviate(draw, ones, strength))
+        return self.deviation.deviate(draw, jnp.ones(shape, value.dtype), strength)
 
     def _checked_axis(self, axis: int, value: jax.Array, key: str) -> int:
         if not -value.ndim <= axis < value.ndim:

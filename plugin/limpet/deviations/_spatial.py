@@ -20,11 +20,6 @@ from ._log_normal import LogNormal
 MOST_BY_CHOLESKY = 2_000
 """Sites. Beyond, the factor of their covariance matrix takes too much memory, and Fourier transforms take its place."""
 
-FRACTION, NUMBER = 2.0**12, 2.0**10
-"""The multiples to whose inverse the factor of the covariance and the independent numbers are rounded, so that their
-sums are sums of whole numbers, which are the same in any order. Of 2,000 sites, products of 13 and of 14 bits add up to
-less than 2^31, and what is rounded away is a standard deviation of .003 at most."""
-
 MOST_EMBEDDED = 2**22
 """Sites of the torus on which a field is drawn by Fourier transforms."""
 
@@ -124,9 +119,8 @@ class Spatial(Deviation):
         else:
             field = _of_many(draw, _embedding(self.grid or (1, sites), self.length, self.nugget), value.dtype)
             field = field[: self.grid[0], : self.grid[1]].reshape(-1) if self.grid else field[0, :sites]
-        ones = draw.seal(jnp.ones(sites, value.dtype))
-        numbers = _Correlated(**{**vars(draw), "field": draw.seal(field)})
-        return draw.seal(self.deviation.deviate(numbers, ones, strength))
+        numbers = _Correlated(**{**vars(draw), "field": field})
+        return self.deviation.deviate(numbers, jnp.ones(sites, value.dtype), strength)
 
 
 @dataclass(frozen=True)
@@ -136,41 +130,34 @@ class _Correlated(Draw):
     field: jax.Array = jnp.nan  # pyright: ignore[reportAssignmentType]
 
     def normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0) -> jax.Array:
-        return self.seal(self.field * sigma)
+        return self.field * sigma
 
     def times_normal(self, value: jax.Array, sigma: jax.Array) -> jax.Array:
-        return self.seal(value * self.field * sigma)
+        return value * self.field * sigma
 
 
 def _of_few(draw: Draw, factor: np.ndarray, dtype: np.dtype) -> jax.Array:
-    """Correlated numbers from the factor of their covariance, in whole multiples."""
-    numbers = jnp.clip(draw.normal((len(factor),), jnp.ones((), dtype)), -6, 6)
-    whole = jnp.round(numbers * NUMBER).astype(jnp.int32)
-    return (jnp.asarray(factor, jnp.int32) @ whole).astype(dtype) / (FRACTION * NUMBER)
+    """Correlated numbers from the factor of their covariance."""
+    numbers = draw.normal((len(factor),), jnp.ones((), dtype))
+    return jnp.matmul(jnp.asarray(factor, dtype), numbers, precision="highest")
 
 
 def _of_many(draw: Draw, root: np.ndarray, dtype: np.dtype) -> jax.Array:
     """Correlated numbers on a torus, from the square roots of the covariance's eigenvalues."""
     numbers = draw.normal((root.shape[0] * root.shape[1],), jnp.ones((), dtype)).reshape(root.shape)
-    return _filtered(draw.seal(numbers), jnp.asarray(root[:, : root.shape[1] // 2 + 1], dtype))
-
-
-@jax.custom_batching.sequential_vmap
-def _filtered(numbers: jax.Array, root: jax.Array) -> jax.Array:
-    """Numbers whose Fourier transform is multiplied; one set of them at a time, so that the last bit is the same."""
-    return jnp.fft.irfft2(jnp.fft.rfft2(numbers) * root, numbers.shape).astype(numbers.dtype)
+    half = jnp.asarray(root[:, : root.shape[1] // 2 + 1], dtype)
+    return jnp.fft.irfft2(jnp.fft.rfft2(numbers) * half, numbers.shape).astype(dtype)
 
 
 @lru_cache(maxsize=64)
 def _factor(places: tuple[Site, ...], length: float, nugget: float) -> np.ndarray:
-    """The Cholesky factor of the covariance of some sites, in multiples of 1 / FRACTION; its rows have length 1."""
+    """The Cholesky factor of the covariance of some sites; its rows have length 1."""
     place = np.array(places, np.float64)
     apart: np.ndarray = place[:, None] - place[None, :]
     distance = np.linalg.norm(apart, axis=-1)
     covariance = _correlation(distance, length, nugget)
     # Sites at one place would make it singular.
-    factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(place)))
-    return np.round(factor * FRACTION).astype(np.int16)
+    return np.linalg.cholesky(covariance + 1e-9 * np.eye(len(place)))
 
 
 @lru_cache(maxsize=64)

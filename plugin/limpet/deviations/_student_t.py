@@ -67,4 +67,4 @@ class StudentT(Deviation):
         radial = replace(draw, sign=None).stream("radius").uniform(value.shape, value.dtype)
         angle = draw.stream("direction").uniform(value.shape, value.dtype) * 2 - 1
         radius = jnp.sqrt(jnp.expm1(jnp.log(radial) * (-2 / self.degrees)) * (self.degrees - 2))
-        return value + value * draw.seal(radius * jnp.sin(math.pi * angle)) * draw.seal(self.sigma * strength)
+        return value + value * (radius * jnp.sin(math.pi * angle)) * (self.sigma * strength)

@@ -87,16 +87,16 @@ class SynapseBranches(Deviation):
         common = draw.shared("the branch currents of each core").normal(
             currents.shape, _exponent(self.core_spread, strength)
         )
-        of_core = draw.seal(currents * power_of_two(common))[cores]
+        of_core = (currents * power_of_two(common))[cores]
         exponent = _exponent(self.spread, strength)
         moved = jnp.zeros_like(value)
         for branch in range(currents.shape[1]):
             factor = power_of_two(draw.stream(f"branch {branch}").normal(value.shape, exponent))
-            change = draw.seal(draw.seal(of_core[..., branch] * factor) - currents[cores, branch])
+            change = of_core[..., branch] * factor - currents[cores, branch]
             moved += jnp.where((mask >> branch) & 1, change, 0)
         # NaN is nearest to no sum: it stays, so that training which diverges is seen to.
         level = jnp.where(jnp.isfinite(value), sign_of(value) * levels[cores, place], value)
-        return rounded_to(value, level) + sign_of(value) * draw.seal(moved)
+        return rounded_to(value, level) + sign_of(value) * moved
 
     def _cores_of(self, value: jax.Array) -> np.ndarray:
         """The core of each place of the last axis; of a scalar, a scalar."""

@@ -18,6 +18,10 @@ Reference = Literal["tensor", "channel"] | float
 """The largest absolute value of the whole leaf, that of each output channel, or a number in the leaf's own unit."""
 
 
+LARGE = 2**17
+"""The values from which on a leaf is large: a pass over it takes longer than a condition that spares it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ToLargest(Deviation):
     """A deviation whose size is relative to m, the largest absolute value: of what a crossbar's conductances stand for.
@@ -75,8 +79,8 @@ class ToLargest(Deviation):
                     f"such axis"
                 )
             axes = tuple(axis for axis in axes if axis != self.channel_axis % value.ndim)
-        # Sealed, because XLA for CPUs otherwise writes it out once for each value, on one core.
-        largest = draw.seal(largest_of(draw.statistic(value), axes))
+        # Behind a barrier, because XLA for CPUs otherwise writes it out once for each value, on one core.
+        largest = jax.lax.optimization_barrier(largest_of(draw.statistic(value), axes))
         if not largest.ndim:
             return everywhere(largest, value.shape)
         return jnp.broadcast_to(jnp.expand_dims(largest, axes), value.shape)
@@ -100,7 +104,12 @@ def _(axes: tuple[int, ...], primals: tuple, tangents: tuple) -> tuple[jax.Array
 
 
 def _holders(values: jax.Array, largest: jax.Array) -> jax.Array:
-    """How many values have the largest absolute value: one, as a rule, and then only its row is looked at."""
+    """How many values have the largest absolute value: one, as a rule, and then only its row is looked at.
+
+    In a leaf that is not large all are looked at, because the condition would take longer to compile than it saves.
+    """
+    if values.size <= LARGE:
+        return total(jnp.where(jnp.abs(values) == largest, jnp.ones_like(values), 0))
     rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
     of_row = largest_of(rows, (1,)) == largest
 

@@ -54,4 +54,4 @@ class Uniform(Deviation):
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         centred = draw.uniform(value.shape, value.dtype) * 2 - 1
-        return value + value * (centred * draw.seal(math.sqrt(3) * self.sigma * strength))
+        return value + value * (centred * (math.sqrt(3) * self.sigma * strength))

@@ -5,9 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from ..draws._sealed import sealed
 from ._deviation import Deviation
 from ._draw import Draw
 from ._gaussian import Gaussian
@@ -52,17 +50,16 @@ def deviate_within(
     assert isinstance(deviation, Gaussian | LogNormal)
     sigma = deviation.sigma * strength
     if isinstance(deviation, Gaussian):
-        number = _conditional(draw, *_places(draw, value, low, high, lambda ratio: ratio - 1, sigma))
-        return value + draw.seal(value * draw.seal(number * sigma))
+        number = _conditional(draw, *_places(value, low, high, lambda ratio: ratio - 1, sigma))
+        return value + value * (number * sigma)
     s = sigma_of_logarithm(sigma)
     if deviation.preserve == "mean":
         value = value * jnp.exp(-s * s / 2)
-    number = _conditional(draw, *_places(draw, value, low, high, _logarithm, s))
-    return value * power_of_two(draw.seal(number * draw.seal(s / math.log(2))))
+    number = _conditional(draw, *_places(value, low, high, _logarithm, s))
+    return value * power_of_two(number * (s / math.log(2)))
 
 
 def _places(
-    draw: Draw,
     value: jax.Array,
     low: float | None,
     high: float | None,
@@ -72,21 +69,20 @@ def _places(
     """Between which normal numbers a value stays within its limits, none farther than `FARTHEST`.
 
     Args:
-        draw: seals what is computed.
         value: nominal values.
         low: the smallest value; None for none.
         high: the largest value; None for none.
         change: from the ratio of a deviated and its nominal value to the normal number times sigma that leads to it.
         sigma: the factor on normal numbers.
     """
-    per_sigma = draw.seal(1 / jnp.maximum(sigma, 1e-6))
+    per_sigma = 1 / jnp.maximum(sigma, 1e-6)
 
     def place(limit: float) -> jax.Array:
         # Of a value that is next to nothing beside the limit, the ratio would overflow.
         counts = jnp.abs(value) * BEYOND > abs(limit)
-        ratio = draw.seal(limit / jnp.where(counts, value, 1))
+        ratio = limit / jnp.where(counts, value, 1)
         far = jnp.where((value < 0) == (limit < 0), BEYOND, -BEYOND)
-        return jnp.clip(jnp.where(counts, draw.seal(change(ratio)), far) * per_sigma, -FARTHEST, FARTHEST)
+        return jnp.clip(jnp.where(counts, change(ratio), far) * per_sigma, -FARTHEST, FARTHEST)
 
     upwards = jnp.where(value < 0, -FARTHEST, FARTHEST)  # the way in which larger numbers move the value
     smallest = -upwards if low is None else place(low)
@@ -101,32 +97,27 @@ def _logarithm(ratio: jax.Array) -> jax.Array:
 
 def _conditional(draw: Draw, first: jax.Array, last: jax.Array) -> jax.Array:
     """Standard normal numbers given that each lies between two others."""
-    return _between(first, last, draw.uniform(first.shape, first.dtype), draw.zero)
+    return _between(first, last, draw.uniform(first.shape, first.dtype))
 
 
 @jax.custom_jvp
-def _between(first: jax.Array, last: jax.Array, uniform: jax.Array, zero: ArrayLike) -> jax.Array:
+def _between(first: jax.Array, last: jax.Array, uniform: jax.Array) -> jax.Array:
     """The number between two others below which a share of the normal numbers between them lies.
 
     Args:
         first: the smallest number.
         last: the largest number.
         uniform: the share, between 0 and 1.
-        zero: see `unknown_zero`. Each step is sealed, so that all programs compute it alike.
     """
-    first, last = sealed(first, zero), sealed(last, zero)
-    low, high = (sealed(jax.lax.erf(sealed(end * math.sqrt(0.5), zero)), zero) for end in (first, last))
-    rank = low + sealed(uniform * (high - low), zero)
+    low, high = (jax.lax.erf(end * math.sqrt(0.5)) for end in (first, last))
     inside = 1 - float(jnp.finfo(jnp.float32).eps)
-    number = sealed(jax.lax.erf_inv(sealed(jnp.clip(rank, -inside, inside), zero)), zero)
-    return jnp.clip(sealed(math.sqrt(2) * number, zero), first, last)
+    rank = jnp.clip(low + uniform * (high - low), -inside, inside)
+    return jnp.clip(math.sqrt(2) * jax.lax.erf_inv(rank), first, last)
 
 
 @_between.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    first, last, uniform, zero = primals
-    number = _between(first, last, uniform, zero)
-    # Of sealed copies, so that nothing is computed in another way because the gradient needs it as well.
-    first, last, at = (sealed(value, zero) for value in (first, last, number))
-    by_first, by_last = (jnp.exp((at**2 - end**2) / 2) for end in (first, last))
+    first, last, uniform = primals
+    number = _between(first, last, uniform)
+    by_first, by_last = (jnp.exp((number**2 - end**2) / 2) for end in (first, last))
     return number, (1 - uniform) * by_first * tangents[0] + uniform * by_last * tangents[1]

@@ -9,10 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
 
 from ._fast import fast, words_of_shard
-from ._sealed import KNOWN_ZERO, sealed
 from ._shard import Shard
 
 # The coefficients of t, t^3, t^5 and t^7, for t as `bell` makes it. They minimise the largest of five errors, each as a
@@ -27,9 +26,7 @@ EVEN_BYTES = 0x00FF00FF
 WEIGHTS = 61 << 16 | 67
 
 
-def times_normal(
-    key: jax.Array, value: jax.Array, sigma: jax.Array, zero: ArrayLike = KNOWN_ZERO, shard: Shard | None = None
-) -> jax.Array:
+def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array, shard: Shard | None = None) -> jax.Array:
     """`value * sigma * n`, where n is standard normal and independent for each element.
 
     It is one function, because a product made inside takes two operations less for each element than one made of
@@ -38,42 +35,34 @@ def times_normal(
     Args:
         key: a random key, shape (). Under `limpet.fast` the numbers are those described above; under any other
             generator they are `jax.random.normal`'s.
-        value: of any shape, float32 or float64.
-        sigma: a scalar of value's dtype; a negative one gives the same draw mirrored.
-        zero: see `unknown_zero`.
-        shard: which part of a leaf `value` is, under `limpet.fast`; None for all of it.
+        value: the factor of each number, of any shape, float32 or float64.
+        sigma: the standard deviation, a scalar of value's dtype; a negative one gives the same draw mirrored.
+        shard: the part of a leaf that `value` is, under `limpet.fast`; None for all of it.
     """
-    # Whatever sigma is a product of must not be multiplied with the coefficients at compile time in one program and at
-    # run time in another: the last bit of a chip would depend on where it is drawn.
-    sigma = sealed(sigma, zero)
     if not is_fast(key):
-        # Sealed, because XLA takes the constant factors that it knows of a product together.
-        return (sigma * jax.random.normal(key, value.shape, value.dtype)) * sealed(value, zero)
+        return sigma * jax.random.normal(key, value.shape, value.dtype) * value
     place = bell(key, value.shape, value.dtype, shard)
-    return (value * place) * bend(place, scaled(BEND, sigma, zero))
+    return (value * place) * bend(place, scaled(BEND, sigma))
 
 
 def scaled_normal(
     key: jax.Array,
     shape: tuple[int, ...],
     sigma: jax.Array,
-    zero: ArrayLike = KNOWN_ZERO,
     shard: Shard | None = None,
 ) -> jax.Array:
     """`sigma * n`, where n is standard normal and independent for each element; see `times_normal`.
 
     Args:
         key: a random key, shape ().
-        shape: of the result.
-        sigma: a scalar, float32 or float64, which gives the result's dtype.
-        zero: see `unknown_zero`.
-        shard: of `shape`, where the numbers are a part of more, under `limpet.fast`; else None.
+        shape: the shape of the result.
+        sigma: the standard deviation, a scalar of float32 or float64, which gives the result's dtype.
+        shard: the part of a leaf that the numbers are, under `limpet.fast`; None for all of it.
     """
-    sigma = sealed(sigma, zero)
     if not is_fast(key):
         return sigma * jax.random.normal(key, shape, sigma.dtype)
     place = bell(key, shape, sigma.dtype, shard)
-    return place * bend(place, scaled(BEND, sigma, zero))
+    return place * bend(place, scaled(BEND, sigma))
 
 
 def bell(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard | None = None) -> jax.Array:
@@ -81,9 +70,9 @@ def bell(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard 
 
     Args:
         key: a key of `limpet.fast`, shape ().
-        shape: of the result.
+        shape: the shape of the result.
         dtype: float32 or float64.
-        shard: of `shape`, where the numbers are a part of more; else None.
+        shard: the part of a leaf that the numbers are; None for all of it.
     """
     word = words(key, shape, shard)
     # The upper half holds byte 3 less byte 2 of the word, times 2^16; the lower half holds byte 1 less byte 0.
@@ -96,7 +85,7 @@ def bend(place: jax.Array, coefficients: Sequence[Any]) -> jax.Array:
     """An odd polynomial divided by its argument t: `c1 + c3 t^2 + c5 t^4 + ...`.
 
     Args:
-        place: t, what `bell` gives.
+        place: t, the numbers that `bell` gives.
         coefficients: c1, c3, ...; numbers or scalars.
     """
     square = place * place
@@ -107,15 +96,9 @@ def bend(place: jax.Array, coefficients: Sequence[Any]) -> jax.Array:
     return bent
 
 
-def scaled(coefficients: Sequence[float], sigma: jax.Array, zero: ArrayLike) -> list[jax.Array]:
-    """Coefficients times sigma, each product rounded before it enters a sum.
-
-    Args:
-        coefficients: numbers.
-        sigma: a scalar.
-        zero: see `unknown_zero`.
-    """
-    return [sealed(sigma * coefficient, zero) for coefficient in coefficients]
+def scaled(coefficients: Sequence[float], sigma: jax.Array) -> list[jax.Array]:
+    """The coefficients of `bend` for numbers of standard deviation sigma, a scalar."""
+    return [sigma * coefficient for coefficient in coefficients]
 
 
 def words(key: jax.Array, shape: tuple[int, ...], shard: Shard | None) -> jax.Array:
@@ -123,8 +106,8 @@ def words(key: jax.Array, shape: tuple[int, ...], shard: Shard | None) -> jax.Ar
 
     Args:
         key: a random key, shape (); one of `limpet.fast`, where a shard is given.
-        shape: of the result.
-        shard: of `shape`, where the words are a part of more; else None.
+        shape: the shape of the result.
+        shard: the part of a leaf that the words are; None for all of it.
     """
     return jax.random.bits(key, shape, jnp.uint32) if shard is None else words_of_shard(key, shard)
 

@@ -11,10 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from ._normal import WEIGHTS, bell, bend, is_fast, scaled
-from ._sealed import KNOWN_ZERO, sealed
 from ._shard import Shard
 
 
@@ -31,24 +29,22 @@ def truncated_normal(
     shape: tuple[int, ...],
     sigma: jax.Array,
     bound: float,
-    zero: ArrayLike = KNOWN_ZERO,
     shard: Shard | None = None,
 ) -> jax.Array:
     """`sigma * n`, n of mean 0 and standard deviation 1: a normal distribution cut at -bound and bound.
 
     Args:
         key: a random key, shape ().
-        shape: of the result.
-        sigma: a scalar, float32 or float64, which gives the result's dtype; a negative one gives the mirror image.
+        shape: the shape of the result.
+        sigma: the standard deviation, a scalar of float32 or float64, which gives the result's dtype; a negative one
+            gives the mirror image.
         bound: the largest |n|, above sqrt(3) and at most 8.
-        zero: see `unknown_zero`.
-        shard: of `shape`, where the numbers are a part of more; else None.
+        shard: the part of a leaf that the numbers are; None for all of it.
     """
-    sigma = sealed(sigma, zero)
     largest = jnp.abs(sigma) * bound
     if is_fast(key):
         place = bell(key, shape, sigma.dtype, shard)
-        number = place * bend(place, scaled(bend_for(bound), sigma, zero))
+        number = place * bend(place, scaled(bend_for(bound), sigma))
     else:
         place, spread = cut_for(bound)
         centred = jax.random.uniform(key, shape, sigma.dtype, -1, 1) * math.erf(place / math.sqrt(2))

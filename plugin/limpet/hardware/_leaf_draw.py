@@ -8,17 +8,15 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from .._errors import LimpetError
-from .._jax import is_traced
+from .._jax import is_tracing
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..deviations._kinds import label
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
-from ..draws._sealed import sealed
-from ._condition import Condition
+from ..results._condition import Condition
 from ._limits import Limits
 from ._sharding import Division
 
@@ -48,26 +46,25 @@ class LeafRule:
 @partial(jax.jit, static_argnames=("rule", "division"))
 def deviate(
     key: jax.Array,
-    hashed_path: ArrayLike,
+    chip_key: jax.Array,
     value: jax.Array,
     condition: Condition,
-    zero: ArrayLike,
     rule: LeafRule,
     division: Division | None = None,
+    factors: jax.Array | None = None,
 ) -> jax.Array:
     """One leaf's draw.
 
-    It is compiled as a unit of its own, so that leaves of one shape are traced once; and the strength is hidden from
-    constant folding, so that a chip drawn eagerly, in a step or under `vmap` is the same to the last bit.
+    It is a jitted function, so that leaves of one shape and rule are traced once.
 
     Args:
-        key: of the whole draw (a step or a chip), shape ().
-        hashed_path: see `path_hashes`.
-        value: nominal values.
-        condition: a checked one.
-        zero: see `unknown_zero`.
-        rule: how the leaf deviates.
-        division: how the leaf is divided among devices, where `value` is one device's part; else None.
+        key: the leaf's own random key, shape ().
+        chip_key: the key of the whole draw (a step or a chip), shape ().
+        value: the nominal values.
+        condition: the condition of the chip, a checked one.
+        rule: the rule by which the leaf deviates.
+        division: the division of the leaf among devices, where `value` is one device's part; else None.
+        factors: the factors of the values, where they are drawn already; else None.
 
     Raises:
         LimpetError: the deviation gives another shape, or no real numbers.
@@ -76,22 +73,23 @@ def deviate(
     if division is not None:
         part = division.shard(value.shape)
         if not (rule.deviation.elementwise and is_fast(key) and part.size <= 2**32):
-            undivided = partial(deviate, key, hashed_path, condition=condition, zero=zero, rule=rule)
+            undivided = partial(deviate, key, chip_key, condition=condition, rule=rule)
             return part.of(undivided(value=division.gathered(value)))
     wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
-    strength = sealed(condition.scale.astype(wide.dtype), zero)
+    strength = jnp.asarray(condition.scale).astype(wide.dtype)
     draw = Draw(
-        leaf_key(key, hashed_path),
         key,
-        None if condition.mirrored is None else jnp.where(condition.mirrored, -1.0, 1.0),
-        zero,
+        chip_key,
+        condition.sign,
         part,
         condition.time,
         condition.read,
         constant_statistics=rule.gradient == "through_value",
     )
     limits = rule.limits
-    if limits is not None and limits.policy == "truncate":
+    if factors is not None:
+        deviated = wide * factors
+    elif limits is not None and limits.policy == "truncate":
         deviated = limits.drawn_within(rule.deviation, draw, wide, strength)
     else:
         deviated = rule.deviation.deviate(draw, wide, strength)
@@ -106,7 +104,6 @@ def deviate(
     deviated = jnp.asarray(deviated).astype(value.dtype)
     if limits is not None and limits.acts:
         deviated = jnp.clip(deviated, *limits.ends(value.dtype))
-    deviated = sealed(deviated, zero)
     return _straight_through(value, deviated) if rule.gradient == "straight_through" else deviated
 
 
@@ -121,26 +118,90 @@ def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     return primals[1], tangents[0]
 
 
-def path_hashes(paths: Sequence[str], zero: ArrayLike) -> Sequence[Any]:
-    """The hash of each path, as run-time values that a CPU's compiler cannot constant-fold.
+@partial(jax.jit, static_argnames=("deviation", "shape", "dtype"))
+def _factors(
+    key: jax.Array, chip_key: jax.Array, condition: Condition, deviation: Deviation, shape: tuple[int, ...], dtype: Any
+) -> jax.Array:
+    """The factors by which a relative deviation multiplies the values of one leaf, of float32 or float64."""
+    draw = Draw(key, chip_key, condition.sign, None, condition.time, condition.read)
+    strength = jnp.asarray(condition.scale).astype(dtype)
+    return deviation.deviate(draw, jnp.ones(shape, dtype), strength)
 
-    Draws of leaves of one shape then differ by an argument, not by a constant, and XLA compiles them once; with
-    constants, two hundred leaves take several times as long to compile.
+
+MANY, FEW_VALUES = 8, 2**14
+"""From so many leaves of one shape on, of so few values each, factors are drawn in a loop over the leaves."""
+
+
+def deviate_alike(
+    keys: Sequence[jax.Array],
+    chip_key: jax.Array,
+    values: Sequence[jax.Array],
+    condition: Condition,
+    rule: LeafRule,
+) -> list[jax.Array]:
+    """The draws of several leaves of one shape, dtype and rule, compiled together where that takes less time.
+
+    What takes long to compile is drawn in one batch of all of them. Many small leaves have their factors drawn in a
+    loop, of which one turn is compiled: memory for the factors is little, because the leaves are small. All others are
+    drawn one by one, because a batch would have to be put together and taken apart again.
 
     Args:
-        paths: of the leaves.
-        zero: see `unknown_zero`.
+        keys: the leaves' own random keys.
+        chip_key: the key of the whole draw, shape ().
+        values: the nominal values of each leaf.
+        condition: the condition of the chip, a checked one.
+        rule: the rule by which all of them deviate.
     """
-    hashes = [np.uint32(path_hash(path)) for path in paths]
-    if not is_traced(zero):
-        return hashes
+    deviation, first = rule.deviation, values[0]
+    if deviation.batched and len(values) > 1:
+        batch = jax.vmap(partial(deviate, rule=rule), (0, None, 0, None))
+        return list(batch(jnp.stack(keys), chip_key, jnp.stack(values), condition))
+    truncated = rule.limits is not None and rule.limits.policy == "truncate"
+    if len(values) < MANY or first.size > FEW_VALUES or not (deviation.relative and deviation.elementwise) or truncated:
+        return [deviate(key, chip_key, value, condition, rule) for key, value in zip(keys, values, strict=True)]
+    dtype = jnp.float64 if first.dtype == jnp.float64 else jnp.float32
 
-    def known() -> list[jax.Array]:
-        return list(map(jnp.asarray, hashes))
+    def of_leaf(key: jax.Array) -> jax.Array:
+        return _factors(key, chip_key, condition, deviation, first.shape, dtype)
+
+    stacked = jnp.stack(keys)
+    # An accelerator would wait for the host at each turn of a loop.
+    factors = jax.lax.platform_dependent(stacked, cpu=partial(jax.lax.map, of_leaf), default=jax.vmap(of_leaf))
+    places = unknown_places(len(values))
+    return [
+        deviate(key, chip_key, value, condition, rule, factors=_take(factors, place))
+        for key, value, place in zip(keys, values, places, strict=True)
+    ]
+
+
+def leaf_keys(key: jax.Array, paths: Sequence[str]) -> list[jax.Array]:
+    """The random key of each leaf.
+
+    In a traced function they are derived as one array, from which each is taken at a place that the compiler does not
+    know. Draws of leaves of one shape then differ by an operand, not by a constant, and XLA compiles their loops once.
+
+    Args:
+        key: the key of the whole draw, shape ().
+        paths: the paths of the leaves.
+    """
+    hashes = np.array([path_hash(path) for path in paths], np.uint32)
+    if not is_tracing():
+        return [leaf_key(key, hashed) for hashed in hashes]
+    keys = jax.vmap(leaf_key, (None, 0))(key, hashes)
+    return [_take(keys, place) for place in unknown_places(len(paths))]
+
+
+_take = partial(jax.lax.dynamic_index_in_dim, axis=0, keepdims=False, allow_negative_indices=False)
+
+
+def unknown_places(count: int) -> list[jax.Array]:
+    """The numbers 0, 1, ... as values of which a CPU's compiler knows nothing."""
+    places = list(np.arange(count, dtype=np.int32))
+
+    def hidden() -> list[jax.Array]:
+        # The result of a loop of one turn: XLA evaluates no loop when it compiles, and merges no branches.
+        zero = jax.lax.while_loop(lambda turn: turn > 0, lambda turn: turn >> 1, jnp.uint32(1))
+        return jax.lax.cond(zero == 0, lambda: list(map(jnp.asarray, places)), lambda: [jnp.int32(count)] * count)
 
     # An accelerator would wait for the host at a condition, and its kernels are not shared in any case.
-    return jax.lax.platform_dependent(
-        zero,
-        cpu=lambda zero: jax.lax.cond(zero == 0, known, lambda: [jnp.uint32(0)] * len(hashes)),
-        default=lambda zero: known(),
-    )
+    return jax.lax.platform_dependent(cpu=hidden, default=lambda: list(map(jnp.asarray, places)))

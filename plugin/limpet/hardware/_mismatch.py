@@ -7,6 +7,7 @@
 - one key per chip with a few parameters trained on top: calibration
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -19,19 +20,18 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._errors import LimpetError, PrototypeError
-from .._jax import is_traced
+from .._jax import is_traced, is_tracing
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..deviations._levels import levels_of, without
 from ..draws._keys import path_hash
-from ..draws._sealed import KNOWN_ZERO, sealed, sealed_key, unknown_zero
 from ..leaves._adapter import Leaves, Range
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
-from ._condition import Condition, condition_of
+from ..results._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
-from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
+from ._leaf_draw import Gradient, LeafRule, deviate, deviate_alike, leaf_keys
 from ._limits import Limits, checked_limits
 from ._sharding import divisions
 
@@ -218,17 +218,19 @@ class Recipe(ABC):
         """
         self.require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
-        zero = unknown_zero()
-        values = {path: _hidden(leaves[path], zero) for path in rules}
+        values = {path: _as_array(leaves[path]) for path in rules}
         warn_of_coarse({path: self.sigma(path) for path in rules}, values)
         divided = divisions(values, key, sharding)
-        key, hashes = sealed_key(key, zero), path_hashes(list(rules), zero)
-        # Each draw is compiled also where a user has switched compilation off: operations one by one round otherwise.
-        with jax.disable_jit(False):
-            deviated = {
-                path: deviate(key, hashed, values[path], condition, zero, rule, divided.get(path))
-                for (path, rule), hashed in zip(rules.items(), hashes, strict=True)
-            }
+        keys = dict(zip(rules, leaf_keys(key, list(rules)), strict=True))
+        deviated = {}
+        for paths in _alike(rules, values, divided):
+            first = paths[0]
+            if is_tracing() and first not in divided:
+                own, held = [keys[path] for path in paths], [values[path] for path in paths]
+                deviated |= zip(paths, deviate_alike(own, key, held, condition, rules[first]), strict=True)
+                continue
+            for path in paths:
+                deviated[path] = deviate(keys[path], key, values[path], condition, rules[path], divided.get(path))
         for path, rule in rules.items():
             if rule.limits is not None and rule.limits.policy == "error":
                 rule.limits.require(deviated[path], path)
@@ -404,9 +406,27 @@ def _require_key(key: Any) -> None:
         )
 
 
-def _hidden(leaf: Any, zero: ArrayLike) -> jax.Array:
-    """A leaf's values; those that a traced function captured are sealed, as the compiler would know them."""
-    return jnp.asarray(leaf) if is_traced(leaf) or zero is KNOWN_ZERO else sealed(jnp.asarray(leaf), zero)
+def _alike(rules: Mapping[str, LeafRule], values: Leaves, divided: Collection[str]) -> list[list[str]]:
+    """The paths of leaves that may be drawn in one batch: of one rule, shape and dtype.
+
+    On several devices a batch of leaves that are divided in different ways would have to be moved between them. How
+    they are divided is not known while a program is traced; leaves whose paths differ by numbers alone, such as those
+    of one kind of layer, are divided alike.
+    """
+    groups: dict[Any, list[str]] = {}
+    several = jax.device_count() > 1
+    for path, rule in rules.items():
+        role = re.sub(r"\d+", "", path) if several else ""
+        alone = path if path in divided else ""
+        groups.setdefault((rule, values[path].shape, values[path].dtype, role, alone), []).append(path)
+    return list(groups.values())
+
+
+def _as_array(leaf: Any) -> jax.Array:
+    """A leaf's values. What a traced function has captured stands behind a barrier, or XLA would compute with it while
+    it compiles, slowly."""
+    array = jnp.asarray(leaf)
+    return jax.lax.optimization_barrier(array) if is_tracing() and not is_traced(leaf) else array
 
 
 def require_disjoint(members: tuple[Recipe, ...], names: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from ..draws._strength import checked_strength
 from ._duration import place_of, seconds
 
 if TYPE_CHECKING:
+    import jax
     from jax.typing import ArrayLike
 
 
@@ -21,8 +22,8 @@ class Condition(NamedTuple):
 
     Attributes:
         scale: the factor on every deviation, a scalar >= 0, which may be traced.
-        time: the time since the chip was programmed, in seconds or as a text such as "1 day"; may be traced. With None
-            each deviation takes the time that it says itself.
+        time: the time since the chip was programmed, in seconds or as a text such as "1 day"; may be traced. None is
+            right after programming, and known to be when the draw is compiled.
         read: the number of the read, an integer >= 0, which may be traced: read noise is drawn anew for each read, all
             else is the chip's own.
         mirrored: True for the mirror image of the chip, in which every random number has the opposite sign; may be
@@ -41,6 +42,13 @@ class Condition(NamedTuple):
     time: "ArrayLike | str | None" = None
     read: "ArrayLike" = 0
     mirrored: "ArrayLike | None" = False
+
+    @property
+    def sign(self) -> "jax.Array | None":
+        """-1.0 for the mirror image of a chip and 1.0 otherwise; None where it is known to be no mirror image."""
+        import jax.numpy as jnp
+
+        return None if self.mirrored is None else jnp.where(self.mirrored, -1.0, 1.0)
 
     def checked(self) -> "Condition":
         """The same condition as scalars that a compiled function takes; `mirrored` is None where it is known False.
