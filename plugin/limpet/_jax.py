@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer, eval_jaxpr
+from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.random import define_prng_impl as define_prng_impl  # without it there is no generator "fast"
 from jax.interpreters import ad, batching, mlir
@@ -509,3 +510,11 @@ def device_memory() -> int | None:
     """
     statistics = getattr(jax.local_devices()[0], "memory_stats", lambda: None)()
     return (statistics or {}).get("bytes_limit")
+
+
+def is_known_zero(tangent: Any) -> bool:
+    """Whether a tangent that `custom_jvp(..., symbolic_zeros=True)` hands over is zero before any number is known.
+
+    If JAX moves `jax.custom_derivatives.SymbolicZero`, importing Limpet fails.
+    """
+    return type(tangent) is SymbolicZero

@@ -1,7 +1,7 @@
 """Weights held as conductances."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from ._chain import Chain
 from ._deviation import Deviation, checked_deviation
 from ._draw import Draw
 from ._off import Off
+from ._slopes import with_slopes
 from ._to_largest import ToLargest, fraction_of
 
 WeightMapping = Literal["pair", "single"]
@@ -75,23 +76,27 @@ class Crossbar(ToLargest):
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         largest = self.largest(draw, value)
         fraction = fraction_of(value, largest)
-        if not self.drift_compensation or draw.time is None or not value.size:
-            return value + largest * self._moved(draw, fraction, strength)
+        if not (self.drift_compensation and draw.time is not None and value.size):
+            return value + largest * self._moved(draw, fraction, strength, draw.time)
         # Both times in one batch: what does not depend on time is computed once, and compiled once.
         times = jnp.stack([jnp.zeros_like(draw.time), draw.time])
-        programmed, moved = jax.vmap(lambda time: self._moved(replace(draw, time=time), fraction, strength))(times)
+        programmed, moved = jax.vmap(lambda time: self._moved(draw, fraction, strength, time))(times)
         before, now = (response(fraction + change, self.channel_axis) for change in (programmed, moved))
         return (value + largest * moved) * (before / jnp.where(now > 0, now, before))
 
-    def _moved(self, draw: Draw, fraction: jax.Array, strength: jax.Array) -> jax.Array:
-        """By how much weights change, as fractions of the largest."""
-        if self.mapping == "single":
-            return 2 * self._change(draw.stream("single"), (fraction + 1) / 2, strength)
-        # Both devices in one batch, which is compiled once.
-        keys = jnp.stack([draw.stream(name).key for name in ("plus", "minus")])
-        held = jnp.stack([jnp.maximum(fraction, 0), jnp.maximum(-fraction, 0)])
-        plus, minus = jax.vmap(lambda key, held: self._change(replace(draw, key=key), held, strength))(keys, held)
-        return plus - minus
+    def _moved(self, draw: Draw, fraction: jax.Array, strength: jax.Array, time: jax.Array | None) -> jax.Array:
+        """By how much weights change, as fractions of the largest, at a time since programming."""
+
+        def moved(fraction: jax.Array, names: Any, strength: jax.Array, time: jax.Array | None) -> jax.Array:
+            at = replace(draw, time=time, **names)
+            if self.mapping == "single":
+                return 2 * self._change(at.stream("single"), (fraction + 1) / 2, strength)
+            plus = self._change(at.stream("plus"), jnp.maximum(fraction, 0), strength)
+            return plus - self._change(at.stream("minus"), jnp.maximum(-fraction, 0), strength)
+
+        sloped = with_slopes(moved) if self.device.elementwise and draw.shard is None else moved
+        names = {name: getattr(draw, name) for name in ("key", "chip_key", "sign", "read")}
+        return sloped(fraction, names, strength, time)
 
     def _change(self, draw: Draw, held: jax.Array, strength: jax.Array) -> jax.Array:
         """By how much a conductance changes, as a fraction of what lies between the smallest and the largest."""

@@ -14,6 +14,7 @@ from .._jax import is_tracing
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..deviations._kinds import label
+from ..draws._apart import apart, unknown_truth
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
 from ..results._condition import Condition
@@ -155,7 +156,8 @@ def deviate_alike(
     deviation, first = rule.deviation, values[0]
     if deviation.batched and len(values) > 1:
         batch = jax.vmap(partial(deviate, rule=rule), (0, None, 0, None))
-        return list(batch(jnp.stack(keys), chip_key, jnp.stack(values), condition))
+        drawn = batch(jnp.stack(keys), chip_key, apart(jnp.stack(values)), condition)
+        return [row[0] for row in jax.lax.split(apart(drawn), (1,) * len(values))]
     truncated = rule.limits is not None and rule.limits.policy == "truncate"
     if len(values) < MANY or first.size > FEW_VALUES or not (deviation.relative and deviation.elementwise) or truncated:
         return [deviate(key, chip_key, value, condition, rule) for key, value in zip(keys, values, strict=True)]
@@ -199,9 +201,7 @@ def unknown_places(count: int) -> list[jax.Array]:
     places = list(np.arange(count, dtype=np.int32))
 
     def hidden() -> list[jax.Array]:
-        # The result of a loop of one turn: XLA evaluates no loop when it compiles, and merges no branches.
-        zero = jax.lax.while_loop(lambda turn: turn > 0, lambda turn: turn >> 1, jnp.uint32(1))
-        return jax.lax.cond(zero == 0, lambda: list(map(jnp.asarray, places)), lambda: [jnp.int32(count)] * count)
+        return jax.lax.cond(unknown_truth(), lambda: list(map(jnp.asarray, places)), lambda: [jnp.int32(count)] * count)
 
     # An accelerator would wait for the host at a condition, and its kernels are not shared in any case.
     return jax.lax.platform_dependent(cpu=hidden, default=lambda: list(map(jnp.asarray, places)))
