@@ -45,7 +45,6 @@ PROGRAMMING = limpet.Programming(spread=(0.01, 0.08, -0.05))
 DRIFT = limpet.Drift(
     exponent={"kind": "logarithm", "slope": -0.0155, "offset": 0.0244, "low": 0.049, "high": 0.1},
     spread=0.01,
-    time=1000.0,
 )
 READ_NOISE = limpet.ReadNoise(
     spread={"kind": "power", "factor": 0.0088, "exponent": -0.65, "high": 0.2}, read_time=1e-6
@@ -61,7 +60,7 @@ EXAMPLES: dict[str, limpet.Deviation] = {
     "programming": PROGRAMMING,
     "quantize": limpet.Quantize(bits=4),
     "read-noise": READ_NOISE,
-    "relaxation": limpet.Relaxation(mean=(0.0, -0.01), spread=(0.02, 0.005), time=1000.0),
+    "relaxation": limpet.Relaxation(mean=(0.0, -0.01), spread=(0.02, 0.005)),
     "right-censored-gaussian": limpet.RightCensoredGaussian(spread=0.1, bound=0.5),
     "shared": limpet.Shared(limpet.LogNormal(sigma=0.1), across="chip"),
     "spatial": limpet.Spatial(limpet.LogNormal(sigma=0.1), length=3.0, nugget=0.2),
@@ -219,7 +218,7 @@ def test_narrow_leaves_are_drawn_in_float32_and_rounded():
             assert (drawn[name][path] == expected.astype(dtype)).mean() > 0.8, (name, path)
 
 
-# Bits
+# Sameness
 
 
 def in_every_way(generator: str) -> dict[str, list[dict[str, np.ndarray]]]:
@@ -267,7 +266,7 @@ def test_a_draw_does_not_depend_on_other_leaves():
     together = ALL(KEY, tree)
     for name, member in MEMBERS.items():
         alone = limpet.Mismatch({name: True}, member)(KEY, {name: tree[name]})
-        assert np.array_equal(together[name], alone[name]), name
+        assert_alike(together[name], alone[name])
 
 
 # Statistics

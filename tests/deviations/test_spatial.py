@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import limpet
-from limpet.deviations._spatial import FRACTION, _correlation, _embedding, _factor
+from limpet.deviations._spatial import _correlation, _embedding, _factor
 
 KEY = jax.random.key(5, impl=limpet.fast)
 CHIPS = 1_500
@@ -62,7 +62,7 @@ def test_correlations_on_a_large_grid():
 
 def test_the_factor_and_the_embedding_have_the_covariance_asked_for():
     places = tuple((float(row), float(column)) for row in range(20) for column in range(25))
-    factor = _factor(places, 10.0, 0.0) / FRACTION
+    factor = _factor(places, 10.0, 0.0)
     distance = np.hypot(*(np.array(places)[:, None] - np.array(places)[None]).transpose(2, 0, 1))
     assert np.abs(factor @ factor.T - np.exp(-distance / 10)).max() < 5e-3
     for grid in ((45, 46), (1, 5_000)):

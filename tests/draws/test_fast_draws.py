@@ -4,6 +4,7 @@ Bounds on statistics are stated with each test; seeds are fixed, so a test that 
 """
 
 import re
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -265,8 +266,12 @@ def test_draws_are_those_of_this_version(generator):
         "fast": [0.9009066, 1.0602494, 1.0035634, 1.1843414],
         "threefry2x32": [1.0871118, 0.885224, 0.944263, 0.896512],
     }
-    assert limpet.DRAWS_VERSION == 3
+    words = {"fast": 1357430577, "threefry2x32": 3056110729}
+    steps = {"fast": 3634085432, "threefry2x32": 3055747616}
+    assert limpet.DRAWS_VERSION == 4
     chip = limpet.virtual_chip(3, 17, generator)
+    assert zlib.crc32(np.asarray(jax.random.bits(chip, (200, 150))).tobytes()) == words[generator]
+    assert zlib.crc32(np.asarray(jax.random.bits(step_key(3, 17, generator), (9,))).tobytes()) == steps[generator]
     np.testing.assert_allclose(MISMATCH(chip, {"w": jnp.ones(4)})["w"], pinned[generator], rtol=1e-6)
     matrix = MISMATCH(chip, {"w": jnp.ones((128, 160))})["w"]
     np.testing.assert_allclose(matrix[5, 3:7], pinned_matrix[generator], rtol=1e-6)

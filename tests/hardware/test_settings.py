@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from alike import assert_alike
 
 import limpet
 from limpet.config._schedule import ConstantSchedule, CosineSchedule, LinearSchedule, PiecewiseSchedule
@@ -77,7 +78,7 @@ def test_a_setting_changes_nothing(name):
     with SETTINGS[name]():
         found = core()
     for what, values in expected.items():
-        assert np.array_equal(found[what], values), what
+        assert_alike(found[what], values)
 
 
 def test_a_setting_under_which_chips_would_be_others_is_refused():

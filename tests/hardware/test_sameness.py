@@ -124,6 +124,21 @@ def test_a_chip_is_the_same(way):
     assert_alike(WAYS[way](), eager())
 
 
+WORDS = {
+    "eager": lambda keys: jnp.stack([jax.random.bits(key, (128, 130)) for key in keys]),
+    "jit": jax.jit(lambda keys: jnp.stack([jax.random.bits(key, (128, 130)) for key in keys])),
+    "vmap": jax.jit(jax.vmap(lambda key: jax.random.bits(key, (128, 130)))),
+    "loop": jax.jit(lambda keys: jax.lax.map(lambda key: jax.random.bits(key, (128, 130)), keys)),
+    "known when compiled": lambda keys: jax.jit(jax.vmap(lambda key: jax.random.bits(key, (128, 130))))(keys),
+}
+
+
+@pytest.mark.parametrize("way", WORDS)
+def test_random_words_are_equal_to_the_last_bit(way):
+    keys = jax.random.split(limpet.virtual_chip(3, CHIP), 2)
+    assert np.array_equal(WORDS[way](keys), WORDS["eager"](keys))
+
+
 def test_a_step_of_a_python_loop_and_a_traced_one_are_one_draw():
     injection = limpet.Injection(tree(), mismatch(), scale=SCALE)
     traced = jax.jit(lambda params, step: injection.inject(params, step))(tree(), 5)
