@@ -116,6 +116,8 @@ WITH_SIGMA = [name for name in MEMBERS if getattr(MEMBERS[name], "sigma", None) 
 SETTABLE = [name for name in WITH_SIGMA if "sigma" in {field.name for field in fields(MEMBERS[name])}]
 GENERATORS = {"fast": limpet.fast, "threefry2x32": "threefry2x32"}
 KEY = jax.random.key(11, impl=limpet.fast)
+TIME = 1000.0
+"""Seconds since programming, at which all members are drawn."""
 SHAPES = [(), (0,), (3, 5), (130, 129)]
 DTYPES = ["float32", "bfloat16"]
 each_member = pytest.mark.parametrize("name", MEMBERS)
@@ -161,7 +163,7 @@ def drawn_in_all_shapes():
         limpet.Mismatch({name: jax.tree.map(lambda _: True, tree[name])}, member) for name, member in MEMBERS.items()
     ]
     mismatch = reduce(or_, mismatches)
-    return jax.jit(lambda scale, mirrored: mismatch(KEY, tree, limpet.Condition(scale, mirrored=mirrored)))
+    return jax.jit(lambda scale, mirrored: mismatch(KEY, tree, limpet.Condition(scale, TIME, mirrored=mirrored)))
 
 
 # Shapes, dtypes, strengths
@@ -178,7 +180,7 @@ def test_strength_0_gives_the_nominal_values(mirrored):
 
 def test_at_strength_0_nothing_is_random():
     tree = {name: values((130, 3)) for name in WITH_FIXED_PART}
-    drawn = jax.jit(lambda key: recipe(names=WITH_FIXED_PART)(key, tree, 0.0))
+    drawn = jax.jit(lambda key: recipe(names=WITH_FIXED_PART)(key, tree, limpet.Condition(0.0, TIME)))
     first, second = drawn(KEY), drawn(jax.random.key(12, impl=limpet.fast))
     for name in WITH_FIXED_PART:
         assert np.array_equal(first[name], second[name]), name
@@ -226,7 +228,7 @@ def in_every_way(generator: str) -> dict[str, list[dict[str, np.ndarray]]]:
     keys = jax.random.split(jax.random.key(7, impl=GENERATORS[generator]), 2)
     both, members = list(keys), MEMBERS if generator == "fast" else PRIMITIVE
     tree, drawn_all = {name: values((5, 26)) for name in members}, recipe(names=members)
-    scale = jnp.float32(1.5)
+    scale = limpet.Condition(jnp.float32(1.5), TIME)
 
     def loss(tree, key):
         drawn = drawn_all(key, tree, scale)
@@ -237,10 +239,10 @@ def in_every_way(generator: str) -> dict[str, list[dict[str, np.ndarray]]]:
 
     jitted = jax.jit(drawn_all)
     ways = {
-        "eager": [drawn_all(key, tree, 1.5) for key in keys],
+        "eager": [drawn_all(key, tree, limpet.Condition(1.5, TIME)) for key in keys],
         "jit": [jitted(key, tree, scale) for key in keys],
         "vmap over keys": each(jax.jit(jax.vmap(drawn_all, in_axes=(0, None, None)))(keys, tree, scale)),
-        "constant": jax.jit(lambda: [drawn_all(key, tree, 1.5) for key in both])(),
+        "constant": jax.jit(lambda: [drawn_all(key, tree, limpet.Condition(1.5, TIME)) for key in both])(),
     }
     if generator == "fast":  # the other generator takes long to compile
         gradients = jax.jit(jax.grad(loss, has_aux=True))
@@ -283,7 +285,7 @@ def large(scale: float, mirrored: bool = False) -> dict[str, np.ndarray]:
 
 @jax.jit
 def _large(scale, mirrored):
-    return ALL(KEY, {name: jnp.full(COUNT, 2.0) for name in MEMBERS}, limpet.Condition(scale, mirrored=mirrored))
+    return ALL(KEY, {name: jnp.full(COUNT, 2.0) for name in MEMBERS}, limpet.Condition(scale, TIME, mirrored=mirrored))
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
@@ -330,7 +332,7 @@ STEP = 1e-5
 
 
 def drawn_at(tree, scale):
-    return THROUGH(KEY, tree, scale)
+    return THROUGH(KEY, tree, limpet.Condition(scale, TIME))
 
 
 def slopes() -> dict[str, dict[str, np.ndarray]]:
@@ -352,7 +354,7 @@ def slopes() -> dict[str, dict[str, np.ndarray]]:
                 found["differences, by value"] = _slope(above, below)
                 found["differences, by scale"] = _slope(draw(tree, 0.7 + STEP), draw(tree, 0.7 - STEP))
             else:
-                found["reverse, by value"] = jax.jit(jax.grad(lambda tree, at=at: _total(THROUGH(KEY, tree, at))))(tree)
+                found["reverse, by value"] = jax.jit(jax.grad(lambda tree, at=at: _total(drawn_at(tree, at))))(tree)
                 found["straight through"] = jax.jit(jax.grad(lambda tree: _total(STRAIGHT(KEY, tree))))(tree)
                 both = jax.jit(lambda tree: (STRAIGHT(KEY, tree), THROUGH(KEY, tree)))(tree)
                 found["straight-through draw"], found["draw"] = both
