@@ -25,7 +25,7 @@ def levels_of(deviation: Deviation) -> frozenset[str]:
 
 
 def without(deviation: Deviation, levels: Collection[str]) -> Deviation:
-    """The same deviation without what some levels draw; what the others draw is the same to the last bit.
+    """The same deviation without what some levels draw; what the others draw is the same.
 
     Args:
         deviation: any.

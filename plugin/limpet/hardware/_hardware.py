@@ -97,7 +97,7 @@ class Hardware:
         return recipe
 
     def without(self, *levels: str) -> "Hardware":
-        """The hardware without some levels of variation; what the others draw is the same to the last bit.
+        """The hardware without some levels of variation; what the others draw is the same.
 
         Without "chip" only devices differ, as an EDA tool simulates mismatch alone; without "device" only what devices
         have in common does, as it simulates a process alone. Parts that draw at none of these levels stay as they are.

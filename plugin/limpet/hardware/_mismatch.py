@@ -73,7 +73,7 @@ class Recipe(ABC):
         """The same recipe without what some levels of variation draw."""
 
     def without(self, *levels: str) -> "Recipe":
-        """The recipe without some levels of variation; what the others draw is the same to the last bit.
+        """The recipe without some levels of variation; what the others draw is the same.
 
         Args:
             *levels: "device" for what each device has of its own, "chip" or another name of a `limpet.Shared` or a
