@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .._checked import listing
 from .._errors import PrototypeError
 from ..draws._keys import virtual_chip
-from ._condition import Condition
+from ..results._condition import Condition
 from ._mismatch import Recipe
 
 VIRTUAL_CHIPS = 200

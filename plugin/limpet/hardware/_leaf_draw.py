@@ -18,7 +18,7 @@ from ..deviations._kinds import label
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
 from ..draws._sealed import sealed
-from ._condition import Condition
+from ..results._condition import Condition
 from ._limits import Limits
 from ._sharding import Division
 

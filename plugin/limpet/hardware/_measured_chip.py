@@ -16,8 +16,8 @@ from .._errors import LimpetError, PrototypeError
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, listing
+from ..results._condition import Condition, condition_of
 from ..results._npz_file import arrays_of
-from ._condition import Condition, condition_of
 from ._explanation import Explanation, explanation
 from ._hardware import Hardware
 from ._mismatch import Recipe

@@ -29,7 +29,7 @@ from ..leaves._adapter import Leaves, Range
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
-from ._condition import Condition, condition_of
+from ..results._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
 from ._leaf_draw import Gradient, LeafRule, deviate, path_hashes
 from ._limits import Limits, checked_limits

@@ -12,12 +12,12 @@ from .._errors import LimpetError, warn_user
 from .._jax import is_traced
 from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
 from ..draws._keys import chip_key
-from ..hardware._condition import Condition, condition_of
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
+from ..results._condition import Condition, condition_of
 
 _MADE: dict[int, weakref.ref[Any]] = {}
 """Arrays that `freeze` made, by their place, for as long as they live: training must start from nominal values."""

@@ -18,13 +18,13 @@ from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_g
 from ..draws._keys import chip_key, path_hash, step_key
 from ..draws._strength import checked_strength
 from ..flow._probe import ProbeNotes, plant, watch
-from ..hardware._condition import Condition
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
 from ..leaves._adapter import Adapter, Leaves
 from ..leaves._adapters import adapter_of, unboxed
 from ..leaves._paths import is_real
+from ..results._condition import Condition
 from ..results._duration import seconds
 from ._freeze import require_nominal
 from ._log_uniform import LogUniform
