@@ -136,12 +136,9 @@ def require_same_chips(first: RobustnessCurve, second: RobustnessCurve, *names: 
             f"and {second.hardware or second.fingerprint}; measure both networks on one hardware"
         )
     if not np.array_equal(first.sigmas, second.sigmas):
-        raise MetricError(
-            f"the curves differ in sigmas: {first.sigmas.tolist()} and {second.sigmas.tolist()}; measure both alike"
-        )
+        places = f"{first.sigmas.tolist()} and {second.sigmas.tolist()}"
+        raise MetricError(f"the curves differ in sigmas: {places}; measure both alike")
     for one, other in zip(first.conditions, second.conditions, strict=False):
         if (one.time, one.mirrored) != (other.time, other.mirrored):  # another read of a chip is the same chip
-            raise MetricError(
-                f"the curves differ in conditions: {condition_label(one)} and {condition_label(other)}; measure both "
-                f"networks under one condition"
-            )
+            labels = f"{condition_label(one)} and {condition_label(other)}"
+            raise MetricError(f"the curves differ in conditions: {labels}; measure both networks under one condition")
