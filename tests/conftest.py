@@ -26,6 +26,12 @@ with warnings.catch_warnings():
     logging.disable(logging.NOTSET)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """On a machine that is busy, compiling takes long, which would be said where tests look for silence."""
+    monkeypatch.setattr("limpet.measure._progress.PATIENCE", 3600.0)
+
+
 @pytest.fixture(scope="session")
 def dynapse_net():
     """Linear (3 to 4), then a recurrent DynapSim of 4 neurons."""
