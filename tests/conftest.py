@@ -7,13 +7,11 @@ import warnings
 import jax
 import pytest
 from hypothesis import settings
+from quick import FLAGS
 
 # Programs of tests run for milliseconds; to compile them as those of users are takes four times as long. What tests
-# start inherits this. `XLA_FLAGS= python -m pytest` compiles as users do. JAX 0.12 does not know the second flag.
-QUICK = ["--xla_backend_optimization_level=0"]
-if jax.__version_info__ < (0, 11):
-    QUICK.append("--xla_cpu_use_fusion_emitters=false")
-os.environ.setdefault("XLA_FLAGS", " ".join(QUICK))
+# start inherits this. `XLA_FLAGS= python -m pytest` compiles as users do.
+os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 jax.config.update("jax_num_cpu_devices", 8)
 settings.register_profile("limpet", database=None, derandomize=True, deadline=None)
 settings.load_profile("limpet")
@@ -26,6 +24,12 @@ with warnings.catch_warnings():
     import rockpool.transform.mismatch  # noqa: F401
 
     logging.disable(logging.NOTSET)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """On a machine that is busy, compiling takes long, which would be said where tests look for silence."""
+    monkeypatch.setattr("limpet.measure._progress.PATIENCE", 3600.0)
 
 
 @pytest.fixture(scope="session")

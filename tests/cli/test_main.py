@@ -82,7 +82,7 @@ BUILT = "chips nets_of_test_cli:build --config config.yaml -o out.npz --chip 1"
         ("compare RUNS/curve.npz RUNS/curve.npz --step 7", "it is one saved curve, without steps"),
         (f"{GATE} --sigma 0.15", "--sigma 0.15: not measured by RUNS/logs/plain; measured are 0, 0.1, 0.2"),
         (f"{GATE} --sigma 0.1 --confidence 95", "argument --confidence: 95: allowed is a number between 0 and 1"),
-        (f"{GATE} --sigma 0.1 --target nan", "--target nan: allowed is a finite number"),
+        (f"{GATE} --sigma 0.1 --target nan", "--target = nan: allowed is a finite number"),
         (f"{GATE} --sigma 0.1 --yield 1", "argument --yield: 1: allowed is a number between 0 and 1"),
         (f"{GATE} --sigma much", "argument --sigma: invalid float value: 'much'"),
         ("gate RUNS/curve.npz --sigma 0.1 --yield 0.9", "no target of accuracy was logged; give --target"),

@@ -361,9 +361,7 @@ def test_a_deviation_of_ones_own_is_checked_by_key_path(load, own, deviation, me
 def test_a_strength_beside_a_deviation_that_has_none(load, own):
     with pytest.raises(limpet.ConfigError) as caught:
         load(f"{{leaves: a, sigma: 0.1, deviation: '{own}:Offset'}}")
-    assert "has no parameter sigma, so that no strength can stand beside it; its parameters are volts" in str(
-        caught.value
-    )
+    assert "no strength can stand beside it; it has no parameter sigma but volts" in str(caught.value)
 
 
 # --- from Python

@@ -110,7 +110,7 @@ def test_drift_and_read_noise_of_phase_change_memory():
         (lambda: limpet.preset("pcm-joshi2020", time=1), "has no parameter 'time'; it has none"),
         (lambda: limpet.preset("pcm-nandakumar2019", drift_compensation=1), "allowed are true and false"),
         (lambda: limpet.preset("pcm-joshi2020", name=3), "has no parameter 'name'"),
-        (lambda: limpet.preset("rockpool-30", leaves="*"), "give a mapping by part; the parts are weights, currents"),
+        (lambda: limpet.preset("rockpool-30", leaves="*"), "give a mapping by part, of weights, currents"),
     ],
 )
 def test_what_was_not_measured_is_refused(ask, message):

@@ -291,17 +291,17 @@ LINEAR, NEURON = LinearJax((2, 3), has_bias=False), DynapSim((3, 3), has_rec=Tru
         ),
         (lambda: limpet.dynapse.deploy(NEURON.set_attributes({"w_rec": jnp.zeros((3, 3))})), "no weight but 0"),
         (lambda: limpet.dynapse.deploy(DynapSim((1025, 1025))), "1025 neurons need 5 cores of 256, and a chip has 4"),
-        (lambda: limpet.dynapse.deploy(NEURON, cores=5), "cores = 5: allowed are 1 to 3"),
+        (lambda: limpet.dynapse.deploy(NEURON, cores=5), "cores = 5: allowed is a whole number from 1 to 3"),
         (lambda: limpet.dynapse.deploy(NEURON, prune=65), "prune = 65: allowed are True, False and a whole number"),
         (lambda: limpet.dynapse.deploy(NEURON, branch_currents=[1e-9]), "branch_currents: allowed are amperes"),
         (lambda: limpet.dynapse.deploy(NEURON, cores="two"), "cores = 'two': allowed is a whole number"),
         (
             lambda: limpet.dynapse.deploy(NEURON, quantizer="best"),
-            "quantizer = 'best': allowed are 'least-squares', 'autoencoder'",
+            "quantizer = 'best': allowed are 'least-squares' and 'autoencoder'",
         ),
         (lambda: limpet.dynapse.deploy(NEURON, {"w": jnp.ones(3)}), "params: the network has no w"),
         (lambda: limpet.dynapse.deploy(NEURON, {"w_rec": jnp.ones(3)}), "w_rec has shape"),
-        (lambda: limpet.dynapse.bias_codes("Itau", 1e-9), "name = 'Itau': allowed are Idc"),
+        (lambda: limpet.dynapse.bias_codes("Itau", 1e-9), "name = 'Itau': allowed are 'Idc'"),
         (lambda: ONE.hardware(limpet.Hardware(a=limpet.Part("*/w_rec", limpet.Additive(0.1)))), "spread: missing"),
         (lambda: ONE.costs(rate, scales=[1.0]), "give 0, for what quantisation costs alone"),
     ],
@@ -335,4 +335,4 @@ def test_the_command_says_by_its_exit_code_whether_the_network_fits(tmp_path, ca
     assert main(["deploy", f"{__file__}:off_chip"]) == 1
     assert "does not fit: 1_LinearJax: a layer behind" in capsys.readouterr().err
     assert main(["deploy", f"{__file__}:small_network", "--cores", "9"]) == 2
-    assert "cores = 9: allowed are" in capsys.readouterr().err
+    assert "cores = 9: allowed is a whole number" in capsys.readouterr().err

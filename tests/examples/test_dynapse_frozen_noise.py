@@ -13,7 +13,7 @@ from examples import ROOT, command, run_alone, run_here
 
 REDUCED = (
     "train.steps=6 train.neurons_per_class=1 train.classes=3 train.channels=5 train.timesteps=6 train.batch_size=4 "
-    "train.test_patterns=4 robustness.chips=4 robustness.every_steps=4 robustness.scales=[0,1.5]"
+    "train.test_patterns=4 robustness.chips=4 robustness.every_steps=8 robustness.scales=[0,1.5]"
 ).split()
 
 

@@ -210,7 +210,7 @@ def test_without_noise_the_attack_needs_no_draws_and_a_teacher_is_for_distillati
         ),
         (lambda: objectives.cvar(loss_fn, HARDWARE), "give a recipe, hardware.on"),
         (lambda: objectives.a_trice(loss_fn, object()), "a_trice draws noise of its own"),
-        (lambda: limpet.clip_weights(0), "sigmas = 0: allowed is a number above 0"),
+        (lambda: limpet.clip_weights(0), "sigmas = 0: allowed is a finite number > 0"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(make, message):

@@ -1,9 +1,10 @@
 r"""`limpet calibrate`: fit a few digital parameters to each chip; measure the chips before and after.
 
 TASK is a function, of no argument or of the configuration, that returns the
-arguments of limpet.calibrate as a dict: tree, loss_fn, metric_fn, batches,
-batch; and, where they differ from the defaults, trainable, gains, levels, steps
-and optimizer. Hardware, strengths, chips and targets are the configuration's.
+arguments of limpet.GradientFit and limpet.calibrate as a dict: tree, loss_fn,
+metric_fn, batches, batch; and, where they differ from the defaults, trainable,
+gains, levels, steps and optimizer. Hardware, strengths, chips and targets are the
+configuration's.
 
 With --measured chips from files are calibrated in place of virtual ones: an
 .npz of values by leaf path, or a bench's table that holds one chip.

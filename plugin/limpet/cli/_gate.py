@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from limpet import MetricError, RobustnessCurve, Yield
+from limpet.checks import number
 from limpet.results import seconds, words
 
 from ._command import add_command
@@ -83,9 +84,7 @@ def _target(asked: float | None, evaluated: EvaluatedCurve) -> float:
     target = evaluated.target if asked is None else asked
     if target is None:
         raise MetricError(f"{evaluated.source}: no target of {evaluated.curve.metric} was logged; give --target")
-    if not math.isfinite(target):
-        raise MetricError(f"--target {target}: allowed is a finite number")
-    return target
+    return number("--target", target, error=MetricError)
 
 
 def _at_place(evaluated: EvaluatedCurve, given: Mapping[str, Any]) -> RobustnessCurve:

@@ -192,15 +192,11 @@ class Config(Section):
             raise LimpetError("training.frozen: the configuration has none, so there is no chip to freeze")
         number = frozen.chip if chip is None else chip
         if number == "fresh":
-            raise LimpetError(
-                "training.frozen.chip = 'fresh': the callback draws a fresh chip at every step, so there is none to "
-                "freeze; name one by chip="
-            )
+            raise LimpetError("training.frozen.chip = 'fresh': every step draws another; name one to freeze by chip=")
         time: Any = frozen.time
         if condition is None and isinstance(time, LogUniform):
             raise LimpetError(
-                "training.frozen.time: each step draws a time, so that there is none to freeze; give "
-                "condition=limpet.Condition(time=...)"
+                "training.frozen.time: each step draws another; give condition=limpet.Condition(time=...)"
             )
         return freeze(
             model,

@@ -44,10 +44,7 @@ def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:
     if sigma is None:
         return value if isinstance(value, str) and "sigma" in takes else _built(cls, parameters)
     if "sigma" not in takes:
-        raise ValueError(
-            f"has no parameter sigma, so that no strength can stand beside it; its parameters are "
-            f"{', '.join(takes) or 'none'}"
-        )
+        raise ValueError(f"no strength can stand beside it; it has no parameter sigma but {', '.join(takes) or 'none'}")
     if parameters.get("sigma") is not None:
         raise ValueError("a strength stands beside the deviation, and sigma inside of it: keep one of the two")
     return _built(cls, {**parameters, "sigma": sigma})

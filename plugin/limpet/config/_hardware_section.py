@@ -26,8 +26,7 @@ def _parsed_limits(value: Any) -> Limits | None:
         return value
     if not isinstance(value, Mapping | str):
         raise ValueError(
-            "allowed are a mapping such as {low: 1e-13, high: 1e-6, policy: clip}, and the name of a table, such as "
-            "dynapse"
+            "allowed are a mapping such as {low: 1e-13, high: 1e-6, policy: clip}, and the name of a table"
         )
     given: dict[str, Any] = {"table": value} if isinstance(value, str) else dict(value)
     refuse(*[unknown_key(key, LIMITS, given[key]) for key in given if key not in LIMITS])

@@ -45,9 +45,9 @@ def checked_config(config: Any, plain: Mapping[str, Any]) -> Config:
     """
     if isinstance(config, Config):
         if plain:
+            given = ", ".join(plain)
             raise ConfigError(
-                f"{', '.join(plain)}: stands in the configuration already; override it there, "
-                f"limpet.load_config(path, 'seed=1')"
+                f"{given}: stands in the configuration already; override it by load_config(..., 'seed=1')"
             )
         if config.training is None:
             raise ConfigError(

@@ -55,10 +55,8 @@ class Preset:
         """What stands for each $name."""
         known = self.parameters or {}
         if unknown := given.keys() - known.keys():
-            raise LimpetError(
-                f"preset {self.name!r} has no parameter {listing(map(repr, sorted(unknown)))}; it has "
-                f"{listing(known) if known else 'none'}"
-            )
+            strays, held = listing(map(repr, sorted(unknown))), listing(known) if known else "none"
+            raise LimpetError(f"preset {self.name!r} has no parameter {strays}; it has {held}")
         numbers: dict[str, Any] = {}
         for name, about in known.items():
             if name not in given and "default" not in about:
@@ -107,9 +105,7 @@ def preset(name: str, /, *, leaves: Any = None, **parameters: Any) -> Hardware:
     if len(parts) == 1 and not (isinstance(leaves, Mapping) and leaves.keys() == parts.keys()):
         leaves = {next(iter(parts)): leaves}
     if not isinstance(leaves, Mapping) or leaves.keys() - parts.keys():
-        raise LimpetError(
-            f"preset {name!r}: leaves = {leaves!r}: give a mapping by part; the parts are {listing(parts)}"
-        )
+        raise LimpetError(f"preset {name!r}: leaves = {leaves!r}: give a mapping by part, of {listing(parts)}")
     return Hardware({part: Part(leaves.get(part, held.leaves), held.deviation) for part, held in parts.items()})
 
 

@@ -79,9 +79,7 @@ class PiecewiseSchedule(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(self.factors) != len(self.boundaries) + 1:
-            raise ValueError(
-                f"{len(self.boundaries)} boundaries need {len(self.boundaries) + 1} factors, got {len(self.factors)}"
-            )
+            raise ValueError(f"{len(self.factors)} factors: needed is one more than {len(self.boundaries)} boundaries")
         if any(later <= earlier for earlier, later in zip(self.boundaries, self.boundaries[1:], strict=False)):
             raise ValueError(f"boundaries {shown(list(self.boundaries))} must increase")
         return self

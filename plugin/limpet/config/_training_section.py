@@ -115,9 +115,7 @@ class FrozenSection(RedrawSection):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.chip != "fresh" and self.schedule != ConstantSchedule():
-            raise ValueError(
-                f"chip {self.chip} is one chip and stays as it is: give its strength as scale, not a schedule"
-            )
+            raise ValueError(f"chip {self.chip} is one chip and stays as it is: give a scale, not a schedule")
         return self
 
 

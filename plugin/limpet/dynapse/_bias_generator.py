@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from limpet import LimpetError
+from limpet.checks import one_of
 from limpet.rockpool import imported
 
 DEVICE_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -53,9 +54,7 @@ def bias_currents(name: str) -> NDArray[np.float64]:
         >>> limpet.dynapse.bias_currents("Itau_mem").shape
         (6, 256)
     """
-    if name not in DEVICE_NAMES:
-        raise LimpetError(f"name = {name!r}: allowed are {', '.join(DEVICE_NAMES)}")
-    device = DEVICE_NAMES[name][0]
+    device = DEVICE_NAMES[one_of("name", name, DEVICE_NAMES)][0]
     lookup = _lookup()
     return _table(device[-1]) * lookup.scale_factor_se2[device]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from limpet import LimpetError, MetricError, PrototypeError
-from limpet.checks import listing
+from limpet.checks import listing, one_of
 from limpet.leaves import PlainTree, adapter_of, is_real, leaves_by_path, nested
 from limpet.rockpool import is_module, nominal_attributes
 from limpet.typing import MetricFn
@@ -77,8 +77,7 @@ def deploy(
         >>> deployment = limpet.dynapse.deploy(DynapSim((4, 4), has_rec=True))  # doctest: +SKIP
         >>> print(deployment.report)  # doctest: +SKIP
     """
-    if quantizer not in get_args(Quantizer):
-        raise LimpetError(f"quantizer = {quantizer!r}: allowed are {', '.join(map(repr, get_args(Quantizer)))}")
+    one_of("quantizer", quantizer, get_args(Quantizer))
     kept = FAN_IN if prune is True else prune
     if not isinstance(kept, int) or (prune is not False and not 1 <= kept <= FAN_IN):
         raise LimpetError(f"prune = {prune!r}: allowed are True, False and a whole number from 1 to {FAN_IN}")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limpet import DeploymentError, LimpetError, PrototypeError
-from limpet.checks import listing
+from limpet.checks import listing, whole
 from limpet.leaves import leaves_by_path
 from limpet.rockpool import is_module, nominal_attributes
 
@@ -132,13 +132,8 @@ def mapped(net: Any, cores: int | None) -> MappedNetwork:
             f"{count} neurons need {needed} cores of {NEURONS_OF_CORE}, and a chip has {CORES_OF_CHIP}: train a "
             f"network of at most {CORES_OF_CHIP * NEURONS_OF_CORE}"
         )
-    if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int)):
-        raise LimpetError(f"cores = {cores!r}: allowed is a whole number, {needed} to {CORES_OF_CHIP}")
-    if cores is not None and not needed <= cores <= min(CORES_OF_CHIP, count):
-        raise LimpetError(
-            f"cores = {cores}: allowed are {needed} to {min(CORES_OF_CHIP, count)}, as there are {count} neurons, "
-            f"{NEURONS_OF_CORE} places in a core and {CORES_OF_CHIP} cores"
-        )
+    if cores is not None:  # a core has 256 places, and holds a neuron at least
+        whole("cores", cores, needed, min(CORES_OF_CHIP, count))
     inputs = len(next(iter(weights.values()))) if linear is not None else 0
     if inputs + 2 * count > TAGS:
         raise DeploymentError(

@@ -95,8 +95,8 @@ class Evaluator:
 
         Args:
             params: the nominal parameters, as the optimizer holds them; or the nnx module.
-            read: the number of the read at which chips are measured, so that each evaluation has a read of its own;
-                None for that of the condition.
+            read: the number of the read at which chips with noisy reads are measured, so that each evaluation has a
+                read of its own; None for that of the condition.
 
         Raises:
             PrototypeError: they lack leaves that deviate.
@@ -107,7 +107,8 @@ class Evaluator:
         adapter.require_like(self._model, params)
         tree = adapter.completed(self._model, params)
         measurement = curve_measurement(self._metric_fn, checked_recipe(self._strengths.recipe, tree), self._chips)
-        read = self._read if read is None else whole("read", read, 0, MAX_SEED)
+        noisy = self._strengths.recipe.noisy_reads
+        read = self._read if read is None or not noisy else whole("read", read, 0, MAX_SEED)
         prepared = measurement.prepare(tree, self._batch, self._strengths.cases(read))
         self._describe.require_directions(prepared.names)
         rounds = list(ahead(prepared.rounds(0, self._chips.most + len(self._excluded))))

@@ -96,7 +96,7 @@ def kept(trace: Trace, operands: Any, beside: Hashable, build: Callable[[], Made
         if key in _KEPT:
             _KEPT.move_to_end(key)
             return _KEPT[key]
-    with saying("limpet: compiling takes a while; a second call of the same kind compiles nothing"):
+    with saying("limpet: compiling a program for virtual chips; a second call of the same kind compiles nothing"):
         program = build()
     with _LOCK:
         _KEPT[key] = program

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import MetricError
+from ._condition import condition_label
 from ._duration import place_of
 from ._robustness_curve import Axis, RobustnessCurve
 from ._yield import Yield, checked_confidence, mean_interval, yield_of
@@ -135,6 +136,9 @@ def require_same_chips(first: RobustnessCurve, second: RobustnessCurve, *names: 
             f"and {second.hardware or second.fingerprint}; measure both networks on one hardware"
         )
     if not np.array_equal(first.sigmas, second.sigmas):
-        raise MetricError(
-            f"the curves differ in sigmas: {first.sigmas.tolist()} and {second.sigmas.tolist()}; measure both alike"
-        )
+        places = f"{first.sigmas.tolist()} and {second.sigmas.tolist()}"
+        raise MetricError(f"the curves differ in sigmas: {places}; measure both alike")
+    for one, other in zip(first.conditions, second.conditions, strict=False):
+        if (one.time, one.mirrored) != (other.time, other.mirrored):  # another read of a chip is the same chip
+            labels = f"{condition_label(one)} and {condition_label(other)}"
+            raise MetricError(f"the curves differ in conditions: {labels}; measure both networks under one condition")

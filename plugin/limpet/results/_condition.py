@@ -138,7 +138,7 @@ def _checked_scalar(given: Any, name: str) -> Any:
 def _checked_read(read: Any) -> Any:
     from .._jax import is_traced
 
-    if isinstance(read, np.uint32) or (is_traced(read) and not read.ndim):
+    if type(read) is np.uint32 or (is_traced(read) and not read.ndim):
         return read
     return np.uint32(whole("read", read, 0, MAX_SEED))
 

@@ -35,9 +35,7 @@ def write_report(logdir: str | Path, output: str | Path) -> None:
     """
     runs = {name: run for name, run in logged_runs(logdir).items() if run.curves}
     if not runs:
-        raise LogdirError(
-            f"{logdir}: holds no robustness curves; name a directory under which MismatchCallback or CurveWriter logged"
-        )
+        raise LogdirError(f"{logdir}: holds no robustness curves; name a directory under which they were logged")
     write_text(output, report_html(runs))
 
 

@@ -7,11 +7,10 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from limpet import LogdirError
 from limpet.checks import warn_user
 
 from ._event_files import number_and_run, own_and_foreign
-from ._writer import CurveWriter
+from ._writer import CurveWriter, refused
 
 
 def start_run(
@@ -46,10 +45,8 @@ def _started(directory: Path, prefix: str, resume: int | None, run: str | None) 
     try:
         own, foreign = own_and_foreign(directory)
     except OSError as error:
-        raise LogdirError(
-            f"tensorboard.logdir = {str(directory)!r}: cannot be read ({error.strerror or error}); "
-            f"name a directory that you may read and write"
-        ) from None
+        reason = f"cannot be read ({error.strerror or error}); name a directory that you may read and write"
+        raise refused(directory, reason) from None
     if resume is None and own:
         aside = _set_aside(directory, own)
         warn_user(
@@ -58,10 +55,8 @@ def _started(directory: Path, prefix: str, resume: int | None, run: str | None) 
         )
     held = {name for _, name in map(number_and_run, own) if name is not None} if resume is not None else set()
     if held and run is not None and run not in held:
-        raise LogdirError(
-            f"tensorboard.logdir = {str(directory)!r}: holds another run than the one that goes on"
-            f"{_whereabouts(directory, run)}; name the directory of that run, or an empty one"
-        )
+        found = f"holds another run than the one that goes on{_whereabouts(directory, run)}"
+        raise refused(directory, f"{found}; name the directory of that run, or an empty one")
     if foreign:
         warn_user(
             f"tensorboard.logdir = {str(directory)!r}: holds event files that Limpet did not write, such as "
@@ -116,10 +111,8 @@ def _set_aside(directory: Path, files: list[Path]) -> Path:
             if file.exists():
                 shutil.move(file, aside / file.name)
     except OSError as error:
-        raise LogdirError(
-            f"tensorboard.logdir = {str(directory)!r}: holds an earlier run, which cannot be set aside in a directory "
-            f"beside it ({error.strerror or error}); name another directory"
-        ) from None
+        reason = f"holds an earlier run, which cannot be set aside beside it ({error.strerror or error})"
+        raise refused(directory, f"{reason}; name another directory") from None
     return aside if directory.is_absolute() else Path(os.path.relpath(aside))
 
 

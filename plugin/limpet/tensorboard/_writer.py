@@ -245,10 +245,13 @@ class CurveWriter:
         try:
             yield
         except OSError as error:
-            raise LogdirError(
-                f"tensorboard.logdir = {str(self.logdir)!r}: cannot be written ({error.strerror or error}); "
-                f"name a directory in which you may write, on a disk that is not full"
-            ) from None
+            reason = f"cannot be written ({error.strerror or error})"
+            raise refused(self.logdir, f"{reason}; name a directory of your own, on a disk that is not full") from None
+
+
+def refused(logdir: Path, reason: str) -> LogdirError:
+    """The error that refuses a log directory."""
+    return LogdirError(f"tensorboard.logdir = {str(logdir)!r}: {reason}")
 
 
 def _event(summary: Summary, step: int, wall_time: float) -> Event:

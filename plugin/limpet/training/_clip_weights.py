@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from .._checked import number
 from .._errors import LimpetError
 
 
@@ -43,8 +44,8 @@ def clip_weights(sigmas: ArrayLike = 2.5, *, per_channel: bool = False) -> optax
         >>> print(optax.apply_updates(params, updates)["kernel"].round(2))
         [[ 1.   -1.    1.   -6.18]]
     """
-    if isinstance(sigmas, int | float) and not sigmas > 0:
-        raise LimpetError(f"sigmas = {sigmas!r}: allowed is a number above 0")
+    if not isinstance(sigmas, jax.Array):
+        sigmas = number("sigmas", sigmas, 0, above=True)
 
     def clipped(update: Any, weight: Any) -> Any:
         if not jnp.issubdtype(jnp.result_type(weight), jnp.floating) or jnp.ndim(weight) < 2:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checked import number
 from .._errors import LimpetError, PrototypeError
 from .._jax import is_traced
 from ..leaves._adapter import Leaves
@@ -37,8 +38,7 @@ def clip_bounds(
         >>> clip_bounds({"kernel": jnp.array([[1.0, -1.0], [1.0, -1.0]]), "bias": jnp.zeros(2)}, sigmas=2.0)
         {'kernel': Array(2., dtype=float32)}
     """
-    if isinstance(sigmas, bool) or not isinstance(sigmas, int | float) or not sigmas > 0:
-        raise LimpetError(f"sigmas = {sigmas!r}: allowed is a number above 0")
+    sigmas = number("sigmas", sigmas, 0, above=True)
     held = adapter_of(params).leaves(params)
     chosen = [path for path in chosen_paths(leaves, list(held), "leaves") if is_real(held[path])]
     matrices = {path: jnp.asarray(held[path]) for path in chosen if jnp.ndim(held[path]) >= 2}
