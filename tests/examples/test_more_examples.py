@@ -10,7 +10,7 @@ import pytest
 
 from examples import ROOT, run_alone, run_here
 
-SMALL = ["train.steps=12", "train.hidden=4", "train.batch_size=16", "robustness.chips=4", "robustness.every_steps=6"]
+SMALL = ["train.steps=12", "train.hidden=4", "train.batch_size=16", "robustness.chips=4", "robustness.every_steps=12"]
 
 
 def rows_of(tmp_path, script, *extra, overrides=(), run=run_here):
@@ -149,7 +149,7 @@ def recordings(tmp_path):
     return folder
 
 
-REDUCED = ["train.steps=40", "train.neurons=8", "train.batch_size=8", "robustness.chips=4", "robustness.every_steps=20"]
+REDUCED = ["train.steps=40", "train.neurons=8", "train.batch_size=8", "robustness.chips=4", "robustness.every_steps=40"]
 
 
 def test_spoken_digits(tmp_path, recordings):

@@ -124,3 +124,11 @@ def test_a_file_is_replaced_only_by_a_whole_one(tmp_path, monkeypatch):
         limpet.RobustnessCurve("accuracy", [0.1], [[0.5]]).save(path)
     np.testing.assert_array_equal(limpet.RobustnessCurve.load(path).values, CURVE.values)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "curve.npz").symlink_to(tmp_path / "elsewhere" / "curve.npz")
+    CURVE.save(tmp_path / "curve.npz")
+    assert (tmp_path / "curve.npz").is_symlink()
+    np.testing.assert_array_equal(limpet.RobustnessCurve.load(tmp_path / "curve.npz").values, CURVE.values)

@@ -82,14 +82,15 @@ def write_arrays(
     """
     if Path(path).suffix != ".npz":
         raise LimpetError(f"{path}: give a name that ends in .npz")
-    unfinished = Path(f"{path}.unfinished")
+    whole = os.path.realpath(path)  # a link stays a link
+    unfinished = Path(f"{whole}.{os.getpid()}")
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
             for name, value in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
             archive.comment = json.dumps(comment).encode() if comment else b""
-        os.replace(unfinished, path)
+        os.replace(unfinished, whole)
     except OSError as error:  # of the name that the user gave
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
