@@ -132,6 +132,9 @@ def _factors(
 MANY, FEW_VALUES = 8, 2**14
 """From so many leaves of one shape on, of so few values each, factors are drawn in a loop over the leaves."""
 
+MOST_BATCHED = 2**22
+"""The values of one batch at most, because a batch is a copy of its leaves: 16 MiB in float32."""
+
 
 def deviate_alike(
     keys: Sequence[jax.Array],
@@ -139,6 +142,7 @@ def deviate_alike(
     values: Sequence[jax.Array],
     condition: Condition,
     rule: LeafRule,
+    division: Division | None = None,
 ) -> list[jax.Array]:
     """The draws of several leaves of one shape, dtype and rule, compiled together where that takes less time.
 
@@ -152,15 +156,25 @@ def deviate_alike(
         values: the nominal values of each leaf.
         condition: the condition of the chip, a checked one.
         rule: the rule by which all of them deviate.
+        division: the division of one leaf among devices, where its value is one device's part; else None.
     """
     deviation, first = rule.deviation, values[0]
-    if deviation.batched and len(values) > 1:
+    together = is_tracing() and division is None and len(values) > 1
+    most = max(MOST_BATCHED // max(first.size, 1), 1)
+    if together and deviation.batched and len(values) > most:
+        parts = [slice(start, start + most) for start in range(0, len(values), most)]
+        drawn = [deviate_alike(keys[part], chip_key, values[part], condition, rule) for part in parts]
+        return [leaf for part in drawn for leaf in part]
+    if together and deviation.batched:
         batch = jax.vmap(partial(deviate, rule=rule), (0, None, 0, None))
         drawn = batch(jnp.stack(keys), chip_key, apart(jnp.stack(values)), condition)
         return [row[0] for row in jax.lax.split(apart(drawn), (1,) * len(values))]
     truncated = rule.limits is not None and rule.limits.policy == "truncate"
-    if len(values) < MANY or first.size > FEW_VALUES or not (deviation.relative and deviation.elementwise) or truncated:
-        return [deviate(key, chip_key, value, condition, rule) for key, value in zip(keys, values, strict=True)]
+    has_factors = deviation.relative and deviation.elementwise and not truncated
+    if not (together and has_factors and len(values) >= MANY and first.size <= FEW_VALUES):
+        return [
+            deviate(key, chip_key, value, condition, rule, division) for key, value in zip(keys, values, strict=True)
+        ]
     dtype = jnp.float64 if first.dtype == jnp.float64 else jnp.float32
 
     def of_leaf(key: jax.Array) -> jax.Array:

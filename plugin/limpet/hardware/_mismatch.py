@@ -31,7 +31,7 @@ from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
 from ..results._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
-from ._leaf_draw import Gradient, LeafRule, deviate, deviate_alike, leaf_keys
+from ._leaf_draw import Gradient, LeafRule, deviate_alike, leaf_keys
 from ._limits import Limits, checked_limits
 from ._sharding import divisions
 
@@ -221,16 +221,11 @@ class Recipe(ABC):
         values = {path: _as_array(leaves[path]) for path in rules}
         warn_of_coarse({path: self.sigma(path) for path in rules}, values)
         divided = divisions(values, key, sharding)
-        keys = dict(zip(rules, leaf_keys(key, list(rules)), strict=True))
-        deviated = {}
+        keys, deviated = dict(zip(rules, leaf_keys(key, list(rules)), strict=True)), {}
         for paths in _alike(rules, values, divided):
-            first = paths[0]
-            if is_tracing() and first not in divided:
-                own, held = [keys[path] for path in paths], [values[path] for path in paths]
-                deviated |= zip(paths, deviate_alike(own, key, held, condition, rules[first]), strict=True)
-                continue
-            for path in paths:
-                deviated[path] = deviate(keys[path], key, values[path], condition, rules[path], divided.get(path))
+            own, held = [keys[path] for path in paths], [values[path] for path in paths]
+            drawn = deviate_alike(own, key, held, condition, rules[paths[0]], divided.get(paths[0]))
+            deviated |= zip(paths, drawn, strict=True)
         for path, rule in rules.items():
             if rule.limits is not None and rule.limits.policy == "error":
                 rule.limits.require(deviated[path], path)
