@@ -48,6 +48,7 @@ HOSTILE = {
     "a tag of a bool": ("train: !!bool perhaps", "a tag that begins with ! does not fit"),
     "a tag of a date": ("train: !!timestamp soon", "a tag that begins with ! does not fit"),
     "a tag of a number": ("train: !!int many", "does not fit what stands behind it (invalid literal"),
+    "a tag of digits": (f"train: !!float {'9' * 3000}x", "does not fit what stands behind it (could not convert"),
     "a tag of a mapping": ("train: !!map [1]", "expected a mapping node"),
     "a tag of an object": ("train: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
     "a key that is a list": ("? [1, 2]\n: 3", "a key is a text"),

@@ -81,7 +81,7 @@ def test_what_is_not_the_model_s_is_refused(stored, message, save):
 def test_files_that_are_none(tmp_path, save):
     whole = save({"dense/kernel": KERNEL})
     (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:100])
-    for name, message in (("cut.npz", "is no .npz file"), ("no.npz", "there is no such file")):
+    for name, message in (("cut.npz", "is no .npz"), ("no.npz", "there is no such file")):
         with pytest.raises(limpet.LimpetError, match=message):
             limpet.load_parameters(TREE, tmp_path / name)
     (tmp_path / "3").mkdir()

@@ -23,13 +23,13 @@ from ..results._calibration import Calibration
 from ..results._condition import UNCHANGED, Condition
 from ..results._robustness_curve import RobustnessCurve
 from ._calibration_data import require_held_out, sample_count, stacked_batches
-from ._chip_fit import AFTER, BEFORE, GIVEN, Fit, VirtualValues
+from ._chip_fit import AFTER, BEFORE, GIVEN, Procedure, VirtualValues
 from ._choices import checked_fit, chip_fit
 from ._resume import Values, held_by, origin_of
 
 
 def calibrate(
-    fit: Fit,
+    fit: Procedure,
     tree: Any,
     mismatch: Recipe | Hardware,
     *,
@@ -118,7 +118,7 @@ def calibrate(
 
 
 def calibrations(
-    fit: Fit,
+    fit: Procedure,
     tree: Any,
     mismatch: Recipe | Hardware,
     *,

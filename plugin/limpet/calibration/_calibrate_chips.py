@@ -21,13 +21,13 @@ from ..results._chip_metrics import ChipMetrics
 from ..results._condition import Condition
 from ._calibrate import metrics_of, results_of
 from ._calibration_data import require_held_out, sample_count, stacked_batches
-from ._chip_fit import AFTER, BEFORE, GIVEN, Fit, MeasuredValues, stacked_values
+from ._chip_fit import AFTER, BEFORE, GIVEN, MeasuredValues, Procedure, stacked_values
 from ._choices import checked_fit, chip_fit, trainable_paths
 from ._resume import origin_of
 
 
 def calibrate_chips(
-    fit: Fit,
+    fit: Procedure,
     tree: Any,
     measured_chips: Sequence[MeasuredChip],
     *,

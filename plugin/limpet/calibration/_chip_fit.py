@@ -26,7 +26,7 @@ BEFORE, AFTER, GIVEN = "before ", "after ", "given "
 """What the names of a chip's results begin with."""
 
 
-class Fit(Protocol):
+class Procedure(Protocol):
     """How one chip is calibrated: a `limpet.GradientFit` or a `limpet.StatisticsFit`."""
 
     @property
@@ -165,7 +165,7 @@ class ChipFit:
         levels: the values between which the chip chooses, increasing, by path of a leaf that it is given anew.
     """
 
-    fit: Fit
+    fit: Procedure
     values: ChipValues
     trainable: tuple[str, ...]
     gains: tuple[str, ...]

@@ -11,10 +11,10 @@ from .._errors import LimpetError, PrototypeError
 from ..leaves._adapters import adapter_of
 from ..leaves._chosen import chosen_paths
 from ..leaves._paths import is_real, listing
-from ._chip_fit import ChipFit, ChipValues, Fit
+from ._chip_fit import ChipFit, ChipValues, Procedure
 
 
-def chip_fit(fit: Fit, values: ChipValues, tree: Any) -> ChipFit:
+def chip_fit(fit: Procedure, values: ChipValues, tree: Any) -> ChipFit:
     """How each chip is fitted, for one network.
 
     Raises:
@@ -26,7 +26,7 @@ def chip_fit(fit: Fit, values: ChipValues, tree: Any) -> ChipFit:
     return ChipFit(fit, values, tuple(given), tuple(gains), levels_of(given, fit.levels, values))
 
 
-def checked_fit(fit: Any) -> Fit:
+def checked_fit(fit: Any) -> Procedure:
     """A fit.
 
     Raises:

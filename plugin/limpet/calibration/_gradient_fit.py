@@ -62,11 +62,11 @@ class GradientFit:
             raise LimpetError(f"optimizer = {shown(self.optimizer)}: give one of optax, such as optax.adam(1e-2)")
 
     def initial(self, given: Given) -> Any:
-        """The state before the first step; see `limpet.calibration._chip_fit.Fit`."""
+        """The state before the first step; see `limpet.calibration._chip_fit.Procedure`."""
         return self.optimizer.init(given)
 
     def step(self, tree_of: TreeOf, given: Given, state: Any, batch: Any) -> tuple[Given, Any]:
-        """What a chip is given after one step more; see `limpet.calibration._chip_fit.Fit`."""
+        """What a chip is given after one step more; see `limpet.calibration._chip_fit.Procedure`."""
 
         def loss(given: Given) -> jax.Array:
             tree = tree_of(given)

@@ -78,11 +78,11 @@ class StatisticsFit:
         return self.statistics
 
     def initial(self, given: Given) -> Any:
-        """The state before the first step; see `limpet.calibration._chip_fit.Fit`."""
+        """The state before the first step; see `limpet.calibration._chip_fit.Procedure`."""
         return ()
 
     def step(self, tree_of: TreeOf, given: Given, state: Any, batch: Any) -> tuple[Given, Any]:
-        """What a chip is given after one step more; see `limpet.calibration._chip_fit.Fit`."""
+        """What a chip is given after one step more; see `limpet.calibration._chip_fit.Procedure`."""
         tree = tree_of(given)
         before = adapter_of(tree).leaves(tree)
         updated = self.update_fn(tree, batch)

@@ -48,7 +48,7 @@ def parsed_yaml(text: str) -> Any:
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"a tag that begins with ! does not fit what stands behind it ({error})") from None
+        raise ValueError(f"a tag that begins with ! does not fit what stands behind it ({str(error)[:80]})") from None
     require_within_limits(values)
     return _unshared(values)
 

@@ -201,7 +201,7 @@ def leaf_keys(key: jax.Array, paths: Sequence[str]) -> list[jax.Array]:
         paths: the paths of the leaves.
     """
     hashes = np.array([path_hash(path) for path in paths], np.uint32)
-    if not is_tracing():
+    if not is_tracing() or len(paths) == 1:
         return [leaf_key(key, hashed) for hashed in hashes]
     keys = jax.vmap(leaf_key, (None, 0))(key, hashes)
     return [_take(keys, place) for place in unknown_places(len(paths))]

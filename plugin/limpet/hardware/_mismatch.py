@@ -220,8 +220,10 @@ class Recipe(ABC):
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
         values = {path: _as_array(leaves[path]) for path in rules}
         warn_of_coarse({path: self.sigma(path) for path in rules}, values)
-        divided = divisions(values, key, sharding)
-        keys, deviated = dict(zip(rules, leaf_keys(key, list(rules)), strict=True)), {}
+        within_shard_map = jax.sharding.get_abstract_mesh().manual_axes
+        divided = divisions(values, key, sharding) if within_shard_map or sharding is not None else {}
+        keys = dict(zip(rules, leaf_keys(key, list(rules)), strict=True))
+        deviated = {}
         for paths in _alike(rules, values, divided):
             own, held = [keys[path] for path in paths], [values[path] for path in paths]
             drawn = deviate_alike(own, key, held, condition, rules[paths[0]], divided.get(paths[0]))

@@ -45,7 +45,7 @@ class Division(NamedTuple):
 
 
 def divisions(leaves: Mapping[str, Any], key: jax.Array, sharding: Any) -> Mapping[str, Division]:
-    """How each leaf is divided among devices; leaves that are not are left out.
+    """How each leaf is divided among devices, within `shard_map`; leaves that are not are left out.
 
     Args:
         leaves: values by path, those that deviate.
@@ -62,8 +62,7 @@ def divisions(leaves: Mapping[str, Any], key: jax.Array, sharding: Any) -> Mappi
         specs = _checked_specs(sharding)
         found = {path: _division(path, leaf, specs, mesh) for path, leaf in leaves.items()}
         return {path: division for path, division in found.items() if any(division.axes)}
-    if manual:
-        _require_undivided(leaves, key, manual)
+    _require_undivided(leaves, key, manual)
     return {}
 
 

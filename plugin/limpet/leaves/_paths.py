@@ -58,3 +58,20 @@ def is_real(leaf: Any) -> bool:
     """
     dtype = getattr(leaf, "dtype", None)
     return isinstance(leaf, float) if dtype is None else bool(jnp.issubdtype(dtype, jnp.floating))
+
+
+def require_real(selected: dict[str, Any]) -> None:
+    """Refuse to deviate leaves that hold no real floating-point numbers (integers, bools, PRNG keys, functions)."""
+    wrong = {path: getattr(leaf, "dtype", type(leaf).__name__) for path, leaf in selected.items() if not is_real(leaf)}
+    if wrong:
+        raise PrototypeError(
+            f"selected, but only real floating-point values can deviate: "
+            f"{listing(f'{path} ({kind})' for path, kind in wrong.items())}; "
+            f"leave them out by rules such as ('{next(iter(wrong))}', False)"
+        )
+    for path, leaf in selected.items():
+        if hasattr(leaf, "dtype") and jnp.finfo(leaf.dtype).bits < 8:
+            raise PrototypeError(
+                f"leaf '{path}' is of dtype {leaf.dtype}: allowed are floating-point numbers of 8 bits or more; let "
+                f"float32 parameters deviate, and convert what results"
+            )

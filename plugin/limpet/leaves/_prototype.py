@@ -3,12 +3,12 @@
 from fnmatch import fnmatchcase
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from .._errors import PrototypeError
 from ._adapters import adapter_of
 from ._paths import is_real, leaves_by_path, listing
+from ._paths import require_real as require_real
 
 
 def prototype(tree: Any, *rules: Any) -> Any:
@@ -88,23 +88,6 @@ def require_some(selected: dict[str, bool]) -> None:
     """Refuse an empty selection: training would go on without mismatch, silently."""
     if not any(selected.values()):
         raise PrototypeError(f"nothing is selected, so nothing would deviate; the paths are: {listing(selected)}")
-
-
-def require_real(selected: dict[str, Any]) -> None:
-    """Refuse to deviate leaves that hold no real floating-point numbers (integers, bools, PRNG keys, functions)."""
-    wrong = {path: getattr(leaf, "dtype", type(leaf).__name__) for path, leaf in selected.items() if not is_real(leaf)}
-    if wrong:
-        raise PrototypeError(
-            f"selected, but only real floating-point values can deviate: "
-            f"{listing(f'{path} ({kind})' for path, kind in wrong.items())}; "
-            f"leave them out by rules such as ('{next(iter(wrong))}', False)"
-        )
-    for path, leaf in selected.items():
-        if hasattr(leaf, "dtype") and jnp.finfo(leaf.dtype).bits < 8:
-            raise PrototypeError(
-                f"leaf '{path}' is of dtype {leaf.dtype}: allowed are floating-point numbers of 8 bits or more; let "
-                f"float32 parameters deviate, and convert what results"
-            )
 
 
 def _checked_rule(rule: Any) -> tuple[Any, bool]:

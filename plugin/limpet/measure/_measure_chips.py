@@ -100,11 +100,8 @@ def measure_chips_by_metric(
 
     Arguments and errors are those of `limpet.measure_chips`; `higher_is_better` may be given by name.
     """
-    names, chips, condition = (
-        checked_names(measured_chips),
-        counted_chips(chips, "measure_chips"),
-        known_condition(condition),
-    )
+    names, chips = checked_names(measured_chips), counted_chips(chips, "measure_chips")
+    condition = known_condition(condition)
     if mismatch is None and (chips != HUNDRED or condition != UNCHANGED):
         raise LimpetError("chips, condition: virtual chips are of a hardware; give it, or leave these out")
     adapter = adapter_of(tree)
@@ -123,13 +120,12 @@ def measure_chips_by_metric(
     labels, better = directions_of(metric_fn, results[0], higher_is_better)
     curves: dict[str, RobustnessCurve] = {}
     if recipe is not None:
-        scale, base = float(str(condition.scale)), condition._replace(scale=1.0)
         curves = robustness_curves(
             metric_fn,
             tree,
             recipe,
-            scales=[scale],
-            condition=base,
+            scales=[float(np.asarray(condition.scale))],
+            condition=condition._replace(scale=1.0),
             chips=chips,
             batch=batch,
             higher_is_better=higher_is_better,

@@ -118,7 +118,9 @@ def condition_label(condition: Condition) -> str:
         'scale 0.5, 1 day after programming'
     """
     words = [f"scale {condition.scale:g}"]
-    words += [] if condition.time is None else [f"{place_of('time', float(str(condition.time)))} after programming"]
+    words += (
+        [] if condition.time is None else [f"{place_of('time', float(np.asarray(condition.time)))} after programming"]
+    )
     words += [f"read {condition.read}"] if condition.read else []
     return ", ".join([*words, *(["mirrored"] if condition.mirrored else [])])
 

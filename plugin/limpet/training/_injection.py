@@ -298,7 +298,7 @@ class Injection:
             )
         if not self.draws:
             return params
-        tree, adapter = params, adapter_of(params)
+        tree, adapter = params, self._adapter if type(params) is type(self.model) else adapter_of(params)
         held = adapter.leaves(params)
         if notes is not None:
             watch(filter(is_real, held.values()), notes)
