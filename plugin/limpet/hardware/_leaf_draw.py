@@ -83,7 +83,7 @@ def deviate(
         chip_key,
         condition.sign,
         part,
-        condition.time,
+        condition.time,  # pyright: ignore[reportArgumentType]
         condition.read,
         constant_statistics=rule.gradient == "through_value",
     )
@@ -124,7 +124,7 @@ def _factors(
     key: jax.Array, chip_key: jax.Array, condition: Condition, deviation: Deviation, shape: tuple[int, ...], dtype: Any
 ) -> jax.Array:
     """The factors by which a relative deviation multiplies the values of one leaf, of float32 or float64."""
-    draw = Draw(key, chip_key, condition.sign, None, condition.time, condition.read)
+    draw = Draw(key, chip_key, condition.sign, None, condition.time, condition.read)  # pyright: ignore[reportArgumentType]
     strength = jnp.asarray(condition.scale).astype(dtype)
     return deviation.deviate(draw, jnp.ones(shape, dtype), strength)
 
