@@ -72,6 +72,7 @@ def test_components_are_those_of_the_simulation():
     assert not found.off_center
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sizes", [[[12] * 3] * 4, UNBALANCED])
 @pytest.mark.parametrize("spreads", [(0.05, 0.03, 0.1), (0.05, 0.0, 0.1)])
 def test_intervals_cover_in_95_of_100_benches(sizes, spreads):
@@ -85,6 +86,7 @@ def test_intervals_cover_in_95_of_100_benches(sizes, spreads):
     assert (hits >= 132).all()
 
 
+@pytest.mark.long
 def test_intervals_cover_of_heavy_tails_too():
     """Of 1200 intervals, fewer than 1098 cover in 1e-3 of all seeds; by the sample's kurtosis alone about 1075."""
     hits, generator, sizes = 0, RNG(11), [[16] * 2] * 2
@@ -222,6 +224,7 @@ def test_without_statsmodels_it_is_said_how_to_install_it(monkeypatch):
         limpet.fit_measurements(bench.table(bench.nested(RNG(12), (0, 0, 0.1)) + 1))
 
 
+@pytest.mark.long
 def test_p_values_hold_for_chips_that_have_something_in_common():
     """Of 8 benches that do follow a Gaussian, more than 3 have p < 0.05 in 4e-4 of all seeds. If devices counted as
     independent, most would, because four chips do not fill a bell."""
