@@ -1,6 +1,6 @@
 """One leaf's draw, as a unit of compilation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -137,7 +137,7 @@ MOST_BATCHED = 2**22
 
 
 def deviate_alike(
-    keys: Sequence[jax.Array],
+    keys: jax.Array,
     chip_key: jax.Array,
     values: Sequence[jax.Array],
     condition: Condition,
@@ -151,7 +151,7 @@ def deviate_alike(
     drawn one by one, because a batch would have to be put together and taken apart again.
 
     Args:
-        keys: the leaves' own random keys.
+        keys: the leaves' own random keys, shape (leaves,).
         chip_key: the key of the whole draw, shape ().
         values: the nominal values of each leaf.
         condition: the condition of the chip, a checked one.
@@ -159,58 +159,53 @@ def deviate_alike(
         division: the division of one leaf among devices, where its value is one device's part; else None.
     """
     deviation, first = rule.deviation, values[0]
-    together = is_tracing() and division is None and len(values) > 1
+    if not is_tracing() or division is not None or len(values) == 1:
+        return [deviate(keys[place], chip_key, value, condition, rule, division) for place, value in enumerate(values)]
     most = max(MOST_BATCHED // max(first.size, 1), 1)
-    if together and deviation.batched and len(values) > most:
+    if deviation.batched and len(values) > most:
         parts = [slice(start, start + most) for start in range(0, len(values), most)]
         drawn = [deviate_alike(keys[part], chip_key, values[part], condition, rule) for part in parts]
         return [leaf for part in drawn for leaf in part]
-    if together and deviation.batched:
+    if deviation.batched:
         batch = jax.vmap(partial(deviate, rule=rule), (0, None, 0, None))
-        drawn = batch(jnp.stack(keys), chip_key, apart(jnp.stack(values)), condition)
+        drawn = batch(keys, chip_key, apart(jnp.stack(values)), condition)
         return [row[0] for row in jax.lax.split(apart(drawn), (1,) * len(values))]
+    # Draws of leaves of one shape differ by an operand, not by a constant, so that XLA compiles their loops once.
+    places = _unknown_places(len(values))
+    take = partial(jax.lax.dynamic_index_in_dim, axis=0, keepdims=False, allow_negative_indices=False)
     truncated = rule.limits is not None and rule.limits.policy == "truncate"
     has_factors = deviation.relative and deviation.elementwise and not truncated
-    if not (together and has_factors and len(values) >= MANY and first.size <= FEW_VALUES):
+    if not (has_factors and len(values) >= MANY and first.size <= FEW_VALUES):
         return [
-            deviate(key, chip_key, value, condition, rule, division) for key, value in zip(keys, values, strict=True)
+            deviate(take(keys, place), chip_key, value, condition, rule)
+            for place, value in zip(places, values, strict=True)
         ]
     dtype = jnp.float64 if first.dtype == jnp.float64 else jnp.float32
 
     def of_leaf(key: jax.Array) -> jax.Array:
         return _factors(key, chip_key, condition, deviation, first.shape, dtype)
 
-    stacked = jnp.stack(keys)
     # An accelerator would wait for the host at each turn of a loop.
-    factors = jax.lax.platform_dependent(stacked, cpu=partial(jax.lax.map, of_leaf), default=jax.vmap(of_leaf))
-    places = unknown_places(len(values))
+    factors = jax.lax.platform_dependent(keys, cpu=partial(jax.lax.map, of_leaf), default=jax.vmap(of_leaf))
     return [
-        deviate(key, chip_key, value, condition, rule, factors=_take(factors, place))
-        for key, value, place in zip(keys, values, places, strict=True)
+        # The key is that of no draw here: the factors are drawn already.
+        deviate(chip_key, chip_key, value, condition, rule, factors=take(factors, place))
+        for place, value in zip(places, values, strict=True)
     ]
 
 
-def leaf_keys(key: jax.Array, paths: Sequence[str]) -> list[jax.Array]:
-    """The random key of each leaf.
-
-    In a traced function they are derived as one array, from which each is taken at a place that the compiler does not
-    know. Draws of leaves of one shape then differ by an operand, not by a constant, and XLA compiles their loops once.
-
-    Args:
-        key: the key of the whole draw, shape ().
-        paths: the paths of the leaves.
-    """
-    hashes = np.array([path_hash(path) for path in paths], np.uint32)
-    if not is_tracing() or len(paths) == 1:
-        return [leaf_key(key, hashed) for hashed in hashes]
-    keys = jax.vmap(leaf_key, (None, 0))(key, hashes)
-    return [_take(keys, place) for place in unknown_places(len(paths))]
+@jax.jit
+def leaf_keys(key: jax.Array, hashes: jax.Array) -> jax.Array:
+    """The random key of each leaf, from the key of the whole draw and the hashes of the leaves' paths, as one array."""
+    return jax.vmap(leaf_key, (None, 0))(key, hashes)
 
 
-_take = partial(jax.lax.dynamic_index_in_dim, axis=0, keepdims=False, allow_negative_indices=False)
+def path_hashes(paths: Iterable[str]) -> np.ndarray:
+    """The hash of each path, uint32."""
+    return np.array([path_hash(path) for path in paths], np.uint32)
 
 
-def unknown_places(count: int) -> list[jax.Array]:
+def _unknown_places(count: int) -> list[jax.Array]:
     """The numbers 0, 1, ... as values of which a CPU's compiler knows nothing."""
     places = list(np.arange(count, dtype=np.int32))
 

@@ -31,7 +31,7 @@ from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
 from ..results._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
-from ._leaf_draw import Gradient, LeafRule, deviate_alike, leaf_keys
+from ._leaf_draw import Gradient, LeafRule, deviate_alike, leaf_keys, path_hashes
 from ._limits import Limits, checked_limits
 from ._sharding import divisions
 
@@ -222,10 +222,10 @@ class Recipe(ABC):
         warn_of_coarse({path: self.sigma(path) for path in rules}, values)
         within_shard_map = jax.sharding.get_abstract_mesh().manual_axes
         divided = divisions(values, key, sharding) if within_shard_map or sharding is not None else {}
-        keys = dict(zip(rules, leaf_keys(key, list(rules)), strict=True))
-        deviated = {}
+        keys, place_of = leaf_keys(key, path_hashes(rules)), {path: place for place, path in enumerate(rules)}
+        deviated: dict[str, jax.Array] = {}
         for paths in _alike(rules, values, divided):
-            own, held = [keys[path] for path in paths], [values[path] for path in paths]
+            own, held = keys[np.array([place_of[path] for path in paths])], [values[path] for path in paths]
             drawn = deviate_alike(own, key, held, condition, rules[paths[0]], divided.get(paths[0]))
             deviated |= zip(paths, drawn, strict=True)
         for path, rule in rules.items():
