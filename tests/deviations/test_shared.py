@@ -17,9 +17,9 @@ KEY = jax.random.key(5, impl=limpet.fast)
 FACTOR = limpet.LogNormal(sigma=0.3)
 
 
-def drawn(deviation, key=KEY, **leaves):
+def drawn(deviation, key=KEY, condition=1.0, **leaves):
     """One draw of some leaves, all of which deviate alike."""
-    return limpet.Mismatch(dict.fromkeys(leaves, True), deviation)(key, leaves)
+    return limpet.Mismatch(dict.fromkeys(leaves, True), deviation)(key, leaves, condition)
 
 
 def test_all_leaves_of_a_chip_share_one_factor():
@@ -125,10 +125,12 @@ def test_what_is_off_stays_another_hardware():
 
 
 def test_a_programmed_device_that_is_off_still_drifts_from_what_was_written():
-    programming, drift = limpet.Programming(spread=0.1), limpet.Drift(exponent=0.05, spread=0.01, time=1e4)
-    tree = {"w": jnp.linspace(0.1, 1, 9)}
-    off = limpet.Chain((limpet.Off(programming), drift))
-    np.testing.assert_array_equal(drawn(off, **tree)["w"], drawn(limpet.Chain((drift,)), **tree)["w"])
+    programming, drift = limpet.Programming(spread=0.1), limpet.Drift(exponent=0.05, spread=0.01)
+    off, asked = limpet.Chain((limpet.Off(programming), drift)), {"condition": limpet.Condition(time=1e4)}
+    weights = jnp.linspace(0.1, 1, 9)
+    np.testing.assert_array_equal(
+        drawn(off, **asked, w=weights)["w"], drawn(limpet.Chain((drift,)), **asked, w=weights)["w"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_the_reference_is_the_tensor_the_channel_or_a_number(kind):
         (lambda: limpet.Quantize(levels=4), "levels = 4: allowed is an odd number"),
         (lambda: limpet.Quantize(), "give either levels or bits"),
         (lambda: limpet.Programming(spread="much"), "spread = 'much': allowed are a number, the coefficients"),
-        (lambda: limpet.Drift(0.05, 0.01, start=0), "start = 0.0: allowed is a finite number > 0"),
+        (lambda: limpet.Drift(0.05, 0.01, start=0), "start = 0: allowed is a finite number > 0"),
         (lambda: drawn(limpet.Drift(0.05, 0.01), time=-1.0), "time = -1.0"),
         (lambda: drawn(limpet.ReadNoise(0.1), read=-1), "read = -1"),
     ],
