@@ -40,7 +40,7 @@ def test_selection_is_static_with_one_draw_for_each_selected_leaf():
     assert draws_in(both, KEY, TREE) == 2
     assert draws_in(MISMATCH, KEY, TREE) == 1
     of_one = jax.make_jaxpr(lambda tree: MISMATCH(KEY, tree))(TREE).jaxpr
-    for name in ("cond", "select_n", "switch"):  # what hides paths from the compiler is there once, however many leaves
+    for name in ("cond", "switch"):  # what hides paths from the compiler is there once, however many leaves
         assert count(jaxpr, name) == count(of_one, name)
 
 

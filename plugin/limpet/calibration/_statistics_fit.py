@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,8 +66,15 @@ class StatisticsFit:
     _: KW_ONLY
     statistics: Sequence[str] = ("*/mean", "*/var")
     steps: int = 100
-    gains: ClassVar[Sequence[str]] = ()
-    levels: ClassVar[None] = None
+
+    @property
+    def gains(self) -> Sequence[str]:
+        """No outputs get a gain."""
+        return ()
+
+    @property
+    def levels(self) -> None:
+        """Statistics are held in floating point: any value can be set."""
 
     def __post_init__(self) -> None:
         whole("steps", self.steps, 1, error=MetricError)
