@@ -1,6 +1,7 @@
 """The package as a whole: which folder imports which, what an import brings in, public names."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -244,3 +245,17 @@ def test_no_function_takes_more_than_twelve_parameters():
         and len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]) > 12
     }
     assert not longest
+
+
+def test_entries_of_docstrings_begin_with_a_noun():
+    """An entry says "seed: the number that names the chips", never "seed: of the chips" or "seed: likewise"."""
+    clipped = re.compile(
+        r"^\s+\*{0,2}\w+: (of|by|from|on|in|under|between|among|beside|with|at|to|within|likewise|see)\b", re.MULTILINE
+    )
+    found = []
+    for file in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and (text := ast.get_docstring(node)):
+                for section in re.findall(r"^(?:Args|Attributes):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL):
+                    found += [f"{file.name}, {node.name}:{entry.group(0)}" for entry in clipped.finditer(section)]
+    assert not found

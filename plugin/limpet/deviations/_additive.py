@@ -22,7 +22,7 @@ class Additive(ToLargest):
         spread: standard deviation as a fraction of m, a finite number >= 0. It is no relative standard deviation of a
             value: measure over `scales`.
         relative_to: what m is taken of, see `limpet.deviations.ToLargest`; so in all that follow it.
-        channel_axis: see there.
+        channel_axis: the axis of output channels, as `ToLargest` has it.
 
     Raises:
         StrengthError: spread is no such number.

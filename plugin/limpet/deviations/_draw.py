@@ -32,9 +32,9 @@ class Draw:
         time: the time since programming in seconds, a scalar that may be traced; None right after programming.
         read: the number of the read, a scalar that may be traced: what is drawn `of_read` is new at each.
         constant_statistics: whether gradients stop at what a deviation takes of all values together, as their largest.
-        written: in a chain that has programmed the devices already: what they were to hold, and what they held then.
-        largest: in a chain that has rounded the values to fractions of the largest one: what that was taken of (see
-            `ToLargest.reference`), and the largest one for each value, which rounding leaves as it is.
+        written: what the devices were to hold and what they held then, in a chain that has programmed them already.
+        largest: the reference of the largest value (`ToLargest.reference`) and that value for each, in a chain that has
+            rounded the values to fractions of it; rounding leaves it as it is.
         shard: which part of the leaf the values are, where a device draws no more than the part that it holds (see
             `Deviation.elementwise`); else None.
 
@@ -63,7 +63,7 @@ class Draw:
         """Independent normal numbers of mean 0.
 
         Args:
-            shape: of the result.
+            shape: the shape of the result.
             sigma: their standard deviation, a scalar of float32 or float64, which gives the result's dtype. Scaling
                 inside takes less time than a product with the result.
         """
@@ -73,7 +73,7 @@ class Draw:
         """Independent normal numbers of mean 0 none of which is beyond `bound * sigma`.
 
         Args:
-            shape: of the result.
+            shape: the shape of the result.
             sigma: the standard deviation of the result (not of the normal distribution that was cut), a scalar of
                 float32 or float64, which gives the result's dtype.
             bound: the largest number as a multiple of sigma, above sqrt(3) and at most 8.
@@ -96,7 +96,7 @@ class Draw:
         image are exactly `1 - u`.
 
         Args:
-            shape: of the result.
+            shape: the shape of the result.
             dtype: float32 or float64.
         """
         word = words(self.key, shape, self._shard_for(shape))

@@ -19,7 +19,7 @@ class DropConnect(Deviation):
     missing connections are `Stuck(at_zero=...)`, which is the same draw.
 
     Attributes:
-        fraction: of the weights, between 0 and 1; strength multiplies it, up to 1.
+        fraction: the share of the weights that is left out, between 0 and 1; strength multiplies it, up to 1.
 
     Raises:
         StrengthError: it is no such number.

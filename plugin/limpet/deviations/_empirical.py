@@ -63,7 +63,7 @@ class Empirical(Deviation):
         Args:
             source: a .csv file with a header, or an .npz file.
             column: the column, or the array, that holds factors (measured / nominal).
-            bandwidth: see above; "silverman" for `0.9 * min(s, IQR / 1.34) * n ** -0.2`.
+            bandwidth: the kernel's h; "silverman" for `0.9 * min(s, IQR / 1.34) * n ** -0.2`.
 
         Raises:
             LimpetError: the file cannot be read, has no such column, or a row that is no number.

@@ -88,7 +88,7 @@ class Power(Law):
 
     Attributes:
         factor: the parameter at the largest value.
-        exponent: of the power.
+        exponent: the exponent of the power.
         high: the parameter's largest value.
     """
 
@@ -130,7 +130,7 @@ class Split(Law):
     Attributes:
         at: the value.
         below: a law, a number, or the coefficients of a polynomial.
-        above: likewise.
+        above: the law from that value on, given in the same ways.
     """
 
     at: float

@@ -17,8 +17,8 @@ def pelgrom(a_vt: float, width: float, length: float, *, pair: bool = False) -> 
 
     Args:
         a_vt: A_VT, in millivolts times micrometres (mV um).
-        width: of the gate, in micrometres.
-        length: of the gate, in micrometres.
+        width: the width of the gate, in micrometres.
+        length: the length of the gate, in micrometres.
         pair: whether `a_vt` is that of the difference of a pair; it is then divided by sqrt(2), because what deviates
             here is one transistor.
 

@@ -55,10 +55,10 @@ def programmed(noise: jax.Array, value: jax.Array, largest: jax.Array, law: Law)
     """Values after programming.
 
     Args:
-        noise: of mean 0.
+        noise: random numbers of mean 0.
         value: what was to be programmed.
         largest: the largest absolute value; all three of one shape.
-        law: of the spread, see `Programming`.
+        law: the law of the spread, as `Programming` has it.
     """
     size = jnp.abs(value)
     spread = jnp.maximum(law(size * (1 / jnp.where(largest > 0, largest, 1))), 0)

@@ -23,7 +23,7 @@ class Quantize(ToLargest):
     Attributes:
         levels: how many levels there are, an odd number from 3 on; or give `bits`.
         bits: 2 ** bits - 1 levels: 8 bits are -127 to 127. From 2 to 16.
-        relative_to: see `ToLargest`; values beyond a number given are rounded to it.
+        relative_to: the reference of m, as `ToLargest` has it; values beyond a number given are rounded to it.
 
     Raises:
         LimpetError: an argument is none of these, or neither or both of `levels` and `bits` are given.
@@ -67,7 +67,7 @@ def quantized(value: jax.Array, largest: jax.Array, half: int) -> jax.Array:
 
     Args:
         value: none beyond the largest.
-        largest: of the values' shape.
+        largest: the largest value for each, of the values' shape.
         half: how many levels there are above 0.
     """
     return jnp.round(place_of(value, largest, half)) * (largest / half)

@@ -29,16 +29,16 @@ class Shared(Deviation):
     logarithm has the variance a^2 + b^2, of which a^2 is common to the chip.
 
     Attributes:
-        deviation: by which the factor deviates from 1; a relative one, such as `LogNormal`.
+        deviation: the distribution of the factor around 1; a relative one, such as `LogNormal`.
         across: "chip": all values of the chip, in all leaves that say the same `name`.
         axes: those along which the values of a leaf have a factor in common, such as (0,) of a matrix for a factor for
             each column.
         groups: the group of each place along `axis`, whole numbers from 0, such as the core of each neuron. The values
             of a group have one factor, whatever their places along other axes.
         axis: the axis that `groups` counts.
-        name: of the level. Leaves that say the same one share the draw: group 2 of one leaf has the factor of group 2
-            of the other. Without it each leaf draws its own (of `across`, "chip" is the name). It is also the name by
-            which `Hardware.without` switches the level off.
+        name: the name of the level. Leaves that say the same one share the draw: group 2 of one leaf has the factor of
+            group 2 of the other. Without it each leaf draws its own (of `across`, "chip" is the name). It is also the
+            name by which `Hardware.without` switches the level off.
 
     Raises:
         LimpetError: `deviation` is none, or is not relative to a value; or another argument is none of these.

@@ -41,12 +41,12 @@ class Spatial(Deviation):
     Attributes:
         deviation: a `Gaussian` or a `LogNormal`: what each site's factor is by itself.
         length: the distance at which the correlation has fallen to 1 / e, in the unit of the sites' positions.
-        nugget: from 0 (no part of the variance is a site's own) to 1 (all of it is).
+        nugget: the share of the variance that is each site's own, from 0 to 1.
         grid: rows and columns of a grid on which the sites lie row by row, at a distance of 1. None: they lie in a row.
         positions: the two coordinates of each site, in place of `grid`; up to 2,000 of them.
         axis: along which the sites are counted; values at one site have the factor in common. None: each value of the
             leaf is a site, row by row.
-        name: of the level, as in `Shared`: leaves that say the same one have the same field.
+        name: the name of the level, as in `Shared`: leaves that say the same one have the same field.
 
     Raises:
         StrengthError: `length` is no finite number above 0, or `nugget` none from 0 to 1.

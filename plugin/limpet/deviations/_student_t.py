@@ -28,7 +28,7 @@ class StudentT(Deviation):
 
     Attributes:
         sigma: relative standard deviation, a finite number >= 0.
-        degrees: of freedom, above 2; the fewer, the heavier the tails.
+        degrees: the degrees of freedom, above 2; the fewer, the heavier the tails.
 
     Raises:
         StrengthError: one is no such number.

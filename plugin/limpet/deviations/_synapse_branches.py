@@ -39,7 +39,7 @@ class SynapseBranches(Deviation):
         spread: relative standard deviation of one branch's current, a finite number >= 0.
         currents: the branch currents of each core, as weights: what each bit is worth in the leaf's unit. Finite
             numbers >= 0, as many for each core.
-        cores: of each postsynaptic neuron (the leaf's last axis), the number of its core. May be left out where there
+        cores: the number of the core of each postsynaptic neuron (the leaf's last axis). May be left out where there
             is one core.
         core_spread: relative standard deviation of what a core has in common: the error of each of its currents,
             the same for all of its synapses in all leaves.

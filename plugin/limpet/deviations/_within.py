@@ -43,7 +43,7 @@ def deviate_within(
         deviation: one that `supports_within`.
         draw: all the randomness there is.
         value: nominal values. Where one lies beyond a limit by more than 5 standard deviations, the limit is drawn.
-        strength: see `Deviation.deviate`.
+        strength: the factor on the deviation, as `Deviation.deviate` takes it.
         low: the smallest value; None for none.
         high: the largest value; None for none.
     """
@@ -72,7 +72,8 @@ def _places(
         value: nominal values.
         low: the smallest value; None for none.
         high: the largest value; None for none.
-        change: from the ratio of a deviated and its nominal value to the normal number times sigma that leads to it.
+        change: the function from the ratio of a deviated and its nominal value to the normal number times sigma that
+            leads to it.
         sigma: the factor on normal numbers.
     """
     per_sigma = 1 / jnp.maximum(sigma, 1e-6)

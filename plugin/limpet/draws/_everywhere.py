@@ -17,7 +17,7 @@ def everywhere(number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
     Args:
         number: a scalar.
-        shape: of the result.
+        shape: the shape of the result.
     """
     return jnp.broadcast_to(number, shape)
 

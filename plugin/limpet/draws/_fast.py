@@ -87,7 +87,7 @@ def words_of_shard(key: jax.Array, shard: Shard) -> jax.Array:
 
     Args:
         key: a key of `limpet.fast`, shape ().
-        shard: of at most 2^32 values.
+        shard: the part, of a leaf of at most 2^32 values.
     """
     return _words(jax.random.key_data(key), shard)
 

@@ -11,7 +11,7 @@ class Shard(NamedTuple):
     """Where a part of a leaf lies in the whole.
 
     Attributes:
-        shape: of the part.
+        shape: the shape of the part.
         whole: shape of the whole leaf.
         first: the place of the part's first element along each axis, uint32 scalars; 0 along an axis that is not
             divided.

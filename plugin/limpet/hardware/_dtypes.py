@@ -45,7 +45,7 @@ def require_finite(leaves: Mapping[str, Any]) -> None:
     what is relative to the largest value of a leaf makes all of it NaN.
 
     Args:
-        leaves: by path, those that deviate.
+        leaves: the leaves that deviate, by path.
 
     Raises:
         PrototypeError: names the leaves.

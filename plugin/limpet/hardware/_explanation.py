@@ -32,8 +32,8 @@ class LeafExplanation:
             where a deviation has a density.
         spread: the root mean square of measured / nominal - 1; NaN where no nominal value is other than 0.
         sigma: the assumed relative standard deviation; NaN where the deviation has none.
-        log_likelihood: of measured / nominal, for each value on average; NaN where there is no density, and
-            -infinity where a value cannot be.
+        log_likelihood: the log-likelihood of measured / nominal, for each value on average; NaN where there is no
+            density, and -infinity where a value cannot be.
         expected: the log-likelihood that there would be on average if the assumption held.
         distance: the Kolmogorov-Smirnov distance between measured and assumed values.
         p_value: the probability with which values of the assumed distribution are so far from it.

@@ -56,7 +56,7 @@ def digest(recipe: Recipe, shapes: Shapes) -> str:
 
     Args:
         recipe: who deviates, and how.
-        shapes: of the leaves of the network, by path.
+        shapes: the shapes of the network's leaves, by path.
     """
     recipe = _without_shared_sigma(recipe)
     leaves = sorted(
@@ -77,7 +77,7 @@ def summary(recipe: Recipe, shapes: Shapes) -> str:
 
     Args:
         recipe: who deviates, and how.
-        shapes: of the leaves of the network, by path.
+        shapes: the shapes of the network's leaves, by path.
     """
     recipe = _without_shared_sigma(recipe)
     groups: dict[str, list[str]] = {}

@@ -71,7 +71,7 @@ class Hardware:
         Args:
             model: a Rockpool JAX module, a Flax nnx module, or a tree of arrays (or of `jax.ShapeDtypeStruct`).
             only: names of the parts wanted; None for all of them.
-            gradient: see `limpet.Mismatch`.
+            gradient: the way of gradients, as `limpet.Mismatch` has it.
 
         Raises:
             PrototypeError: a part's leaves do not fit the model, or two parts select the same leaf.
@@ -103,7 +103,7 @@ class Hardware:
         have in common does, as it simulates a process alone. Parts that draw at none of these levels stay as they are.
 
         Args:
-            *levels: see `limpet.Recipe.without`.
+            *levels: the names of levels, as `limpet.Recipe.without` takes them.
 
         Raises:
             LimpetError: nothing is drawn at such a level.

@@ -40,8 +40,8 @@ class Limits:
             Clipped, it becomes the smallest normal number of its type, by which little can be divided: better to say
             how small a value the part can hold.
         high: the largest value; None for none.
-        policy: see above.
-        table: in place of `low` and `high`, the name of a table that has them by leaf: "dynapse" for the currents of
+        policy: the policy, as said above.
+        table: the name, in place of `low` and `high`, of a table that has them by leaf: "dynapse" for the currents of
             Rockpool's DynapSim, from the bias generator of DYNAP-SE2. Leaves that it does not know have no limits.
 
     Raises:

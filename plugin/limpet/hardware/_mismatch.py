@@ -166,7 +166,7 @@ class Recipe(ABC):
                 and mirror image; or a number, which is the scale, a factor >= 0 on every deviation. All of it may be
                 traced, so that a schedule never retraces.
             only: names of the parts of the hardware that are drawn; None for all of them.
-            sharding: within `jax.shard_map`, how leaves are divided among devices: the `PartitionSpec`s that it was
+            sharding: the division of leaves among devices within `jax.shard_map`: the `PartitionSpec`s that it was
                 given as `in_specs` for the tree, one for all leaves or a prefix of the tree. Each device then draws its
                 own part of the chip. Without it, leaves that differ from device to device are refused. (Under `jax.jit`
                 alone, draws of sharded arrays are right without it.)
@@ -214,7 +214,7 @@ class Recipe(ABC):
             key: a random key, shape ().
             leaves: values by leaf path.
             condition: a checked one, see `Condition.checked`.
-            sharding: see `__call__`.
+            sharding: the division among devices, as `__call__` takes it.
         """
         self.require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
@@ -278,7 +278,7 @@ class Mismatch(Recipe):
             1 + sigma * n); "through_value" is the same but for what a deviation takes of all values of a leaf together,
             as their largest, which counts as a constant; "straight_through" is the gradient at the deviated values,
             passed to the nominal ones unchanged.
-        limits: between which values the chip can hold the leaves.
+        limits: the values between which the chip can hold the leaves.
         ranges: the smallest and the largest value by leaf path, where the limits name a table.
 
     Raises:
@@ -349,7 +349,7 @@ class JoinedMismatch(Recipe):
 
     Attributes:
         members: the recipes joined. A tree may hold the leaves that any of them describes.
-        names: of the members, where they are parts of a hardware; else empty.
+        names: the names of the members, where they are parts of a hardware; else empty.
 
     Raises:
         PrototypeError: two members select the same leaf.

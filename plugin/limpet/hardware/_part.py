@@ -31,7 +31,7 @@ class Part:
             - an nnx filter, where the model is an nnx module;
             - a prototype, a tree of bools with the model's structure.
         deviation: the distribution.
-        limits: between which values the chip can hold these leaves; None for any.
+        limits: the values between which the chip can hold these leaves; None for any.
 
     Raises:
         LimpetError: the deviation is none, or limits are none or do not go with it.

@@ -49,7 +49,7 @@ def divisions(leaves: Mapping[str, Any], key: jax.Array, sharding: Any) -> Mappi
 
     Args:
         leaves: values by path, those that deviate.
-        key: of the draw.
+        key: the key of the draw.
         sharding: what the user says of it: PartitionSpecs in a prefix of the tree, one for all, or None.
 
     Raises:
