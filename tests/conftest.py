@@ -22,6 +22,7 @@ with warnings.catch_warnings():
     logging.disable(logging.WARNING)
     import rockpool.devices.dynapse
     import rockpool.nn.modules
+    import rockpool.training.adversarial_jax
     import rockpool.transform.mismatch  # noqa: F401
 
     logging.disable(logging.NOTSET)

@@ -25,9 +25,12 @@ def test_the_version_is_the_same_everywhere():
 
 def test_workflows_test_the_pythons_that_are_declared():
     declared = [name.rpartition(" ")[2] for name in PROJECT["classifiers"] if "Python :: 3." in name]
-    for name, job in (("tests", "tests"), ("release", "install")):
-        workflow = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
-        assert workflow["jobs"][job]["strategy"]["matrix"]["python"] == declared
+    tests, release = (
+        yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())["jobs"] for name in ("tests", "release")
+    )
+    assert release["install"]["strategy"]["matrix"]["python"] == declared
+    tested = {row["python"]: row["versions"] for row in tests["tests"]["strategy"]["matrix"]["include"]}
+    assert tested == {declared[0]: "oldest", declared[-1]: "newest"}
     assert PROJECT["requires-python"] == f">={declared[0]}"
 
 

@@ -100,7 +100,7 @@ def test_ctrl_c_loses_nothing_that_was_logged(tmp_path):
         "train.steps=1000000 train.hidden=4 train.batch_size=16 robustness.chips=2 tensorboard.flush_steps=50".split()
     )
     process = subprocess.Popen(
-        command("digits_linen.py", overrides=[*endless.split(), f"tensorboard.logdir={tmp_path}"]),
+        command("digits_linen.py", overrides=[*endless, f"tensorboard.logdir={tmp_path}"]),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

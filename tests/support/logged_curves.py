@@ -31,7 +31,11 @@ BEYOND = BeyondLimits(
 
 
 def curve(slope, metric="accuracy", chips=40, hardware=ANALOG, **described):
-    """A metric that falls by `slope` over sigma, and by a little more or less on each chip."""
+    """A metric that falls by `slope` over sigma, and by a little more or less on each chip.
+
+    Its chips are those of draws version 3, as in the files of the first version that stand in `tests/data`.
+    """
+    described.setdefault("draws_version", 3)
     values = 1 - slope * np.array(SIGMAS)[:, None] * (1 + 0.3 * NORMAL[:, :chips])
     return limpet.RobustnessCurve(metric, SIGMAS, values, **(hardware or {}), **described)
 

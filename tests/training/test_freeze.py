@@ -110,7 +110,7 @@ def test_hardware_freezes_all_its_parts(dynapse_net, frozen):
 
 
 def test_a_configuration_without_a_chip_freezes_nothing_silently(dynapse_net):
-    with pytest.raises(limpet.LimpetError, match=r"training.frozen.chip = 'fresh': the callback draws a fresh chip"):
+    with pytest.raises(limpet.LimpetError, match=r"training.frozen.chip = 'fresh': every step draws another"):
         configured("fresh").freeze(dynapse_net)
     with pytest.raises(limpet.LimpetError, match="training.frozen: the configuration has none"):
         configured(1, training={}).freeze(dynapse_net)
