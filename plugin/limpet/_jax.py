@@ -78,14 +78,9 @@ class Operation(NamedTuple):
         match self.name:
             case "scan":
                 body = Function(self.parameters["jaxpr"])
-                rows = sum(
-                    _rank(outer) != _rank(inner) for outer, inner in zip(self.operands, body.arguments, strict=True)
-                )
-                stacked = sum(
-                    _rank(outer) != _rank(inner) for outer, inner in zip(self.results, body.results, strict=True)
-                )
-                carried = len(self.results) - stacked
-                return Scan(body, len(self.operands) - rows - carried, carried, self.parameters["length"])
+                carried = len(self.results) - _rows(self.results, body.results)
+                constants = len(self.operands) - _rows(self.operands, body.arguments) - carried
+                return Scan(body, constants, carried, self.parameters["length"])
             case "while":
                 condition, body = Function(self.parameters["cond_jaxpr"]), Function(self.parameters["body_jaxpr"])
                 carried = len(self.results)

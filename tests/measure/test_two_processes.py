@@ -1,5 +1,6 @@
 """Two processes, joined by jax.distributed on loopback, do what one does."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -19,6 +20,8 @@ def folder(tmp_path_factory):
     try:  # as gloo does, by which JAX joins processes on CPUs
         socket.getaddrinfo(socket.gethostname(), None)
     except OSError as error:
+        if "CI" in os.environ:
+            raise
         pytest.skip(f"processes cannot meet: this machine's name {socket.gethostname()!r} has no address ({error})")
     output = tmp_path_factory.mktemp("processes")
     script = Path(__file__).parents[1] / "support" / "two_processes.py"

@@ -15,8 +15,8 @@ MAX_SEED = 2**32 - 1
 DRAWS_VERSION = 4
 """The version of what is drawn: it goes up when the same seed, chip and generator come to give another chip.
 
-Words of versions 3 and 4 are equal; with 4, values made of them are promised within two units in the last place of a
-leaf's largest value, and devices of a crossbar are computed in another order."""
+Words of versions 3 and 4 are equal; since 4, values made of them are promised within two units in the last place of a
+leaf's largest value."""
 
 
 def checked_generator(generator: Any) -> Generator:

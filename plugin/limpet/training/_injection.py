@@ -48,7 +48,7 @@ class StepDraw:
         scale: the factor on every deviation.
         schedule: a further factor, by step.
         time: the time since programming in seconds: one number, a function of the step, or times to draw from; None for
-            what each deviation says itself.
+            right after programming.
         chip: the number of the one chip that is met at all steps; None for a fresh draw at every step.
         name: the name by which logs and errors call it.
     """
@@ -115,7 +115,7 @@ class Injection:
         schedule: an optax schedule, from step to a further factor; None for none.
         time: the time since programming at which training meets the hardware: seconds or a text such as "1 day"; a
             function from step to seconds; `limpet.LogUniform(low, high)`, from which each step draws a time; None for
-            what each deviation says itself.
+            right after programming.
         gradient: how gradients pass through the draw, see `limpet.Mismatch`; for a recipe it is the recipe's own.
         seed: the seed of the draws, an integer from 0 to 2**32 - 1.
         chip: the number of a virtual chip to train on that chip alone, whose read noise is new at every step; None for
