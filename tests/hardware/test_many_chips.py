@@ -48,6 +48,7 @@ def test_many_threads_draw_what_one_draws():
         assert all(np.array_equal(alone[name], together[name]) for name in TREE)
 
 
+@pytest.mark.long
 def test_vectors_of_512_bits_change_no_bit():
     def digest(flags):
         environment = {**os.environ, "XLA_FLAGS": flags}
