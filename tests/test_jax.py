@@ -1,13 +1,12 @@
 """What Limpet reads of JAX's insides is what JAX does: loops and calls are run here from what was read of them."""
 
-import operator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from limpet._jax import Call, Cond, Function, Number, Scan, While, content_of, is_traced, number_of, origin_of, size_of
+from limpet import LimpetError
+from limpet._jax import Call, Cond, Function, Number, Scan, While, content_of, on_programs, size_of
 
 A, B, C, KEYS = jnp.arange(3.0), jnp.array(2.0), jnp.eye(3) + 1, jax.random.split(jax.random.key(0), 3)
 
@@ -119,17 +118,26 @@ def test_branches_and_numbers_are_read():
     assert size_of(function.arguments[0]) == 12
 
 
-def test_a_traced_value_leads_back_to_what_it_was_computed_from():
-    def program(a, b):
-        low, high = jax.lax.split(jnp.concatenate([a, b]), (3, 3))
-        assert is_traced(high)
-        assert (origin_of(low).place, origin_of(high).place) == (0, 1)
-        assert origin_of(low).equation is origin_of(high).equation
-        assert origin_of(high).operation.name == "split"
-        (joined,) = origin_of(high).operation.operands
-        assert all(map(operator.is_, origin_of(joined).operation.operands, (a, b)))
-        assert origin_of(a) is None
-        assert number_of(a) is a
-        return high
+def test_jax_tells_of_programs_that_it_traces_and_compiles():
+    """What the audit of a loop stands on: the two events, and where the program is found when they are reported."""
+    heard = []
+    on_programs(lambda function, whole: heard.append((whole, [operation.name for operation in function.operations])))
+    jax.jit(lambda a: jnp.tanh(a) @ A)(A)
+    assert (True, ["tanh", "dot_general"]) in heard
+    assert (False, ["tanh", "dot_general"]) in heard
+    assert Function(jax.make_jaxpr(lambda mine: mine + 1)(A)).argument_names == ["mine"]
 
-    jax.make_jaxpr(program)(A, A)
+
+def test_what_hears_of_a_program_may_refuse_it():
+    refused = []
+
+    def refuse(function, whole):
+        if whole and "erf" in [operation.name for operation in function.operations] and not refused:
+            refused.append(function)
+            raise LimpetError("no")
+
+    on_programs(refuse)
+    program = jax.jit(jax.lax.erf)
+    with pytest.raises(LimpetError, match="no"):
+        program(A)
+    assert program(A).shape == A.shape

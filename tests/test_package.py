@@ -16,7 +16,7 @@ import limpet
 ROOT = Path(limpet.__file__).parent
 # From the lowest to the highest: a folder imports only from itself and from folders before it.
 LIBRARY = (
-    "_errors _checked _jax flow draws leaves results deviations hardware objectives measure calibration auditing "
+    "_errors _checked _jax flow draws leaves results deviations hardware auditing objectives measure calibration "
     "training checks rockpool typing"
 ).split()
 APPLICATION = "tensorboard config bench dynapse callback cli".split()

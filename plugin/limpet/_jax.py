@@ -5,8 +5,10 @@ their equations and tracers; `tests/test_package.py` holds that. Each entry says
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, NamedTuple, TypeGuard
 
 import jax
@@ -49,8 +51,7 @@ class Operation(NamedTuple):
         name: the name of the primitive. Names are text: one that JAX changes counts as an operation that is not known,
             and nothing says so.
         parameters: its static parameters by name.
-        operands: what it takes: each a `Number`, or a variable, which is hashable and compared by identity. Of an
-            operation that is just being traced, a traced value in place of a variable.
+        operands: what it takes: each a `Number`, or a variable, which is hashable and compared by identity.
         results: the variables that it gives.
     """
 
@@ -115,12 +116,19 @@ class Function:
     def operations(self) -> Iterator[Operation]:
         """What it does, in order."""
         for equation in self._jaxpr.eqns:
-            yield _operation(equation, equation.invars)
+            operands = [_operand(atom) for atom in equation.invars]
+            yield Operation(equation.primitive.name, equation.params, operands, equation.outvars)
 
     @property
     def results(self) -> Sequence[Any]:
         """What it gives: each a `Number` or a variable."""
         return [_operand(atom) for atom in self._jaxpr.outvars]
+
+    @property
+    def argument_names(self) -> Sequence[str]:
+        """The names of its arguments, as far as JAX knows them: it keeps them to show them."""
+        names = getattr(getattr(self._jaxpr, "debug_info", None), "arg_names", None) or ()
+        return [name or "" for name in names]
 
     @property
     def captured(self) -> Sequence[Any]:
@@ -171,6 +179,12 @@ def size_of(variable: Any) -> int:
     return getattr(kind, "size", 0) * getattr(getattr(kind, "dtype", None), "itemsize", 0)
 
 
+def array_of(variable: Any) -> tuple[tuple[int, ...], Any]:
+    """The shape and the dtype of a variable's value, or of a `Number`."""
+    kind = jnp.asarray(variable.value) if isinstance(variable, Number) else variable.aval
+    return getattr(kind, "shape", ()), getattr(kind, "dtype", None)
+
+
 def _rows(outside: Sequence[Any], inside: Sequence[Any]) -> int:
     """How many arrays a scan goes along: outside of its body they have one axis more."""
     return sum(_rank(outer) != _rank(inner) for outer, inner in zip(outside, inside, strict=True))
@@ -180,15 +194,8 @@ def _rank(operand: Any) -> int:
     return jnp.ndim(operand.value) if isinstance(operand, Number) else len(getattr(operand.aval, "shape", ()))
 
 
-def _operation(equation: Any, operands: Sequence[Any]) -> Operation:
-    return Operation(
-        equation.primitive.name, equation.params, [_operand(atom) for atom in operands], list(equation.outvars)
-    )
-
-
 def _operand(atom: Any) -> Any:
-    held = getattr(atom, "val", None) if isinstance(atom, Tracer) else atom
-    return Number(held.val) if isinstance(held, Literal) else atom
+    return Number(atom.val) if isinstance(atom, Literal) else atom
 
 
 # ---- What a traced function computes, as a key under which its program is kept.
@@ -376,44 +383,41 @@ def _compared(value: Any) -> Any:
     return value
 
 
-# ---- Values that are being traced. If JAX renames a tracer's `parent` or `val`, or an equation's `in_tracers`, a
-# ---- derivative that is zero by computation counts as one that is not, and the loop audit passes draws without effect.
+# ---- Programs of the user's, as JAX traces and compiles them.
+
+_TRACED = "/jax/core/compile/jaxpr_trace_duration"
+_LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
 
 
-@dataclass(frozen=True, eq=False)
-class Origin:
-    """The operation that a traced value is a result of.
+def on_programs(listener: Callable[[Function, bool], None]) -> None:
+    """Have every program that JAX traces or compiles from now on told to a listener.
 
-    Attributes:
-        equation: JAX's own record of it, the same object for all of its results. It may be referred to weakly.
-        value: the traced value.
+    JAX reports to `jax.monitoring` that it has traced or lowered something, but not what. That is found among the local
+    variables of the function that reports it, called `jaxpr` or `closed_jaxpr`. If JAX renames those or the two events,
+    nothing is told, and the audit of a loop warns that it could not see what was compiled.
+
+    Args:
+        listener: `listener(function, whole)`. A function that `jax.jit` traced as the outermost one is told as a whole,
+            before it is compiled; what the listener raises then comes out of the user's call. What is compiled is told
+            with False: it may be half of a function, as where `jax.grad` is applied to a compiled one.
     """
 
-    equation: Any
-    value: Any
+    def heard(event: str, duration_secs: float, **kwargs: Any) -> None:
+        if event in (_TRACED, _LOWERED) and (jaxpr := _jaxpr_of(sys._getframe(1))) is not None:
+            listener(Function(jaxpr), event == _TRACED)
 
-    @property
-    def operation(self) -> Operation:
-        """The operation, whose operands are traced values."""
-        return _operation(self.equation, self.equation.in_tracers)
-
-    @property
-    def place(self) -> int | None:
-        """Which of the operation's results the value is, counted from 0; None if JAX does not say."""
-        places = (place for place, variable in enumerate(self.equation.outvars) if variable is self.value.val)
-        return next(places, None)
+    jax.monitoring.register_event_duration_secs_listener(heard)
 
 
-def origin_of(value: Any) -> Origin | None:
-    """The operation that a traced value is a result of; None for an argument, or where JAX does not say."""
-    equation = getattr(value, "parent", None)
-    known = hasattr(equation, "in_tracers") and hasattr(equation, "outvars") and hasattr(value, "val")
-    return Origin(equation, value) if known else None
-
-
-def number_of(value: Any) -> Any:
-    """A `Number` for a traced value that stands for one, any other value as it is."""
-    return _operand(value)
+def _jaxpr_of(frame: FrameType | None) -> Any:
+    for _ in range(4):
+        if frame is None:
+            break
+        for name in ("closed_jaxpr", "jaxpr"):
+            if isinstance(value := frame.f_locals.get(name), ClosedJaxpr | Jaxpr):
+                return value
+        frame = frame.f_back
+    return None
 
 
 # ---- Primitives. If JAX changes how their rules are registered, importing `limpet.flow` fails.
@@ -422,22 +426,20 @@ def number_of(value: Any) -> Any:
 def identity_primitive(
     name: str,
     trace: Callable[..., None],
-    lower: Callable[..., None],
     differentiate: Callable[..., tuple[Any, Any]],
-    transpose: Callable[..., None],
+    transpose: Callable[..., Any],
 ) -> Primitive:
     """A primitive that gives its operand back, leaves nothing in the compiled program, and tells what JAX does with it.
 
-    All functions take the parameters of the primitive by keyword. That a value which nothing uses is dropped before it
-    is lowered, so that `lower` is not called for it, is not documented by JAX.
+    All functions take the parameters of the primitive by keyword.
 
     Args:
         name: the name of the primitive.
         trace: a function called when the primitive enters a traced function.
-        lower: a function called when the primitive is compiled.
         differentiate: a function of the value and its tangent (None if JAX knows that it is zero) that gives both
             results, called when the primitive is differentiated.
-        transpose: a function of the cotangent, called when a derivative that is not known to be zero comes back.
+        transpose: a function from cotangent to cotangent, called when a derivative that is not known to be zero comes
+            back.
     """
     primitive = Primitive(name)
 
@@ -445,23 +447,17 @@ def identity_primitive(
         trace(**parameters)
         return value
 
-    def lowered(context: Any, value: Any, **parameters: Any) -> list[Any]:
-        lower(**parameters)
-        return [value]
-
     def derivative(primals: Any, tangents: Any, **parameters: Any) -> tuple[Any, Any]:
         (value,), (tangent,) = primals, tangents
         value, rate = differentiate(value, None if type(tangent) is ad.Zero else tangent, **parameters)
         return value, tangent if rate is None else rate
 
     def transposed(cotangent: Any, value: Any, **parameters: Any) -> list[Any]:
-        if type(cotangent) is not ad.Zero:
-            transpose(cotangent, **parameters)
-        return [cotangent]
+        return [cotangent if type(cotangent) is ad.Zero else transpose(cotangent, **parameters)]
 
     primitive.def_impl(lambda value, **_: value)
     primitive.def_abstract_eval(abstract)
-    mlir.register_lowering(primitive, lowered)
+    mlir.register_lowering(primitive, lambda context, value, **_: [value])
     batching.defvectorized(primitive)
     ad.primitive_jvps[primitive] = derivative
     ad.primitive_transposes[primitive] = transposed

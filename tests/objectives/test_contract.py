@@ -122,7 +122,7 @@ def test_without_mismatch_they_are_the_loss_and_no_strength_retraces():
     traces = []
 
     @jax.jit
-    def all_of_them(scale, strength):
+    def all_of_them(scale, strength, key):
         traces.append(scale)
         made = [
             objectives.antithetic(loss_fn, KERNEL_MISMATCH, condition=scale),
@@ -136,10 +136,10 @@ def test_without_mismatch_they_are_the_loss_and_no_strength_retraces():
             objectives.adaptive_sam(loss_fn, KERNEL_MISMATCH, radius=strength, condition=scale),
             objectives.a_trice(loss_fn, KERNEL_MISMATCH, weight=strength, steps=1, condition=scale),
         ]
-        return jnp.stack([objective(PARAMS, KEY, BATCH) for objective in made])
+        return jnp.stack([objective(PARAMS, key, BATCH) for objective in made])
 
-    np.testing.assert_allclose(all_of_them(0.0, 0.0), loss_fn(PARAMS, BATCH)[0], rtol=1e-6)
-    assert not np.isclose(all_of_them(1.0, 0.5), loss_fn(PARAMS, BATCH)[0], rtol=1e-6).any()
+    np.testing.assert_allclose(all_of_them(0.0, 0.0, KEY), loss_fn(PARAMS, BATCH)[0], rtol=1e-6)
+    assert not np.isclose(all_of_them(1.0, 0.5, KEY), loss_fn(PARAMS, BATCH)[0], rtol=1e-6).any()
     assert len(traces) == 1
 
 

@@ -150,9 +150,9 @@ def test_one_inject_passes_few_files(tmp_path):
     def update(params, step):
         return jax.grad(lambda p: (callback.inject(p, step)["w"] ** 2).sum())(params)
 
-    for step in range(2):  # until the audit is over
-        update(params, step)
-        callback(step, params, {})
+    update(params, 0)
+    callback(0, params, {})
+    callback.injection.audit.done = True  # it has files of its own
     jax.clear_caches()  # so that the leaf's draw is traced as well
     files, open_calls, moves = set(), [], 0
 
@@ -173,5 +173,5 @@ def test_one_inject_passes_few_files(tmp_path):
         jax.make_jaxpr(callback.inject)(params, 3)
     finally:
         sys.setprofile(None)
-    assert len(files) <= 16
+    assert len(files) <= 16, files
     assert moves <= 36

@@ -16,13 +16,14 @@ import numpy as np
 from .._errors import MismatchNotApplied
 from .._jax import Function
 from ..draws._keys import step_key
-from ..flow._probe import ProbeNotes, depends_on
+from ..flow._probe import ProbeNotes
+from ..flow._uses import depends_on
+from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import listing
 from ..leaves._probed import probed
-from ..measure._measurement import checked_recipe
 
 
 def require_reached(planted: Set[str], reached: Set[str]) -> None:

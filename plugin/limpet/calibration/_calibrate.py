@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import warn_user
+from ..hardware._checked_recipe import checked_recipe
 from ..hardware._fingerprint import shapes_of
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..measure._chips import HUNDRED, Chips, counted_chips
 from ..measure._description import Description, Direction
 from ..measure._limits_report import require_within
-from ..measure._measurement import Measurement, checked_recipe, divided, gathered, on_device
+from ..measure._measurement import Measurement, divided, gathered, on_device
 from ..measure._metric import MetricFn, ScalarMetric, of_one_number
 from ..measure._monte_carlo import ahead
 from ..measure._progress import progress_bar

@@ -16,7 +16,6 @@ from limpet import (
     Evaluator,
     Hardware,
     LimpetError,
-    LoopAudit,
     Recipe,
     RobustnessCurve,
     fingerprint,
@@ -53,8 +52,8 @@ class MismatchCallback:
         eval_batch: handed to `metric_fn`; a pytree of arrays.
         resume: what `checkpoint` returned, to go on with a run that ended; None: a new run. (A run that was logged in
             the same directory before is then set aside, into a directory beside it.)
-        audit: whether the first steps are audited. False for a loop that trains without gradients, or takes them at the
-            deviated values.
+        audit: whether the loop is audited, see `limpet.LoopAudit`. False for a loop that trains without gradients, or
+            takes them at the deviated values.
         **plain: what a configuration would say, beside a hardware or a recipe: `seed`, `generator`, and `training`, a
             mapping as in the file (without it, every part is drawn afresh at every step); of the section `robustness`
             `scales`, `times`, `chips`, `every_steps`, `target` and `higher_is_better`; of the section `tensorboard`
@@ -135,7 +134,8 @@ class MismatchCallback:
                 higher_is_better=config.robustness.higher_is_better,
                 trained_on=config.measured_training_chip,
             )
-        self._audit = LoopAudit(self.injection) if audit else None
+        self.injection.audit.told = True
+        self.injection.audit.done |= not audit
         self._last_step = self.first_step - 1
         self._calls = self._evaluations = 0
         self._closed = False
@@ -171,11 +171,10 @@ class MismatchCallback:
     ) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
-        Arguments, result and errors are those of `limpet.Injection.inject`. The first two steps with draws are audited
-        when they are logged: draws that do not reach the loss, or that are the same at every step, are an error.
+        Arguments, result and errors are those of `limpet.Injection.inject`. What is compiled with it is audited: draws
+        that do not reach the loss, or that are the same at every step, are an error; see `limpet.LoopAudit`.
         """
-        injector = self.injection if self._audit is None or self._audit.done else self._audit
-        return injector.inject(
+        return self.injection.inject(
             params, step, draw, factor=factor, mirrored=mirrored, deviation=deviation, sharding=sharding
         )
 
@@ -238,8 +237,7 @@ class MismatchCallback:
         steps = _checked_steps(step)
         last = int(steps[-1])
         self._log.add_steps(steps, {} if metrics is None else metrics)
-        if self._audit is not None:
-            self._audit.check(last, trained=bool(metrics) or self._calls > 0)
+        self.injection.audit.check(last, bool(metrics) or self._calls > 0, params)
         self._calls += 1
         every = self._config.robustness.every_steps
         due = last // every > self._last_step // every
@@ -264,6 +262,7 @@ class MismatchCallback:
         """
         self._refuse_closed()
         self._evaluate(int(step), params)
+        self.injection.audit.check(int(step), False, params)
         self._log.write(wait=True)
         return self.curves
 
@@ -310,8 +309,9 @@ class MismatchCallback:
             return
         self._closed = True
         self._log.close(succeeded)
-        if succeeded and self._audit is not None:
-            self._audit.close()
+        if succeeded:
+            self.injection.audit.close()
+        self.injection.audit.done = True
         if succeeded and self._evaluator is not None and self._calls and not self._evaluations:
             warn_user(
                 f"no evaluation was made: {self._calls} calls of the callback passed no multiple of "

@@ -50,7 +50,7 @@ class Dataflow(ABC, Generic[Fact]):
         """What is known of each result of an operation, which may be a loop, a condition or a call."""
         match operation.structure:
             case Scan() as scan:
-                return self._scan(scan, facts)
+                return self.scan(scan, facts)
             case While() as loop:
                 return self._while(loop, facts)
             case Cond(branches):
@@ -59,7 +59,8 @@ class Dataflow(ABC, Generic[Fact]):
                 return self.results(body, facts)
         return self.operation(operation, facts)
 
-    def _scan(self, scan: Scan, facts: list[Fact]) -> list[Fact]:
+    def scan(self, scan: Scan, facts: list[Fact]) -> list[Fact]:
+        """What is known of each result of a scan, from what is known of its operands."""
         carried = scan.constants + scan.carried
         constants, carry, rows = facts[: scan.constants], facts[scan.constants : carried], facts[carried:]
         while True:

@@ -1,16 +1,15 @@
-"""Cotangents that are zero, whatever the numbers are.
+"""Values that are zero, whatever the numbers are.
 
-JAX knows a derivative that is zero where nothing was computed (`Zero`). Loops and functions with a gradient of their
-own hand back arrays of zeros instead, which have to be followed to where they come from.
+JAX knows a derivative that is zero where nothing was computed. Loops and functions with a gradient of their own hand
+back arrays of zeros instead, which have to be followed to where they come from.
 """
 
 from collections.abc import Sequence
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
-from .._jax import Number, Operation, is_traced, number_of, origin_of
+from .._jax import Operation
 from ._dataflow import Dataflow
 
 _ALL = None
@@ -30,7 +29,9 @@ _PRODUCTS = ("mul", "dot_general", "conv_general_dilated")
 """Operations whose result is zero if one operand is."""
 
 
-class _Zeros(Dataflow[bool]):
+class KnownZeros(Dataflow[bool]):
+    """Whether a value is zero; where that is not known, it counts as not zero."""
+
     nothing = False
 
     def number(self, value: Any) -> bool:
@@ -53,45 +54,3 @@ class _Zeros(Dataflow[bool]):
 
     def chosen(self, fact: bool, choice: bool) -> bool:
         return fact
-
-
-class KnownZeros:
-    """Which values of functions that are being traced are zero, whatever the numbers are.
-
-    It follows a traced value back to what it was computed from. Where JAX does not tell, a value counts as not zero.
-    """
-
-    def __init__(self) -> None:
-        self._flow = _Zeros()
-        self._known: dict[int, tuple[ref[Any], list[bool]]] = {}
-        """Results of equations, by their place in memory: they are not hashable, and must not outlive their trace."""
-
-    def __contains__(self, value: Any) -> bool:
-        if not is_traced(value):
-            return not np.any(np.asarray(value))
-        waiting = [value]
-        while waiting:  # no recursion: a program may be tens of thousands of operations deep
-            if (origin := origin_of(waiting[-1])) is None or self._results(origin.equation) is not None:
-                waiting.pop()
-                continue
-            operation = origin.operation
-            producers = [(operand, origin_of(operand)) for operand in operation.operands]
-            if unknown := [operand for operand, of in producers if of and self._results(of.equation) is None]:
-                waiting += unknown
-                continue
-            facts = self._flow.through(operation, list(map(self._fact, operation.operands)))
-            self._known[id(origin.equation)] = ref(origin.equation), facts
-            waiting.pop()
-        return self._fact(number_of(value))
-
-    def _results(self, equation: Any) -> list[bool] | None:
-        known = self._known.get(id(equation))
-        return known[1] if known is not None and known[0]() is equation else None
-
-    def _fact(self, value: Any) -> bool:
-        if isinstance(value, Number):
-            return self._flow.number(value.value)
-        origin = origin_of(value)
-        if origin is None or (results := self._results(origin.equation)) is None:
-            return False
-        return origin.place is not None and results[origin.place]

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._checked import whole
 from ..draws._generator import MAX_SEED
+from ..hardware._checked_recipe import checked_recipe
 from ..hardware._fingerprint import shapes_of
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
@@ -18,7 +19,7 @@ from ..results._robustness_curve import RobustnessCurve
 from ._beyond_limits import BeyondLimitsCounter
 from ._chips import HUNDRED, Chips, counted_chips
 from ._description import Description, Direction
-from ._measurement import checked_recipe, on_device
+from ._measurement import on_device
 from ._metric import MetricFn
 from ._monte_carlo import ahead, fetch
 from ._robustness_curve import curve_measurement

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._checked import shown
 from .._errors import LimpetError
+from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
@@ -17,7 +18,7 @@ from ..results._condition import UNCHANGED, Condition, known_condition
 from ..results._robustness_curve import RobustnessCurve
 from ._chips import HUNDRED, Chips, counted_chips
 from ._description import Direction, directions_of
-from ._measurement import checked_recipe, divided, on_device
+from ._measurement import divided, on_device
 from ._metric import MetricFn, ScalarMetric, named_scalars, of_one_number
 from ._programs import compiled
 from ._robustness_curve import robustness_curves

@@ -8,13 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checked import shown
-from .._errors import LimpetError, MetricError, MismatchNotApplied, PrototypeError, warn_user
+from .._errors import MetricError, MismatchNotApplied, warn_user
 from .._jax import Function
 from ..draws._keys import typed_key
-from ..flow._probe import ProbeNotes, depends_on
-from ..hardware._hardware import Hardware
-from ..hardware._mismatch import Recipe
+from ..flow._probe import ProbeNotes
+from ..flow._uses import depends_on
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import is_real, listing
 from ..leaves._probed import probed
@@ -163,40 +161,6 @@ def gathered(rounds: Iterator[dict[str, jax.Array]], advance: Callable[[int], No
         if not finished:
             return {}
     return {name: np.concatenate([values[name] for values in finished], axis=1) for name in finished[0]}
-
-
-def checked_recipe(mismatch: Any, tree: Any) -> Recipe:
-    """The recipe that the user means by `mismatch`, of which the tree lacks nothing.
-
-    Args:
-        mismatch: a recipe, or a hardware.
-        tree: the tree of nominal values.
-
-    Raises:
-        LimpetError: `mismatch` is neither.
-        PrototypeError: recipe and tree do not fit, or the tree lacks leaves that deviate.
-    """
-    if isinstance(mismatch, Hardware):
-        mismatch = mismatch.on(tree)
-    if not isinstance(mismatch, Recipe):
-        of_config = " (of a configuration, config.hardware)" if hasattr(mismatch, "hardware") else ""
-        raise LimpetError(
-            f"mismatch = {shown(mismatch)}: give the hardware{of_config} or a recipe, hardware.on(model) or "
-            f"limpet.Mismatch(prototype, limpet.Gaussian(sigma=0.1)); a prototype alone says which leaves deviate, but "
-            f"not how"
-        )
-    adapter = adapter_of(tree)
-    adapter.require_tree(tree)
-    leaves = adapter.leaves(tree)
-    missing = [path for path in mismatch.paths if path not in leaves]
-    if missing:
-        raise PrototypeError(
-            f"the tree lacks {listing(missing)}, which deviate on this hardware: measured without them they would "
-            f"count as perfect. Hand over the whole tree; with Rockpool, "
-            f"limpet.attributes(net.set_attributes(params)). To measure some parts of the hardware alone, use "
-            f"mismatch.only(...)"
-        )
-    return mismatch
 
 
 def require_filled(batch: Any) -> Any:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import MetricError, warn_user
+from ..hardware._checked_recipe import checked_recipe
 from ..hardware._fingerprint import shapes_of
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
@@ -16,7 +17,7 @@ from ..results._robustness_curve import RobustnessCurve
 from ._chips import HUNDRED, Chips, chips_of
 from ._description import Description, Direction
 from ._limits_report import require_within
-from ._measurement import Chip, Measurement, checked_recipe, gathered, on_device
+from ._measurement import Chip, Measurement, gathered, on_device
 from ._metric import MetricFn, ScalarMetric, of_one_number
 from ._monte_carlo import Prepared, ahead
 from ._precision import Precision

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import PrototypeError, warn_user
+from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
@@ -18,7 +19,7 @@ from ..results._direction import checked_direction
 from ..results._sensitivity import Sensitivity
 from ._chips import HUNDRED, Chips, counted_chips
 from ._limits_report import require_within
-from ._measurement import Chip, Measurement, checked_recipe, divided, gathered, on_device
+from ._measurement import Chip, Measurement, divided, gathered, on_device
 from ._metric import UNNAMED, ScalarMetric, function_name, named_scalars, of_one_number
 from ._monte_carlo import ahead
 from ._programs import compiled

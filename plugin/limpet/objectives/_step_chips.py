@@ -1,7 +1,7 @@
 """The chips that a training step meets: what every objective draws."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import jax
@@ -10,7 +10,9 @@ from jax.typing import ArrayLike
 
 from .._checked import shown
 from .._errors import LimpetError
+from ..auditing._loop_audit import LoopAudit
 from ..draws._keys import path_hash
+from ..flow._probe import numbered, plant
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
@@ -38,9 +40,11 @@ class StepChips:
 
     mismatch: Recipe | Injector
     condition: Condition | ArrayLike = UNCHANGED
+    _audit: LoopAudit = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         mismatch: Any = self.mismatch
+        object.__setattr__(self, "_audit", LoopAudit(mismatch.paths if isinstance(mismatch, Recipe) else ()))
         if isinstance(mismatch, Hardware) or not (isinstance(mismatch, Recipe) or hasattr(mismatch, "inject")):
             raise LimpetError(
                 f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); "
@@ -70,7 +74,6 @@ class StepChips:
             mirrored: True for the mirror image of the chip; may be traced.
         """
         if isinstance(self.mismatch, Recipe):
-            key = name if draw is None else jax.random.fold_in(name, draw)
             seen = condition_of(self.condition)
             if factor is not None:
                 seen = seen._replace(scale=seen.scale * jnp.asarray(factor))
@@ -78,11 +81,21 @@ class StepChips:
                 seen = seen._replace(
                     mirrored=jnp.asarray(mirrored) ^ (False if seen.mirrored is None else seen.mirrored)
                 )
-            return self.mismatch(key, params, seen)
+            return self._drawn(self.mismatch, name, params, draw, seen)
         if factor is None and mirrored is False:
             return self.mismatch.inject(params, name, draw)
         inject: Callable[..., Any] = self.mismatch.inject
         return inject(params, name, draw, factor=factor, mirrored=mirrored)
+
+    def _drawn(self, recipe: Recipe, key: Any, params: Any, draw: ArrayLike | None, condition: Condition) -> Any:
+        """The recipe's draw, with probes on it; see `limpet.LoopAudit`."""
+        notes, adapter = self._audit.notes(key), adapter_of(params)
+        if notes is None:
+            return recipe(key if draw is None else jax.random.fold_in(key, draw), params, condition)
+        key, draw = numbered(key, notes), None if draw is None else numbered(draw, notes)
+        nominal = adapter.with_values(params, lambda leaves: plant(leaves, recipe.paths, notes, "nominal"))
+        deviated = recipe(key if draw is None else jax.random.fold_in(key, draw), nominal, condition)
+        return adapter.with_values(deviated, lambda leaves: plant(leaves, recipe.paths, notes))
 
     def key(self, name: Any, purpose: str) -> jax.Array:
         """A key of the step's for what an objective draws beside chips."""

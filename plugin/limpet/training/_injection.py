@@ -13,11 +13,12 @@ from jax.typing import ArrayLike
 from .._checked import shown, whole
 from .._errors import LimpetError
 from .._jax import is_traced
+from ..auditing._loop_audit import LoopAudit
 from ..deviations._deviation import Deviation
 from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
 from ..draws._keys import chip_key, path_hash, step_key
 from ..draws._strength import checked_strength
-from ..flow._probe import ProbeNotes, plant, watch
+from ..flow._probe import numbered, plant
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
 from ..hardware._mismatch import Recipe, require_disjoint
@@ -61,6 +62,12 @@ class StepDraw:
     time: float | Schedule | LogUniform | None
     chip: int | None
     name: str
+
+    @property
+    def follows_step(self) -> bool:
+        """Whether what is drawn changes with the step's number, other than by the strength."""
+        timed = self.time is not None and not isinstance(self.time, float)
+        return self.chip is None or self.recipe.noisy_reads or timed
 
     def key(self, step: ArrayLike, draw: ArrayLike | None) -> jax.Array:
         """The random key of one step."""
@@ -127,6 +134,7 @@ class Injection:
         draws: what is drawn for a step: one entry for each injection that was joined.
         paths: the paths of the leaves that deviate in training.
         hardware_paths: the paths of the leaves that deviate on the hardware, whatever training draws of it.
+        audit: the audit of the loop: whether draws reach what is trained, and are new at each step.
 
     Raises:
         LimpetError: an argument is none of these, or `time` is given to hardware that does not change with time.
@@ -155,6 +163,7 @@ class Injection:
     seed: int
     generator: Generator
     hardware_paths: tuple[str, ...]
+    audit: LoopAudit
     _adapter: Adapter
 
     def __init__(
@@ -224,7 +233,8 @@ class Injection:
 
     def _set(self, model: Any, draws: tuple[StepDraw, ...], seed: int, generator: Generator, paths: Any) -> None:
         values = {"model": model, "draws": draws, "seed": seed, "generator": generator, "hardware_paths": paths}
-        values |= {"_adapter": adapter_of(model), "paths": tuple(path for draw in draws for path in draw.recipe.paths)}
+        drawn = tuple(path for draw in draws for path in draw.recipe.paths)
+        values |= {"_adapter": adapter_of(model), "paths": drawn, "audit": LoopAudit(drawn)}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -261,7 +271,6 @@ class Injection:
         mirrored: ArrayLike = False,
         deviation: Deviation | None = None,
         sharding: Any = None,
-        notes: ProbeNotes | None = None,
     ) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
@@ -276,7 +285,6 @@ class Injection:
             mirrored: True for the mirror image of a fresh draw; may be traced. See `limpet.Condition`.
             deviation: the deviation that fresh draws take in place of the hardware's own; None for that.
             sharding: how the leaves are divided among devices within `jax.shard_map`; see `limpet.Recipe`.
-            notes: where probes on the deviated leaves take their notes; see `limpet.LoopAudit`.
 
         Returns:
             Parameters with this step's mismatch. Where parts are drawn that a Rockpool network holds as simulation
@@ -300,14 +308,19 @@ class Injection:
             return params
         tree, adapter = params, self._adapter if type(params) is type(self.model) else adapter_of(params)
         held = adapter.leaves(params)
+        notes = None if self.audit.done else self.audit.notes(step)
         if notes is not None:
-            watch(filter(is_real, held.values()), notes)
+            plant(held, (path for path in held.keys() - set(self.paths) if is_real(held[path])), notes, "beside")
+            if any(part.follows_step for part in self.draws):
+                step, draw = numbered(step, notes), None if draw is None else numbered(draw, notes)
         if not all(path in held for path in self.paths):  # else the rest of the model is not needed
             tree = self._adapter.completed(self.model, params)
             adapter = adapter_of(tree)
             adapter.require_selected(tree, self.paths)
 
         def drawn(leaves: Leaves) -> Leaves:
+            if notes is not None:
+                leaves = plant(leaves, self.paths, notes, "nominal")
             signed = jnp.asarray(step).astype(jnp.int32)  # because schedules subtract from it
             for part in self.draws:
                 condition = part.condition(signed, draw, factor, mirrored)
