@@ -1,5 +1,7 @@
 """The audit of a loop: the table of `LoopAudit`, row by row, as training steps with a known verdict."""
 
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -332,3 +334,18 @@ def test_steps_without_mismatch_may_come_first(warm):
     for step in range(warm, warm + 3):
         injection.audit.check(step, trained=True)
     injection.audit.close()
+
+
+def test_what_is_open_when_python_exits_is_said():
+    """A loop of one's own, without a callback, whose update reads one leaf's draw and never the other's."""
+    program = """
+import jax, jax.numpy as jnp, limpet
+params = {"a": jnp.ones(4), "b": jnp.ones(4)}
+injection = limpet.Injection(params, limpet.Mismatch({"a": True, "b": True}, limpet.Gaussian(0.1)))
+update = jax.jit(lambda p, step: jax.grad(lambda p: (injection.inject(p, step)["a"] ** 2).sum())(p))
+update(params, jnp.int32(0))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("limpet: the draw of b does not reach the loss")
+    failed = subprocess.run([sys.executable, "-c", program + "raise SystemError"], capture_output=True, text=True)
+    assert "limpet:" not in failed.stderr
