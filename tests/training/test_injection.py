@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 import limpet
+from limpet.auditing._loop_audit import _OPEN
 
 ROOT = str(Path(limpet.__file__).parent)
 TREE = {"w": jnp.linspace(0.5, 1.5, 64), "b": jnp.ones(16)}
@@ -152,7 +153,8 @@ def test_one_inject_passes_few_files(tmp_path):
 
     update(params, 0)
     callback(0, params, {})
-    callback.injection.audit.done = True  # it has files of its own
+    callback.injection.audit.done = True  # the audit has files of its own
+    _OPEN.clear()
     jax.clear_caches()  # so that the leaf's draw is traced as well
     files, open_calls, moves = set(), [], 0
 

@@ -124,6 +124,10 @@ class LoopAudit:
         self._traces[notes] = _known(unboxed(step))
         return notes
 
+    def _waits(self, whole: bool) -> bool:
+        """Whether there is something to be read from a program: not from one that was read as a whole."""
+        return not self.done and (whole or len(self._whole) < len(self._traces))
+
     def hear(self, uses: Mapping[ProbeNotes, Use], whole: bool) -> None:
         """Take what a program does with draws.
 
@@ -342,7 +346,7 @@ def _listen() -> None:
 
 def _heard(function: Function, whole: bool) -> None:
     _LISTENING[0] = True
-    if not any(not audit.done for audit in _OPEN):
+    if not any(audit._waits(whole) for audit in _OPEN):
         return
     by_judge: dict[LoopAudit, dict[ProbeNotes, Use]] = {}
     for notes, use in uses_in(function).items():

@@ -7,11 +7,11 @@ as bits of a whole number, because a program may have thousands of arguments.
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from .._jax import Function, Operation, Scan, array_of
 from ._dataflow import Dataflow
-from ._probe import PROBE, ProbeNotes
+from ._probe import PROBE, Kind, ProbeNotes
 from ._zeros import KnownZeros
 
 _COPIES = frozenset("convert_element_type copy copy_p reshape squeeze broadcast_in_dim optimization_barrier".split())
@@ -157,88 +157,108 @@ def uses_in(function: Function) -> dict[ProbeNotes, Use]:
     sources, copies, returned = _Sources(), _Copies(), _Returned()
     arguments = [sources.bit(place) for place in range(len(function.arguments))]
     facts = sources.results(function, arguments)
-    notes_planted = {notes for notes, _, _ in sources.seen}
-    if not notes_planted:
-        return {}
-    copies.results(function, arguments)
-    returned.results(function, [False] * len(arguments))
-    return {notes: _Reader(function, sources, arguments, facts, notes).use(copies, returned) for notes in notes_planted}
+    if any(kind == "cotangent" for _, kind, _ in sources.seen):
+        returned.results(function, [False] * len(arguments))
+    if any(_UPDATES in name for name in function.argument_names):
+        copies.results(function, arguments)
+    forms = {bit: array_of(variable) for bit, variable in zip(arguments, function.arguments, strict=True)}
+    results = [(array_of(variable), fact) for variable, fact in zip(function.results, facts, strict=True)]
+    names = dict(zip(arguments, function.argument_names, strict=False))
+    return {
+        notes: Use(
+            **_Reader(sources, forms, results, notes).findings(frozenset(returned.seen)),
+            counts_updates=_all_count_updates(copies.seen[notes], names),
+        )
+        for notes in {notes for notes, _, _ in sources.seen}
+    }
+
+
+def _all_count_updates(numbers: list[int], names: dict[int, str]) -> bool:
+    """Whether each number of a draw may be a copy of an argument that counts updates."""
+    counting = _joined(bit for bit, name in names.items() if _UPDATES in name)
+    return bool(numbers) and all(fact & counting for fact in numbers)
+
+
+Form = tuple[tuple[int, ...], Any]
+"""A shape and a dtype."""
 
 
 class _Reader:
-    """Reads from the sources of all results what became of one draw."""
+    """Reads from the sources of a program's results what became of one draw."""
 
     def __init__(
-        self, function: Function, sources: _Sources, arguments: list[int], facts: list[int], notes: ProbeNotes
+        self, sources: _Sources, forms: dict[int, Form], results: list[tuple[Form, int]], notes: ProbeNotes
     ) -> None:
-        self._function, self._sources, self._arguments, self._notes = function, sources, arguments, notes
-        self._forms = {bit: array_of(of) for bit, of in zip(arguments, function.arguments, strict=True)}
-        self._results = [(array_of(of), fact) for of, fact in zip(function.results, facts, strict=True)]
-        self._nominal = {path: fact for fact, path in self._probes("nominal")}
-        self._values = _joined(self._nominal.values())
-        self._number = _joined(fact for fact, _ in self._probes("number"))
-        self._draws = {path: sources.bit((notes, "draw", path)) for _, path in self._probes("draw")}
-        self._drawn = _joined(self._draws.values())
+        self._forms, self._results, self._loops = forms, results, sources.loops
+        self._probes: dict[str, dict[str, int]] = {kind: {} for kind in get_args(Kind)}
+        """By kind and path, the sources of what a probe sits on."""
+        everywhere: defaultdict[str, int] = defaultdict(int)
+        for (of, kind, path), fact in sources.seen.items():
+            if of is notes:
+                self._probes[kind][path] = fact
+            if kind == "draw":
+                everywhere[path] |= sources.bit((of, kind, path))
+        self._notes, self._drawn_anywhere = notes, everywhere
+        self._draws = {path: sources.bit((notes, "draw", path)) for path in self._probes["draw"]}
+        self._tangents = {path: sources.bit((notes, "tangent", path)) for path in self._probes["tangent"]}
+        self._drawn, self._values = _joined(self._draws.values()), _joined(self._probes["nominal"].values())
+        self._number = _joined(self._probes["number"].values())
 
-    def use(self, copies: _Copies, returned: _Returned) -> Use:
+    def findings(self, returned: frozenset[tuple[ProbeNotes, str]]) -> dict[str, Any]:
+        """The fields of `Use`, but for the last."""
         everything = _joined(fact for _, fact in self._results)
-        forwards = {
-            path
-            for _, path in self._probes("tangent")
-            if everything & self._sources.bit((self._notes, "tangent", path))
+        back = {path for notes, path in returned if notes is self._notes}
+        back.update(path for path, bit in self._tangents.items() if everything & bit)
+        erased, unread = self._beside()
+        return {
+            "reached": frozenset(back.union(path for path, bit in self._draws.items() if everything & bit)),
+            "returned": frozenset(back),
+            "erased": erased,
+            "unread": unread,
+            "decays": self._decays(),
+            "trains": self._trains(),
+            "constant": bool(self._probes["number"]) and not self._number,
+            "repeated": bool(self._probes["number"]) and any(map(self._repeats, self._loops)),
         }
-        numbered = bool(self._probes("number"))
-        names = dict(zip(self._arguments, self._function.argument_names, strict=False))
-        copied = [[name for bit, name in names.items() if fact & bit] for fact in copies.seen[self._notes]]
-        back = frozenset(forwards | {path for notes, path in returned.seen if notes is self._notes})
-        return Use(
-            reached=back.union(path for path, bit in self._draws.items() if everything & bit),
-            returned=back,
-            erased=frozenset(filter(self._erased, self._draws)),
-            decays=self._decays(),
-            trains=any(self._trains(form, fact) for form, fact in self._results),
-            unread=frozenset(path for path in self._draws if self._others(path) and not self._is_read(path)),
-            constant=numbered and not self._number,
-            repeated=numbered and any(map(self._repeated, self._sources.loops)),
-            counts_updates=bool(copied) and all(any(_UPDATES in name for name in names) for names in copied),
-        )
 
-    def _probes(self, kind: str) -> list[tuple[int, str]]:
-        seen = self._sources.seen.items()
-        return [(fact, path) for (notes, of, path), fact in seen if notes is self._notes and of == kind]
+    def _beside(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The paths of leaves that the network reads beside their draws, and of those that it does not read at all.
 
-    def _others(self, path: str) -> int:
-        """The sources of all results of another shape than a leaf's, which are not made of its own updated value; 0 if
-        there are none, or the leaf is no argument of its own."""
-        nominal = self._nominal.get(path, 0)
-        if nominal not in self._forms or any(nominal & fact for name, fact in self._nominal.items() if name != path):
-            return 0
-        return _joined(fact for (shape, _), fact in self._results if shape and shape != self._forms[nominal][0])
-
-    def _is_drawn(self, path: str) -> bool:
-        drawn = (self._sources.bit(key) for key in self._sources.seen if key[1:] == ("draw", path))
-        return bool(self._others(path) & _joined(drawn))
-
-    def _is_read(self, path: str) -> bool:
-        return bool(self._others(path) & self._nominal[path]) or self._is_drawn(path)
-
-    def _erased(self, path: str) -> bool:
-        return bool(self._others(path)) and self._is_read(path) and not self._is_drawn(path)
-
-    def _repeated(self, loop: tuple[int, int]) -> bool:
-        carried, rows = loop
-        return bool(self._values & carried) and not self._number & (carried | rows)
+        What is computed from the network, rather than from the leaf's own old value, has another shape than the leaf;
+        a scalar may be a norm of all leaves. It cannot be told of a leaf that is no argument of its own.
+        """
+        by_shape: defaultdict[tuple[int, ...], int] = defaultdict(int)
+        for (shape, _), fact in self._results:
+            by_shape[shape] |= fact
+        seen = shared = 0
+        for fact in self._probes["nominal"].values():
+            seen, shared = seen | fact, shared | seen & fact
+        erased, unread = set[str](), set[str]()
+        for path in self._draws:
+            nominal = self._probes["nominal"].get(path, 0)
+            if nominal not in self._forms or nominal & shared:
+                continue
+            others = _joined(fact for shape, fact in by_shape.items() if shape and shape != self._forms[nominal][0])
+            if others and not others & self._drawn_anywhere[path]:
+                (erased if others & nominal else unread).add(path)
+        return frozenset(erased), frozenset(unread)
 
     def _decays(self) -> bool:
-        back, given = self._probes("cotangent"), {form for form, _ in self._results}
+        back, given = self._probes["cotangent"].values(), {form for form, _ in self._results}
         data = _joined(bit for bit, form in self._forms.items() if form[0] and form not in given) & ~self._number
-        met = any(fact & data for fact, _ in back)
+        met = any(fact & data for fact in back)
         return bool(back) and not met and any(fact & self._drawn and fact & data for _, fact in self._results)
 
-    def _trains(self, form: tuple[tuple[int, ...], Any], fact: int) -> bool:
-        held = {self._forms[bit][0] for bit in self._arguments if self._values & bit}
-        given = any(fact & bit and self._forms[bit] == form for bit in self._arguments)
-        return bool(form[0] and form[0] not in held and fact & self._drawn) and given
+    def _trains(self) -> bool:
+        held = {form[0] for bit, form in self._forms.items() if self._values & bit}
+        given: defaultdict[Form, int] = defaultdict(int)
+        for bit, form in self._forms.items():
+            given[form] |= bit if form[0] and form[0] not in held else 0
+        return any(fact & self._drawn and fact & given[form] for form, fact in self._results)
+
+    def _repeats(self, loop: tuple[int, int]) -> bool:
+        carried, rows = loop
+        return bool(self._values & carried) and not self._number & (carried | rows)
 
 
 def _joined(facts: Iterable[int]) -> int:
