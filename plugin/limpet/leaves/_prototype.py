@@ -1,11 +1,12 @@
 """Selection: which leaves of a tree deviate."""
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from .._errors import PrototypeError
+from .._errors import PrototypeError, warn_user
 from ._adapters import adapter_of
 from ._paths import is_real, leaves_by_path, listing
 from ._paths import require_real as require_real
@@ -51,6 +52,7 @@ def prototype(tree: Any, *rules: Any) -> Any:
         chosen.update(dict.fromkeys(matches, selected))
     require_some(chosen)
     require_real({path: leaves[path] for path, selected in chosen.items() if selected})
+    warn_of_lumped(tree, chosen)
     return adapter.prototype(tree, chosen)
 
 
@@ -65,6 +67,23 @@ def matrices(tree: Any) -> Any:
     chosen = {path: path in candidates and is_real(leaf) and np.ndim(leaf) >= 2 for path, leaf in leaves.items()}
     require_some(chosen)
     return adapter.prototype(tree, chosen)
+
+
+def warn_of_lumped(tree: Any, chosen: Mapping[str, bool]) -> None:
+    """Say which leaves hold one value for a layer, which deviates as one device does, so that its neurons do alike.
+
+    Args:
+        tree: the model.
+        chosen: whether each leaf is selected, by path.
+    """
+    lumped = {path: neurons for path, neurons in adapter_of(tree).lumped(tree).items() if chosen.get(path)}
+    if lumped:
+        path, neurons = next(iter(lumped.items()))
+        warn_user(
+            f"{listing(f'{path} (one value for {neurons} neurons)' for path, neurons in lumped.items())}: all neurons "
+            f"of such a layer deviate alike; build it with a value for each, such as "
+            f"{path.rpartition('/')[2]}=jnp.full({neurons}, value)"
+        )
 
 
 def selection(prototype: Any) -> dict[str, bool]:
