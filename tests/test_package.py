@@ -16,14 +16,14 @@ import limpet
 ROOT = Path(limpet.__file__).parent
 # From the lowest to the highest: a folder imports only from itself and from folders before it.
 LIBRARY = (
-    "_errors _checked _jax flow draws leaves results deviations hardware auditing objectives measure calibration "
+    "_errors _checked files _jax flow draws leaves results deviations hardware auditing objectives measure calibration "
     "training checks rockpool typing"
 ).split()
 APPLICATION = "tensorboard config bench dynapse callback cli".split()
 LAYERS = (*LIBRARY, *APPLICATION)
 FACADES = {
     "limpet",
-    *(f"limpet.{room}" for room in "checks deviations leaves objectives results rockpool typing".split()),
+    *(f"limpet.{room}" for room in "checks deviations files leaves objectives results rockpool typing".split()),
 }
 """What the application imports the library through, as a stranger does."""
 KNOWS_ROCKPOOL = {"leaves/rockpool.py", "rockpool.py", "dynapse"}
@@ -221,7 +221,7 @@ def test_errors_are_shown_under_their_public_names():
             "limpet.Injection, limpet.Evaluator, limpet.freeze, limpet.calibrate, limpet.LoopAudit",
             "rockpool flax tensorboard matplotlib pydantic rich plotly yaml scipy.stats",
         ),
-        ("from limpet import checks, results", "jax rockpool flax tensorboard pydantic"),
+        ("from limpet import checks, files, results", "jax rockpool flax tensorboard pydantic"),
         ("limpet.MismatchCallback, limpet.load_config", "rockpool flax matplotlib tensorflow torch scipy.stats"),
         ("limpet.fit_measurements, limpet.bench_chip", "rockpool flax plotly matplotlib statsmodels scipy.stats"),
         ("limpet.RobustnessCurve('a', [0.1], [[1.0]], higher_is_better=True).mean()", "jax rockpool"),
