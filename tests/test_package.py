@@ -1,6 +1,7 @@
 """The package as a whole: which folder imports which, what an import brings in, public names."""
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -245,6 +246,21 @@ def test_no_function_takes_more_than_twelve_parameters():
         and len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]) > 12
     }
     assert not longest
+
+
+def test_names_in_docstrings_are_there():
+    """What `help(limpet.Additive)` names can be looked up under that name."""
+    missing = set()
+    for file in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and (text := ast.get_docstring(node)):
+                for name in re.findall(r"`(limpet(?:\.\w+)+)", text):
+                    owner, _, attribute = name.rpartition(".")
+                    owner = pkgutil.resolve_name(owner)
+                    # What only instances have is among the attributes that the class describes.
+                    if not hasattr(owner, attribute) and f"  {attribute}:" not in (owner.__doc__ or ""):
+                        missing.add((file.relative_to(ROOT).as_posix(), name))
+    assert not missing
 
 
 def test_entries_of_docstrings_begin_with_a_noun():

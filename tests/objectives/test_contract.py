@@ -332,6 +332,9 @@ def test_outputs_of_one_input_have_no_spread_of_their_own():
         (limpet.objectives.adversarial, {"weight": float("nan")}, "weight = nan"),
         (limpet.objectives.consistency, {"weight": -1.0}, "weight = -1.0"),
         (limpet.objectives.varied, {"low": -1.0}, "low = -1.0"),
+        (limpet.objectives.varied, {"low": 2, "high": 1}, "low = 2: allowed is a number from 0 to 1"),
+        (limpet.objectives.varied, {"low": 1.5}, "low = 1.5: allowed is a number from 0 to 1"),
+        (limpet.objectives.varied, {"high": np.float32(-0.1)}, "high = "),
         (limpet.objectives.weight_perturbation, {"radius": "much"}, "radius = 'much'"),
         (limpet.objectives.adaptive_sam, {"radius": float("inf")}, "radius = inf"),
         (

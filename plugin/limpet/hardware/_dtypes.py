@@ -9,7 +9,7 @@ import numpy as np
 
 from .._errors import PrototypeError, warn_user
 from .._jax import is_traced
-from ..leaves._paths import listing
+from ..leaves._paths import listing, require_there
 
 FINEST = 0.9
 """The smallest sigma that a type holds, as a multiple of its epsilon (the distance from 1 to the next number).
@@ -50,6 +50,7 @@ def require_finite(leaves: Mapping[str, Any]) -> None:
     Raises:
         PrototypeError: names the leaves.
     """
+    require_there(leaves)
     known = {
         path: leaf
         for path, leaf in leaves.items()

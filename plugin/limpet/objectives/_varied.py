@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .._checked import refusal
-from .._errors import StrengthError
+from .._checked import number
 from .._jax import is_traced
 from ..hardware._mismatch import Recipe
 from ..results._condition import UNCHANGED, Condition
@@ -58,8 +57,8 @@ def varied(
     """
     chips, draws = StepChips(mismatch, condition), checked_draws(draws)
     low, high = checked_factor(low, "low"), checked_factor(high, "high")
-    if not is_traced(low) and not is_traced(high) and low > high:
-        raise refusal("low", low, f"allowed is a factor from 0 to high = {high}", StrengthError)
+    if not is_traced(low) and not is_traced(high):
+        number("low", low, 0, number("high", high))
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         key = chips.key(name, "strength")

@@ -67,7 +67,8 @@ def stored_parameters(path: str | Path, model: Any = None) -> dict[str, Any]:
         return {**_read_npz(path)}
     own = adapter_of(model).leaves(model)
     stored = _orbax(path) if path.is_dir() else _read_npz(path)
-    prefix = _prefix(own.keys(), stored, path)
+    # A count of steps stands in many places of a training state.
+    prefix = _prefix([name for name, leaf in own.items() if is_real(leaf)] or own, stored, path)
     values = {name: stored[f"{prefix}{name}"] for name in own if f"{prefix}{name}" in stored}
     _warn_of_renamed(path, own, {name.removeprefix(prefix): stored[name] for name in stored if name.startswith(prefix)})
     return {name: _fitting(name, value, own[name], path) for name, value in values.items()}
