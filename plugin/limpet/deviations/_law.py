@@ -174,7 +174,7 @@ def law_of(given: Any, name: str) -> Law:
 
     Examples:
         >>> law_of(0.2, "spread"), law_of({"kind": "saturation", "height": 1.0, "width": 0.5}, "spread")
-        (Polynomial(coefficients=(0.2,)), Saturation(height=1.0, width=0.5))
+        (Polynomial(coefficients=(0.2,), centre=0.0), Saturation(height=1.0, width=0.5))
     """
     if isinstance(given, Law):
         return given

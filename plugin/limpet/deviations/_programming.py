@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from ._draw import Draw
-from ._law import Law, Polynomial, at_largest, law_of
+from ._law import Law, at_largest, law_of
 from ._to_largest import ToLargest, fraction_of, sign_of
-
-NO_SHIFT = Polynomial((0.0,))
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Programming(ToLargest):
         spread: standard deviation as a fraction of m, a law of |value| / m: a number, the coefficients of a polynomial
             (c0, c1, ...), or a law such as `{"kind": "saturation", ...}`. Where it is negative, 0 is meant.
         mean: the shift that all devices have in common, as a fraction of m, a law of |value| / m. It is the same at
-            every strength.
+            every strength. None for none.
 
     Raises:
         LimpetError: an argument is none of these.
@@ -45,11 +43,11 @@ class Programming(ToLargest):
     """
 
     spread: Any
-    mean: Any = NO_SHIFT
+    mean: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for law in ("spread", "mean"):
+        for law in ("spread",) if self.mean is None else ("spread", "mean"):
             object.__setattr__(self, law, law_of(getattr(self, law), f"{type(self).__name__}.{law}"))
 
     @property
@@ -63,7 +61,7 @@ class Programming(ToLargest):
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         value = self.held(draw, value)
         noise, largest = draw.normal(value.shape, strength), self.largest(draw, value)
-        if self.mean != NO_SHIFT:
+        if self.mean is not None:
             size = jnp.abs(value)
             value = value + sign_of(value) * jnp.maximum(largest * self.mean(fraction_of(size, largest)), -size)
         return programmed(noise, value, largest, self.spread)

@@ -29,9 +29,10 @@ class Relaxation(ToLargest):
     Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Relaxation(mean=(0.0, -0.001), spread=0.01))
-        >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)}, limpet.Condition(time=86400.0))["w"]
+        >>> values = jnp.full(100_000, 0.5).at[0].set(1.0)
+        >>> deviated = mismatch(jax.random.key(0), {"w": values}, limpet.Condition(time=86400.0))["w"]
         >>> print(f"{deviated.mean():.3f} {deviated.std():.3f}")
-        0.989 0.010
+        0.489 0.010
     """
 
     mean: Any
