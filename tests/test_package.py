@@ -1,6 +1,7 @@
 """The package as a whole: which folder imports which, what an import brings in, public names."""
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -16,14 +17,14 @@ import limpet
 ROOT = Path(limpet.__file__).parent
 # From the lowest to the highest: a folder imports only from itself and from folders before it.
 LIBRARY = (
-    "_errors _checked _jax flow draws leaves results deviations hardware auditing objectives measure calibration "
+    "_errors _checked files _jax flow draws leaves results deviations hardware auditing objectives measure calibration "
     "training checks rockpool typing"
 ).split()
 APPLICATION = "tensorboard config bench dynapse callback cli".split()
 LAYERS = (*LIBRARY, *APPLICATION)
 FACADES = {
     "limpet",
-    *(f"limpet.{room}" for room in "checks deviations leaves objectives results rockpool typing".split()),
+    *(f"limpet.{room}" for room in "checks deviations files leaves objectives results rockpool typing".split()),
 }
 """What the application imports the library through, as a stranger does."""
 KNOWS_ROCKPOOL = {"leaves/rockpool.py", "rockpool.py", "dynapse"}
@@ -221,7 +222,7 @@ def test_errors_are_shown_under_their_public_names():
             "limpet.Injection, limpet.Evaluator, limpet.freeze, limpet.calibrate, limpet.LoopAudit",
             "rockpool flax tensorboard matplotlib pydantic rich plotly yaml scipy.stats",
         ),
-        ("from limpet import checks, results", "jax rockpool flax tensorboard pydantic"),
+        ("from limpet import checks, files, results", "jax rockpool flax tensorboard pydantic"),
         ("limpet.MismatchCallback, limpet.load_config", "rockpool flax matplotlib tensorflow torch scipy.stats"),
         ("limpet.fit_measurements, limpet.bench_chip", "rockpool flax plotly matplotlib statsmodels scipy.stats"),
         ("limpet.RobustnessCurve('a', [0.1], [[1.0]], higher_is_better=True).mean()", "jax rockpool"),
@@ -245,6 +246,21 @@ def test_no_function_takes_more_than_twelve_parameters():
         and len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]) > 12
     }
     assert not longest
+
+
+def test_names_in_docstrings_are_there():
+    """What `help(limpet.Additive)` names can be looked up under that name."""
+    missing = set()
+    for file in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and (text := ast.get_docstring(node)):
+                for name in re.findall(r"`(limpet(?:\.\w+)+)", text):
+                    owner, _, attribute = name.rpartition(".")
+                    owner = pkgutil.resolve_name(owner)
+                    # What only instances have is among the attributes that the class describes.
+                    if not hasattr(owner, attribute) and f"  {attribute}:" not in (owner.__doc__ or ""):
+                        missing.add((file.relative_to(ROOT).as_posix(), name))
+    assert not missing
 
 
 def test_entries_of_docstrings_begin_with_a_noun():

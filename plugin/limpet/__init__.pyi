@@ -2,6 +2,7 @@
 from . import checks as checks
 from . import deviations as deviations
 from . import dynapse as dynapse
+from . import files as files
 from . import leaves as leaves
 from . import objectives as objectives
 from . import results as results

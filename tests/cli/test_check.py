@@ -1,6 +1,7 @@
 """`limpet check`: what a configuration resolves to, and which leaves of a network deviate."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -129,18 +130,40 @@ def test_a_saved_tree(workplace, capsys):
     }
 
 
-def test_a_deviation_of_ones_own_is_found_in_the_current_directory(workplace, capsys):
+def test_a_deviation_of_ones_own_is_found_where_an_option_says(workplace, capsys):
     kind = "{kind: 'deviations_of_test_cli:Offset', volts: 0.2}"
-    assert main(["check", "config.yaml", f"hardware.biases.deviation={kind}", "--tree", "params.npz", "--json"]) == 0
+    own = [f"hardware.biases.deviation={kind}", "--import-from", "."]
+    assert main(["check", "config.yaml", *own, "--tree", "params.npz", "--json"]) == 0
+    assert str(workplace) not in sys.path
     printed = capsys.readouterr()
     bias, kernel = strict(printed.out)["leaves"]
     assert (bias["deviation"], bias["sigma"]) == ("deviations_of_test_cli:Offset, volts 0.2", None)
     assert kernel["sigma"] == 0.1
     assert printed.err == "importing\n"
-    assert main(["check", "config.yaml", f"hardware.biases.deviation={kind}", "training.frozen=null"]) == 0
+    assert main(["check", "config.yaml", *own, "training.frozen=null"]) == 0
     assert not [line for line in lines_of(capsys) if line.startswith("sigma")]  # the parts share none
-    assert main(["check", "config.yaml", "hardware.biases.deviation={kind: 'deviations_of_test_cli:Offset'}"]) == 2
+    own[0] = "hardware.biases.deviation={kind: 'deviations_of_test_cli:Offset'}"
+    assert main(["check", "config.yaml", *own]) == 2
     assert "hardware.biases.deviation.volts: is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check config.yaml", "check config.yaml --model nets_of_test_cli:build"])
+def test_a_configuration_alone_runs_nothing_of_the_current_folder(command, workplace, capsys):
+    """It may be a stranger's, and so may be what lies beside it."""
+    (workplace / "deviations_of_test_cli.py").write_text("raise SystemExit('was run')")
+    kind = "hardware.biases.deviation={kind: 'deviations_of_test_cli:Offset', volts: 0.2}"
+    assert main([*command.split(), kind]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ModuleNotFoundError" in line
+    assert line.endswith("put its folder on PYTHONPATH, or give that to a command by --import-from")
+    assert "deviations_of_test_cli" not in sys.modules
+    ran = subprocess.run(
+        [sys.executable, "-m", "limpet", *command.split(), kind],  # by -m, Python itself looks in the current folder
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, "ModuleNotFoundError" in ran.stderr) == (2, True)
 
 
 def test_a_rockpool_network(workplace, capsys, monkeypatch, dynapse_net):

@@ -3,6 +3,7 @@
 import math
 import re
 import warnings
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -35,9 +36,11 @@ def test_gate_turns_at_the_lower_end_of_the_interval(runs, capsys):
     assert 0 < expected.low < expected.fraction  # the fraction itself passes either way
     arguments = ["--sigma", "0.1", "--target", "0.85", "--yield"]
     assert gate(runs / "logs/plain", capsys, *arguments, repr(expected.low))[0] == 0
-    assert gate(runs / "logs/plain", capsys, *arguments, repr(math.nextafter(expected.low, 1)))[0] == 1
+    assert gate(runs / "logs/plain", capsys, *arguments, repr(math.nextafter(expected.low, 1)))[0] == 3
     tighter = [*arguments, repr(expected.low), "--confidence", "0.99"]
-    assert gate(runs / "logs/plain", capsys, *tighter)[0] == 1
+    assert gate(runs / "logs/plain", capsys, *tighter)[0] == 3
+    assert gate(runs / "logs/plain", capsys, *arguments, repr(expected.fraction))[0] == 3
+    assert gate(runs / "logs/plain", capsys, *arguments, repr(math.nextafter(expected.fraction, 1)))[0] == 1
 
 
 def test_gate_knows_which_way_is_better(runs, capsys):
@@ -59,9 +62,16 @@ def test_gate_takes_the_target_that_was_logged(runs, capsys):
     ("options", "code", "reason"),
     [
         ("--target 0.5 --yield 0.9", 0, r"^PASS: 40 of 40 chips have accuracy >= 0.5 .* its lower end reaches 0.9 "),
-        ("--target 0.5 --yield 0.95", 1, r"^FAIL: 40 of 40 .* and 40 chips cannot show more: measure 72 at least "),
+        ("--target 0.5 --yield 0.95", 3, r"^TOO FEW CHIPS: 40 of 40 .* cannot show more: measure 72 at least "),
+        ("--target 0.5 --yield 0.999", 3, r"^TOO FEW CHIPS: 40 of 40 .* cannot show more: measure 3688 at least "),
         ("--target 0.9 --yield 0.9", 1, r"^FAIL: \d+ of 40 .* its lower end is below 0.9 \("),
-        ("--target 0.85 --yield 0.85", 1, r"^FAIL: 35 of 40 .* its lower end is below 0.85, though the yield is not"),
+        (
+            "--target 0.85 --yield 0.85",
+            3,
+            r"^TOO FEW CHIPS: 35 of 40 .* below 0.85, though the yield is not: more chips",
+        ),
+        ("--target 0.85 --yield 0.9", 1, r"^FAIL: 35 of 40 .* is below 0.9, and so is the yield, though its upper end"),
+        ("--target 0.85 --yield 0.999", 1, r"^FAIL: 35 of 40 .* its lower end is below 0.999 \("),
     ],
 )
 def test_gate_says_why_in_one_line(options, code, reason, runs, capsys):
@@ -69,6 +79,115 @@ def test_gate_says_why_in_one_line(options, code, reason, runs, capsys):
     assert found == code
     assert re.search(reason, out), out
     assert out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("chips", "failing", "code"), [(64, 0, 3), (3688, 0, 0), (3688, 1, 3), (500, 40, 1), (64, 1, 1)]
+)
+def test_too_few_chips_are_told_from_chips_that_fail(chips, failing, code, tmp_path, capsys):
+    values = np.ones((1, chips))
+    values[0, :failing] = np.nan
+    limpet.RobustnessCurve("accuracy", [0.1], values).save(tmp_path / "curve.npz")
+    options = ["--sigma", "0.1", "--target", "0.9", "--yield", "0.999"]
+    found, out = gate(tmp_path / "curve.npz", capsys, *options)
+    assert found == code
+    assert strict(out)["outcome"] == {0: "passed", 1: "failed", 3: "too few chips"}[code]
+    assert strict(out)["passed"] == (code == 0)
+
+
+GATES = """
+- {run: RUNS/logs/plain, sigma: 0.1, target: 0.5, yield: 0.9}
+- {run: RUNS/logs/robust, metric: loss, step: 200, sigma: 0.1, target: 0.95, yield: 0.85}
+- {sigma: 1e-1, target: 0.5, yield: 0.95, confidence: 0.99}
+"""
+
+
+def test_several_gates_in_one_file(runs, tmp_path, capsys):
+    file, junit = tmp_path / "gates.yaml", tmp_path / "new/gates.xml"
+    file.write_text(GATES.replace("RUNS", str(runs)))
+    command = ["gate", str(runs / "logs/plain"), "--file", str(file)]
+    assert main([*command, "--junit", str(junit)]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["PASS", "PASS", "TOO FEW CHIPS"]
+    suite = ElementTree.parse(junit).getroot()[0]
+    assert dict(suite.items()) == {"name": "limpet gate", "tests": "3", "failures": "0", "errors": "1", "skipped": "0"}
+    assert [(case.get("classname"), case.get("name")) for case in suite] == [
+        (str(runs / "logs/plain"), "accuracy >= 0.5 at sigma 0.1 on 0.9 of all chips"),
+        (str(runs / "logs/robust"), "loss <= 0.95 at sigma 0.1 on 0.85 of all chips"),
+        (str(runs / "logs/plain"), "accuracy >= 0.5 at sigma 0.1 on 0.95 of all chips"),
+    ]
+    assert [[part.tag for part in case] for case in suite] == [["system-out"], ["system-out"], ["error", "system-out"]]
+    assert suite[2][0].get("message") == lines[2]
+    file.write_text(file.read_text() + f"- {{run: {runs}/logs/plain, sigma: 0.1, target: 0.95, yield: 0.9}}\n")
+    assert main([*command, "--json"]) == 1  # one that failed counts more
+    answer = strict(capsys.readouterr().out)
+    assert (answer["passed"], answer["outcome"]) == (False, "failed")
+    assert [each["outcome"] for each in answer["gates"]] == ["passed", "passed", "too few chips", "failed"]
+    assert answer["gates"][1]["step"] == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{run: RUN}", "holds {'run': '"),
+        ("[]", "holds []; needed is a list of gates, mappings of run, metric, step"),
+        ("[3]", "gate 1: is 3; needed is a mapping of run"),
+        (
+            "[{run: RUN, sigma: 0.1, yield: 0.9}, {run: RUN, simga: 0.1}]",
+            "gate 2: 'simga' is no key of a gate; did you",
+        ),
+        ("[{run: RUN, sigma: [0.1], yield: 0.9}]", "gate 1: sigma = [0.1]: allowed is a number or a text"),
+        ("[{run: RUN, sigma: 0.1, yield: much}]", "gate 1: argument --yield: much: allowed is a number between 0"),
+        ("[{run: RUN, sigma: 0.1, yield: true}]", "gate 1: yield = True: allowed is a number or a text"),
+        ("[{run: RUN, sigma: 0.1, yield: 95}]", "gate 1: argument --yield: 95: allowed is a number between 0 and 1"),
+        (
+            "[{run: RUN, sigma: 0.1, scale: 1, yield: 0.9}]",
+            "gate 1: argument --scale: not allowed with argument --sigma",
+        ),
+        (
+            "[{run: RUN, yield: 0.9}]",
+            "gate 1: the following arguments are required: one of --sigma, --scale and --time",
+        ),
+        ("[{sigma: 0.1}]", "gate 1: the following arguments are required: RUN, --yield"),
+        ("[{run: nowhere, sigma: 0.1, yield: 0.9}]", "gate 1: nowhere: there is no such file or directory"),
+        ("[{run: RUN, sigma: 0.15, target: 0.5, yield: 0.9}]", "gate 1: --sigma 0.15: not measured by"),
+        (
+            "[{run: RUN, sigma: 0.1, sigma: 0.2, yield: 0.9}]",
+            "gates.yaml: cannot be parsed: line 1, column",
+        ),
+    ],
+)
+def test_a_gate_of_a_file_that_cannot_be_judged_is_named(text, message, runs, tmp_path, capsys):
+    (tmp_path / "gates.yaml").write_text(text.replace("RUN", str(runs / "logs/plain")))
+    junit = tmp_path / "gates.xml"
+    assert main(["gate", "--file", str(tmp_path / "gates.yaml"), "--junit", str(junit)]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert not junit.exists()
+
+
+def test_what_a_gate_needs_and_what_stands_in_the_file(runs, tmp_path, capsys):
+    for command, message in [
+        (["gate"], "required: RUN, one of --sigma, --scale and --time, --yield"),
+        (["gate", "RUN", "--sigma", "0.1"], "the following arguments are required: --yield"),
+        (["gate", "--file", "gates.yaml", "--yield", "0.9", "--step", "3"], "--step, --yield: with --file, each gate"),
+        (["gate", "--file", "gates.toml"], "gates.toml: a configuration is a .yaml or .yml file"),
+        (["gate", "--file", "gates.yaml"], "gates.yaml: there is no such file"),
+    ]:
+        assert main(command) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_junit_holds_what_xml_allows(tmp_path, capsys):
+    values = np.ones((1, 9))
+    limpet.RobustnessCurve("a <b>\x00\x1b & µ", [0.1], values, higher_is_better=True).save(tmp_path / "odd & <.npz")
+    options = ["--sigma", "0.1", "--target", "2", "--yield", "0.9", "--junit", str(tmp_path / "gate.xml")]
+    assert gate(tmp_path / "odd & <.npz", capsys, *options)[0] == 1
+    (case,) = ElementTree.parse(tmp_path / "gate.xml").getroot()[0]
+    assert case.get("name") == "a <b>\ufffd\ufffd & µ >= 2 at sigma 0.1 on 0.9 of all chips"
+    assert [(part.tag, part.get("type")) for part in case] == [("failure", "failed"), ("system-out", None)]
 
 
 def test_the_chips_needed_are_enough_and_no_fewer_are():

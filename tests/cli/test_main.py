@@ -1,5 +1,6 @@
 """The program: its exit codes, one line for whatever is wrong, and help."""
 
+import os
 import pkgutil
 import re
 import shlex
@@ -114,7 +115,7 @@ BUILT = "chips nets_of_test_cli:build --config config.yaml -o out.npz --chip 1"
         ),
         (
             f"{CHIPS} --chip 1 --sigma 0.1 "
-            "'hardware.biases.deviation={kind: deviations_of_test_cli:Offset, volts: 1}'",
+            "'hardware.biases.deviation={kind: deviations_of_test_cli:Offset, volts: 1}' --import-from .",
             "Offset(volts=1.0) has no relative standard deviation",
         ),
     ],
@@ -152,14 +153,49 @@ def test_an_interrupt_is_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "limpet report: interrupted\n"
 
 
+FULL = "limpet: error: the output cannot be written (No space left on device)\n"
+PASS = "gate CURVE --sigma 0.1 --target 0.5 --yield 0.5"
+
+
+@pytest.mark.parametrize(
+    ("command", "redirected", "code", "said"),
+    [
+        (PASS, ">&-", 0, ""),
+        (f"{PASS} --json", ">&- 2>&-", 0, ""),
+        (PASS.replace("0.5 --yield", "2 --yield"), ">&-", 1, ""),
+        ("gate CURVE", "2>&-", 2, ""),  # what is wrong is not said on the other stream
+        ("--help", ">&-", 0, ""),
+        (f"{PASS} --json", "> NOBODY", 141, ""),
+        ("--help", "> NOBODY", 141, ""),
+        ("gate CURVE", "2> NOBODY", 141, ""),
+        (PASS, "> /dev/full", 2, FULL),
+        ("--help", "> /dev/full", 2, FULL),
+        (f"UNBUFFERED {PASS}", "> /dev/full", 2, FULL),
+        (f"UNBUFFERED {PASS}", "> NOBODY", 141, ""),
+    ],
+)
+def test_closed_pipes_and_full_disks_end_without_a_traceback(command, redirected, code, said, runs, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    read, write = os.pipe()
+    os.close(read)
+    line = f"exec {sys.executable} -W error -m limpet {command} {redirected}"
+    line = line.replace("CURVE", str(runs / "curve.npz")).replace(" NOBODY", f"&{write}")
+    line = line.replace("-m limpet UNBUFFERED", "-u -m limpet")
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, pass_fds=[write])
+    os.close(write)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (code, "", said)
+
+
 def test_light_commands_start_without_jax(runs):
     plain, robust = runs / "logs/plain", runs / "logs/robust"
+    (runs / "gates.yaml").write_text(f"[{{run: {plain}, sigma: 0.1, target: 0.5, yield: 0.5}}]")
     code = f"""
 import sys, limpet.tensorboard
 from limpet.cli import main
-limpet.tensorboard.write_report = lambda logdir, output: None
+limpet.tensorboard.write_report = lambda sources, output: None
 assert main(["--help"]) == 0
 assert main(["gate", {str(plain)!r}, "--sigma", "0.1", "--target", "0.5", "--yield", "0.5"]) == 0
+assert main(["gate", "--file", {str(runs / "gates.yaml")!r}]) == 0
 assert main(["compare", {str(plain)!r}, {str(robust)!r}]) == 0
 assert main(["report", {str(runs)!r}]) == 0
 assert not {{"jax", "rockpool", "pydantic", "tensorflow"}} & set(sys.modules)

@@ -169,6 +169,15 @@ def test_globs_need_no_quotation_marks_in_overrides(write, leaves):
         ("training: {dynamic: {schedule: {kind: linear, steps: 5, begin: on}}}", "begin = true: a number is needed"),
         ("training: {dynamic: {schedule: {kind: linear, steps: 5, end: 1e9}}}", "allowed is a number <= 1000"),
         ("tensorboard: {prefix: on}", "tensorboard.prefix = true: a text is needed"),
+        (
+            "training: {dynamic: {}, objective: {kind: varied, low: 2, high: 1}}",
+            "objective.low = 2.0: allowed is a numb",
+        ),
+        (
+            "training: {dynamic: {}, objective: {kind: varied, low: 1.5}}",
+            "low = 1.5: allowed is a number up to high, wh",
+        ),
+        ("training: {dynamic: {time: {low: 1 day, high: 1 h}}}", "training.dynamic.time"),
         ("5: 1", "the key 5 is no text: put it in quotation marks"),
         ("on: 1", "the key true is no text"),
         (WEIGHTS, "the key 'hardware' stands twice"),

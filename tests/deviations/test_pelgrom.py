@@ -16,6 +16,16 @@ def test_a_transistor_of_a_design_kit():
     assert limpet.pelgrom(7.148, 1.0, 1.0, pair=True) == pytest.approx(5.05e-3, rel=1e-3)
 
 
+@pytest.mark.parametrize(("delta_width", "delta_length"), [(0.1, -0.15), (-0.02, 0.0), (0.0, 0.05)])
+def test_the_effective_dimensions_of_a_channel(delta_width, delta_length):
+    """A kit divides by those; what is given is as the gate is drawn."""
+    deltas = {"delta_width": delta_width, "delta_length": delta_length}
+    effective = limpet.pelgrom(5.0, 0.3 + delta_width, 0.28 + delta_length)
+    assert limpet.pelgrom(5.0, 0.3, 0.28, **deltas) == pytest.approx(effective)
+    size = {"a_vt": 5.0, "width": 0.3, "length": 0.28}
+    assert limpet.LogNormal(pelgrom={**size, **deltas}) == limpet.LogNormal(sigma_vth=effective)
+
+
 def test_log_normal_mismatch_of_a_transistor():
     size = {"a_vt": 5.05, "width": 1.0, "length": 0.5}
     assert limpet.LogNormal(pelgrom=size) == limpet.LogNormal(sigma_vth=limpet.pelgrom(**size))
@@ -31,6 +41,11 @@ def test_log_normal_mismatch_of_a_transistor():
         ({"a_vt": 5.0, "width": 0.0, "length": 1.0}, r"width = 0\.0: allowed is a finite number > 0"),
         ({"a_vt": 5.0, "width": 1.0, "length": math.nan}, r"length = nan"),
         ({"a_vt": 5.0, "width": 1.0, "length": 1.0, "pair": 1}, r"pair = 1"),
+        (
+            {"a_vt": 5.0, "width": 1.0, "length": 0.15, "delta_length": -0.15},
+            r"length = 0\.15: with delta_length = -0\.15 the channel's is 0; allowed is one above 0",
+        ),
+        ({"a_vt": 5.0, "width": 1.0, "length": 1.0, "delta_width": math.inf}, "delta_width = inf: allowed is a finite"),
         ({"a_vt": 5.0, "width": 1.0}, r"pelgrom = .*: allowed is a mapping of a_vt, width, length .*"),
         ({"a_vt": 5.0, "width": 1.0, "length": 1.0, "area": 1.0}, r"pelgrom = .*area.*: allowed is a mapping"),
         (5.0, r"pelgrom = 5\.0: allowed is a mapping"),

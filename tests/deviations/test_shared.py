@@ -184,3 +184,40 @@ def test_columns_that_do_not_work():
     assert set(np.unique(chip)) == {0.0, 1.0}
     assert (chip == chip[0]).all()
     assert abs((chip[0] == 0).mean() - 0.3) < 5 * math.sqrt(0.21 / 2_000)
+
+
+CORES = limpet.SynapseBranches(0.2, currents=((0.1, 0.2, 0.4), (0.1, 0.2, 0.4)), cores=(0, 0, 1, 1), core_spread=0.3)
+
+
+def test_what_a_core_has_in_common_is_no_level_of_devices():
+    """Without "device" the synapses of a core deviate alike, without "core" independently of one another."""
+    weights = {"w_rec": jnp.full((50, 4), 0.4)}
+    chips = {
+        levels: np.asarray(limpet.Mismatch({"w_rec": True}, CORES).without(*levels)(KEY, weights)["w_rec"])
+        for levels in (("device",), ("core",), ("device", "core"))
+    }
+    cores = chips["device",]
+    np.testing.assert_array_equal(cores[:, [0, 2]], cores[:, [1, 3]])
+    assert len(np.unique(cores)) == 2
+    assert len(np.unique(chips["core",])) == 200
+    np.testing.assert_allclose(chips["device", "core"], 0.4)
+    both = limpet.Mismatch({"w_rec": True}, CORES)(KEY, weights)["w_rec"]
+    np.testing.assert_allclose(cores / 0.4 * chips["core",], both, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [limpet.Chain, lambda members: limpet.Crossbar(limpet.Chain(members))])
+def test_levels_are_found_wherever_they_are_held(kind):
+    assert levels_of(kind((CORES, limpet.Gaussian(0.1)))) == {"core", "device"}
+    assert levels_of(without(kind((CORES, limpet.Gaussian(0.1))), ["device"])) == {"core"}
+    assert levels_of(limpet.SynapseBranches(0.2, currents=((0.1, 0.2),))) == {"device"}
+    with pytest.raises(limpet.LimpetError, match="nothing is drawn at 'chip'; the levels are core, device"):
+        limpet.Hardware(w=limpet.Part("w", CORES)).without("chip")
+
+
+def test_tails_are_as_heavy_as_the_documentation_says():
+    """Beyond 4 sigma: one value in 280 with 5 degrees, one in 16,000 of a Gaussian."""
+    for deviation, one_in in ((limpet.StudentT(1.0, degrees=5), 280), (limpet.Gaussian(1.0), 15_800)):
+        law = deviation.distribution()
+        assert 1 / (law.sf(5.0) + law.cdf(-3.0)) == pytest.approx(one_in, rel=0.005)
+    words = " ".join(limpet.StudentT.__doc__.split())
+    assert "With 5 degrees, one value in 280 is off by more than 4 sigma, where a Gaussian has one in 16,000" in words

@@ -33,6 +33,38 @@ def test_a_sigma_that_is_too_small_for_its_type_is_said(dtype):
     limpet.Mismatch({"w": True}, limpet.Gaussian(0.0))(KEY, tree)
 
 
+COARSE = {
+    "additive": (limpet.Additive(0.001), 1.0),
+    "programming": (limpet.Programming(spread=(0.0005, 0.0005)), 1.0),
+    "read noise": (limpet.ReadNoise(spread=0.001), 1.0),
+    "a chain": (limpet.Chain((limpet.Gaussian(0.0008), limpet.Additive(0.0006))), 1.0),
+    "a crossbar": (limpet.Crossbar(limpet.Programming(spread=0.0009), smallest=0.1), 1.0),
+    "noise to train with": (limpet.RightCensoredGaussian(0.001), 1.0),
+    "a small scale": (limpet.Gaussian(0.1), 0.01),
+}
+
+
+@pytest.mark.parametrize("name", COARSE)
+def test_a_spread_that_is_too_small_for_its_type_is_said_of_every_deviation(name):
+    """Most values of a bfloat16 leaf would stay as they are; those of float32 deviate."""
+    deviation, scale = COARSE[name]
+    recipe = limpet.Mismatch({"w": True}, deviation)
+    tree = {"w": jnp.linspace(0.6, 1.0, 100)}
+    assert (recipe(KEY, tree, scale)["w"] != tree["w"]).mean() > 0.9  # warnings are errors
+    narrow = {"w": tree["w"].astype("bfloat16")}
+    with pytest.warns(UserWarning, match=r"too far apart to be off by sigma: w \(bfloat16, sigma 0\.001"):
+        drawn = recipe(KEY, narrow, scale)["w"]
+    assert (drawn == narrow["w"]).mean() > 0.8
+    if scale == 1:  # within a traced function, another scale is not known
+        with pytest.warns(UserWarning, match=r"w \(bfloat16, sigma 0\.001"):
+            jax.eval_shape(lambda tree: recipe(KEY, tree), narrow)
+
+
+@pytest.mark.parametrize("preset", ["pcm-nandakumar2019", "rram-milo2021"])
+def test_presets_are_coarse_enough_for_bfloat16(preset):
+    jax.eval_shape(lambda tree: limpet.preset(preset).on(tree)(KEY, tree), {"w": jnp.ones((2, 3), "bfloat16")})
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_not_said_has_the_sigma_that_was_asked_for(dtype):
     """To 5%; five standard errors of 100,000 values are 1.1% more (6e-7). A fifth of the least sigma is far off."""

@@ -110,6 +110,13 @@ def test_what_does_not_fit_a_network_is_named(chip, said):
         (lambda path: limpet.bench_chip(path / "two.csv"), "holds 2 chips; name one by chip=, of 'A', 'B'"),
         (lambda path: limpet.bench_chip(path / "two.csv", "C"), "has no chip 'C'; it has 'A', 'B'"),
         (lambda path: limpet.bench_chip(path / "two.csv", "A", leaves={"x": "*"}), "leaves names 'x'"),
+        (
+            lambda path: limpet.bench_chip(path / "two.csv", "A", leaves={"Itau_mem": [1.0, 2.0]}),
+            r"leaves\['Itau_mem'\] = \[1.0, 2.0\]: allowed is a text",
+        ),
+        (lambda path: limpet.MeasuredChip("A", [1.0, 2.0]), r"chip A: values = \[1.0, 2.0\]: allowed is a mapping"),
+        (lambda path: limpet.MeasuredChip("A", {"w": [[1.0], [1.0, 2.0]]}), r"values\['w'\] = .* an array of numbers"),
+        (lambda path: limpet.MeasuredChip("A", factors=3), "factors = 3: allowed is a mapping from paths to arrays"),
     ],
 )
 def test_chips_that_cannot_be_are_refused(build, said, tmp_path):

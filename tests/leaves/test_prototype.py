@@ -53,6 +53,31 @@ def test_selections_that_cannot_be_meant(rules, message):
         limpet.prototype(PARAMS, *rules)
 
 
+class Network:
+    """Of a framework that JAX knows nothing of."""
+
+    def __repr__(self):
+        return "Network()"
+
+
+@pytest.mark.parametrize(
+    ("tree", "named"),
+    [(Network(), r"Network\(\)"), ({}, r"\{\}"), (None, "None"), (3, "3"), ({"a": [], "b": None}, "{'a': ")],
+)
+def test_what_has_no_leaves_is_named(tree, named):
+    hardware = limpet.Hardware(weights=limpet.Part("*", limpet.Gaussian(0.1)))
+    for select in (
+        lambda: limpet.prototype(tree, ("*", True)),
+        lambda: limpet.prototype(tree),
+        lambda: hardware.on(tree),
+        lambda: limpet.Hardware(weights=limpet.Part("matrices", limpet.Gaussian(0.1))).on(tree),
+        lambda: limpet.robustness_curve(lambda tree, _: 1.0, tree, hardware, scales=[1]),
+        lambda: limpet.MismatchCallback(tree, hardware),
+    ):
+        with pytest.raises(limpet.LimpetError, match=f"{named}.* has no leaves: give a tree of arrays"):
+            select()
+
+
 def test_functions_and_none_are_no_values():
     tree = {"w": 1.0, "activation": jnp.tanh, "missing": None}
     assert limpet.prototype(tree, ("w", True)) == {"w": True, "activation": False, "missing": None}

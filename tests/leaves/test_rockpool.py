@@ -156,3 +156,19 @@ def test_where_rockpool_is_missing_the_line_to_install_it_is_told(monkeypatch):
 def test_the_four_names_of_the_reference_stand_in_limpet_rockpool_as_well():
     for name in ("attributes", "dynamic_mismatch_prototype", "frozen_mismatch_prototype", "mismatch_generator"):
         assert getattr(limpet.rockpool, name) is getattr(limpet, name)
+
+
+@pytest.mark.parametrize("neurons", [3, 7])
+def test_one_value_for_a_whole_layer_is_named_where_it_is_selected(neurons):
+    """All neurons would deviate alike, as those of no chip do."""
+    net = Sequential(LinearJax((2, neurons)), LIFJax((neurons, neurons), tau_mem=0.02))
+    hardware = limpet.Hardware(taus=limpet.Part({"*/tau_mem": True}, limpet.Gaussian(0.1)))
+    message = rf"1_LIFJax/tau_mem \(one value for {neurons} neurons\).*such as tau_mem=jnp.full\({neurons}, value\)"
+    with pytest.warns(UserWarning, match=message):
+        hardware.on(net)
+    with pytest.warns(UserWarning, match=message):
+        limpet.prototype(net, ("*/tau_mem", True))
+    each = Sequential(LinearJax((2, neurons)), LIFJax((neurons, neurons), tau_mem=jnp.full(neurons, 0.02)))
+    hardware.on(each)  # warnings are errors
+    limpet.prototype(net, ("*/weight", True))
+    limpet.prototype(Sequential(LinearJax((2, 1)), LIFJax((1, 1), tau_mem=0.02)), ("*/tau_mem", True))

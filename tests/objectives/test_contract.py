@@ -273,6 +273,58 @@ def test_weights_are_clipped_to_standard_deviations():
         optimizer.update(grads, optimizer.init(params))
 
 
+NO_KERNELS = {
+    "time constants": np.full((6, 2), 0.02),
+    "trained time constants": 0.02 + 1e-4 * np.random.default_rng(3).normal(size=(6, 2)),
+    "logarithms of scales": np.log([[[10.0]], [[10.1]], [[9.0]], [[30.0]]]),
+    "a number": np.array([[5.0]]),
+    "thresholds": -np.array([[1.0, 0.5], [20.0, 0.1]]),
+}
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("name", NO_KERNELS)
+def test_what_is_no_kernel_is_not_clipped(name, per_channel):
+    """A standard deviation bounds what lies about 0: weights, of both signs. A time constant of 20 ms stays that."""
+    params = {"kernel": jnp.array([[1.0, -1.0], [0.5, 9.0]]), "other": jnp.asarray(NO_KERNELS[name], jnp.float32)}
+    optimizer = optax.chain(optax.sgd(0.1), limpet.clip_weights(0.5, per_channel=per_channel))
+    updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+    found: Any = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(found["other"], params["other"] - 0.1, rtol=1e-6)
+    assert float(found["kernel"].max()) < 5
+    bounds = limpet.clip_bounds(params, sigmas=0.5, per_channel=per_channel)
+    assert bounds.keys() == {"kernel"}
+    traced = jax.jit(lambda params: limpet.clipped(params, limpet.clip_bounds(params, per_channel=per_channel)))(params)
+    np.testing.assert_array_equal(traced["other"], params["other"])
+
+
+def test_a_kernel_of_one_sign_is_clipped_where_it_is_named():
+    params = {"kernel": jnp.array([[1.0, 1.5], [0.5, 9.0]]), "scale": jnp.full((2, 2), 3.0)}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    for leaves, bound in ((None, 9.0), (["kernel"], 1.5 * float(params["kernel"].std()))):
+        updates, _ = limpet.clip_weights(1.5, leaves=leaves).update(zero, optax.EmptyState(), params)
+        found: Any = optax.apply_updates(params, updates)
+        np.testing.assert_allclose(found["kernel"].max(), bound, rtol=1e-6)
+        np.testing.assert_array_equal(found["scale"], params["scale"])
+    np.testing.assert_allclose(limpet.clip_bounds(params, ["kernel"], sigmas=1.5)["kernel"], bound, rtol=1e-6)
+    with pytest.raises(
+        limpet.PrototypeError, match="leaves: '.*/kernel' matches no leaf; the paths are: kernel, scale"
+    ):
+        limpet.clip_weights(leaves=["*/kernel"]).update(zero, optax.EmptyState(), params)
+    with pytest.raises(limpet.PrototypeError, match="none of kernel, scale has two axes or more and values of both"):
+        limpet.clip_bounds(params)
+
+
+def test_outputs_of_one_input_have_no_spread_of_their_own():
+    """Of a kernel of one input, each output has one weight: bounds by output would make all of them 0."""
+    params = {"kernel": jnp.array([[1.0, -2.0, 3.0]])}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    for per_channel, largest in ((True, 3.0), (False, params["kernel"].std())):
+        updates, _ = limpet.clip_weights(1.0, per_channel=per_channel).update(zero, optax.EmptyState(), params)
+        found: Any = optax.apply_updates(params, updates)
+        np.testing.assert_allclose(found["kernel"].max(), largest, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("objective", "strength", "message"),
     [
@@ -280,6 +332,9 @@ def test_weights_are_clipped_to_standard_deviations():
         (limpet.objectives.adversarial, {"weight": float("nan")}, "weight = nan"),
         (limpet.objectives.consistency, {"weight": -1.0}, "weight = -1.0"),
         (limpet.objectives.varied, {"low": -1.0}, "low = -1.0"),
+        (limpet.objectives.varied, {"low": 2, "high": 1}, "low = 2: allowed is a number from 0 to 1"),
+        (limpet.objectives.varied, {"low": 1.5}, "low = 1.5: allowed is a number from 0 to 1"),
+        (limpet.objectives.varied, {"high": np.float32(-0.1)}, "high = "),
         (limpet.objectives.weight_perturbation, {"radius": "much"}, "radius = 'much'"),
         (limpet.objectives.adaptive_sam, {"radius": float("inf")}, "radius = inf"),
         (
@@ -317,7 +372,7 @@ def test_bounds_of_weights_are_learned():
     with pytest.raises(limpet.PrototypeError, match=r"'kernel' has the shape \(4, 1, 1\), its leaf \(2, 3\)"):
         limpet.clipped(params, {"kernel": jnp.ones((4, 1, 1))})
     with pytest.raises(limpet.LimpetError, match="leaf 'kernel': its spread is 0, of which no bound"):
-        limpet.clip_bounds({"kernel": jnp.ones((3, 2))})
+        limpet.clip_bounds({"kernel": jnp.ones((3, 2))}, ["kernel"])
     with pytest.raises(limpet.PrototypeError, match="there is no leaf dense"):
         limpet.clipped(params, {"dense": jnp.array(1.0)})
     with pytest.raises(limpet.PrototypeError, match="none of bias has two axes"):

@@ -6,6 +6,7 @@ import flax.nnx as nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import limpet
@@ -76,6 +77,66 @@ def test_a_prefix_that_holds_more_of_the_leaves_is_taken(save):
 def test_what_is_not_the_model_s_is_refused(stored, message, save):
     with pytest.raises(limpet.LimpetError, match=f"trained.npz: {message}"):
         limpet.load_parameters(TREE, save(stored))
+
+
+@pytest.mark.parametrize(
+    "prefixes",
+    [
+        ["opt_state/0/trace"],
+        ["0/trace"],
+        ["0/mu", "0/nu"],
+        ["opt_state/inner_state/0/mu"],
+        ["optimizer/state"],
+        [".opt_state/.trace"],
+        ["exp_avg"],
+    ],
+)
+def test_an_optimizer_s_state_is_no_weights(prefixes, save):
+    stored = {f"{prefix}/dense/{name}": TREE["dense"][name] for prefix in prefixes for name in ("kernel", "bias")}
+    alone = f"holds the model's leaves under {prefixes[0]}/.* alone, which is an optimizer's state and no weights"
+    with pytest.raises(limpet.LimpetError, match=alone):
+        limpet.load_parameters(TREE, save({**stored, "step": np.ones(())}))
+    stored["state/dense/bias"] = np.ones(2, np.float32)  # fewer leaves, but weights
+    loaded = limpet.load_parameters(TREE, save(stored))
+    assert loaded["dense"]["bias"].tolist() == [1.0, 1.0]
+    assert loaded["dense"]["kernel"] is TREE["dense"]["kernel"]
+
+
+def test_the_state_of_an_optimizer_as_optax_has_it(tmp_path):
+    params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}}
+    for optimizer in (optax.sgd(0.1, momentum=0.9), optax.adam(0.1), optax.MultiSteps(optax.rmsprop(0.1), 2)):
+        limpet.save_parameters(tmp_path / "state.npz", {"opt_state": optimizer.init(params)})
+        with pytest.raises(limpet.LimpetError, match="an optimizer's state and no weights"):
+            limpet.load_parameters(params, tmp_path / "state.npz")
+        limpet.save_parameters(tmp_path / "state.npz", optimizer.init(params))
+        with pytest.raises(limpet.LimpetError, match="an optimizer's state and no weights"):
+            limpet.load_parameters(params, tmp_path / "state.npz")
+
+
+@pytest.mark.parametrize(
+    ("stored", "stays", "holds"),
+    [
+        ({"dense/kernel": KERNEL, "dense/shift": np.ones(2)}, "dense/bias", "dense/shift"),
+        ({"params/Dense_0/kernel": KERNEL, "params/dense/bias": np.ones(2)}, "dense/kernel", "Dense_0/kernel"),
+    ],
+)
+def test_a_leaf_that_was_renamed_is_told(stored, stays, holds, save):
+    with pytest.warns(UserWarning, match=f"has no {stays}, which stay as they are in the model; .* has not: {holds}."):
+        limpet.load_parameters(TREE, save(stored))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"dense/kernel": KERNEL},  # a part
+        {"dense/kernel": KERNEL, "dense/bias": np.ones(2), "dense/shift": np.ones(2)},  # more, beside all of them
+        {"dense/kernel": KERNEL, "dense/kernel/gain": np.ones(2)},  # what calibration gives a chip
+        {"dense/kernel": KERNEL, "opt_state/0/mu/dense/bias": np.ones(2)},
+        {"dense/kernel": KERNEL, "other": np.ones(5), "count": np.ones(2, int)},
+    ],
+)
+def test_a_part_of_the_leaves_is_no_reason_to_warn(stored, save):
+    assert (limpet.load_parameters(TREE, save(stored))["dense"]["kernel"] == KERNEL).all()
 
 
 def test_files_that_are_none(tmp_path, save):

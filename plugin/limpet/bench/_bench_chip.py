@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from limpet import LimpetError, MeasuredChip
-from limpet.checks import listing
+from limpet.checks import listing, text
 
 from ._cells import Table
 from ._measurements import Measurements, guessed_leaves, read_measurements
@@ -34,7 +34,7 @@ def bench_chip(
 
     Raises:
         LimpetError: the table cannot be read; it holds several chips and none is named, or has no such chip; or
-            `leaves` names what was not measured.
+            `leaves` names what was not measured, or holds what is no path glob.
 
     Examples:
         >>> table = {
@@ -54,6 +54,8 @@ def bench_chip(
     if chip is not None and str(chip) not in table.chips:
         raise LimpetError(f"{table.source}: has no chip {chip!r}; it has {_list(table.chips)}")
     rows = table.where(table.chip == (table.chips[0] if chip is None else str(chip)))
+    for parameter, glob in (leaves or {}).items():
+        text(f"leaves[{parameter!r}]", glob)
     if unknown := [parameter for parameter in leaves or {} if parameter not in rows.parameters]:
         raise LimpetError(
             f"leaves names {_list(unknown)}, which was not measured; measured are {_list(rows.parameters)}"

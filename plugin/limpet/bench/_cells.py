@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from limpet import LimpetError
 from limpet.checks import listing
+from limpet.files import path_of
 
 from ._units import UNITS, unit_of
 
@@ -50,7 +51,7 @@ def cells_of(source: str | Path | Table) -> Cells:
     Raises:
         LimpetError: it cannot be read, or its rows or columns differ in length.
     """
-    return _read_csv(Path(source)) if isinstance(source, str | Path) else _read_table(source)
+    return _read_csv(path_of(source)) if isinstance(source, str | Path) else _read_table(source)
 
 
 def _read_csv(path: Path) -> Cells:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from limpet import Hardware, LimpetError, LogNormal, Part, StudentT, TruncatedGaussian
 from limpet.checks import warn_user
 from limpet.deviations import label
+from limpet.files import write_text
 
 from ._candidate import Candidate, best_of, candidates, refitted
 from ._cells import Table
@@ -77,7 +78,6 @@ class Fit:
         Raises:
             LogdirError: it cannot be written.
         """
-        from ..tensorboard._page_files import write_text
         from ._page import page
 
         write_text(output, page(self.measurements, self.parameters, self.configuration()))

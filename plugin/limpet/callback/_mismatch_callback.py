@@ -1,6 +1,8 @@
 """What a training loop holds on to: draws inside the jitted step, logs and evaluations outside it."""
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +22,7 @@ from limpet import (
     RobustnessCurve,
     fingerprint,
 )
-from limpet.checks import listing, warn_user
+from limpet.checks import listing, warn_user, whole
 from limpet.leaves import unboxed
 from limpet.results import BeyondLimits
 from limpet.typing import MetricFn, Started
@@ -41,6 +43,8 @@ class MismatchCallback:
     an evaluation on virtual chips, and the run's log. Parameters stay nominal everywhere outside the loss: the
     optimizer, checkpoints and evaluation need no special case. Draws follow from (seed, step, leaf path), so a resumed
     run repeats them. The log's file is opened when the callback is entered, or when something is first written.
+
+    A callback is for one run, whose steps rise. Each seed, and each thread, has one of its own, with its own `logdir`.
 
     Args:
         model: a Rockpool JAX module, a Flax nnx module, or the parameter tree; nominal, also where the configuration
@@ -137,6 +141,8 @@ class MismatchCallback:
         self.injection.audit.told = True
         self.injection.audit.done |= not audit
         self._last_step = self.first_step - 1
+        self._last_evaluated = -1  # by a call of `evaluate`
+        self._lock = threading.RLock()
         self._calls = self._evaluations = 0
         self._closed = False
         self.logdir: Path = config.tensorboard.logdir
@@ -231,25 +237,28 @@ class MismatchCallback:
                 or is taken. Then nothing of these steps is logged.
             LogdirError: the log directory is full, was removed, and the like. This is told once, and then nothing more
                 is logged; with `tensorboard.on_error: warn` it is a warning, and training goes on.
-            LimpetError: the callback is closed, or steps are no rising integers.
+            LimpetError: the callback is closed, another thread is calling it, or steps are no integers that rise,
+                within a call and from call to call.
         """
-        self._refuse_closed()
-        steps = _checked_steps(step)
-        last = int(steps[-1])
-        self._log.add_steps(steps, {} if metrics is None else metrics)
-        self.injection.audit.check(last, bool(metrics) or self._calls > 0, params)
-        self._calls += 1
-        every = self._config.robustness.every_steps
-        due = last // every > self._last_step // every
-        self._last_step = max(last, self._last_step)
-        if self._evaluator is not None and due:
-            self._evaluate(last, params)
+        with self._alone():
+            steps = _checked_steps(step)
+            last = int(steps[-1])
+            self._require_later(int(steps[0]), self._last_step)
+            self._log.add_steps(steps, {} if metrics is None else metrics)
+            self.injection.audit.check(last, bool(metrics) or self._calls > 0, params)
+            self._calls += 1
+            every = self._config.robustness.every_steps
+            due = last // every > self._last_step // every
+            self._last_step = last
+            if self._evaluator is not None and due:
+                self._evaluate(last, params)
 
     def evaluate(self, step: int, params: Any) -> dict[str, RobustnessCurve]:
         """Evaluate on the virtual chips now, log the curves, and wait for them.
 
         Args:
-            step: the number of the step under which they are logged, and of the read at which chips are measured.
+            step: the number of the step under which they are logged, and of the read at which chips are measured: that
+                of the last call of the callback or a later one, and each once.
             params: nominal parameters.
 
         Returns:
@@ -258,13 +267,16 @@ class MismatchCallback:
         Raises:
             MismatchNotApplied: no draw reaches the metric.
             ConfigError: the callback has no `metric_fn`.
-            LimpetError: the callback is closed.
+            LimpetError: the callback is closed, another thread is calling it, or the step is no such number.
         """
-        self._refuse_closed()
-        self._evaluate(int(step), params)
-        self.injection.audit.check(int(step), False, params)
-        self._log.write(wait=True)
-        return self.curves
+        with self._alone():
+            number = whole("step", unboxed(step))
+            self._require_later(number, max(self._last_step - 1, self._last_evaluated))
+            self._evaluate(number, params)
+            self.injection.audit.check(number, False, params)
+            self._log.write(wait=True)
+            self._last_evaluated = number
+            return self.curves
 
     def checkpoint(self, step: int) -> dict[str, Any]:
         """What a checkpoint of this run keeps beside parameters and optimizer state: plain JSON.
@@ -276,11 +288,12 @@ class MismatchCallback:
             step: the last one that the parameters hold.
 
         Raises:
-            LimpetError: the callback is closed.
+            LimpetError: the callback is closed, another thread is calling it, or the step is no whole number >= 0.
         """
-        self._refuse_closed()
-        self._log.write(wait=True)
-        return run_checkpoint(self._config, int(step), self._fingerprint, self._run)
+        with self._alone():
+            number = whole("step", unboxed(step))
+            self._log.write(wait=True)
+            return run_checkpoint(self._config, number, self._fingerprint, self._run)
 
     def close(self) -> None:
         """Wait for what is still running, write everything and end the event file.
@@ -305,9 +318,10 @@ class MismatchCallback:
             self._close(succeeded=False)
 
     def _close(self, succeeded: bool) -> None:
-        if self._closed:
-            return
-        self._closed = True
+        with self._lock:  # a call of another thread comes to its end first
+            if self._closed:
+                return
+            self._closed = True
         self._log.close(succeeded)
         if succeeded:
             self.injection.audit.close()
@@ -338,6 +352,30 @@ class MismatchCallback:
     def _results_of(self, started: Started) -> tuple[dict[str, RobustnessCurve], BeyondLimits | None]:
         assert self._evaluator is not None
         return self._evaluator.curves(started), self._evaluator.beyond_limits(started)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Refuse a call while another thread is within one: steps would be logged in no order, or lost."""
+        if not self._lock.acquire(blocking=False):
+            raise LimpetError(
+                "another thread is calling this callback, and a run has one order of steps: call it from one thread, "
+                "or build a callback for each thread, with a logdir of its own"
+            )
+        try:
+            self._refuse_closed()
+            yield
+        finally:
+            self._lock.release()
+
+    def _require_later(self, step: int, last: int) -> None:
+        if step > last:
+            return
+        raise LimpetError(
+            f"step = {step}: a run only goes forward, and this one is at step {max(self._last_step, last)}. For "
+            f"another run (another seed, a cell that is run again) build another callback, with a logdir of its own, "
+            f"and define the jitted update again for it",
+            "step",
+        )
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from limpet import DRAWS_VERSION, ConfigError
+from limpet.checks import whole
 
 from ..config._config import Config
 
@@ -33,7 +34,7 @@ def resumed_step(config: Config, checkpoint: Mapping[str, Any], fingerprint: str
         ConfigError: the checkpoint is none, or of another configuration or draws version; names what differs.
     """
     try:
-        before, step = dict(_flat({**checkpoint, "step": 0, "run": None})), int(checkpoint["step"])
+        before, step = dict(_flat({**checkpoint, "step": 0, "run": None})), whole("step", checkpoint["step"])
         if not isinstance(checkpoint.get("run"), str | None):
             raise TypeError("run is no text")
     except (KeyError, TypeError, ValueError) as error:

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -105,8 +106,9 @@ class RunLog:
             MetricError: one cannot be logged; then none is taken.
         """
         by_tag = checked_metrics(metrics, numbers, self._strengths)
-        # A copy, because a number that belongs to a donated state is gone with the next step.
-        kept = {tag: jnp.copy(value) if isinstance(value, jax.Array) else value for tag, value in by_tag.items()}
+        # Copies, because a number that belongs to a donated state is gone with the next step, and an array of NumPy's
+        # may be filled anew.
+        kept = {tag: jnp.copy(value) if isinstance(value, jax.Array) else copy(value) for tag, value in by_tag.items()}
         self._steps.append(_Steps(numbers, time.time(), kept))
         self._waiting += len(numbers)
         if self._waiting >= self._flush_steps:

@@ -5,6 +5,7 @@ Each command is a file that adds its parser and runs it. What they import at the
 """
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -29,9 +30,14 @@ examples:
   limpet report runs/dynapse -o report.html
 
 exit codes:
-  0 done; 1 the gate was not passed; 2 bad input, said in one line;
+  0 done; 1 a gate was failed, or a network does not fit on the chip;
+  2 bad input, said in one line; 3 too few chips for a gate to tell;
   130 interrupted; 141 whoever read the output has stopped
 """
+
+
+UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
+"""The errors of a stream that cannot be written; those of files name the file."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,11 +54,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process if None.
 
     Returns:
-        The exit code: 0, 1 for a gate that was not passed, 2 for bad input, 130 after Ctrl-C.
+        The exit code: 0, 1 for a gate that was failed, 2 for bad input, 3 for too few chips, 130 after Ctrl-C, 141
+        where nobody reads the output any more.
     """
+    # Where a stream is closed (`>&-`), Python has none, and what is meant for it must not go to the other one.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8", closefd=False))
     # Names of files are bytes, and a terminal may not know all characters: those are written as their codes.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = _ran(argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _end_streams()
+        return 141
+    except OSError as error:
+        is_output = _end_streams() or error.errno in UNWRITABLE
+        what = "the output cannot be written" if is_output else type(error).__name__
+        print(f"limpet: error: {what} ({error.strerror or error})", file=sys.stderr)
+        return 2
+
+
+def _ran(argv: Sequence[str] | None) -> int:
+    """Run a command, and say in one line what is wrong; what cannot be written to the terminal or a pipe is raised."""
     try:
         arguments = _parse(argv)
     except SystemExit as stop:  # argparse ends the process after --help and after an error
@@ -61,19 +89,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning
         try:
-            code = arguments.run(arguments)
-            sys.stdout.flush()
+            return arguments.run(arguments)
         except limpet.LimpetError as error:
             return _refuse(arguments, str(error))
-        except BrokenPipeError:  # whoever read the output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
         except OSError as error:
-            return _refuse(arguments, f"{error.filename}: {error.strerror}" if error.filename else repr(error))
+            if not error.filename:
+                raise
+            return _refuse(arguments, f"{error.filename}: {error.strerror}")
         except KeyboardInterrupt:
             print(f"limpet {arguments.command}: interrupted", file=sys.stderr)
             return 130
-    return code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,6 +133,19 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _refuse(arguments: argparse.Namespace, message: str) -> int:
     print(f"limpet {arguments.command}: error: {_one_line(message)}", file=sys.stderr)
     return 2
+
+
+def _end_streams() -> bool:
+    """Let go of what cannot be written, and say whether there was some: at its end Python would try once more, and
+    fail with a traceback."""
+    failed = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            failed = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return failed
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

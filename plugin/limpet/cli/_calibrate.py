@@ -26,8 +26,8 @@ from typing import Any
 from limpet import LimpetError
 from limpet.checks import warn_user
 
-from ._command import add_command, add_config, add_params
-from ._model import load_object, require_network, user_code
+from ._command import add_command, add_config, add_params, named
+from ._model import configured, load_object, place_of, require_network, user_code
 from ._output import show, write_json
 
 _REQUIRED = ("tree", "loss_fn", "metric_fn", "batches", "batch")
@@ -37,34 +37,34 @@ _OPTIONAL = ("trainable", "gains", "levels", "steps", "optimizer")
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = add_command(commands, "calibrate", __doc__, run)
-    parser.add_argument("task", metavar="TASK", help="MODULE:NAME or path/script.py:NAME; see below")
+    parser.add_argument("task", metavar="TASK", type=named, help="MODULE:NAME or path/script.py:NAME; see below")
     add_config(parser)
     add_params(parser)
     parser.add_argument("--steps", type=int, help="of each chip's fit")
     parser.add_argument("--trainable", metavar="GLOB", action="append", help="leaves given anew; may be repeated")
     parser.add_argument("--gains", metavar="GLOB", action="append", help="weights whose outputs get a gain; likewise")
-    parser.add_argument("--measured", metavar="FILE", action="append", help="a measured chip; may be repeated")
-    parser.add_argument("-o", "--output", metavar="OUT.npz", help="the .npz to write")
-    parser.add_argument("--chips-to", metavar="DIRECTORY", help="a directory for an .npz of each chip")
-    parser.add_argument("--logdir", help="a TensorBoard log directory for the curves before and after")
+    parser.add_argument(
+        "--measured", metavar="FILE", type=named, action="append", help="a measured chip; may be repeated"
+    )
+    parser.add_argument("-o", "--output", metavar="OUT.npz", type=named, help="the .npz to write")
+    parser.add_argument("--chips-to", metavar="DIRECTORY", type=named, help="a directory for an .npz of each chip")
+    parser.add_argument("--logdir", type=named, help="a TensorBoard log directory for the curves before and after")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate chips."""
     from limpet import load_parameters
 
-    from ..config._load_config import load_config
-
     if arguments.output is not None and Path(arguments.output).suffix != ".npz":
         raise LimpetError(f"-o {arguments.output}: give a name that ends in .npz")
     if arguments.measured and arguments.logdir is not None:
         raise LimpetError("--logdir: measured chips have no curve over strength, so that there is nothing to log")
-    with user_code():  # a deviation of the user's own is imported
-        config = load_config(arguments.config, *arguments.overrides)
+    config = configured(arguments)
     task = _task(arguments, config)
     if arguments.params is not None:
         task["tree"] = load_parameters(task["tree"], arguments.params)
-    with user_code():
+    folder, *_ = place_of(arguments.task)
+    with user_code(folder):
         calibrations = _measured(arguments, config, task) if arguments.measured else _virtual(arguments, config, task)
     first = next(iter(calibrations.values()))
     if arguments.output is not None:

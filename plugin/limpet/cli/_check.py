@@ -14,8 +14,8 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ._command import add_command
-from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
+from ._command import add_command, add_import_from, named
+from ._model import MODEL_HELP, TREE_HELP, configured, load_model
 from ._output import show, table, write_json
 
 if TYPE_CHECKING:
@@ -25,21 +25,19 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = add_command(commands, "check", __doc__, run)
-    parser.add_argument("config", metavar="CONFIG", help="a .yaml, .yml or .toml file")
+    parser.add_argument("config", metavar="CONFIG", type=named, help="a .yaml, .yml or .toml file")
     parser.add_argument(
         "overrides", metavar="KEY=VALUE", nargs="*", default=[], help="overrides, such as hardware.weights.sigma=0.2"
     )
+    add_import_from(parser)
     network = parser.add_mutually_exclusive_group()
-    network.add_argument("--model", help=MODEL_HELP)
-    network.add_argument("--tree", help=TREE_HELP)
+    network.add_argument("--model", type=named, help=MODEL_HELP)
+    network.add_argument("--tree", type=named, help=TREE_HELP)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check one configuration."""
-    from ..config._load_config import load_config
-
-    with user_code():  # a deviation of the user's own is imported
-        config = load_config(arguments.config, *arguments.overrides)
+    config = configured(arguments)
     leaves = None
     name: str | None = arguments.tree if arguments.model is None else arguments.model
     if name is not None:

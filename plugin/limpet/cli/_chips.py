@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 from limpet import LimpetError
 from limpet.checks import number
 
-from ._command import add_command, add_config, add_params
-from ._model import MODEL_HELP, TREE_HELP, load_model, user_code
+from ._command import add_command, add_config, add_params, named
+from ._model import MODEL_HELP, TREE_HELP, configured, load_model
 from ._output import show, write_json
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = add_command(commands, "chips", __doc__, run)
-    parser.add_argument("network", metavar="MODEL-or-TREE", help=f"{MODEL_HELP}; or {TREE_HELP}")
+    parser.add_argument("network", metavar="MODEL-or-TREE", type=named, help=f"{MODEL_HELP}; or {TREE_HELP}")
     add_config(parser)
     add_params(parser)
     parser.add_argument("--chip", type=int, action="append", required=True, help="number of a chip; may be repeated")
@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> None:
     strength.add_argument("--sigma", type=float, help="relative standard deviation of everything that deviates")
     parser.add_argument("--time", help="time since programming: seconds, or '1 day' (default: as the hardware says)")
     parser.add_argument("--frozen", action="store_true", help="only the parts of training.frozen, at its scale")
-    parser.add_argument("-o", "--output", metavar="OUT.npz", required=True, help="the .npz to write")
+    parser.add_argument("-o", "--output", metavar="OUT.npz", type=named, required=True, help="the .npz to write")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,8 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     for chip in arguments.chip:
         whole("--chip", chip, 0, MAX_SEED)  # all of them, before the first is written
-    with user_code():  # a deviation of the user's own is imported
-        config = limpet.load_config(arguments.config, *arguments.overrides)
+    config = configured(arguments)
     outputs = _outputs(arguments.output, arguments.chip)
     name = arguments.network
     model = limpet.stored_parameters(name) if name.endswith(".npz") else load_model(name, config)

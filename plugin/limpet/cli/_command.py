@@ -5,6 +5,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from limpet import LimpetError
+from limpet.files import expanded
+
 
 def add_command(
     commands: Any, name: str, doc: str | None, run: Callable[[argparse.Namespace], int], json: bool = True
@@ -35,13 +38,38 @@ def add_command(
     return parser
 
 
+def named(text: str) -> str:
+    """What an argument names: a file, a directory, or code in a file. `~` and `$NAME` stand for what they mean."""
+    try:
+        return expanded(text)
+    except LimpetError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def add_config(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add the options that name a configuration and override its keys."""
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help="overrides of the configuration")
     unless = "" if required else ", for a MODEL that is a function of one"
-    parser.add_argument("--config", required=required, help=f"a .yaml, .yml or .toml file{unless}")
+    parser.add_argument("--config", type=named, required=required, help=f"a .yaml, .yml or .toml file{unless}")
+    add_import_from(parser)
+
+
+def add_import_from(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names folders of code which a configuration may name."""
+    parser.add_argument(
+        "--import-from",
+        metavar="FOLDER",
+        type=named,
+        action="append",
+        default=[],
+        help="where the classes are that the configuration names as module:Class, such as . for the current folder",
+    )
 
 
 def add_params(parser: argparse.ArgumentParser) -> None:
     """Add the option that names trained parameters."""
-    parser.add_argument("--params", help="trained parameters: an .npz by leaf path, or an Orbax checkpoint's directory")
+    parser.add_argument(
+        "--params",
+        type=named,
+        help="trained parameters: an .npz by leaf path, or an Orbax checkpoint's directory",
+    )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from limpet import Comparison, RobustnessCurve, compare
 from limpet.results import are_same_chips, common_chips
 
-from ._command import add_command
+from ._command import add_command, named
 from ._output import number_format, show, table, write_json
 from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric, confidence, read_curves
 
@@ -27,8 +27,8 @@ from ._runs import RUN_HELP, EvaluatedCurve, add_choice, at_step, chosen_metric,
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = add_command(commands, "compare", __doc__, run)
-    parser.add_argument("path_a", metavar="RUN_A", help=RUN_HELP)
-    parser.add_argument("path_b", metavar="RUN_B", help="another")
+    parser.add_argument("path_a", metavar="RUN_A", type=named, help=RUN_HELP)
+    parser.add_argument("path_b", metavar="RUN_B", type=named, help="another")
     add_choice(parser)
     parser.add_argument("--confidence", type=confidence, default=0.95, help="of the intervals (default: 0.95)")
 

@@ -21,15 +21,15 @@ from typing import Any
 
 from limpet import DeploymentError, LimpetError
 
-from ._command import add_command, add_config, add_params
-from ._model import MODEL_HELP, load_model, user_code
+from ._command import add_command, add_config, add_params, named
+from ._model import MODEL_HELP, configured, load_model
 from ._output import show, table, write_json
 
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = add_command(commands, "deploy", __doc__, run)
-    parser.add_argument("network", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("network", metavar="MODEL", type=named, help=MODEL_HELP)
     add_config(parser, required=False)
     add_params(parser)
     parser.add_argument("--cores", type=int, help="how many cores to use (default: as few as hold the neurons)")
@@ -48,17 +48,16 @@ def add_parser(commands: Any) -> None:
         default="least-squares",
         help="how branch currents are chosen",
     )
-    parser.add_argument("-o", "--output", metavar="OUT.npz", help="the .npz to write: weights and currents as deployed")
-    parser.add_argument("--report", metavar="PAGE.html", help="an HTML file to write")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.npz", type=named, help="the .npz to write: weights and currents as deployed"
+    )
+    parser.add_argument("--report", metavar="PAGE.html", type=named, help="an HTML file to write")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Deploy one network."""
-    import numpy as np
+    from limpet import load_parameters, save_parameters
 
-    from limpet import load_parameters
-
-    from ..config._load_config import load_config
     from ..dynapse._deploy import deploy
 
     if arguments.overrides and arguments.config is None:
@@ -68,10 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     for option, path in (("-o", arguments.output), ("--report", arguments.report)):
         if path is not None and arguments.params and Path(path).resolve() == Path(arguments.params).resolve():
             raise LimpetError(f"{option} {path}: would overwrite the trained parameters; name another file")
-    config = None
-    if arguments.config is not None:
-        with user_code():  # a deviation of the user's own is imported
-            config = load_config(arguments.config, *arguments.overrides)
+    config = None if arguments.config is None else configured(arguments)
     net = load_model(arguments.network, config)
     if arguments.params is not None:
         net = load_parameters(net, arguments.params)
@@ -86,8 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = deployment.report
     if arguments.output is not None:
         Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = dict(deployment.network.by_neuron())
-        np.savez(arguments.output, **arrays)
+        save_parameters(arguments.output, deployment.network.by_neuron())
     if arguments.report is not None:
         report.write_page(arguments.report)
     if arguments.json:

@@ -20,23 +20,22 @@ from typing import Any
 
 from limpet import LimpetError
 
-from ._command import add_command
+from ._command import add_command, named
 from ._output import show, table, write_json
 
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = add_command(commands, "fit", __doc__, run)
-    parser.add_argument("measurements", metavar="MEASUREMENTS.csv", help="a bench's table")
-    parser.add_argument("-o", "--output", metavar="HARDWARE.yaml", help="the configuration to write")
-    parser.add_argument("--report", metavar="PAGE.html", help="an HTML file with pictures to write")
+    parser.add_argument("measurements", metavar="MEASUREMENTS.csv", type=named, help="a bench's table")
+    parser.add_argument("-o", "--output", metavar="HARDWARE.yaml", type=named, help="the configuration to write")
+    parser.add_argument("--report", metavar="PAGE.html", type=named, help="an HTML file with pictures to write")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit one table."""
     from limpet import fit_measurements
-
-    from ..tensorboard._page_files import write_text
+    from limpet.files import write_text
 
     for option, path in (("-o", arguments.output), ("--report", arguments.report)):
         if path is not None and Path(path).resolve() == Path(arguments.measurements).resolve():

@@ -1,5 +1,6 @@
 """The network that a command is given: by the name of a Python object, or as a saved tree."""
 
+import argparse
 import difflib
 import functools
 import inspect
@@ -15,10 +16,25 @@ from typing import Any
 from limpet import LimpetError
 
 MODEL_HELP = (
-    "MODULE:NAME or path/script.py:NAME, imported from the current directory or the script's folder too: a Rockpool or "
-    "Flax nnx module, a tree of arrays, or a function that returns one (of no argument, or of the configuration)"
+    "MODULE:NAME or path/script.py:NAME, imported from the current folder or the script's too: a Rockpool or Flax nnx "
+    "module, a tree of arrays, or a function that returns one (of no argument, or of the configuration)"
 )
 TREE_HELP = "parameters saved as .npz, whose keys are leaf paths such as dense/kernel"
+
+
+def configured(arguments: argparse.Namespace) -> Any:
+    """The configuration that a command is given, with its overrides.
+
+    A class that it names as module:Class is imported. The current folder is no place for that unless the command line
+    names it by --import-from: what lies there may be a stranger's, as the configuration may.
+
+    Raises:
+        ConfigError: it cannot be read, or does not hold.
+    """
+    from ..config._load_config import load_config
+
+    with user_code(*arguments.import_from):
+        return load_config(arguments.config, *arguments.overrides)
 
 
 def load_model(spec: str, config: Any) -> Any:
@@ -38,20 +54,7 @@ def load_model(spec: str, config: Any) -> Any:
 
 def load_object(spec: str, config: Any) -> Any:
     """What MODULE:NAME stands for; of a function, what it gives. Arguments and errors as of `load_model`."""
-    module_name, colon, name = spec.partition(":")
-    if not colon or not module_name or not name:
-        raise LimpetError(f"{spec}: expected MODULE:NAME, such as nets:build")
-    folder = Path.cwd()
-    if not module_name.endswith(".py") and {"/", "\\"} & set(module_name):
-        raise LimpetError(f"{spec}: a script is named with its ending, such as {module_name}.py:{name}")
-    if module_name.endswith(".py"):  # as `python path/script.py` does, which may import what lies beside it
-        script = Path(module_name)
-        if not script.is_file():
-            raise LimpetError(f"{spec}: there is no file {module_name}")
-        folder, module_name = script.resolve().parent, script.stem
-        imported = getattr(sys.modules.get(module_name), "__file__", str(script.resolve()))
-        if imported is None or Path(imported).resolve() != script.resolve():
-            raise LimpetError(f"{spec}: '{module_name}' is also the name of a module that is in use; rename the script")
+    folder, module_name, name = place_of(spec)
     from limpet.rockpool import quietly
 
     with user_code(folder), quietly():
@@ -59,6 +62,28 @@ def load_object(spec: str, config: Any) -> Any:
         if inspect.isroutine(value) or isinstance(value, type | functools.partial):
             return _called(spec, value, config)
     return value
+
+
+def place_of(spec: str) -> tuple[Path, str, str]:
+    """The folder from which MODULE:NAME or path/script.py:NAME is imported, the module's name, and the object's.
+
+    Raises:
+        LimpetError: it names neither, there is no such script, or its name is that of a module that is in use.
+    """
+    module_name, colon, name = spec.partition(":")
+    if not colon or not module_name or not name:
+        raise LimpetError(f"{spec}: expected MODULE:NAME, such as nets:build")
+    if not module_name.endswith(".py"):
+        if {"/", "\\"} & set(module_name):
+            raise LimpetError(f"{spec}: a script is named with its ending, such as {module_name}.py:{name}")
+        return Path.cwd(), module_name, name
+    script = Path(module_name)
+    if not script.is_file():
+        raise LimpetError(f"{spec}: there is no file {module_name}")
+    imported = getattr(sys.modules.get(script.stem), "__file__", str(script.resolve()))
+    if imported is None or Path(imported).resolve() != script.resolve():
+        raise LimpetError(f"{spec}: '{script.stem}' is also the name of a module that is in use; rename the script")
+    return script.resolve().parent, script.stem, name  # `python path/script.py` imports from its folder, too
 
 
 def _named(spec: str, module_name: str, name: str) -> Any:
@@ -110,16 +135,17 @@ def require_network(spec: str, value: Any) -> None:
 
 
 @contextmanager
-def user_code(folder: Path | None = None) -> Iterator[None]:
-    """Lets modules of a folder be imported, of the current directory if None, and keeps what they print out of JSON."""
-    added = str(folder or Path.cwd())
-    sys.path.insert(0, added)
+def user_code(*folders: str | Path) -> Iterator[None]:
+    """Lets modules of some folders be imported, and keeps what they print out of JSON."""
+    added = [str(Path(folder).resolve()) for folder in folders]
+    sys.path[:0] = added
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
-        if added in sys.path:
-            sys.path.remove(added)
+        for folder in added:
+            if folder in sys.path:
+                sys.path.remove(folder)
 
 
 def _brief(error: BaseException) -> str:

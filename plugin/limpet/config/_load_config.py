@@ -1,17 +1,17 @@
 """Reading a configuration: YAML or TOML, then overrides, then every complaint at once by key path."""
 
-import errno
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from limpet import ConfigError
+from limpet import ConfigError, LimpetError
+from limpet.files import path_of
 
 from ._config import Config
-from ._parsed_text import MAX_BYTES, MAX_DEPTH, parsed_toml, parsed_yaml, require_within_limits
-from ._section import cut, shown
+from ._parsed_text import MAX_BYTES, MAX_DEPTH, cut, parsed_yaml, read_values, require_within_limits
+from ._section import shown
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
@@ -51,7 +51,7 @@ def load_config(
           seed = -1: allowed is a number >= 0
           hardware.weights.sgima: unknown key; did you mean 'sigma'? Allowed are deviation, leaves, ...
     """
-    values = _read(Path(path))
+    values = _read(_named(path))
     for override in overrides:
         _override(values, override)
     if overrides:
@@ -83,27 +83,15 @@ def problems_of(source: str, error: ValidationError) -> str:
     return "\n  ".join([f"{source}: {count}", *problems])
 
 
+def _named(path: str | Path) -> Path:
+    try:
+        return path_of(path)
+    except LimpetError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _read(path: Path) -> dict[str, Any]:
-    if path.suffix not in {".yaml", ".yml", ".toml"}:
-        raise ConfigError(f"{path}: a configuration is a .yaml, .yml or .toml file")
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise OSError(errno.EINVAL, "it is no regular file")  # a pipe would be waited for
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        text = content.decode("utf-8") if len(content) <= MAX_BYTES else ""
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: cannot be read: it is no text in UTF-8 ({error.reason})") from None
-    except (OSError, ValueError) as error:  # ValueError: of the character 0 in a path
-        raise ConfigError(f"{cut(str(path))}: cannot be read: {getattr(error, 'strerror', error)}") from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: is too large for a configuration; allowed are {MAX_BYTES:,} bytes")
-    try:
-        values = parsed_toml(text) if path.suffix == ".toml" else parsed_yaml(text)
-    except ValueError as error:
-        raise ConfigError(f"{path}: cannot be parsed: {' '.join(str(error).split())}") from None
+    values = read_values(path)
     if not isinstance(values, dict):
         held = "is empty" if values is None else f"holds {shown(values)}"
         raise ConfigError(f"{path}: {held}; needed are sections such as 'hardware:' and 'training:'")

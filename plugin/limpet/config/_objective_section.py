@@ -6,16 +6,16 @@ defaults; where one is a strength, a schedule multiplies it by step.
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import jax
-from pydantic import Field, PlainValidator, PositiveFloat, SerializeAsAny, create_model
+from pydantic import Field, PlainValidator, PositiveFloat, SerializeAsAny, create_model, model_validator
 
 from limpet import Deviation, RightCensoredGaussian, objectives
 from limpet.typing import Injector
 
 from ._schedule import ConstantSchedule, Schedule
-from ._section import Number, Scale, Section, by_kind
+from ._section import Number, Scale, Section, by_kind, problem, refuse
 
 Objective = Callable[..., jax.Array]
 """`f(params, step, *args)`: a loss under mismatch."""
@@ -34,6 +34,13 @@ class ObjectiveSection(Section):
     """The argument that the schedule multiplies."""
 
     kind: Any = ""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        values = dict(self)
+        if "low" in values and values["low"] > values["high"]:
+            refuse(problem(("low",), f"allowed is a number up to high, which is {values['high']:g}", values["low"]))
+        return self
 
     @property
     def needs_teacher(self) -> bool:

@@ -4,11 +4,16 @@ A few lines of YAML can stand for gigabytes (an alias of aliases of aliases) or 
 anchor). What aliases repeat is shared until it has been counted, so that it takes no memory.
 """
 
+import errno
 import re
 import tomllib
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from limpet import ConfigError
 
 MAX_BYTES = 500_000
 """The largest size of a file."""
@@ -27,6 +32,45 @@ _TOO_MANY = f"too many values; allowed are {MAX_VALUES:,}"
 
 # libyaml, where PyYAML was built with it, is ten times as fast.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_values(path: Path, endings: Collection[str] = (".yaml", ".yml", ".toml")) -> Any:
+    """What a file in YAML or TOML stands for.
+
+    Args:
+        path: the file.
+        endings: the endings of its name that are allowed.
+
+    Raises:
+        ConfigError: it cannot be read or parsed, or exceeds the limits.
+    """
+    if path.suffix not in endings:
+        *most, last = endings
+        raise ConfigError(f"{path}: a configuration is a {', '.join(most)} or {last} file")
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError(errno.EINVAL, "it is no regular file")  # a pipe would be waited for
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode("utf-8") if len(content) <= MAX_BYTES else ""
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: cannot be read: it is no text in UTF-8 ({error.reason})") from None
+    except (OSError, ValueError) as error:  # ValueError: of the character 0 in a path
+        raise ConfigError(f"{cut(str(path))}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: is too large for a configuration; allowed are {MAX_BYTES:,} bytes")
+    try:
+        return parsed_toml(text) if path.suffix == ".toml" else parsed_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: cannot be parsed: {' '.join(str(error).split())}") from None
+
+
+def cut(name: str) -> str:
+    """A name as it stands in a line: cut where it is long, and without what would end the line."""
+    text = name if name.isprintable() else repr(name)
+    return text if len(text) <= 80 else f"{text[:60]}..."
 
 
 def parsed_yaml(text: str) -> Any:

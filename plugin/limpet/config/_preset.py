@@ -28,7 +28,8 @@ class Preset:
         measured: what was measured, and on how many devices.
         units: what the numbers are fractions of.
         notes: what it leaves out, and where it holds.
-        parameters: what may be chosen, by name, with its default, its range and unit, or its choices.
+        parameters: what may be chosen, by name, with its default, its range and unit, or its choices. A choice may
+            narrow the range of another parameter, under that one's name.
         parts: the parts of the hardware, as a configuration writes them, with $name where a parameter stands.
     """
 
@@ -58,7 +59,8 @@ class Preset:
             strays, held = listing(map(repr, sorted(unknown))), listing(known) if known else "none"
             raise LimpetError(f"preset {self.name!r} has no parameter {strays}; it has {held}")
         numbers: dict[str, Any] = {}
-        for name, about in known.items():
+        for name in sorted(known, key=lambda name: "choices" not in known[name]):  # choices may narrow ranges
+            about = {**known[name], **numbers.pop(name, {})}
             if name not in given and "default" not in about:
                 raise LimpetError(f"preset {self.name!r} needs {name}, {_range(about)}")
             numbers |= self._checked(name, about, given.get(name, about.get("default")))

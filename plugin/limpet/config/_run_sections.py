@@ -13,6 +13,7 @@ from pydantic.functional_validators import (
     model_validator,
 )
 
+from limpet.files import expanded
 from limpet.results import seconds, words
 
 from ._section import Count, Number, Scale, Section, Seed, each, problem, refuse, require_few, taken
@@ -117,7 +118,7 @@ class RobustnessSection(Section):
 def _checked_logdir(logdir: Any) -> Any:
     if not isinstance(logdir, str | Path) or not str(logdir).strip() or "\0" in str(logdir):
         raise ValueError("the path of a directory is needed, such as runs/experiment")
-    return str(Path(logdir).expanduser())
+    return taken(lambda: expanded(logdir))
 
 
 def _checked_prefix(prefix: str) -> str:
@@ -130,7 +131,8 @@ class TensorboardSection(Section):
     """Where and how often a run is logged.
 
     Attributes:
-        logdir: the directory of the run's event files.
+        logdir: the directory of the run's event files; `~` and `$NAME` stand for the home directory and for
+            environment variables.
         flush_steps: the number of steps after which the log is written.
         prefix: a text that stands before every tag, for a directory that is shared with another writer.
         on_error: what a log that cannot be written does, because the disk is full, say: "raise" ends training, "warn"

@@ -202,12 +202,6 @@ def shown(value: Any) -> str:
     return checks.shown(value)
 
 
-def cut(name: str) -> str:
-    """A name as it stands in a line: cut where it is long, and without what would end the line."""
-    text = name if name.isprintable() else repr(name)
-    return text if len(text) <= 80 else f"{text[:60]}..."
-
-
 def _number(value: Any) -> Any:
     """The value, unless it is a bool.
 

@@ -42,5 +42,9 @@ class Additive(ToLargest):
         super().__post_init__()
         checked_numbers(self, "spread")
 
+    @property
+    def relative_spread(self) -> float:
+        return self.spread
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         return value + draw.times_normal(self.largest(draw, value), self.spread * strength)

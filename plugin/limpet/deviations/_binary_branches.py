@@ -10,8 +10,8 @@ from .._checked import whole
 from ._draw import Draw
 from ._log_normal import sigma_of_logarithm
 from ._power_of_two import power_of_two
-from ._quantize import rounded
-from ._to_largest import ToLargest, checked_numbers, sign_of
+from ._quantize import rounded_to
+from ._to_largest import ToLargest, at_most, checked_numbers, fraction_of, sign_of
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,19 @@ class BinaryBranches(ToLargest):
         checked_numbers(self, "spread")
         whole(f"{type(self).__name__}.bits", self.bits, 1, 8)
 
+    @property
+    def programs(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         steps = 2**self.bits - 1
-        unit = self.largest(draw, value) / steps
-        place = rounded(jnp.clip(value / jnp.where(unit > 0, unit, 1), -steps, steps))
-        mask = jax.lax.stop_gradient(jnp.abs(place)).astype(jnp.int32)
+        largest = self.largest(draw, value)
+        fraction = at_most(fraction_of(value, largest), 1.0)
+        place = jnp.round(jax.lax.stop_gradient(fraction) * steps)
+        mask = jnp.abs(place).astype(jnp.int32)
         exponent = sigma_of_logarithm(self.spread * strength) / math.log(2)
         moved = jnp.zeros_like(value)
         for bit in range(self.bits):
             factor = power_of_two(draw.stream(f"branch {bit}").normal(value.shape, exponent))
             moved += jnp.where((mask >> bit) & 1, (factor - 1) * 2**bit, 0)
-        return unit * (place + sign_of(value) * moved)
+        return largest * (rounded_to(fraction, place / steps) + sign_of(value) * (moved / steps))

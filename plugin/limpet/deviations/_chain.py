@@ -1,5 +1,6 @@
 """Several deviations of one array, one after another."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -10,8 +11,8 @@ from .._errors import LimpetError
 from ._deviation import UNNAMED_LEVELS, Deviation, checked_deviation
 from ._draw import Draw
 from ._off import Off
-from ._programming import Programming
 from ._quantize import Quantize
+from ._to_largest import ToLargest
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Chain(Deviation):
 
     Each takes what the one before it gives, with random numbers of its own, which follow from its class and from how
     many of that class stand before it: a deviation put in between changes no other one's draw. All share one strength.
+
+    What a device was to hold goes along the chain: the values after rounding, or what a `Programming` or a `Crossbar`
+    was given. The largest value, the level of a stuck device, and what drift depends on are taken of that; read noise
+    depends on what devices held before time passed.
 
     Attributes:
         members: the deviations, the first to act first.
@@ -59,21 +64,34 @@ class Chain(Deviation):
         return all(member.relative for member in self.members)
 
     @property
+    def relative_spread(self) -> float | None:
+        known = [spread for member in self.members if (spread := member.relative_spread) is not None]
+        return math.hypot(*known) if known else None
+
+    @property
     def batched(self) -> bool:
         return len(self.members) > 1 or any(member.batched for member in self.members)
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         before: Counter[str] = Counter()
+        target, programmed = draw.written or (value, value)
         for member in self.members:
             acting = member.deviation if isinstance(member, Off) else member
-            kind, target = type(acting).__qualname__, value
             rounds = isinstance(acting, Quantize)
+            if isinstance(acting, ToLargest):
+                if acting.programs and value is not target:
+                    draw = replace(draw, written=(value, value), largest=None)
+                    target = value
+                if value is target:
+                    value = target = programmed = acting.held(draw, value)
+            draw = replace(draw, written=(target, programmed))
             if rounds:  # the largest value stays: it is found once, and what comes back for it is added up once
                 draw = replace(draw, largest=(acting.reference, acting.largest(draw, value)))
+            kind = type(acting).__qualname__
             value = member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength)
             before[kind] += 1
-            if not rounds:
-                draw = replace(draw, largest=None)
-            if isinstance(acting, Programming):  # drift and read noise depend on what was written
-                draw = replace(draw, written=(target, value))
+            if rounds:
+                target = value
+            if not (member.timed or member.noisy_reads):
+                programmed = value
         return value

@@ -26,7 +26,8 @@ class Crossbar(ToLargest):
     With `mapping="pair"`, a weight is the difference of two conductances, `m * (g_plus - g_minus)`: the one of its sign
     holds |weight| / m, the other one the smallest conductance, and **both** deviate. With "single", one conductance
     holds (weight / m + 1) / 2. Conductances are fractions of the largest one; `device` acts on them: a `Programming`,
-    or what a device goes through in order, such as `Chain((Programming(...), Drift(...), ReadNoise(...)))`.
+    or what a device goes through in order, such as `Chain((Programming(...), Drift(...), ReadNoise(...)))`. Weights lie
+    evenly between the smallest and the largest conductance, and so do the levels of a `Quantize` among the devices.
 
     m is the largest absolute value of the leaf (see `ToLargest`): the gradient passes through it, which is what keeps a
     few weights from growing, and the noise of all others with them.
@@ -70,10 +71,20 @@ class Crossbar(ToLargest):
         return super().elementwise and self.device.elementwise and not self.drift_compensation
 
     @property
+    def relative_spread(self) -> float | None:
+        spread, weights = self.device.relative_spread, 2 if self.mapping == "single" else 1
+        return None if spread is None else weights * spread / (1 - self.smallest)
+
+    @property
     def batched(self) -> bool:
         return True
 
+    @property
+    def programs(self) -> bool:
+        return True
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
+        value = self.held(draw, value)
         largest = self.largest(draw, value)
         fraction = fraction_of(value, largest)
         if not (self.drift_compensation and draw.time is not None and value.size):
@@ -104,7 +115,8 @@ class Crossbar(ToLargest):
         conductance = held * range_ + self.smallest if self.smallest else held
         # A chain that the crossbar is a member of speaks of weights: what it has written, and their largest, are no
         # conductances.
-        deviated = self.device.deviate(replace(draw, written=None, largest=None), conductance, strength)
+        draw = replace(draw, written=None, largest=None, smallest=self.smallest)
+        deviated = self.device.deviate(draw, conductance, strength)
         return (deviated - conductance) / range_
 
 

@@ -77,6 +77,12 @@ class Deviation(ABC):
         return sigma_of(self) is not None
 
     @property
+    def relative_spread(self) -> float | None:
+        """The standard deviation that the largest value of a leaf gets at strength 1, as a fraction of that value; None
+        where it is not known. Leaves of a type that is too coarse for it are named in a warning."""
+        return sigma_of(self)
+
+    @property
     def batched(self) -> bool:
         """Whether leaves of one shape are drawn in one batch, because a draw takes long to compile."""
         return False

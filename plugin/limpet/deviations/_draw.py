@@ -32,9 +32,11 @@ class Draw:
         time: the time since programming in seconds, a scalar that may be traced; None right after programming.
         read: the number of the read, a scalar that may be traced: what is drawn `of_read` is new at each.
         constant_statistics: whether gradients stop at what a deviation takes of all values together, as their largest.
-        written: what the devices were to hold and what they held then, in a chain that has programmed them already.
+        written: what the devices were to hold, and what they held right after programming, within a chain.
         largest: the reference of the largest value (`ToLargest.reference`) and that value for each, in a chain that has
             rounded the values to fractions of it; rounding leaves it as it is.
+        smallest: the smallest conductance of a crossbar, as a fraction of the largest, where the values are its
+            conductances; else None.
         shard: which part of the leaf the values are, where a device draws no more than the part that it holds (see
             `Deviation.elementwise`); else None.
 
@@ -58,6 +60,7 @@ class Draw:
     constant_statistics: bool = False
     written: tuple[jax.Array, jax.Array] | None = None
     largest: tuple[object, jax.Array] | None = None
+    smallest: float | None = None
 
     def normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0) -> jax.Array:
         """Independent normal numbers of mean 0.
@@ -124,11 +127,11 @@ class Draw:
         return jax.lax.stop_gradient(values) if self.constant_statistics else values
 
     def target(self, value: jax.Array) -> jax.Array:
-        """What a device was to hold: in a chain that has programmed it, what was programmed; else the value itself."""
+        """What a device was to hold: within a chain, the value before anything random; else the value itself."""
         return value if self.written is None else self.written[0]
 
     def programmed(self, value: jax.Array) -> jax.Array:
-        """What a device held right after programming: the value itself, unless something came after that in a chain."""
+        """What a device held right after programming: within a chain, the value before time passed; else the value."""
         return value if self.written is None else self.written[1]
 
     def stream(self, name: str) -> Self:

@@ -55,8 +55,8 @@ class Drift(ToLargest):
         return True
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        target = draw.target(value)
-        fraction = fraction_of(jnp.abs(target), self.largest(draw, target))
+        value = self.held(draw, value)
+        fraction = fraction_of(jnp.abs(draw.target(value)), self.largest(draw, value))
         random = draw.times_normal(jnp.maximum(self.spread(fraction), 0), strength)
         exponent = jnp.abs(self.exponent(fraction) + random)
         doublings = jnp.log1p(draw.seconds(value.dtype) / self.start) / math.log(2)

@@ -47,4 +47,4 @@ class DropConnect(Deviation):
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         dropped = draw.uniform(value.shape, value.dtype) < self.fraction * strength
-        return jnp.where(dropped, jnp.zeros((), value.dtype), value)
+        return jnp.where(dropped, jnp.asarray(draw.smallest or 0, value.dtype), value)

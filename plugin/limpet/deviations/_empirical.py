@@ -12,6 +12,7 @@ import numpy as np
 from .._checked import number, refusal
 from .._errors import LimpetError
 from ..draws._strength import checked_strength
+from ..files import path_of
 from ..results._npz_file import arrays_of
 from ._deviation import Deviation
 from ._draw import Draw
@@ -68,7 +69,7 @@ class Empirical(Deviation):
         Raises:
             LimpetError: the file cannot be read, has no such column, or a row that is no number.
         """
-        factors = _read(Path(source), column)
+        factors = _read(path_of(source), column)
         width = _silverman(factors) if bandwidth == "silverman" else bandwidth
         return cls(tuple(factors.tolist()), width)  # pyright: ignore[reportArgumentType]
 

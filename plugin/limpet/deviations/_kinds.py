@@ -83,7 +83,10 @@ def deviation_class(kind: str) -> type[Deviation]:
     try:
         imported: Any = reduce(getattr, name.split("."), import_module(module))
     except Exception as error:
-        raise _refused(kind, f"cannot be imported ({type(error).__name__}: {error})") from None
+        reason = f"cannot be imported ({type(error).__name__}: {error})"
+        if isinstance(error, ModuleNotFoundError):
+            reason += "; install it, put its folder on PYTHONPATH, or give that to a command by --import-from"
+        raise _refused(kind, reason) from None
     if not (isinstance(imported, type) and issubclass(imported, Deviation)) or inspect.isabstract(imported):
         raise _refused(kind, f"is {imported!r}, not a class derived from limpet.Deviation with a method deviate")
     return imported

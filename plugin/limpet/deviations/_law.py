@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any
 
 import jax
@@ -32,10 +33,12 @@ class Law(ABC):
 
 @dataclass(frozen=True)
 class Polynomial(Law):
-    """`c0 + c1 a + c2 a^2 + ...`
+    """`c0 + c1 (a - centre) + c2 (a - centre)^2 + ...`
 
     Attributes:
         coefficients: c0, c1, ...; one alone is a constant.
+        centre: the value that powers are taken of the distance to. With one amid the range, polynomials of a high
+            degree are no small differences of large numbers.
 
     Examples:
         >>> float(Polynomial((1.0, 2.0))(jnp.float32(0.5)))
@@ -43,8 +46,10 @@ class Polynomial(Law):
     """
 
     coefficients: tuple[float, ...]
+    centre: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "centre", _number(f"{type(self).__name__}.centre", self.centre))
         given = self.coefficients if isinstance(self.coefficients, tuple | list) else ()
         coefficients = tuple(_number(f"{type(self).__name__}.coefficients", number) for number in given)
         if not coefficients:
@@ -53,6 +58,7 @@ class Polynomial(Law):
 
     def __call__(self, value: jax.Array) -> jax.Array:
         *lower, highest = self.coefficients
+        value = value - self.centre if self.centre else value
         result = jnp.full_like(value, highest)
         for coefficient in reversed(lower):
             result = result * value + coefficient
@@ -168,7 +174,7 @@ def law_of(given: Any, name: str) -> Law:
 
     Examples:
         >>> law_of(0.2, "spread"), law_of({"kind": "saturation", "height": 1.0, "width": 0.5}, "spread")
-        (Polynomial(coefficients=(0.2,)), Saturation(height=1.0, width=0.5))
+        (Polynomial(coefficients=(0.2,), centre=0.0), Saturation(height=1.0, width=0.5))
     """
     if isinstance(given, Law):
         return given
@@ -180,7 +186,8 @@ def law_of(given: Any, name: str) -> Law:
         law = LAWS[given["kind"]]
         parameters = {key: value for key, value in given.items() if key != "kind"}
         allowed = [field.name for field in fields(law)]  # pyright: ignore[reportArgumentType]
-        if set(parameters) != set(allowed):
+        needed = [field.name for field in fields(law) if field.default is MISSING]  # pyright: ignore[reportArgumentType]
+        if set(parameters) - set(allowed) or set(needed) - set(parameters):
             raise refusal(name, dict(given), f"a law of kind {given['kind']} has {', '.join(allowed)}")
         return law(**parameters)
     reason = (
@@ -190,14 +197,22 @@ def law_of(given: Any, name: str) -> Law:
     raise refusal(name, given, reason)
 
 
+@cache
+def at_largest(law: Law) -> float:
+    """A law's parameter at the largest value, also while a function is traced."""
+    with jax.ensure_compile_time_eval():
+        return float(law(jnp.ones(())))
+
+
 def described_law(law: Law) -> Any:
     """A law as plain values, as a configuration writes it."""
-    if isinstance(law, Polynomial):
+    if isinstance(law, Polynomial) and not law.centre:
         return law.coefficients[0] if len(law.coefficients) == 1 else list(law.coefficients)
     kind = next(name for name, member in LAWS.items() if type(law) is member)
     values = {field.name: getattr(law, field.name) for field in fields(law)}  # pyright: ignore[reportArgumentType]
     return {"kind": kind} | {
-        name: described_law(value) if isinstance(value, Law) else value for name, value in values.items()
+        name: described_law(value) if isinstance(value, Law) else list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
     }
 
 

@@ -7,10 +7,14 @@ from ._chain import Chain
 from ._crossbar import Crossbar
 from ._deviation import Deviation
 from ._off import Off
+from ._synapse_branches import SynapseBranches
+
+_SPREADS = {"device": "spread", "core": "core_spread"}
+"""Of `SynapseBranches`, which has two levels: the field that holds the spread of each."""
 
 
 def levels_of(deviation: Deviation) -> frozenset[str]:
-    """The names of the levels that a deviation draws from: "device", and those of `Shared` and `Spatial`.
+    """The names of the levels that a deviation draws from: "device", "core", and those of `Shared` and `Spatial`.
 
     Examples:
         >>> import limpet
@@ -21,6 +25,8 @@ def levels_of(deviation: Deviation) -> frozenset[str]:
         return frozenset().union(*map(levels_of, deviation.members))
     if isinstance(deviation, Crossbar):
         return levels_of(deviation.device)
+    if isinstance(deviation, SynapseBranches):
+        return frozenset(level for level, field in _SPREADS.items() if getattr(deviation, field))
     return frozenset({deviation.level}) if deviation.level else frozenset()
 
 
@@ -35,4 +41,6 @@ def without(deviation: Deviation, levels: Collection[str]) -> Deviation:
         return replace(deviation, members=tuple(without(member, levels) for member in deviation.members))
     if isinstance(deviation, Crossbar):
         return replace(deviation, device=without(deviation.device, levels))
+    if isinstance(deviation, SynapseBranches):
+        return replace(deviation, **{field: 0.0 for level, field in _SPREADS.items() if level in levels})
     return Off(deviation) if deviation.level and deviation.level in levels else deviation

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 import jax
 import jax.numpy as jnp
 
-from .._checked import number, one_of, refusal
+from .._checked import listing, number, one_of, refusal
 from .._errors import StrengthError
 from ..draws._strength import checked_strength
 from ._deviation import Deviation
@@ -155,7 +155,8 @@ def _of_pelgrom(arguments: Any, name: str) -> float:
     allowed = signature(pelgrom_law).parameters
     needed = [key for key, parameter in allowed.items() if parameter.default is parameter.empty]
     if not isinstance(arguments, Mapping) or arguments.keys() - allowed.keys() or set(needed) - arguments.keys():
-        reason = f"allowed is a mapping of {', '.join(needed)} (in mV um and um) and, if a_vt is that of a pair, pair"
+        more = listing(key for key in allowed if key not in needed)
+        reason = f"allowed is a mapping of {', '.join(needed)} (in mV um and um), with {more} where they apply"
         raise refusal(name, arguments, reason, StrengthError)
     try:
         return pelgrom_law(**arguments)

@@ -2,12 +2,20 @@
 
 import math
 
-from .._checked import flag, number
+from .._checked import flag, number, refusal
 from .._errors import StrengthError
 from ..draws._strength import checked_strength
 
 
-def pelgrom(a_vt: float, width: float, length: float, *, pair: bool = False) -> float:
+def pelgrom(
+    a_vt: float,
+    width: float,
+    length: float,
+    *,
+    pair: bool = False,
+    delta_width: float = 0.0,
+    delta_length: float = 0.0,
+) -> float:
     """The standard deviation of a transistor's threshold, in volts: `a_vt / sqrt(width * length)`.
 
     Reference: M. J. M. Pelgrom, A. C. J. Duinmaijer and A. P. G. Welbers (1989), "Matching properties of MOS
@@ -21,9 +29,13 @@ def pelgrom(a_vt: float, width: float, length: float, *, pair: bool = False) -> 
         length: the length of the gate, in micrometres.
         pair: whether `a_vt` is that of the difference of a pair; it is then divided by sqrt(2), because what deviates
             here is one transistor.
+        delta_width: how much wider the channel is than the gate as it is drawn, in micrometres, where a design kit
+            divides by effective dimensions; negative where it is narrower.
+        delta_length: how much longer the channel is than the gate as it is drawn, in micrometres; negative where it is
+            shorter.
 
     Raises:
-        StrengthError: `a_vt` is no finite number >= 0, or a dimension none above 0.
+        StrengthError: `a_vt` is no finite number >= 0, or a dimension, drawn or effective, none above 0.
 
     Examples:
         >>> print(f"{pelgrom(5.05, width=1.0, length=0.5):.5f} {pelgrom(7.148, 1.0, 0.5, pair=True):.5f}")
@@ -33,5 +45,14 @@ def pelgrom(a_vt: float, width: float, length: float, *, pair: bool = False) -> 
         0.20
     """
     a_vt = checked_strength(a_vt, "a_vt")
-    area = number("width", width, 0, above=True) * number("length", length, 0, above=True)
+    area = _effective("width", width, delta_width) * _effective("length", length, delta_length)
     return a_vt * 1e-3 / math.sqrt(area) / (math.sqrt(2) if flag("pair", pair, StrengthError) else 1)
+
+
+def _effective(name: str, drawn: float, delta: float) -> float:
+    """The dimension of the channel, from that of the gate as it is drawn."""
+    effective = number(name, drawn, 0, above=True) + number(f"delta_{name}", delta)
+    if effective <= 0:
+        reason = f"with delta_{name} = {delta} the channel's is {effective:g}; allowed is one above 0"
+        raise refusal(name, drawn, reason, StrengthError)
+    return effective

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from ._draw import Draw
-from ._law import Law, law_of
-from ._to_largest import ToLargest, sign_of
+from ._law import Law, at_largest, law_of
+from ._to_largest import ToLargest, fraction_of, sign_of
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Programming(ToLargest):
 
     m is the largest absolute value of the leaf, and n is standard normal for each element. How much a device errs
     depends on the conductance it is set to: for phase-change memory least near zero, for filaments (ReRAM) most in the
-    middle. A conductance is never negative, hence the bound at 0.
+    middle. A conductance is never negative, hence the bound at 0. With a `mean`, all devices are off by
+    `m * mean(|value| / m)` as well, and the spread is that at the conductance to which they are shifted.
 
     Alone it is a device for each weight, with the sign held elsewhere. Within a `Crossbar`, which holds a weight as the
     difference of two conductances, both devices err.
@@ -26,6 +27,8 @@ class Programming(ToLargest):
     Attributes:
         spread: standard deviation as a fraction of m, a law of |value| / m: a number, the coefficients of a polynomial
             (c0, c1, ...), or a law such as `{"kind": "saturation", ...}`. Where it is negative, 0 is meant.
+        mean: the shift that all devices have in common, as a fraction of m, a law of |value| / m. It is the same at
+            every strength. None for none.
 
     Raises:
         LimpetError: an argument is none of these.
@@ -40,14 +43,28 @@ class Programming(ToLargest):
     """
 
     spread: Any
+    mean: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "spread", law_of(self.spread, f"{type(self).__name__}.spread"))
+        for law in ("spread",) if self.mean is None else ("spread", "mean"):
+            object.__setattr__(self, law, law_of(getattr(self, law), f"{type(self).__name__}.{law}"))
+
+    @property
+    def programs(self) -> bool:
+        return True
+
+    @property
+    def relative_spread(self) -> float:
+        return max(at_largest(self.spread), 0.0)
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        noise = draw.normal(value.shape, strength)
-        return programmed(noise, value, self.largest(draw, value), self.spread)
+        value = self.held(draw, value)
+        noise, largest = draw.normal(value.shape, strength), self.largest(draw, value)
+        if self.mean is not None:
+            size = jnp.abs(value)
+            value = value + sign_of(value) * jnp.maximum(largest * self.mean(fraction_of(size, largest)), -size)
+        return programmed(noise, value, largest, self.spread)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))

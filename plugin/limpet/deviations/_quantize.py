@@ -9,15 +9,16 @@ import jax.numpy as jnp
 from .._checked import refusal, whole
 from .._errors import LimpetError
 from ._draw import Draw
-from ._to_largest import ToLargest
+from ._to_largest import ToLargest, at_most
 
 
 @dataclass(frozen=True)
 class Quantize(ToLargest):
     """Rounding to evenly spaced levels, symmetric about 0: `step * round(value / step)`, step = m / half.
 
-    m is the largest absolute value and half = (levels - 1) / 2, so that m itself and 0 are levels. The strength does
-    not matter: nothing here is random. Gradients pass through the rounding as if it were not there (Bengio et al.,
+    m is the largest absolute value and half = (levels - 1) / 2, so that m itself and 0 are levels. Within a `Crossbar`,
+    conductances are rounded to half + 1 levels from the smallest to the largest one. The strength does not matter:
+    nothing here is random. Gradients pass through the rounding as if it were not there (Bengio et al.,
     2013, arXiv:1308.3432), and through m as they should.
 
     Attributes:
@@ -50,6 +51,10 @@ class Quantize(ToLargest):
             raise refusal(f"{name}.levels", self.levels, "allowed is an odd number, so that 0 is a level")
 
     @property
+    def programs(self) -> bool:
+        return True
+
+    @property
     def half(self) -> int:
         """How many levels there are above 0."""
         return ((self.levels if self.levels is not None else 2 ** (self.bits or 0) - 1) - 1) // 2
@@ -57,8 +62,11 @@ class Quantize(ToLargest):
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         largest = self.largest(draw, value)
         if not isinstance(self.relative_to, str):
-            value = jnp.clip(value, -largest, largest)
-        return quantized(value, largest, self.half)
+            value = at_most(value, self.relative_to)
+        if not draw.smallest:
+            return quantized(value, largest, self.half)
+        above = jnp.where(value < draw.smallest, 0, value - draw.smallest)
+        return draw.smallest + quantized(above, largest - draw.smallest, self.half)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -70,7 +78,8 @@ def quantized(value: jax.Array, largest: jax.Array, half: int) -> jax.Array:
         largest: the largest value for each, of the values' shape.
         half: how many levels there are above 0.
     """
-    return jnp.round(place_of(value, largest, half)) * (largest / half)
+    lift = lift_of(largest)
+    return jnp.round(place_of(value, largest, half)) * (largest * lift / half) * (1 / lift)
 
 
 @quantized.defjvp
@@ -83,15 +92,21 @@ def _(half: int, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]
 def place_of(value: jax.Array, largest: jax.Array, half: int) -> jax.Array:
     """Where between the levels -half and half a value lies; 0 where all values are 0."""
     # A division for each value takes longer than all else.
-    return value * (half / jnp.where(largest > 0, largest, 1))
+    lift = lift_of(largest)
+    return value * lift * (half / jnp.where(largest > 0, largest * lift, 1))
+
+
+def lift_of(largest: jax.Array) -> jax.Array:
+    """A power of two that keeps steps, and numbers of steps, within what float32 holds where all values are tiny."""
+    return jnp.where(largest < 2.0**-64, jnp.asarray(2.0**64, largest.dtype), 1)
 
 
 @jax.custom_jvp
-def rounded(value: jax.Array) -> jax.Array:
-    """The nearest whole number, with the gradient of the identity."""
-    return jnp.round(value)
+def rounded_to(value: jax.Array, level: jax.Array) -> jax.Array:
+    """The level, with the gradient of the value that was rounded to it."""
+    return level
 
 
-@rounded.defjvp
+@rounded_to.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    return rounded(*primals), tangents[0]
+    return primals[1], tangents[0]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .._checked import one_of, refusal
 from .._errors import StrengthError
 from ._draw import Draw
-from ._law import law_of
+from ._law import at_largest, law_of
 from ._to_largest import ToLargest, checked_numbers, fraction_of, sign_of
 
 
@@ -69,10 +69,14 @@ class ReadNoise(ToLargest):
     def noisy_reads(self) -> bool:
         return True
 
+    @property
+    def relative_spread(self) -> float:
+        return max(at_largest(self.spread), 0.0)
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        target, programmed = draw.target(value), draw.programmed(value)
-        largest = self.largest(draw, target)
-        spread = jnp.maximum(self.spread(fraction_of(jnp.abs(programmed), largest)), 0)
+        value = self.held(draw, value)
+        largest = self.largest(draw, value)
+        spread = jnp.maximum(self.spread(fraction_of(jnp.abs(draw.programmed(value)), largest)), 0)
         if self.read_time is not None:
             since = draw.seconds(value.dtype) + self.start
             strength = strength * jnp.sqrt(jnp.log((since + self.read_time) / (2 * self.read_time)))

@@ -13,10 +13,11 @@ from ._to_largest import ToLargest, sign_of
 
 @dataclass(frozen=True)
 class Relaxation(ToLargest):
-    """Relaxation of filaments: `|value|` becomes `max(0, |value| + m * (mean(l) + spread(l) * n))`, l = ln(time).
+    """Relaxation of filaments: `|value|` becomes `|value| + m * (mean(l) + spread(l) * n)`, l = ln(time).
 
     Once a filament (ReRAM) is formed, its ions spread; conductances shift and spread by amounts that grow with the
-    logarithm of time and not with the conductance. m is the largest absolute value. Up to one second, nothing happens.
+    logarithm of time and not with the conductance. m is the largest absolute value, and no conductance leaves the range
+    of devices: from 0 (within a `Crossbar`, from its smallest conductance) to m. Before one second, nothing happens.
 
     Attributes:
         mean: the shift as a fraction of m, as a law of the logarithm of time in seconds (see `Programming.spread`).
@@ -28,9 +29,10 @@ class Relaxation(ToLargest):
     Examples:
         >>> import limpet
         >>> mismatch = limpet.Mismatch({"w": True}, Relaxation(mean=(0.0, -0.001), spread=0.01))
-        >>> deviated = mismatch(jax.random.key(0), {"w": jnp.ones(100_000)}, limpet.Condition(time=86400.0))["w"]
+        >>> values = jnp.full(100_000, 0.5).at[0].set(1.0)
+        >>> deviated = mismatch(jax.random.key(0), {"w": values}, limpet.Condition(time=86400.0))["w"]
         >>> print(f"{deviated.mean():.3f} {deviated.std():.3f}")
-        0.989 0.010
+        0.489 0.010
     """
 
     mean: Any
@@ -47,9 +49,11 @@ class Relaxation(ToLargest):
         return True
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        time = draw.seconds(value.dtype)
+        value = self.held(draw, value)
+        time, largest = draw.seconds(value.dtype), self.largest(draw, value)
         elapsed = jnp.log(jnp.maximum(time, 1))
-        mean, spread = (jnp.where(time > 1, law(elapsed), 0) for law in (self.mean, self.spread))
-        moved = mean + draw.normal(value.shape, jnp.maximum(spread, 0) * strength)
-        moved = self.largest(draw, draw.target(value)) * moved
-        return value + sign_of(value) * jnp.maximum(moved, -jnp.abs(value))
+        mean, spread = self.mean(elapsed), jnp.maximum(self.spread(elapsed), 0)
+        size, smallest = jnp.abs(value), largest * (draw.smallest or 0)
+        moved = largest * (mean + draw.normal(value.shape, spread * strength))
+        moved = jnp.clip(moved, smallest - size, largest - size)
+        return value + sign_of(value) * jnp.where(time >= 1, moved, 0)

@@ -50,6 +50,10 @@ class RightCensoredGaussian(Deviation):
     def relative(self) -> bool:
         return True
 
+    @property
+    def relative_spread(self) -> float:
+        return self.spread
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         spread = self.spread * strength
         return value + value * jnp.minimum(draw.normal(value.shape, spread), spread * self.bound)

@@ -15,7 +15,10 @@ class Stuck(ToLargest):
     """Defective devices: some are stuck at 0, some at the largest value, some anywhere between.
 
     Strength multiplies the fractions (together they end at 1): a curve over scales is one over the share of defects.
-    Devices are stuck at the same places at every strength, and more of them as it grows.
+    A device that is stuck at some strength is stuck in the same way at every larger one, where more of them are.
+
+    Within a `Chain`, values and signs are those that the devices were to hold. Within a `Crossbar`, a device that is
+    stuck at zero holds the smallest conductance, as one in its state of high resistance does.
 
     Attributes:
         at_zero: fraction of the devices that hold 0, between 0 and 1.
@@ -49,12 +52,13 @@ class Stuck(ToLargest):
             )
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        largest = sign_of(value) * self.largest(draw, value)
-        total = self.at_zero + self.at_largest + self.at_random
-        strength = jnp.minimum(strength, 1 / total)
-        place = draw.uniform(value.shape, value.dtype)
-        anywhere = draw.stream("anywhere").uniform(value.shape, value.dtype) * largest
-        # Rare kinds keep their places as the strength grows: each counts down from its own end of what is stuck.
-        result = jnp.where(place < total * strength, anywhere, value)
-        result = jnp.where(place < (self.at_zero + self.at_largest) * strength, largest, result)
-        return jnp.where(place < self.at_zero * strength, jnp.zeros((), value.dtype), result)
+        value = self.held(draw, value)
+        largest, total = self.largest(draw, value), self.at_zero + self.at_largest + self.at_random
+        smallest = largest * (draw.smallest or 0)
+        place, kind, share = (
+            stream.uniform(value.shape, value.dtype) for stream in (draw, draw.stream("kind"), draw.stream("anywhere"))
+        )
+        level = smallest + share * (largest - smallest)
+        level = jnp.where(kind < (self.at_zero + self.at_largest) / total, largest, level)
+        level = jnp.where(kind < self.at_zero / total, smallest, level)
+        return jnp.where(place < total * strength, sign_of(draw.target(value)) * level, value)

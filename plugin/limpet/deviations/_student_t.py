@@ -21,7 +21,7 @@ class StudentT(Deviation):
     t has `degrees` degrees of freedom, and s = sqrt(degrees / (degrees - 2)) is its standard deviation, so that sigma
     is that of what comes out. A matrix of 48 x 48 transistors in .18 um CMOS was found to deviate so
     (doi:10.5281/zenodo.18133051): a few devices are off by far more than a Gaussian of the same sigma would have it.
-    With 5 degrees, one value in 850 is off by more than 4 sigma, where a Gaussian has one in 16,000.
+    With 5 degrees, one value in 280 is off by more than 4 sigma, where a Gaussian has one in 16,000.
 
     t is drawn as sqrt(degrees * (u^(-2 / degrees) - 1)) * sin(pi v), u uniform between 0 and 1 and v between -1 and 1:
     R. W. Bailey (1994), "Polar generation of random variates with the t-distribution", Math. Comp. 62:779.

@@ -16,6 +16,7 @@ from ._deviation import Deviation
 from ._draw import Draw
 from ._log_normal import sigma_of_logarithm
 from ._power_of_two import power_of_two
+from ._quantize import rounded_to
 from ._to_largest import checked_numbers, sign_of
 
 MOST_BRANCHES = 6
@@ -124,17 +125,6 @@ def sums_of(currents: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
     sums = bits @ np.array(currents, float)
     order = np.argsort(sums, kind="stable")
     return sums[order], order
-
-
-@jax.custom_jvp
-def rounded_to(value: jax.Array, level: jax.Array) -> jax.Array:
-    """The level, with the gradient of the value that was rounded to it."""
-    return level
-
-
-@rounded_to.defjvp
-def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    return primals[1], tangents[0]
 
 
 def _exponent(spread: float, strength: jax.Array) -> jax.Array:

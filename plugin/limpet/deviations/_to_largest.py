@@ -26,9 +26,12 @@ LARGE = 2**17
 class ToLargest(Deviation):
     """A deviation whose size is relative to m, the largest absolute value: of what a crossbar's conductances stand for.
 
+    Within a `Chain`, m is that of what the devices were to hold, whatever has befallen them since.
+
     Attributes:
         relative_to: "tensor": m is the largest absolute value of the leaf; "channel": of each output channel, along
-            `channel_axis`; or m itself, a number in the leaf's unit.
+            `channel_axis` (a vector is one channel); or m itself, a number in the leaf's unit. No device holds more
+            than that number: weights beyond it are held at it.
         channel_axis: the axis that counts output channels: -1 for kernels of Flax and weights of Rockpool, of shape
             (inputs, outputs).
 
@@ -57,6 +60,17 @@ class ToLargest(Deviation):
         """What m is taken of: two deviations for which this is equal have the same m for the same values."""
         return self.relative_to, self.channel_axis if self.relative_to == "channel" else 0
 
+    @property
+    def programs(self) -> bool:
+        """Whether devices are set anew, so that in a chain what it is given is what they are to hold."""
+        return False
+
+    def held(self, draw: Draw, value: jax.Array) -> jax.Array:
+        """The values that devices can hold: where m is a number, none beyond it. What happens later may lead there."""
+        if isinstance(self.relative_to, str) or draw.smallest is not None or draw.target(value) is not value:
+            return value
+        return at_most(value, self.relative_to)
+
     def largest(self, draw: Draw, value: jax.Array) -> jax.Array:
         """m for each value, of the values' shape. Gradients pass through it, unless they are asked not to.
 
@@ -65,6 +79,7 @@ class ToLargest(Deviation):
         Raises:
             LimpetError: the leaf has no axis of channels.
         """
+        value = draw.target(value)
         if not isinstance(self.relative_to, str):
             return jnp.full(value.shape, self.relative_to, value.dtype)
         if draw.largest is not None and draw.largest[0] == self.reference:
@@ -78,7 +93,8 @@ class ToLargest(Deviation):
                     f"{type(self).__name__}.channel_axis = {self.channel_axis}: a leaf of shape {value.shape} has no "
                     f"such axis"
                 )
-            axes = tuple(axis for axis in axes if axis != self.channel_axis % value.ndim)
+            if value.ndim > 1:
+                axes = tuple(axis for axis in axes if axis != self.channel_axis % value.ndim)
         # Behind a barrier, because XLA for CPUs otherwise writes it out once for each value, on one core.
         largest = jax.lax.optimization_barrier(largest_of(draw.statistic(value), axes))
         if not largest.ndim:
@@ -119,9 +135,23 @@ def _holders(values: jax.Array, largest: jax.Array) -> jax.Array:
     return jax.lax.cond(of_row.sum() == 1, lambda: of(rows[of_row.argmax()]), lambda: of(rows))
 
 
+def at_most(value: jax.Array, largest: float) -> jax.Array:
+    """The values, those beyond a largest absolute value at it. One that has it passes the whole gradient."""
+    return jnp.where(jnp.abs(value) > largest, jnp.sign(value) * largest, value)
+
+
+@jax.custom_jvp
 def fraction_of(value: jax.Array, largest: jax.Array) -> jax.Array:
     """value / m, between -1 and 1; 0 where all values are 0."""
     return value / jnp.where(largest > 0, largest, 1)
+
+
+@fraction_of.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    """Without m^2, which is 0 in float32 where m is 1e-30."""
+    (_, largest), (value_rate, largest_rate) = primals, tangents
+    fraction = fraction_of(*primals)
+    return fraction, (value_rate - fraction * largest_rate) / jnp.where(largest > 0, largest, 1)
 
 
 def checked_numbers(deviation: Any, *names: str) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from limpet.files import write_text
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -169,7 +171,6 @@ class DeploymentReport:
         Raises:
             LogdirError: it cannot be written.
         """
-        from ..tensorboard._page_files import write_text
         from ._page import page
 
         write_text(path, page(self))

@@ -5,7 +5,7 @@ from typing import Any
 from .._checked import shown
 from .._errors import LimpetError, PrototypeError
 from ..leaves._adapters import adapter_of
-from ..leaves._paths import listing
+from ..leaves._paths import listing, require_there
 from ._hardware import Hardware
 from ._mismatch import Recipe
 
@@ -19,7 +19,8 @@ def checked_recipe(mismatch: Any, tree: Any) -> Recipe:
 
     Raises:
         LimpetError: `mismatch` is neither.
-        PrototypeError: recipe and tree do not fit, or the tree lacks leaves that deviate.
+        PrototypeError: recipe and tree do not fit, or the tree lacks leaves that deviate; or its arrays
+            were donated, and are gone.
     """
     if isinstance(mismatch, Hardware):
         mismatch = mismatch.on(tree)
@@ -33,6 +34,7 @@ def checked_recipe(mismatch: Any, tree: Any) -> Recipe:
     adapter = adapter_of(tree)
     adapter.require_tree(tree)
     leaves = adapter.leaves(tree)
+    require_there(leaves)
     missing = [path for path in mismatch.paths if path not in leaves]
     if missing:
         raise PrototypeError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._errors import PrototypeError, warn_user
 from .._jax import is_traced
-from ..leaves._paths import listing
+from ..leaves._paths import listing, require_there
 
 FINEST = 0.9
 """The smallest sigma that a type holds, as a multiple of its epsilon (the distance from 1 to the next number).
@@ -50,6 +50,7 @@ def require_finite(leaves: Mapping[str, Any]) -> None:
     Raises:
         PrototypeError: names the leaves.
     """
+    require_there(leaves)
     known = {
         path: leaf
         for path, leaf in leaves.items()
@@ -63,17 +64,18 @@ def require_finite(leaves: Mapping[str, Any]) -> None:
         )
 
 
-def warn_of_coarse(sigmas: Mapping[str, float | None], leaves: Mapping[str, jax.Array]) -> None:
+def warn_of_coarse(spreads: Mapping[str, float | None], leaves: Mapping[str, jax.Array], scale: Any) -> None:
     """Say which leaves are of a type too coarse for their sigma, so that another one is realised.
 
     Args:
-        sigmas: relative standard deviation at scale 1 by path; None where there is no such thing.
+        spreads: `Deviation.relative_spread` by path.
         leaves: values by path.
+        scale: the factor on it; 1 is taken for one that is traced.
     """
-    coarse = []
-    for path, sigma in sigmas.items():
-        finest = FINEST * float(jnp.finfo(leaves[path].dtype).eps)
-        if sigma and sigma < finest:
+    coarse, factor = [], 1.0 if is_traced(scale) else float(scale)
+    for path, spread in spreads.items():
+        finest, sigma = FINEST * float(jnp.finfo(leaves[path].dtype).eps), (spread or 0) * factor
+        if 0 < sigma < finest:
             coarse.append(f"{path} ({leaves[path].dtype}, sigma {sigma:g}, of which {finest:.2g} is the least)")
     if coarse:
         warn_user(

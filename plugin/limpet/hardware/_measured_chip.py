@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._checked import shown
+from .._checked import refusal, shown
 from .._errors import LimpetError, PrototypeError
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
@@ -55,7 +55,11 @@ class MeasuredChip:
         if not self.values and not self.factors:
             raise LimpetError(f"chip {self.name}: give values by leaf path, or factors by path glob")
         for what in ("values", "factors"):
-            arrays = {path: np.asarray(array) for path, array in getattr(self, what).items()}
+            given = getattr(self, what)
+            if not isinstance(given, Mapping):
+                raise refusal(f"chip {self.name}: {what}", given, "allowed is a mapping from paths to arrays")
+            # Copies, so that a chip stays what it is when an array that was handed over is filled anew.
+            arrays = {path: _array(f"chip {self.name}: {what}[{path!r}]", array) for path, array in given.items()}
             for path, array in arrays.items():
                 if array.dtype.kind not in "biufc":
                     raise LimpetError(f"chip {self.name}: {what}['{path}'] holds {array.dtype}; needed are numbers")
@@ -187,6 +191,13 @@ class MeasuredChip:
 
     def __repr__(self) -> str:
         return f"MeasuredChip({self.name!r}, {listing([*self.values, *self.factors], limit=6)})"
+
+
+def _array(name: str, given: Any) -> np.ndarray:
+    try:
+        return np.array(given)
+    except (TypeError, ValueError):  # rows of several lengths
+        raise refusal(name, given, "allowed is an array of numbers") from None
 
 
 def _like(value: Any, leaf: Any) -> jax.Array:

@@ -76,8 +76,9 @@ class Recipe(ABC):
         """The recipe without some levels of variation; what the others draw is the same.
 
         Args:
-            *levels: "device" for what each device has of its own, "chip" or another name of a `limpet.Shared` or a
-                `limpet.Spatial`, "shared" or "spatial" for those without a name.
+            *levels: "device" for what each device has of its own, "core" for what the synapses of a core of DYNAP-SE2
+                have in common, "chip" or another name of a `limpet.Shared` or a `limpet.Spatial`, "shared" or "spatial"
+                for those without a name.
 
         Raises:
             LimpetError: nothing is drawn at such a level.
@@ -219,7 +220,7 @@ class Recipe(ABC):
         self.require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
         values = {path: _as_array(leaves[path]) for path in rules}
-        warn_of_coarse({path: self.sigma(path) for path in rules}, values)
+        warn_of_coarse({path: rule.deviation.relative_spread for path, rule in rules.items()}, values, condition.scale)
         within_shard_map = jax.sharding.get_abstract_mesh().manual_axes
         divided = divisions(values, key, sharding) if within_shard_map or sharding is not None else {}
         keys, place_of = leaf_keys(key, path_hashes(rules)), {path: place for place, path in enumerate(rules)}

@@ -12,7 +12,7 @@ from ..deviations._kinds import label
 from ..leaves._adapter import Range
 from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._paths import listing
-from ..leaves._prototype import matrices, prototype, selection
+from ..leaves._prototype import matrices, prototype, selection, warn_of_lumped
 from ._limits import Limits, checked_limits
 
 
@@ -103,7 +103,7 @@ class Part:
                     f"itself, hardware.on(net), or give path globs. The paths are: {listing(adapter.globbed(model))}"
                 )
             chosen = adapter.selections[self.leaves](model)
-            selection(chosen)
+            warn_of_lumped(model, selection(chosen))
             return chosen
         if isinstance(self.leaves, tuple):
             return prototype(model, *self.leaves)

@@ -114,6 +114,10 @@ class Adapter(Protocol):
         """Whether a leaf is one that the framework registers but never reads, so that no draw of it reaches a loss."""
         ...
 
+    def lumped(self, model: Any) -> Mapping[str, int]:
+        """The leaves that hold one value for several neurons, by path, with the number of neurons."""
+        ...
+
     def unboxed(self, value: Any) -> Any:
         """The array in a framework's own box; anything else as it is."""
         ...

@@ -1,5 +1,6 @@
 """Leaf paths: the one name by which rules, keys, errors, logs and plots call a leaf of a tree."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ from jax.tree_util import GetAttrKey, KeyPath
 
 from .._checked import listing as listing
 from .._errors import PrototypeError
+from .._jax import is_traced
 
 
 def path_of(key_path: KeyPath) -> str:
@@ -58,6 +60,24 @@ def is_real(leaf: Any) -> bool:
     """
     dtype = getattr(leaf, "dtype", None)
     return isinstance(leaf, float) if dtype is None else bool(jnp.issubdtype(dtype, jnp.floating))
+
+
+def require_there(leaves: Mapping[str, Any]) -> None:
+    """Refuse arrays that were donated to a compiled function, which has put its results in their place.
+
+    Raises:
+        PrototypeError: some were; names them.
+    """
+    gone = [
+        path
+        for path, leaf in leaves.items()
+        if isinstance(leaf, jax.Array) and not is_traced(leaf) and leaf.is_deleted()
+    ]
+    if gone:
+        raise PrototypeError(
+            f"{listing(gone, limit=6)}: was donated to a compiled function (donate_argnums), and is gone; hand "
+            f"over what that function returned"
+        )
 
 
 def require_real(selected: dict[str, Any]) -> None:

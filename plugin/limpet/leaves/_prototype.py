@@ -1,11 +1,14 @@
 """Selection: which leaves of a tree deviate."""
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from .._errors import PrototypeError
+from .._checked import shown
+from .._errors import PrototypeError, warn_user
+from ._adapter import Adapter, Leaves
 from ._adapters import adapter_of
 from ._paths import is_real, leaves_by_path, listing
 from ._paths import require_real as require_real
@@ -35,8 +38,8 @@ def prototype(tree: Any, *rules: Any) -> Any:
         >>> prototype(params, ("*/kernel", True), ("head/*", False))
         {'Dense_0': {'bias': False, 'kernel': True}, 'head': {'kernel': False}}
     """
-    adapter = adapter_of(tree)
-    leaves, globbed = adapter.leaves(tree), adapter.globbed(tree)
+    adapter, leaves = _with_leaves(tree)
+    globbed = adapter.globbed(tree)
     chosen = dict.fromkeys(leaves, False)
     for rule in rules:
         pattern, selected = _checked_rule(rule)
@@ -51,6 +54,7 @@ def prototype(tree: Any, *rules: Any) -> Any:
         chosen.update(dict.fromkeys(matches, selected))
     require_some(chosen)
     require_real({path: leaves[path] for path, selected in chosen.items() if selected})
+    warn_of_lumped(tree, chosen)
     return adapter.prototype(tree, chosen)
 
 
@@ -60,11 +64,28 @@ def matrices(tree: Any) -> Any:
     Raises:
         PrototypeError: there is none.
     """
-    adapter = adapter_of(tree)
-    leaves, candidates = adapter.leaves(tree), adapter.globbed(tree)
+    adapter, leaves = _with_leaves(tree)
+    candidates = adapter.globbed(tree)
     chosen = {path: path in candidates and is_real(leaf) and np.ndim(leaf) >= 2 for path, leaf in leaves.items()}
     require_some(chosen)
     return adapter.prototype(tree, chosen)
+
+
+def warn_of_lumped(tree: Any, chosen: Mapping[str, bool]) -> None:
+    """Say which leaves hold one value for a layer, which deviates as one device does, so that its neurons do alike.
+
+    Args:
+        tree: the model.
+        chosen: whether each leaf is selected, by path.
+    """
+    lumped = {path: neurons for path, neurons in adapter_of(tree).lumped(tree).items() if chosen.get(path)}
+    if lumped:
+        path, neurons = next(iter(lumped.items()))
+        warn_user(
+            f"{listing(f'{path} (one value for {neurons} neurons)' for path, neurons in lumped.items())}: all neurons "
+            f"of such a layer deviate alike; build it with a value for each, such as "
+            f"{path.rpartition('/')[2]}=jnp.full({neurons}, value)"
+        )
 
 
 def selection(prototype: Any) -> dict[str, bool]:
@@ -88,6 +109,22 @@ def require_some(selected: dict[str, bool]) -> None:
     """Refuse an empty selection: training would go on without mismatch, silently."""
     if not any(selected.values()):
         raise PrototypeError(f"nothing is selected, so nothing would deviate; the paths are: {listing(selected)}")
+
+
+def _with_leaves(tree: Any) -> tuple[Adapter, Leaves]:
+    """The adapter of a tree, and its leaves.
+
+    Raises:
+        PrototypeError: it has none.
+    """
+    adapter = adapter_of(tree)
+    leaves = adapter.leaves(tree)
+    if not leaves.keys() - {""}:  # "" is the path of what is no tree
+        raise PrototypeError(
+            f"{shown(tree)} has no leaves: give a tree of arrays, such as a Linen module's variables = "
+            f"model.init(key, example), a Flax nnx module, or a Rockpool module"
+        )
+    return adapter, leaves
 
 
 def _checked_rule(rule: Any) -> tuple[Any, bool]:

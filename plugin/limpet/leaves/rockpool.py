@@ -287,6 +287,10 @@ class Rockpool(PlainTree):
     def never_read(self, path: str) -> bool:
         return path.rpartition("/")[2] in _UNREAD
 
+    def lumped(self, model: Any) -> Mapping[str, int]:
+        of = _mapped(model, lambda module, _, value: module.size_out if np.size(value) == 1 else 1)
+        return {path: neurons for path, neurons in leaves_by_path(of)[0].items() if neurons > 1}
+
 
 def _overlaid(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """A nested dict with the entries of another laid over it; entries that only `top` has stay, to be refused."""

@@ -74,6 +74,9 @@ class PlainTree:
     def never_read(self, path: str) -> bool:
         return False
 
+    def lumped(self, model: Any) -> Mapping[str, int]:
+        return {}
+
     def unboxed(self, value: Any) -> Any:
         return value
 

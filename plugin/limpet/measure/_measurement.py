@@ -14,7 +14,7 @@ from ..draws._keys import typed_key
 from ..flow._probe import ProbeNotes
 from ..flow._uses import depends_on
 from ..leaves._adapters import adapter_of, never_read
-from ..leaves._paths import is_real, listing
+from ..leaves._paths import is_real, listing, require_there
 from ..leaves._probed import probed
 from ..results._condition import Condition
 from ._chips import HUNDRED, Chips
@@ -168,8 +168,10 @@ def require_filled(batch: Any) -> Any:
 
     Raises:
         MetricError: an array in it is empty.
+        PrototypeError: one was donated, and is gone.
     """
     for leaf in jax.tree.leaves(batch):
+        require_there({"an array of the batch": leaf})
         if 0 in np.shape(leaf):
             raise MetricError(f"an empty batch (an array of shape {np.shape(leaf)}): there is nothing to measure")
     return batch
@@ -194,7 +196,8 @@ def divided(tree: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any]]:
     """
     leaves, structure = adapter_of(tree).flattened(tree)
     operand = {
-        path: jnp.asarray(leaf)
+        # A copy of a NumPy array, which the user may change while chips are still measured.
+        path: jnp.array(leaf) if isinstance(leaf, np.ndarray) else leaf
         for path, leaf in leaves.items()
         if isinstance(leaf, jax.Array | np.ndarray) and is_real(leaf)
     }

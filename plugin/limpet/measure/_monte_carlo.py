@@ -24,7 +24,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .._jax import Function, Number, device_memory, size_of
-from ._programs import Trace, kept, traced
+from ._programs import Trace, kept, run, traced
 
 ChipFn = Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
 """`chip_fn(number, case, operands)`: the results of one chip in one case, arrays by name; of metrics, scalars."""
@@ -98,11 +98,15 @@ class Prepared:
             wanted = min(size, first + chips - start)
             numbers = _numbers(start, tile * program.tiles, program.mesh)
             arguments = (*operands, numbers, _replicated(np.int32(-(-wanted // tile)), program.mesh))
+
+            def values(arguments: Any = arguments, wanted: int = wanted) -> list[jax.Array]:
+                return [metric[:, :wanted] for metric in program.compiled(*arguments)]
+
             if program.mesh is None and _platform() == "cpu":
-                values = _lanes()[turn % len(_lanes())].submit(program.compiled, *arguments).result()
+                metrics = _lanes()[turn % len(_lanes())].submit(run, values).result()
             else:
-                values = program.compiled(*arguments)
-            yield {name: metric[:, :wanted] for name, metric in zip(self.names, values, strict=True)}
+                metrics = run(values)
+            yield dict(zip(self.names, metrics, strict=True))
 
 
 def prepared(

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .._checked import number
+from .._jax import is_traced
 from ..hardware._mismatch import Recipe
 from ..results._condition import UNCHANGED, Condition
 from ._evaluation import Loss, checked_draws, checked_factor, loss_of, over_draws
@@ -31,7 +33,7 @@ def varied(
         loss_fn: the loss, `loss_fn(tree, *args)`, giving a scalar, or a tuple that begins with it.
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
         low: the smallest factor, >= 0; may be traced.
-        high: the largest factor; may be traced.
+        high: the largest factor, no smaller than `low`; may be traced.
         draws: the number of chips, each of which meets the whole batch.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
@@ -39,7 +41,7 @@ def varied(
         `f(params, key, *args)`, a scalar; with a callback `f(params, step, *args)`.
 
     Raises:
-        StrengthError: low or high is known, and no finite number >= 0.
+        StrengthError: low or high is known, and no finite number >= 0, or low is above high.
         LimpetError: another argument is none of these.
 
     Reference: variance-aware noisy training (VANT), arXiv:2503.16183 (2025).
@@ -55,6 +57,8 @@ def varied(
     """
     chips, draws = StepChips(mismatch, condition), checked_draws(draws)
     low, high = checked_factor(low, "low"), checked_factor(high, "high")
+    if not is_traced(low) and not is_traced(high):
+        number("low", low, 0, number("high", high))
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         key = chips.key(name, "strength")

@@ -6,7 +6,6 @@ first compared with the bytes that its member holds, and whatever then goes wron
 
 import json
 import math
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._errors import LimpetError
+from ..files import path_of, whole_file
 
 MAX_RATIO = 1032
 """The largest number of bytes that the deflate algorithm makes of one."""
@@ -31,9 +31,9 @@ def arrays_of(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
         LimpetError: the file is missing, no .npz of arrays, or damaged. The message does not name the path.
     """
-    file = Path(path)
     name = ""
     try:
+        file = path_of(path)
         if not file.is_file():  # a pipe would be waited for
             raise LimpetError("it is no file" if file.exists() else "there is no such file")
         arrays: dict[str, np.ndarray] = {}
@@ -79,19 +79,13 @@ def write_arrays(
 
     Raises:
         LimpetError: the name does not end in .npz.
+        OSError: the file cannot be written.
     """
     if Path(path).suffix != ".npz":
         raise LimpetError(f"{path}: give a name that ends in .npz")
-    whole = os.path.realpath(path)  # a link stays a link
-    unfinished = Path(f"{whole}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
-            for name, value in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
-            archive.comment = json.dumps(comment).encode() if comment else b""
-        os.replace(unfinished, whole)
-    except OSError as error:  # of the name that the user gave
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+    packing = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with whole_file(path) as file, zipfile.ZipFile(file, "w", packing) as archive:
+        for name, value in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
+        archive.comment = json.dumps(comment).encode() if comment else b""

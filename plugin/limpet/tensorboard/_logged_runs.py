@@ -8,6 +8,7 @@ from tensorboard.plugins.text import metadata as text_metadata
 
 from limpet import LimpetError, LogdirError, RobustnessCurve, Sensitivity
 from limpet.checks import warn_user
+from limpet.files import path_of
 from limpet.results import BeyondLimits
 
 from ._event_files import event_files, events_of, in_order, is_own, run_name
@@ -74,7 +75,7 @@ def logged_runs(logdir: str | Path) -> dict[str, LoggedRun]:
     Raises:
         LogdirError: there is no such directory.
     """
-    root = Path(logdir)
+    root = path_of(logdir)
     if not root.is_dir():
         raise LogdirError(f"{logdir}: there is no such directory; name one that holds TensorBoard event files")
     runs: dict[str, LoggedRun] = {}

@@ -3,9 +3,6 @@
 import re
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
-
-from limpet import LogdirError
 
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w.]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
@@ -16,19 +13,6 @@ def page_files() -> dict[str, str]:
     """Scripts, style and the report's template: name to text."""
     folder = files("limpet.tensorboard") / "web"
     return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.is_file()}
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a file that the user named; its directory is made if need be.
-
-    Raises:
-        LogdirError: it cannot be written.
-    """
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text, "utf-8")
-    except OSError as error:
-        raise LogdirError(f"{path}: cannot be written ({error.strerror or error}); name a file you may write") from None
 
 
 def one_script(entry: str) -> str:

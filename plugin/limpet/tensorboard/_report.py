@@ -4,18 +4,19 @@ import html
 import json
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from limpet import LogdirError
+from limpet import LogdirError, RobustnessCurve
+from limpet.files import path_of, write_text
 from limpet.results import hardware_names
 
 from ._logged_runs import LoggedRun, logged_runs
-from ._page_files import one_script, page_files, write_text
+from ._page_files import one_script, page_files
 from ._report_answers import metrics_of, newest, report_answers, target_of
 from ._statement import named, statement
 
@@ -23,20 +24,37 @@ MOST_UNFOLDED = 4
 """Runs whose configurations are shown at once; of more, each is opened with a click."""
 
 
-def write_report(logdir: str | Path, output: str | Path) -> None:
-    """Write what was logged under a directory as one HTML file: charts, table, configuration, versions, a plain result.
+def write_report(sources: str | Path | Sequence[str | Path], output: str | Path) -> None:
+    """Write runs as one HTML file: charts, table, configuration, versions, and the result in plain sentences.
 
     Args:
-        logdir: holds TensorBoard event files, at any depth.
+        sources: a directory that holds TensorBoard event files, at any depth; a curve that `RobustnessCurve.save`
+            wrote, which becomes a run of the file's name, at step 0; or several of these.
         output: the file to write; its directory is made if need be.
 
     Raises:
         LogdirError: there is no such directory, it holds no robustness curves, or the file cannot be written.
+        MetricError: a file holds no curve.
     """
-    runs = {name: run for name, run in logged_runs(logdir).items() if run.curves}
-    if not runs:
-        raise LogdirError(f"{logdir}: holds no robustness curves; name a directory under which they were logged")
+    paths = [sources] if isinstance(sources, str | Path) else list(sources)
+    runs: dict[str, LoggedRun] = {}
+    for source in map(path_of, paths):
+        for name, run in _runs_of(source).items():
+            whole = str(source) if source.is_file() else f"{source}/{name}".removesuffix("/.")
+            # Runs of several directories, and curves of one name, are told apart by their whole paths.
+            runs[whole if name in runs or (len(paths) > 1 and source.is_dir()) else name] = run
     write_text(output, report_html(runs))
+
+
+def _runs_of(source: Path) -> dict[str, LoggedRun]:
+    """The runs with curves under a directory, or the one that a saved curve is."""
+    if source.suffix == ".npz" and not source.is_dir():
+        curve = RobustnessCurve.load(source)
+        return {source.stem: LoggedRun(source.stem, {curve.metric: {0: curve}})}
+    runs = {name: run for name, run in logged_runs(source).items() if run.curves}
+    if not runs:
+        raise LogdirError(f"{source}: holds no robustness curves; name a directory under which they were logged")
+    return runs
 
 
 def report_html(runs: Mapping[str, LoggedRun]) -> str:

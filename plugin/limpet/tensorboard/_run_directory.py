@@ -7,7 +7,9 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from limpet.checks import warn_user
+from limpet import LogdirError
+from limpet.checks import warn_user, whole
+from limpet.files import path_of
 
 from ._event_files import number_and_run, own_and_foreign
 from ._writer import CurveWriter, refused
@@ -34,9 +36,11 @@ def start_run(
 
     Raises:
         LogdirError: the directory cannot be made or written, an earlier run in it cannot be set aside, or it holds
-            another run than the one that goes on.
+            another run than the one that goes on; or `resume` is no whole number from 0 on.
     """
-    directory = Path(logdir)
+    directory = path_of(logdir)
+    if resume is not None:
+        resume = whole("resume", resume, error=LogdirError)
     with _alone_in(directory):
         return _started(directory, prefix, resume, run)
 

@@ -20,6 +20,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from limpet import LogdirError, RobustnessCurve, Sensitivity
 from limpet.checks import warn_user
+from limpet.files import path_of
 from limpet.results import BeyondLimits
 
 from ._event_files import first_tags, own_and_foreign
@@ -51,7 +52,7 @@ class CurveWriter:
     """
 
     def __init__(self, logdir: str | Path, prefix: str = "", run: str | None = None) -> None:
-        self.logdir = Path(logdir)
+        self.logdir = path_of(logdir)
         self.prefix = prefix
         with self._telling():
             self.logdir.mkdir(parents=True, exist_ok=True)

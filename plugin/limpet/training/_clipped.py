@@ -19,20 +19,21 @@ Bounds = dict[str, jax.Array]
 
 
 def clip_bounds(
-    params: Any, leaves: Sequence[str] = ("*",), *, sigmas: float = 2.5, per_channel: bool = False
+    params: Any, leaves: Sequence[str] | None = None, *, sigmas: float = 2.5, per_channel: bool = False
 ) -> Bounds:
-    """Where `clipped` begins: at so many standard deviations of each matrix.
+    """Where `clipped` begins: at so many standard deviations of each kernel.
 
     Args:
         params: parameters, or a Flax nnx module.
-        leaves: path globs; of the leaves that they match, those of two axes or more get a bound.
+        leaves: path globs; of the leaves that they match, those of two axes or more get a bound. None for kernels, as
+            `limpet.clip_weights` has it: leaves of two axes or more that hold values of both signs.
         sigmas: how many standard deviations, above 0.
         per_channel: whether each output, the last axis, gets a bound of its own; else each leaf one.
 
     Raises:
         LimpetError: `sigmas` is no number above 0; or a matrix (with `per_channel` an output) has no spread, so that
             all of it would be clipped to 0, or one that is not finite.
-        PrototypeError: a glob matches no leaf, or none of them has two axes.
+        PrototypeError: a glob matches no leaf, or none of them has two axes; or there is no kernel.
 
     Examples:
         >>> clip_bounds({"kernel": jnp.array([[1.0, -1.0], [1.0, -1.0]]), "bias": jnp.zeros(2)}, sigmas=2.0)
@@ -40,14 +41,20 @@ def clip_bounds(
     """
     sigmas = number("sigmas", sigmas, 0, above=True)
     held = adapter_of(params).leaves(params)
-    chosen = [path for path in chosen_paths(leaves, list(held), "leaves") if is_real(held[path])]
+    globs = ["*"] if leaves is None else leaves
+    chosen = [path for path in chosen_paths(globs, list(held), "leaves") if is_real(held[path])]
     matrices = {path: jnp.asarray(held[path]) for path in chosen if jnp.ndim(held[path]) >= 2}
+    if leaves is None:  # whether a traced one is a kernel shows when its bound is computed
+        matrices = {path: leaf for path, leaf in matrices.items() if is_traced(leaf) or about_zero(leaf)}
     if not matrices:
-        raise PrototypeError(f"leaves: none of {listing(chosen)} has two axes or more, so that there is none to clip")
+        signs = " and values of both signs" if leaves is None else ""
+        raise PrototypeError(f"leaves: none of {listing(chosen)} has two axes or more{signs}: there is none to clip")
     bounds = {
         path: sigmas * matrix.std(axis=tuple(range(matrix.ndim - 1)) if per_channel else None)
         for path, matrix in matrices.items()
     }
+    if leaves is None:
+        bounds = {path: jnp.where(about_zero(matrices[path]), bound, jnp.inf) for path, bound in bounds.items()}
     for path, bound in bounds.items():
         if not is_traced(bound) and not ((bound > 0) & jnp.isfinite(bound)).all():
             raise LimpetError(
@@ -55,6 +62,11 @@ def clip_bounds(
                 f"from initialised weights, or leave it out of leaves"
             )
     return bounds
+
+
+def about_zero(leaf: jax.Array) -> jax.Array:
+    """Whether values of both signs are among a leaf's, as among weights, and not among time constants or scales."""
+    return (leaf.min(initial=0) < 0) & (leaf.max(initial=0) > 0)
 
 
 def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:

@@ -7,14 +7,24 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import LimpetError
+from .._errors import LimpetError, warn_user
+from ..files import path_of
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, leaves_by_path, listing
 from ..results._npz_file import arrays_of
 
+OPTIMIZER_WORDS = frozenset(
+    "opt opt_state optimizer optimizer_state optim adam sgd mu nu trace momentum momentum_buffer velocity "
+    "exp_avg exp_avg_sq sum_of_squares acc_grads grads gradients updates v_row v_col inner_state inner_states".split()
+)
+"""What optimizers call their state, which holds an array of the same name and shape for each that they train."""
+
 
 def load_parameters(model: Any, path: str | Path) -> Any:
     """A model with trained parameters in place of its own.
+
+    Where the model has a leaf that the file has not, and the file an array of that shape that the model has not, a
+    warning names both: a layer that was renamed would stay as it was initialised.
 
     Args:
         model: a Rockpool JAX module, a Flax nnx module, or a tree of arrays.
@@ -28,8 +38,9 @@ def load_parameters(model: Any, path: str | Path) -> Any:
         A new model; the argument is not changed.
 
     Raises:
-        LimpetError: the file cannot be read, none of its leaves is the model's, it holds them more than once, a
-            leaf's shape or type differs, or it is a checkpoint and Orbax is not installed (`limpet[orbax]`).
+        LimpetError: the file cannot be read, none of its leaves is the model's, only an optimizer's state (its moments,
+            its trace) has their names, it holds them more than once, a leaf's shape or type differs, or it is a
+            checkpoint and Orbax is not installed (`limpet[orbax]`).
 
     Examples:
         >>> import tempfile
@@ -51,12 +62,15 @@ def stored_parameters(path: str | Path, model: Any = None) -> dict[str, Any]:
     Raises:
         LimpetError: the file cannot be read, or does not fit the model; see `load_parameters`.
     """
+    path = path_of(path)
     if model is None:
         return {**_read_npz(path)}
     own = adapter_of(model).leaves(model)
-    stored = _orbax(Path(path)) if Path(path).is_dir() else _read_npz(path)
-    prefix = _prefix(own.keys(), stored, path)
+    stored = _orbax(path) if path.is_dir() else _read_npz(path)
+    # A count of steps stands in many places of a training state.
+    prefix = _prefix([name for name, leaf in own.items() if is_real(leaf)] or own, stored, path)
     values = {name: stored[f"{prefix}{name}"] for name in own if f"{prefix}{name}" in stored}
+    _warn_of_renamed(path, own, {name.removeprefix(prefix): stored[name] for name in stored if name.startswith(prefix)})
     return {name: _fitting(name, value, own[name], path) for name, value in values.items()}
 
 
@@ -87,11 +101,19 @@ def _prefix(paths: Iterable[str], stored: Mapping[str, Any], source: str | Path)
     """What stands before the model's leaf paths in a file, such as `params/` in a training state.
 
     Raises:
-        LimpetError: the file holds none of the leaves; or it holds them under several names, none of which is `params`.
+        LimpetError: the file holds none of the leaves, or only an optimizer's state of them; or it holds them under
+            several names, none of which is `params`.
     """
     paths = list(paths)
     prefixes = {""} | {name[: -len(path)] for name in stored for path in paths if name.endswith(f"/{path}")}
     held = {prefix: sum(f"{prefix}{path}" in stored for path in paths) for prefix in prefixes}
+    of_optimizer = set(filter(_of_optimizer, held))
+    if held.keys() - of_optimizer == {""} and not held[""] and of_optimizer:
+        raise LimpetError(
+            f"{source}: holds the model's leaves under {listing(sorted(of_optimizer), limit=6)} alone, which is an "
+            f"optimizer's state and no weights; save the parameters, or both under names of their own"
+        )
+    held = {prefix: count for prefix, count in held.items() if prefix not in of_optimizer}
     most = max(held.values())
     if not most:
         raise LimpetError(
@@ -109,6 +131,29 @@ def _prefix(paths: Iterable[str], stored: Mapping[str, Any], source: str | Path)
             f"the trained ones alone, or under the name params"
         )
     return candidates[0]
+
+
+def _of_optimizer(path: str) -> bool:
+    return not OPTIMIZER_WORDS.isdisjoint(path.lower().replace(".", "").split("/"))
+
+
+def _warn_of_renamed(source: Path, own: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """Warn of leaves that stay as they are, where the file holds arrays of their shape under other names."""
+    missing = {name: np.shape(leaf) for name, leaf in own.items() if name not in stored and is_real(leaf)}
+    foreign = {
+        name: np.shape(value)
+        for name, value in stored.items()
+        # What stands below a leaf, as a calibrated gain does, is no other name of another leaf.
+        if is_real(value) and name not in own and name.rpartition("/")[0] not in own and not _of_optimizer(name)
+    }
+    alike = [name for name, shape in missing.items() if shape and shape in foreign.values()]
+    if alike:
+        candidates = [name for name, shape in foreign.items() if shape in {missing[name] for name in alike}]
+        warn_user(
+            f"{source}: has no {listing(alike, limit=6)}, which stay as they are in the model; it holds arrays of that "
+            f"shape which the model has not: {listing(candidates, limit=6)}. If leaves were renamed, rename them in "
+            f"the file as well"
+        )
 
 
 def _fitting(name: str, value: Any, own: Any, source: str | Path) -> Any:

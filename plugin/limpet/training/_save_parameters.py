@@ -10,6 +10,7 @@ import numpy as np
 
 from .._errors import LimpetError
 from ..leaves._adapters import adapter_of
+from ..leaves._paths import require_there
 from ..results._npz_file import write_arrays
 
 
@@ -26,7 +27,7 @@ def save_parameters(path: str | Path, model: Any, note: Mapping[str, Any] | None
         float32, which holds the same values.
 
     Raises:
-        LimpetError: the name does not end in .npz, or a leaf is a shape without values.
+        LimpetError: the name does not end in .npz, or a leaf is a shape without values, or was donated and is gone.
 
     Examples:
         >>> import tempfile, limpet
@@ -38,7 +39,9 @@ def save_parameters(path: str | Path, model: Any, note: Mapping[str, Any] | None
     """
     values: dict[str, np.ndarray] = {}
     left_out: list[str] = []
-    for name, leaf in adapter_of(model).leaves(model).items():
+    leaves = adapter_of(model).leaves(model)
+    require_there(leaves)
+    for name, leaf in leaves.items():
         if isinstance(leaf, jax.ShapeDtypeStruct):
             raise LimpetError(f"leaf '{name}' is a shape without values; needed are arrays")
         value = _numbers(leaf)
