@@ -8,6 +8,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from types import FrameType
 from typing import Any, NamedTuple, TypeGuard
 
@@ -18,7 +19,7 @@ from jax.core import Tracer, eval_jaxpr
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.random import define_prng_impl as define_prng_impl  # without it there is no generator "fast"
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching, mlir, partial_eval
 
 
 def is_traced(value: Any) -> TypeGuard[Tracer]:
@@ -426,41 +427,52 @@ def _jaxpr_of(frame: FrameType | None) -> Any:
 def identity_primitive(
     name: str,
     trace: Callable[..., None],
-    differentiate: Callable[..., tuple[Any, Any]],
-    transpose: Callable[..., Any],
+    differentiate: Callable[..., Sequence[Any]],
+    transpose: Callable[..., Sequence[Any]],
 ) -> Primitive:
-    """A primitive that gives its operand back, leaves nothing in the compiled program, and tells what JAX does with it.
+    """A primitive that gives its operands back, and tells what JAX does with it; nothing of it is left when compiled.
 
-    All functions take the parameters of the primitive by keyword.
+    It takes parameters by keyword; `paths`, a tuple of texts, has one for each operand.
 
     Args:
         name: the name of the primitive.
-        trace: a function called when the primitive enters a traced function.
-        differentiate: a function of the value and its tangent (None if JAX knows that it is zero) that gives both
-            results, called when the primitive is differentiated.
-        transpose: a function from cotangent to cotangent, called when a derivative that is not known to be zero comes
-            back.
+        trace: a function of the parameters, called when the primitive enters a traced function.
+        differentiate: a function from tangents to tangents, called when the primitive is differentiated. It is given
+            those that JAX does not know to be zero, and the parameters, whose paths are those of these operands.
+        transpose: a function from cotangents to cotangents, called when derivatives come back; it is given as much.
     """
     primitive = Primitive(name)
+    primitive.multiple_results = True
 
-    def abstract(value: Any, **parameters: Any) -> Any:
+    def abstract(*values: Any, **parameters: Any) -> Sequence[Any]:
         trace(**parameters)
-        return value
+        return values
+
+    def through(change: Callable[..., Sequence[Any]], slopes: Sequence[Any], paths: Sequence[str], **rest: Any) -> Any:
+        known = [place for place, slope in enumerate(slopes) if type(slope) is not ad.Zero]
+        changed = change([slopes[place] for place in known], paths=tuple(paths[place] for place in known), **rest)
+        return [dict(zip(known, changed, strict=True)).get(place, slope) for place, slope in enumerate(slopes)]
 
     def derivative(primals: Any, tangents: Any, **parameters: Any) -> tuple[Any, Any]:
-        (value,), (tangent,) = primals, tangents
-        value, rate = differentiate(value, None if type(tangent) is ad.Zero else tangent, **parameters)
-        return value, tangent if rate is None else rate
+        return primitive.bind(*primals, **parameters), through(differentiate, tangents, **parameters)
 
-    def transposed(cotangent: Any, value: Any, **parameters: Any) -> list[Any]:
-        return [cotangent if type(cotangent) is ad.Zero else transpose(cotangent, **parameters)]
+    def transposed(cotangents: Any, *values: Any, **parameters: Any) -> Any:
+        return through(transpose, cotangents, **parameters)
 
-    primitive.def_impl(lambda value, **_: value)
+    def pruned(used: list[bool], equation: Any) -> tuple[list[bool], Any]:
+        if not any(used):
+            return used, None
+        paths = tuple(compress(equation.params["paths"], used))
+        invars, outvars = list(compress(equation.invars, used)), list(compress(equation.outvars, used))
+        return used, equation.replace(invars=invars, outvars=outvars, params={**equation.params, "paths": paths})
+
+    primitive.def_impl(lambda *values, **_: values)
     primitive.def_abstract_eval(abstract)
-    mlir.register_lowering(primitive, lambda context, value, **_: [value])
-    batching.defvectorized(primitive)
+    mlir.register_lowering(primitive, lambda context, *values, **_: values)
+    batching.primitive_batchers[primitive] = lambda values, axes, **kept: (primitive.bind(*values, **kept), axes)
     ad.primitive_jvps[primitive] = derivative
     ad.primitive_transposes[primitive] = transposed
+    partial_eval.dce_rules[primitive] = pruned  # without it, what only a probe uses is lowered
     return primitive
 
 

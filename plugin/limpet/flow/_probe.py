@@ -5,14 +5,14 @@ on it, whether it is new at each turn of a loop, whether a gradient comes back a
 differentiates.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from .._jax import identity_primitive
+from .._jax import identity_primitive, is_traced
 
 PROBE = "limpet_probe"
 Kind = Literal["nominal", "beside", "draw", "number", "tangent", "cotangent"]
@@ -41,39 +41,42 @@ class ProbeNotes:
 def plant(leaves: Mapping[str, Any], paths: Iterable[str], notes: ProbeNotes, kind: Kind = "draw") -> dict[str, Any]:
     """The same values by leaf path, with a probe on each of the leaves named.
 
-    Only what is traced takes notes: outside `jit` there is no program to look at.
+    Only what is traced takes notes: outside `jit` there is no program to look at. A nominal value that a traced
+    function has captured is no argument of its, and stays a value.
     """
-    probed = leaves.keys() & set(paths)
-    return {path: _bind(leaf, path, notes, kind) if path in probed else leaf for path, leaf in leaves.items()}
+    wanted = set(paths)
+    probed = tuple(path for path in leaves if path in wanted and (kind == "draw" or is_traced(leaves[path])))
+    return {**leaves, **dict(zip(probed, _bind([leaves[path] for path in probed], probed, notes, kind), strict=True))}
 
 
 def numbered(number: Any, notes: ProbeNotes) -> Any:
     """The same number of a step or a draw, or the same random key, with a probe on it."""
     if jnp.issubdtype(jnp.result_type(number), jax.dtypes.prng_key):
-        data = _bind(jax.random.key_data(number), "", notes, "number")
+        (data,) = _bind([jax.random.key_data(number)], ("",), notes, "number")
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(number))
-    return _bind(jnp.asarray(number), "", notes, "number")
+    return _bind([jnp.asarray(number)], ("",), notes, "number")[0]
 
 
-def _bind(value: Any, path: str, notes: ProbeNotes, kind: Kind) -> Any:
-    return _probe.bind(value, path=path, notes=notes, kind=kind)
+def _bind(values: Sequence[Any], paths: tuple[str, ...], notes: ProbeNotes, kind: Kind) -> Sequence[Any]:
+    """One operation for all values, because each operation takes its time to trace."""
+    return _probe.bind(*values, paths=paths, notes=notes, kind=kind) if paths else ()
 
 
-def _trace(*, path: str, notes: ProbeNotes, kind: Kind) -> None:
+def _trace(*, paths: tuple[str, ...], notes: ProbeNotes, kind: Kind) -> None:
     if kind == "draw":
-        notes.planted.add(path)
+        notes.planted.update(paths)
 
 
-def _differentiate(value: Any, rate: Any, *, path: str, notes: ProbeNotes, kind: Kind) -> tuple[Any, Any]:
+def _differentiate(rates: Sequence[Any], *, paths: tuple[str, ...], notes: ProbeNotes, kind: Kind) -> Sequence[Any]:
     notes.in_gradient = True
-    if kind == "draw" and rate is not None:
-        notes.differentiated.add(path)
-        rate = _bind(rate, path, notes, "tangent")
-    return _bind(value, path, notes, kind), rate
+    if kind != "draw":
+        return rates
+    notes.differentiated.update(paths)
+    return _bind(rates, paths, notes, "tangent")
 
 
-def _transpose(cotangent: Any, *, path: str, notes: ProbeNotes, kind: Kind) -> Any:
-    return _bind(cotangent, path, notes, "cotangent") if kind == "tangent" else cotangent
+def _transpose(rates: Sequence[Any], *, paths: tuple[str, ...], notes: ProbeNotes, kind: Kind) -> Sequence[Any]:
+    return _bind(rates, paths, notes, "cotangent") if kind == "tangent" else rates
 
 
 _probe = identity_primitive(PROBE, _trace, _differentiate, _transpose)

@@ -5,12 +5,12 @@ as bits of a whole number, because a program may have thousands of arguments.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from .._jax import Function, Operation, Scan, array_of
-from ._dataflow import Dataflow
+from ._dataflow import Dataflow, Fact
 from ._probe import PROBE, Kind, ProbeNotes
 from ._zeros import KnownZeros
 
@@ -75,19 +75,20 @@ class _Sources(Dataflow[int]):
         return 0
 
     def operation(self, operation: Operation, facts: Sequence[int]) -> list[int]:
-        found = _joined(facts)
         if operation.name == PROBE:
-            notes, kind, path = (operation.parameters[name] for name in ("notes", "kind", "path"))
-            self.seen[notes, kind, path] |= found
-            if kind == "draw":
-                drawn = self.bit((notes, kind, path))
-                self.draws |= drawn
-                found = drawn | found & self.draws
-            elif kind == "tangent":
-                found |= self.bit((notes, kind, path))
+            return [self._probe(path, fact, **operation.parameters) for path, fact in _by_path(operation, facts)]
+        found = _joined(facts)
         for function in operation.functions:  # how the operation calls them is not known
             found |= _joined(self.results(function, [found] * len(function.arguments)))
         return [found] * len(operation.results)
+
+    def _probe(self, path: str, found: int, notes: ProbeNotes, kind: Kind, **_: Any) -> int:
+        self.seen[notes, kind, path] |= found
+        if kind == "draw":
+            drawn = self.bit((notes, kind, path))
+            self.draws |= drawn
+            return drawn | found & self.draws
+        return found | self.bit((notes, kind, path)) if kind == "tangent" else found
 
     def either(self, one: int, other: int) -> int:
         return one | other
@@ -120,10 +121,11 @@ class _Copies(Dataflow[int]):
         return 0
 
     def operation(self, operation: Operation, facts: Sequence[int]) -> list[int]:
-        probe = operation.name == PROBE
-        if probe and operation.parameters["kind"] == "number":
-            self.seen[operation.parameters["notes"]].append(facts[0])
-        return [facts[0] if probe or operation.name in _COPIES else 0] * len(operation.results)
+        if operation.name == PROBE:
+            if operation.parameters["kind"] == "number":
+                self.seen[operation.parameters["notes"]] += facts
+            return list(facts)
+        return [facts[0] if operation.name in _COPIES else 0] * len(operation.results)
 
     def either(self, one: int, other: int) -> int:
         return one | other
@@ -139,9 +141,14 @@ class _Returned(KnownZeros):
         self.seen: set[tuple[ProbeNotes, str]] = set()
 
     def operation(self, operation: Operation, facts: Sequence[bool]) -> list[bool]:
-        if operation.name == PROBE and operation.parameters["kind"] == "cotangent" and not facts[0]:
-            self.seen.add((operation.parameters["notes"], operation.parameters["path"]))
+        if operation.name == PROBE and operation.parameters["kind"] == "cotangent":
+            notes = operation.parameters["notes"]
+            self.seen.update((notes, path) for path, zero in _by_path(operation, facts) if not zero)
         return super().operation(operation, facts)
+
+
+def _by_path(probe: Operation, facts: Sequence[Fact]) -> Iterator[tuple[str, Fact]]:
+    return zip(probe.parameters["paths"], facts, strict=True)
 
 
 def depends_on(function: Function) -> list[frozenset[str]]:

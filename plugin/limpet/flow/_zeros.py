@@ -20,7 +20,7 @@ _NEEDED = {
     ),
     **dict.fromkeys(("slice", "dynamic_slice", "gather", "copy", "copy_p", "real", "imag", "reduce_precision"), (0,)),
     **dict.fromkeys(("reduce_sum", "cumsum", "reduce_max", "reduce_min", "abs", "sign", "div", "pvary"), (0,)),
-    **dict.fromkeys(("sharding_constraint", "expand_dims", "symbolic_zeros", "limpet_probe"), (0,)),
+    **dict.fromkeys(("sharding_constraint", "expand_dims", "symbolic_zeros"), (0,)),
     **dict.fromkeys(("pad", "dynamic_update_slice"), (0, 1)),
     **dict.fromkeys(("scatter-add", "scatter_add"), (0, 2)),
 }
@@ -38,7 +38,7 @@ class KnownZeros(Dataflow[bool]):
         return not np.any(value)
 
     def operation(self, operation: Operation, facts: Sequence[bool]) -> list[bool]:
-        if operation.name == "optimization_barrier":
+        if operation.name in ("optimization_barrier", "limpet_probe"):
             return list(facts)
         if operation.name in _PRODUCTS:
             zero = any(facts)

@@ -424,7 +424,7 @@ def _as_array(leaf: Any) -> jax.Array:
     """A leaf's values. What a traced function has captured stands behind a barrier, or XLA would compute with it while
     it compiles, slowly."""
     array = jnp.asarray(leaf)
-    return jax.lax.optimization_barrier(array) if is_tracing() and not is_traced(leaf) else array
+    return jax.lax.optimization_barrier(array) if not is_traced(leaf) and is_tracing() else array
 
 
 def require_disjoint(members: tuple[Recipe, ...], names: tuple[str, ...]) -> None:
