@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import LimpetError, warn_user
-from ..files import path_of
+from .._files import path_of
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, leaves_by_path, listing
 from ..results._npz_file import arrays_of
