@@ -7,7 +7,7 @@ import numpy as np
 from .._checked import shown, whole
 from .._errors import LimpetError, StrengthError
 from ..draws._generator import MAX_SEED
-from ..draws._strength import checked_strength
+from ..draws._strength import checked_strength, possible_strength
 from ._duration import place_of, seconds
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class Condition(NamedTuple):
     One chip under several conditions stays one chip: its devices keep their random numbers.
 
     Attributes:
-        scale: the factor on every deviation, a scalar >= 0, which may be traced.
+        scale: the factor on every deviation, a scalar >= 0, which may be traced. One below 0 is refused; where it is
+            traced, so that nobody can know, it counts as 0, no deviation, and not as the mirror image.
         time: the time since the chip was programmed, in seconds or as a text such as "1 day"; may be traced. None is
             right after programming, and known to be when the draw is compiled.
         read: the number of the read, an integer >= 0, which may be traced: read noise is drawn anew for each read, all
@@ -59,7 +60,7 @@ class Condition(NamedTuple):
         """
         time = seconds(self.time, "time") if isinstance(self.time, str) else self.time
         return Condition(
-            _checked_scalar(self.scale, "scale"),
+            possible_strength(_checked_scalar(self.scale, "scale"), "scale"),
             None if time is None else _checked_scalar(time, "time"),
             _checked_read(self.read),
             _checked_mirrored(self.mirrored),

@@ -17,7 +17,7 @@ from ..auditing._loop_audit import LoopAudit
 from ..deviations._deviation import Deviation
 from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
 from ..draws._keys import chip_key, path_hash, step_key
-from ..draws._strength import checked_strength
+from ..draws._strength import checked_strength, possible_strength
 from ..flow._probe import numbered, plant
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
@@ -100,7 +100,8 @@ class StepDraw:
         """The factor in force at a step."""
         # Schedules, optax's among them, mix integers and floats, whatever a user wants of promotion in the network.
         with jax.numpy_dtype_promotion("standard"):
-            return jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
+            strength = jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
+        return possible_strength(strength, f"schedule of {self.name} mismatch")
 
     def _step_key(self, step: ArrayLike, draw: ArrayLike | None) -> jax.Array:
         key = step_key(self.seed, step, self.generator)
@@ -119,7 +120,8 @@ class Injection:
         mismatch: the hardware, or a recipe.
         parts: names of the parts of the hardware that are drawn; None for all, () for none.
         scale: the factor on every deviation, a number >= 0.
-        schedule: an optax schedule, from step to a further factor; None for none.
+        schedule: an optax schedule, from step to a further factor; None for none. A factor below 0 is refused; under
+            `jit`, where it is not known, it counts as 0.
         time: the time since programming at which training meets the hardware: seconds or a text such as "1 day"; a
             function from step to seconds; `limpet.LogUniform(low, high)`, from which each step draws a time; None for
             right after programming.
