@@ -69,5 +69,5 @@ def loss(params):
     ids=["zeta", "weight", "consistency", "radius", "adaptive radius", "varied", "condition", "distillation"],
 )
 def test_strengths_of_objectives_below_0_count_as_0(made):
-    value = jax.jit(lambda strength: made(strength)(PARAMS, KEY))
-    assert value(-0.7) == value(0.0) != value(0.7)
+    value = jax.jit(lambda strength, key: made(strength)(PARAMS, key))
+    assert value(-0.7, KEY) == value(0.0, KEY) != value(0.7, KEY)

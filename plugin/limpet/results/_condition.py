@@ -7,7 +7,7 @@ import numpy as np
 from .._checked import shown, whole
 from .._errors import LimpetError, StrengthError
 from ..draws._generator import MAX_SEED
-from ..draws._strength import checked_strength, possible_strength
+from ..draws._strength import checked_strength
 from ._duration import place_of, seconds
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Condition(NamedTuple):
         """
         time = seconds(self.time, "time") if isinstance(self.time, str) else self.time
         return Condition(
-            possible_strength(_checked_scalar(self.scale, "scale"), "scale"),
+            _checked_scalar(self.scale, "scale"),
             None if time is None else _checked_scalar(time, "time"),
             _checked_read(self.read),
             _checked_mirrored(self.mirrored),
@@ -133,9 +133,11 @@ def _checked_scalar(given: Any, name: str) -> Any:
 
     if np.ndim(given) != 0:
         raise StrengthError(f"{name} has shape {np.shape(given)}: it is a scalar; map over several with jax.vmap")
-    if not is_traced(given):
-        checked_strength(given, name)
-    return jnp.asarray(given, jnp.result_type(float))
+    scalar = jnp.asarray(given, jnp.result_type(float))
+    if is_traced(given):
+        return jnp.where(scalar < 0, 0, scalar) if name == "scale" else scalar
+    checked_strength(given, name)
+    return scalar
 
 
 def _checked_read(read: Any) -> Any:

@@ -17,7 +17,7 @@ from ..auditing._loop_audit import LoopAudit
 from ..deviations._deviation import Deviation
 from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
 from ..draws._keys import chip_key, path_hash, step_key
-from ..draws._strength import checked_strength, possible_strength
+from ..draws._strength import checked_strength
 from ..flow._probe import numbered, plant
 from ..hardware._hardware import Hardware
 from ..hardware._leaf_draw import Gradient
@@ -101,7 +101,10 @@ class StepDraw:
         # Schedules, optax's among them, mix integers and floats, whatever a user wants of promotion in the network.
         with jax.numpy_dtype_promotion("standard"):
             strength = jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
-        return possible_strength(strength, f"schedule of {self.name} mismatch")
+        if is_traced(strength):
+            return jnp.where(strength < 0, 0, strength)  # as of a `Condition`
+        checked_strength(strength, f"schedule of {self.name} mismatch")
+        return strength
 
     def _step_key(self, step: ArrayLike, draw: ArrayLike | None) -> jax.Array:
         key = step_key(self.seed, step, self.generator)
