@@ -70,34 +70,34 @@ def test_costs_are_told_in_any_unit(unit):
 
 
 MISMATCH = limpet.Mismatch({"a": True, "b": True}, limpet.Gaussian(0.1))
+KEY = jax.random.key(0)
 WEIGHTS = {"a": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array([3.0, 0.25])}
 
 
 @jax.jit
-def perturbed(params, in_loss, in_weight):
+def perturbed(params, in_loss, in_weight, key):
     """The losses of both objectives that move weights by their norms, brought back to unit 1."""
 
     def loss(params):
         return in_loss * sum(((value / in_weight - 0.1) ** 2).sum() for value in params.values())
 
     made = (limpet.objectives.weight_perturbation, limpet.objectives.adaptive_sam)
-    return jnp.stack([one(loss, MISMATCH, radius=0.1)(params, jax.random.key(0)) for one in made]) / in_loss
+    return jnp.stack([one(loss, MISMATCH, radius=0.1)(params, key) for one in made]) / in_loss
 
 
 @pytest.mark.parametrize("of_loss", [1e-25, 1e-9, 1.0, 1e25])
 @pytest.mark.parametrize("of_weights", [1e-12, 1.0, 1e12])
 def test_weights_are_moved_by_the_same_share_whatever_the_units_of_loss_and_weights(of_loss, of_weights):
     """Squares of small gradients are 0 in single precision, those of large ones infinite."""
-    found = perturbed({path: of_weights * value for path, value in WEIGHTS.items()}, of_loss, of_weights)
-    np.testing.assert_allclose(found, perturbed(WEIGHTS, 1.0, 1.0), rtol=1e-4)
+    found = perturbed({path: of_weights * value for path, value in WEIGHTS.items()}, of_loss, of_weights, KEY)
+    np.testing.assert_allclose(found, perturbed(WEIGHTS, 1.0, 1.0, KEY), rtol=1e-4)
 
 
 def test_a_small_share_of_the_worst_chips_is_no_loss_of_0():
     def loss(params):
         return params["a"].sum() ** 2 + params["b"].sum()
 
-    key = jax.random.key(0)
-    worst = limpet.objectives.worst_of(loss, MISMATCH, draws=4)(WEIGHTS, key)
+    worst = limpet.objectives.worst_of(loss, MISMATCH, draws=4)(WEIGHTS, KEY)
     for share in (1e-12, 1e-6, 0.2, 0.25):
-        found = limpet.objectives.cvar(loss, MISMATCH, draws=4, share=share)(WEIGHTS, key)
+        found = limpet.objectives.cvar(loss, MISMATCH, draws=4, share=share)(WEIGHTS, KEY)
         np.testing.assert_allclose(found, worst, rtol=1e-6)

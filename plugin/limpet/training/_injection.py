@@ -100,11 +100,7 @@ class StepDraw:
         """The factor in force at a step."""
         # Schedules, optax's among them, mix integers and floats, whatever a user wants of promotion in the network.
         with jax.numpy_dtype_promotion("standard"):
-            strength = jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
-        if is_traced(strength):
-            return jnp.where(strength < 0, 0, strength)  # as of a `Condition`
-        checked_strength(strength, f"schedule of {self.name} mismatch")
-        return strength
+            return jnp.asarray(self.scale * self.schedule(step), jnp.result_type(float))
 
     def _step_key(self, step: ArrayLike, draw: ArrayLike | None) -> jax.Array:
         key = step_key(self.seed, step, self.generator)
@@ -263,7 +259,11 @@ class Injection:
                 continue
             sigma = draw.deviating_by(deviation).shared_sigma
             what, factor = ("scale", 1.0) if sigma is None else ("sigma", sigma)
-            tags[f"mismatch/{what}_{draw.name}"] = lambda step, draw=draw, factor=factor: factor * draw.strength(step)
+
+            def in_force(step: jax.Array, draw: StepDraw = draw, factor: float = factor) -> jax.Array:
+                return factor * jnp.maximum(draw.strength(step), 0)  # as a traced `Condition` has it
+
+            tags[f"mismatch/{what}_{draw.name}"] = in_force
         return tags
 
     def inject(
