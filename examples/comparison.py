@@ -157,10 +157,12 @@ def table_of(rows: list[dict[str, Any]], chips: int, target: float) -> Table:
 
 def save_picture(curves: Mapping[str, limpet.RobustnessCurve], path: Path) -> Path:
     """All curves in one picture."""
-    axes = None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), dpi=120)
+    axes = figure.add_subplot()
     for name, curve in curves.items():
-        axes = curve.plot(axes, label=name)
-    if axes is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        axes.figure.savefig(path)
+        curve.plot(axes, label=name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
     return path

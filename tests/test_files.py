@@ -98,8 +98,8 @@ def test_every_file_of_the_package_is_written_by_the_one_function():
             if name == "write_text" and isinstance(node.func, ast.Attribute):
                 found.add((file.name, ast.unparse(node)))
     assert found == {
-        ("files.py", "path.open('wb')"),
-        ("files.py", "unfinished.open('xb')"),
+        ("_files.py", "path.open('wb')"),
+        ("_files.py", "unfinished.open('xb')"),
         ("_npz_file.py", "archive.open(f'{name}.npy', 'w', force_zip64=True)"),
     }
 

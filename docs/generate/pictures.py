@@ -141,11 +141,74 @@ def drift() -> Any:
     return figure
 
 
+def curve() -> Any:
+    """What `curve.plot()` draws: two networks on one hardware."""
+    x = jax.random.normal(jax.random.key(0), (400, 16))
+    w = jax.random.normal(jax.random.key(1), (16, 4))
+    labels = (x @ w).argmax(axis=1)
+
+    def accuracy(params: Any, batch: Any) -> jax.Array:
+        return ((batch[0] @ params["w"]).argmax(axis=1) == batch[1]).mean()
+
+    hardware = limpet.Hardware(crossbar=limpet.Part("w", limpet.Additive(spread=0.05)))
+    figure, axes = plt.subplots(figsize=(5, 3.2))
+    for name, params in (("as trained", {"w": w}), ("clipped at 1.7", {"w": jnp.clip(w, -1.7, 1.7)})):
+        measured = limpet.robustness_curve(
+            accuracy, params, hardware, scales=[0, 0.5, 1, 1.5, 2], chips=100, batch=(x, labels)
+        )
+        measured.plot(axes, label=name)
+    return figure
+
+
+def times() -> Any:
+    """What `curve.plot()` draws of a curve over times."""
+    x = jax.random.normal(jax.random.key(0), (400, 16))
+    w = jax.random.normal(jax.random.key(1), (16, 4))
+    labels = (x @ w).argmax(axis=1)
+
+    def accuracy(params: Any, batch: Any) -> jax.Array:
+        return ((batch[0] @ params["w"]).argmax(axis=1) == batch[1]).mean()
+
+    chip = limpet.preset("pcm-nandakumar2019", leaves="w")
+    measured = limpet.robustness_curve(
+        accuracy, {"w": w}, chip, times=["25 s", "1 h", "1 day", "1 month", "1 year"], chips=100, batch=(x, labels)
+    )
+    return measured.plot().figure
+
+
+def sensitivity() -> Any:
+    """What `sensitivity.plot()` draws, of the network of the guide."""
+    x = jax.random.normal(jax.random.key(0), (500, 16))
+    params = {
+        "hidden": {"kernel": jax.random.normal(jax.random.key(1), (16, 24)) / 4, "bias": jnp.full(24, 0.3)},
+        "out": {"kernel": jax.random.normal(jax.random.key(2), (24, 4)) / 5, "gain": jnp.ones(4)},
+    }
+
+    def logits(params: Any, x: jax.Array) -> jax.Array:
+        hidden = jnp.tanh(x @ params["hidden"]["kernel"] + params["hidden"]["bias"])
+        return hidden @ params["out"]["kernel"] * params["out"]["gain"]
+
+    def accuracy(params: Any, batch: Any) -> jax.Array:
+        return (logits(params, batch[0]).argmax(axis=1) == batch[1]).mean()
+
+    hardware = limpet.Hardware(
+        crossbars=limpet.Part("*/kernel", limpet.Gaussian(sigma=0.3)),
+        amplifiers=limpet.Part("out/gain", limpet.LogNormal(sigma=0.1)),
+        biases=limpet.Part("*/bias", limpet.Gaussian(sigma=0.1)),
+    )
+    groups = {"hidden layer": ["hidden/*"], "output weights": ["out/kernel"]}
+    batch = (x, logits(params, x).argmax(axis=1))
+    return limpet.sensitivity(accuracy, params, hardware, chips=200, batch=batch, groups=groups).plot().figure
+
+
 for name, draw in {
     "deviations": deviations,
     "shapes": shapes,
     "chips": chips,
     "intervals": intervals,
     "drift": drift,
+    "curve": curve,
+    "times": times,
+    "sensitivity": sensitivity,
 }.items():
     picture(name, draw)

@@ -141,7 +141,6 @@ figure, axes = plt.subplots(figsize=(7, 3.5))
 for name, curve in curves.items():
     print(name, curve, sep="\n")
     curve.plot(axes, label=f"{name}, deployed")
-axes.legend()
 plt.show()
 
 # %% [markdown]

@@ -113,7 +113,6 @@ print(mismatch_curve)
 figure, axes = plt.subplots(figsize=(7, 3.5))
 standard_curve.plot(axes, label="trained without mismatch")
 mismatch_curve.plot(axes, label="trained with it")
-axes.legend()
 plt.show()
 
 # %% [markdown]
@@ -134,10 +133,13 @@ chip = limpet.freeze(standard, hardware, seed=standard_curve.seed, chip=number)
 print(f"chip {number}: {accuracy(chip, test_set):.3f}, nominal {accuracy(standard, test_set):.3f}")
 
 # %% [markdown]
-# Which leaf costs what, on average over chips? Each row lets one leaf alone deviate:
+# [Which leaf costs what](../guides/sensitivity.html), on average over chips? Each row lets one leaf alone deviate:
 
 # %%
-print(limpet.sensitivity(accuracy, standard, hardware, chips=CHIPS, batch=test_set))
+costs = limpet.sensitivity(accuracy, standard, hardware, chips=CHIPS, batch=test_set)
+print(costs)
+costs.plot()
+plt.show()
 
 # %% [markdown]
 # ## Where to go on

@@ -218,6 +218,15 @@ def test_chips_that_fail_are_counted_also_where_jax_stops_at_nan(setting, tmp_pa
         ) as callback:
             failed = callback.evaluate(0, PARAMS)["root"].failed
         assert 0 < failed[0] < 16
+        weak = limpet.sensitivity(root, PARAMS, HARDWARE, chips=16, batch=np.ones(3), higher_is_better=True)
+        assert 0 < weak.failed[0] < 16
+        fit = limpet.GradientFit(
+            lambda tree, batch: root(tree, batch) ** 2, batches=[np.ones(3)], trainable=["w"], steps=2
+        )
+        calibrated = limpet.calibrate(
+            fit, PARAMS, HARDWARE, metric_fn=root, batch=np.arange(2, 5.0), chips=16, scales=[1], higher_is_better=True
+        )
+        assert 0 < calibrated.before.failed[0] < 16
         with pytest.raises(FloatingPointError):
             jax.jit(jnp.log)(jnp.float32(-1.0 if setting == "jax_debug_nans" else 0.0))
     finally:

@@ -192,7 +192,7 @@ def test_light_commands_start_without_jax(runs):
     code = f"""
 import sys, limpet.tensorboard
 from limpet.cli import main
-limpet.tensorboard.write_report = lambda sources, output: None
+limpet.tensorboard.write_report = lambda sources, output, target: None
 assert main(["--help"]) == 0
 assert main(["gate", {str(plain)!r}, "--sigma", "0.1", "--target", "0.5", "--yield", "0.5"]) == 0
 assert main(["gate", "--file", {str(runs / "gates.yaml")!r}]) == 0

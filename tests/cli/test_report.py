@@ -1,5 +1,6 @@
 """`limpet report`: hands over its paths, and refuses in one line."""
 
+import html
 import re
 
 from logged_curves import curve
@@ -12,8 +13,9 @@ def test_report_hands_over_its_paths(monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(limpet.tensorboard, "write_report", lambda *paths: calls.append(paths), raising=False)
     assert main(["report", "runs", "a.npz", "-o", "out.html"]) == 0
-    assert calls == [(["runs", "a.npz"], "out.html")]
-    assert capsys.readouterr().out == "report: out.html\n"
+    assert main(["report", "runs", "--target", "0.9"]) == 0
+    assert calls == [(["runs", "a.npz"], "out.html", None), (["runs"], "report.html", 0.9)]
+    assert capsys.readouterr().out == "report: out.html\nreport: report.html\n"
 
 
 def test_a_report_on_saved_curves_and_runs(runs, tmp_path, capsys):
@@ -28,6 +30,13 @@ def test_a_report_on_saved_curves_and_runs(runs, tmp_path, capsys):
     assert main(["report", paths[0], "-o", str(tmp_path / "one.html")]) == 0
     page = (tmp_path / "one.html").read_text()
     assert re.findall(r"<summary>(.*?)</summary>", page) == ["curve"]
+    assert "reach accuracy" not in page
+    assert main(["report", paths[0], "--target", "0.9", "-o", str(tmp_path / "one.html")]) == 0
+    assert "of chips with 'curve' reach accuracy 0.9 or more" in html.unescape((tmp_path / "one.html").read_text())
+    assert main(["report", paths[3], "--target", "0.7", "-o", str(tmp_path / "one.html")]) == 0
+    assert "reach accuracy 0.9 or more" in html.unescape((tmp_path / "one.html").read_text())  # as it was logged
+    assert main(["report", paths[0], "--target", "nan"]) == 2
+    assert "target = nan: allowed is a finite number" in capsys.readouterr().err
     for name, message in (("broken.npz", "holds no robustness curve"), ("gone.npz", "there is no such file")):
         assert main(["report", str(runs / name)]) == 2
         assert message in capsys.readouterr().err

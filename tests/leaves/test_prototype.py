@@ -64,7 +64,8 @@ class Network:
     ("tree", "named"),
     [(Network(), r"Network\(\)"), ({}, r"\{\}"), (None, "None"), (3, "3"), ({"a": [], "b": None}, "{'a': ")],
 )
-def test_what_has_no_leaves_is_named(tree, named):
+def test_what_has_no_leaves_is_named(tree, named, tmp_path):
+    limpet.save_parameters(tmp_path / "held.npz", {"w": jnp.ones(2)})
     hardware = limpet.Hardware(weights=limpet.Part("*", limpet.Gaussian(0.1)))
     for select in (
         lambda: limpet.prototype(tree, ("*", True)),
@@ -73,6 +74,8 @@ def test_what_has_no_leaves_is_named(tree, named):
         lambda: limpet.Hardware(weights=limpet.Part("matrices", limpet.Gaussian(0.1))).on(tree),
         lambda: limpet.robustness_curve(lambda tree, _: 1.0, tree, hardware, scales=[1]),
         lambda: limpet.MismatchCallback(tree, hardware),
+        lambda: limpet.save_parameters(tmp_path / "saved.npz", tree),
+        lambda: limpet.load_parameters(tree, tmp_path / "held.npz"),
     ):
         with pytest.raises(limpet.LimpetError, match=f"{named}.* has no leaves: give a tree of arrays"):
             select()

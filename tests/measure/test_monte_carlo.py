@@ -186,7 +186,8 @@ def test_auto_draws_until_the_interval_is_narrow_enough():
     assert (high - low)[0] / 2 <= 0.005
     assert loose.chips < tight.chips <= 4096  # (2 * 0.1 / 0.005)^2 = 1,600, doubled until reached
     assert np.array_equal(tight.values[:, : loose.chips], loose.values)
-    assert measured(half_width=1e-6, at_most=100).chips == 100
+    with pytest.warns(UserWarning, match="after 100 chips, which are at most allowed"):
+        assert measured(half_width=1e-6, at_most=100).chips == 100
     for of, target in (("yield", 1.0), (0.5, None)):
         curve = measured(half_width=0.05, of=of, target=target)
         low, high = curve.interval(of, target=target)

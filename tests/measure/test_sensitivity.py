@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import limpet
 
@@ -29,7 +30,40 @@ def test_cost_and_saving_are_the_known_ones(found):
     assert found.saved()[at["unused"]] == 0
     assert found.saved()[at["strong"]] > 0.5
     assert [row[0] for row in found.ranking()] == ["strong", "weak", "unused"]
+    assert str(found).splitlines()[0].split() == ["group", "cost", "saved", "first", "order", "no", "number"]
     assert str(found).splitlines()[1].startswith("strong")
+
+
+def test_costs_and_savings_have_intervals(found):
+    """95% intervals of means over 2,000 chips; the true costs are 0.9 and 0.1."""
+    at = dict(zip(found.groups, range(3), strict=True))
+    low, high = found.cost_interval()
+    standard_error = found.alone.std(axis=1, ddof=1) / np.sqrt(2000)
+    for name, cost in (("strong", 0.9), ("weak", 0.1)):
+        assert low[at[name]] < cost < high[at[name]]
+        assert high[at[name]] - low[at[name]] == pytest.approx(2 * 1.961 * standard_error[at[name]], rel=0.05)
+        row = next(line for line in str(found).splitlines() if line.startswith(name))
+        assert f"({low[at[name]]:.3g} to {high[at[name]]:.3g})" in row
+    wider = found.cost_interval(confidence=0.99)
+    assert wider[0][at["weak"]] < low[at["weak"]] < high[at["weak"]] < wider[1][at["weak"]]
+    saved = np.array(found.saved_interval())
+    assert (saved[0] <= found.saved()).all()
+    assert (saved[1] >= found.saved()).all()
+
+
+def test_a_group_that_costs_nothing_on_any_chip_has_the_interval_of_unseen_chips():
+    """Of a rate, which is bounded; of a loss no bound is known, and the table leaves the interval out."""
+    rate = limpet.Sensitivity(
+        ("a",), 0.9, np.full(64, 0.8), np.full((1, 64), 0.9), np.full((1, 64), 0.8), np.ones(1), True
+    )
+    share = 1 - 0.025 ** (1 / 64)
+    np.testing.assert_allclose(np.ravel(rate.cost_interval()), [-0.1 * share, 0.9 * share])
+    np.testing.assert_allclose(np.ravel(rate.saved_interval()), [-share, share])
+    loss = limpet.Sensitivity(
+        ("a",), 0.9, np.full(64, 0.8), np.full((1, 64), 0.9), np.full((1, 64), 0.8), np.ones(1), False
+    )
+    assert np.ravel(loss.cost_interval()).tolist() == [-np.inf, np.inf]
+    assert str(loss).splitlines()[1].split() == ["a", "0", "0", "1", "0"]
 
 
 def test_the_first_order_estimate_is_gradient_times_deviation(found):
@@ -57,6 +91,7 @@ def test_groups_and_another_sigma():
         higher_is_better=False,
     )
     assert grouped.groups == ("both", "unused")
+    assert {line.split()[0] for line in str(grouped).splitlines()} == {"group", "both", "unused"}
     np.testing.assert_allclose(grouped.alone[0], grouped.everything, rtol=1e-6)
     np.testing.assert_allclose(grouped.without[0], grouped.nominal, rtol=1e-6)
 
@@ -88,8 +123,7 @@ def test_a_dynapsim_ranks_its_currents(dynapse_net):
     assert len(costs) == 24
     assert costs["1_DynapSim/If_nmda"] == 0
     assert costs["1_DynapSim/Itau_syn"] > 0
-    ax = found.plot()
-    assert len(ax.get_yticklabels()) == 24
+    assert len(found.plot(Figure().add_subplot()).get_yticklabels()) == 24
 
 
 def test_failing_chips_come_first_and_spoil_no_other_row():
@@ -106,7 +140,7 @@ def test_failing_chips_come_first_and_spoil_no_other_row():
     assert failed["fatal"] > 0
     assert np.isfinite([row[1:3] for row in found.ranking()]).all()
     assert str(found).splitlines()[1].split()[-1] == str(failed["fatal"])
-    found.plot()
+    found.plot(Figure().add_subplot())
 
 
 @pytest.mark.parametrize(

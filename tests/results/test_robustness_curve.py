@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 import limpet
 
@@ -154,14 +155,25 @@ def test_a_chip_that_reaches_the_target_in_single_precision_passes():
         assert round(failed) == 1 + round(100 * target)
 
 
-def test_the_plot_names_what_it_shows():
-    ax = curve([0.9, 0.8], [0.7, NAN]).plot(label="standard")
-    curve([0.9, 0.8], [0.85, 0.8]).plot(ax, label="robust")
-    assert ax.get_xlabel() == "mismatch sigma (relative standard deviation)"
+def test_the_plot_shows_mean_band_and_worst_chip():
+    ax = curve([0.9, 0.8], [0.7, NAN]).plot(Figure().add_subplot(), label="standard")
+    assert ax.get_xlabel() == "relative standard deviation (sigma)"
     assert ax.get_ylabel() == "accuracy"
-    assert "2 virtual chips; band: 5th to 95th percentile; dotted: worst chip" in ax.get_title()
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["standard", "robust"]
-    assert ax.get_ylim() == (0, 1.03)
-    assert curve([2.0, 3.0]).plot().get_ylim() != (0, 1.03)
+    assert ax.get_title() == "2 virtual chips"
     np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), [0.85, 0.7])
     np.testing.assert_allclose(ax.get_lines()[1].get_ydata(), [0.8, NAN])
+
+
+def test_a_printed_curve_has_the_yield_at_the_target_and_says_that_chips_gave_no_number():
+    one = curve([0.9, 0.8, 0.7], [0.0015, 0.0, NAN]).with_target(0.75)
+    assert str(one).splitlines() == [
+        "accuracy on 3 virtual chips of seed 0 (higher is better), yield at 0.75",
+        "sigma      mean  5th percentile     worst     yield  no number",
+        "    0       0.8            0.71       0.7    0.6667          0",
+        "  0.1   0.00075            -inf      -inf         0          1",
+    ]
+    assert "yield" not in str(one.with_target(None))
+    assert limpet.RobustnessCurve.from_dict(one.to_dict()).target == one.at(0.1).target == 0.75
+    assert "target" not in one.with_target(None).to_dict()
+    with pytest.raises(limpet.MetricError, match="target = nan: allowed is a finite number"):
+        one.with_target(NAN)

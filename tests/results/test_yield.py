@@ -19,7 +19,7 @@ def test_chips_that_pass_are_counted_for_many_targets_as_for_one(higher_is_bette
     values[1, :4] = np.nan, np.inf, -np.inf, 0.9
     measured = limpet.RobustnessCurve("accuracy", [0.0, 0.1, 0.2], values, higher_is_better=higher_is_better)
     targets = np.array([-1.0, 0.0, 0.5, 0.9, 0.9000001, 2.0])
-    slack = 1e-6 * np.maximum(np.abs(targets), 1e-3)
+    slack = 1e-6 * np.abs(targets)
     finite = np.isfinite(values)[..., None]
     reach = values[..., None] >= targets - slack if higher_is_better else values[..., None] <= targets + slack
     np.testing.assert_array_equal(measured.passing(targets), (finite & reach).sum(axis=1))
@@ -48,13 +48,14 @@ def test_antithetic_pairs_count_once():
     pairs = np.stack([0.8 + one, 0.8 - one + 0.01 * generator.standard_normal(40)], axis=1).ravel()
     low, high = curve(pairs, antithetic=True).interval()
     means = pairs.reshape(-1, 2).mean(axis=1)
+    np.testing.assert_array_equal([low, high], curve(means).interval())
     half = stats.t.ppf(0.975, 39) * means.std(ddof=1) / np.sqrt(40)
-    np.testing.assert_allclose([low[0], high[0]], [means.mean() - half, means.mean() + half])
+    np.testing.assert_allclose([low[0], high[0]], [means.mean() - half, means.mean() + half], atol=0.05 * half)
 
 
 def test_degenerate_intervals_are_documented_ones():
     assert curve([0.5]).interval() == (-np.inf, np.inf)
-    assert curve([0.5] * 4).interval() == (0.5, 0.5)
+    assert limpet.RobustnessCurve("accuracy", [0.0], [[0.5] * 4]).interval() == (0.5, 0.5)  # nothing deviates
     low, high = curve([0.5, float("nan"), 0.7]).interval(0.5)
     assert low[0] == -np.inf
     assert high[0] == np.inf
@@ -63,6 +64,31 @@ def test_degenerate_intervals_are_documented_ones():
             curve([0.5, 0.6]).interval(of)
     with pytest.raises(limpet.MetricError, match="allowed are 't' and 'bootstrap'"):
         curve([0.5, 0.6]).interval(method="z")
+
+
+def test_chips_that_are_all_alike_say_how_rare_others_are_and_no_more():
+    """Of n chips none is among a share u of all with the odds (1 - u)^n; those count with the bounds of a rate."""
+    share = 1 - 0.025 ** (1 / 64)
+    for value in (1.0, 0.25):
+        (low,), (high,) = curve([value] * 64).interval()
+        np.testing.assert_allclose([low, high], [value - share * value, value + share * (1 - value)])
+    rounded = np.linspace(0.9, 0.9 * (1 + 9e-7), 64)  # alike to six digits
+    np.testing.assert_allclose(curve(rounded).interval(), curve([0.9] * 64).interval(), rtol=1e-5)
+    for unbounded in (curve([17.0] * 64), curve([0.5] * 64, higher_is_better=False), curve([-0.5] * 64)):
+        assert unbounded.interval() == (-np.inf, np.inf)
+    found = limpet.compare(curve([0.9] * 64), curve([0.8] * 64))
+    np.testing.assert_allclose([found.low[0], found.high[0]], [-0.1 - 0.9 * share, -0.1 + 1.1 * share])
+    np.testing.assert_allclose(found.unseen, share)
+    one, other = (limpet.RobustnessCurve("accuracy", [0.0], [[value] * 64]) for value in (0.9, 0.8))
+    nominal = limpet.compare(one, other)
+    np.testing.assert_allclose([nominal.low[0], nominal.high[0]], [-0.1, -0.1])
+
+
+def test_a_difference_of_rounding_alone_is_none():
+    values = np.random.default_rng(2).uniform(0.5, 0.9, 100)
+    noise = np.random.default_rng(3).choice([-6e-8, 0, 6e-8], 100)
+    found = limpet.compare(curve(values), curve(values + noise))
+    assert found.low[0] < -0.01 < 0.01 < found.high[0]
 
 
 def test_the_area_is_the_mean_over_strengths():

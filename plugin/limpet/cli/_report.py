@@ -3,7 +3,7 @@
 examples:
   limpet report runs/dynapse
   limpet report runs/dynapse -o report.html
-  limpet report standard.npz mismatch.npz -o report.html
+  limpet report standard.npz mismatch.npz --target 0.9 -o report.html
 """
 
 import argparse
@@ -23,6 +23,7 @@ def add_parser(commands: Any) -> None:
         nargs="+",
         help="what `tensorboard --logdir` is given, or a curve saved as .npz; may be several",
     )
+    parser.add_argument("--target", type=float, help="target of the yield, for metrics of which none was logged")
     parser.add_argument(
         "-o", "--output", type=named, default="report.html", help="the file to write (default: report.html)"
     )
@@ -32,6 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Write a report."""
     from ..tensorboard import write_report
 
-    write_report(arguments.sources, arguments.output)
+    write_report(arguments.sources, arguments.output, arguments.target)
     show(f"report: {arguments.output}")
     return 0

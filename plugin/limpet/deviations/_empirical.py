@@ -11,8 +11,8 @@ import numpy as np
 
 from .._checked import number, refusal
 from .._errors import LimpetError
+from .._files import path_of
 from ..draws._strength import checked_strength
-from ..files import path_of
 from ..results._npz_file import arrays_of
 from ._deviation import Deviation
 from ._draw import Draw

@@ -1,5 +1,6 @@
 """Strengths: finite numbers >= 0, and Rockpool's way of giving them."""
 
+import math
 import sys
 from typing import Any
 
@@ -33,6 +34,29 @@ def checked_strength(value: Any, name: str) -> float:
             f"is called"
         )
     return number(name, value, low=0)
+
+
+def possible_strength(value: Any, name: str, most: float = math.inf) -> Any:
+    """A strength as it was given; of one that is traced, so that it can be known by nobody, the nearest possible one.
+
+    A schedule that falls below 0 would otherwise turn deviations into their mirror images without a word. Its gradient
+    at the bounds is that of the strength itself.
+
+    Args:
+        value: what the user gave.
+        name: what the error message calls it.
+        most: the largest strength that is allowed.
+
+    Raises:
+        StrengthError: it is known, and no finite number from 0 to `most`.
+    """
+    if "jax" not in sys.modules or not _is_traced(value):
+        number(name, value, 0, most)
+        return value
+    import jax.numpy as jnp
+
+    value = jnp.where(value < 0, 0, value)
+    return value if most == math.inf else jnp.where(value > most, most, value)
 
 
 def _is_traced(value: Any) -> bool:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from ._adapter import Adapter
+from .._checked import shown
+from .._errors import PrototypeError
+from ._adapter import Adapter, Leaves
 from .equinox import Equinox
 from .flax_nnx import FlaxNnx, FlaxNnxState
 from .rockpool import Rockpool
@@ -28,6 +30,21 @@ def adapter_of(model: Any) -> Adapter:
     if type(model) in (dict, list, tuple):  # of which no framework makes its models: most trees need not be asked about
         return ADAPTERS[-1]
     return next(adapter for adapter in ADAPTERS if adapter.recognises(model))
+
+
+def some_leaves(model: Any) -> Leaves:
+    """The leaves of a model by path, of which it has some.
+
+    Raises:
+        PrototypeError: it has none.
+    """
+    leaves = adapter_of(model).leaves(model)
+    if not leaves.keys() - {""}:  # "" is the path of what is no tree
+        raise PrototypeError(
+            f"{shown(model)} has no leaves: give a tree of arrays, such as a Linen module's variables = "
+            f"model.init(key, example), a Flax nnx module, or a Rockpool module"
+        )
+    return leaves
 
 
 def never_read(path: str) -> bool:

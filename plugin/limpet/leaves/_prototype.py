@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .._checked import shown
 from .._errors import PrototypeError, warn_user
-from ._adapter import Adapter, Leaves
-from ._adapters import adapter_of
+from ._adapters import adapter_of, some_leaves
 from ._paths import is_real, leaves_by_path, listing
 from ._paths import require_real as require_real
 
@@ -38,7 +36,7 @@ def prototype(tree: Any, *rules: Any) -> Any:
         >>> prototype(params, ("*/kernel", True), ("head/*", False))
         {'Dense_0': {'bias': False, 'kernel': True}, 'head': {'kernel': False}}
     """
-    adapter, leaves = _with_leaves(tree)
+    adapter, leaves = adapter_of(tree), some_leaves(tree)
     globbed = adapter.globbed(tree)
     chosen = dict.fromkeys(leaves, False)
     for rule in rules:
@@ -64,7 +62,7 @@ def matrices(tree: Any) -> Any:
     Raises:
         PrototypeError: there is none.
     """
-    adapter, leaves = _with_leaves(tree)
+    adapter, leaves = adapter_of(tree), some_leaves(tree)
     candidates = adapter.globbed(tree)
     chosen = {path: path in candidates and is_real(leaf) and np.ndim(leaf) >= 2 for path, leaf in leaves.items()}
     require_some(chosen)
@@ -109,22 +107,6 @@ def require_some(selected: dict[str, bool]) -> None:
     """Refuse an empty selection: training would go on without mismatch, silently."""
     if not any(selected.values()):
         raise PrototypeError(f"nothing is selected, so nothing would deviate; the paths are: {listing(selected)}")
-
-
-def _with_leaves(tree: Any) -> tuple[Adapter, Leaves]:
-    """The adapter of a tree, and its leaves.
-
-    Raises:
-        PrototypeError: it has none.
-    """
-    adapter = adapter_of(tree)
-    leaves = adapter.leaves(tree)
-    if not leaves.keys() - {""}:  # "" is the path of what is no tree
-        raise PrototypeError(
-            f"{shown(tree)} has no leaves: give a tree of arrays, such as a Linen module's variables = "
-            f"model.init(key, example), a Flax nnx module, or a Rockpool module"
-        )
-    return adapter, leaves
 
 
 def _checked_rule(rule: Any) -> tuple[Any, bool]:

@@ -86,6 +86,7 @@ class Description:
                 hardware=summary(recipe, self.shapes),
                 excluded_chips=self.excluded_chips,
                 conditions=rows if read is None else tuple(row._replace(read=read) for row in rows),
+                target=None if self.chips.precision is None else self.chips.precision.target,
             )
             for name, label in names.items()
         }

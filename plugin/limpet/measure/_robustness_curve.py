@@ -106,8 +106,8 @@ def robustness_curve(
         ...     return tree["w"].mean()
         >>> print(robustness_curve(mean, params, mismatch, sigmas=[0, 0.5], chips=200))
         mean on 200 virtual chips of seed 0 (higher is better)
-        sigma      mean  5th percentile     worst  failed
-            0         1               1         1       0
+        sigma      mean  5th percentile     worst  no number
+            0         1               1         1          0
           0.5     1.00...
     """
     curves = robustness_curves(
@@ -195,6 +195,10 @@ def robustness_curves(
             goal = min(budget, 2 * goal)
     if interrupted:
         warn_user(f"interrupted: the curve holds the {_count(values)} chips evaluated so far")
+    elif precision is not None:
+        for curve in curves.values():
+            if words := precision.shortcomings(curve):
+                warn_user(words)
     return curves
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 from jax.typing import ArrayLike
 
+from ..draws._strength import possible_strength
 from ..hardware._mismatch import Recipe
 from ..results._condition import UNCHANGED, Condition
 from ._attack import random_start, sign_ascent
-from ._evaluation import Loss, checked_draws, checked_factor, copies_of, loss_and_outputs
+from ._evaluation import Loss, checked_draws, copies_of, loss_and_outputs
 from ._kl_divergence import kl_divergence
 from ._step_chips import Injector, StepChips
 
@@ -49,7 +50,8 @@ def adversarial(
         initial_std: the relative spread of the random start, without which the first gradient is 0; may be traced.
         noise: whether the loss is that on a drawn chip (forward noise, as the publication recommends with weight 0.1);
             False for the loss without mismatch (weight 0.25).
-        divergence: the divergence of outputs; `limpet.objectives.kl_divergence` of logits if nothing else is said.
+        divergence: the divergence of outputs; `limpet.objectives.kl_divergence` of logits, shape (batch, classes), if
+            nothing else is said.
         projected: whether w* is kept in the box; False lets the random start add to it, as Rockpool does.
         condition: the condition of a recipe's chips: a `limpet.Condition`, or a number, the scale; may be traced.
 
@@ -58,8 +60,9 @@ def adversarial(
 
     Raises:
         StrengthError: zeta, weight or initial_std is known, and no finite number >= 0.
-        LimpetError: another argument is none of these; when called: the loss gives no outputs, or no parameter deviates
-            on the hardware.
+        LimpetError: another argument is none of these; when called: the loss gives no outputs that can be compared (for
+            the divergence of logits: no axis of classes), or these have no gradient, or no parameter deviates on the
+            hardware.
 
     Reference: J. Büchel, F. Faber and D. R. Muir, "Network insensitivity to parameter noise via parameter attack during
     training", ICLR 2022.
@@ -76,12 +79,12 @@ def adversarial(
         True
     """
     chips, steps = StepChips(mismatch, condition), checked_draws(steps, name="steps")
-    zeta, weight = checked_factor(zeta, "zeta"), checked_factor(weight, "weight")
-    initial_std = checked_factor(initial_std, "initial_std")
+    zeta, weight = possible_strength(zeta, "zeta"), possible_strength(weight, "weight")
+    initial_std = possible_strength(initial_std, "initial_std")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         def evaluated(tree: Any) -> tuple[jax.Array, jax.Array]:
-            return loss_and_outputs(loss_fn(tree, *args), "adversarial")
+            return loss_and_outputs(loss_fn(tree, *args), "adversarial", divergence is kl_divergence)
 
         weights, copy = chips.deviating(params), copies_of(params)
         natural, reference = evaluated(copy({}) if noise else params)

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ..draws._strength import possible_strength
 from ..hardware._mismatch import Recipe
 from ..results._condition import UNCHANGED, Condition
-from ._evaluation import Loss, checked_draws, checked_factor, loss_and_outputs, over_draws
+from ._evaluation import Loss, checked_draws, loss_and_outputs, over_draws
 from ._kl_divergence import kl_divergence
 from ._step_chips import Injector, StepChips
 
@@ -28,7 +29,7 @@ def consistency(
     is the mean over chips and examples of KL(p_k || p): the Jensen-Shannon divergence of the K outputs.
 
     Args:
-        loss_fn: the loss, `loss_fn(tree, *args)`, giving a tuple (loss, logits), logits of shape (..., classes).
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a tuple (loss, logits), logits of shape (batch, classes).
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
         draws: the number K of chips, at least 2, each of which meets the whole batch.
         weight: the weight of the divergence; may be traced.
@@ -39,7 +40,8 @@ def consistency(
 
     Raises:
         StrengthError: weight is known, and no finite number >= 0.
-        LimpetError: another argument is none of these; when called: the loss gives no outputs.
+        LimpetError: another argument is none of these; when called: the loss gives no logits, or these
+            have no gradient.
 
     Reference: J. Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory
     37:145-151 (1991).
@@ -56,7 +58,7 @@ def consistency(
         True
     """
     chips, draws = StepChips(mismatch, condition), checked_draws(draws, fewest=2)
-    weight = checked_factor(weight, "weight")
+    weight = possible_strength(weight, "weight")
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         losses, outputs = over_draws(

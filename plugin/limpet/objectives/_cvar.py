@@ -57,7 +57,9 @@ def cvar(
     """
     chips, draws, share = StepChips(mismatch, condition), checked_draws(draws), _checked_share(share)
     counted = share * draws
-    whole = math.floor(counted + 1e-9)
+    if math.isclose(counted, round(counted)):  # 0.3 of 10 chips are 3, though 0.3 * 10 may be a little less
+        counted = round(counted)
+    whole = math.floor(counted)
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         losses = over_draws(
@@ -67,7 +69,7 @@ def cvar(
             jnp.arange(draws),
         )
         worst = jnp.sort(losses, descending=True)
-        rest = worst[whole] * (counted - whole) if counted - whole > 1e-9 else 0.0
+        rest = worst[whole] * (counted - whole) if counted > whole else 0.0
         return (worst[:whole].sum() + rest) / counted
 
     return loss

@@ -9,9 +9,10 @@ from jax.typing import ArrayLike
 
 from .._errors import StrengthError
 from .._jax import is_traced
+from ..draws._strength import possible_strength
 from ..hardware._mismatch import Recipe
 from ..results._condition import UNCHANGED, Condition
-from ._evaluation import Loss, checked_draws, checked_factor, copies_of, loss_and_outputs, over_draws
+from ._evaluation import Loss, checked_draws, copies_of, loss_and_outputs, over_draws
 from ._kl_divergence import kl_divergence
 from ._step_chips import Injector, StepChips
 
@@ -32,8 +33,8 @@ def distillation(
     chip, t those of the teacher, which has no mismatch and no gradient, w the weight and T the temperature.
 
     Args:
-        loss_fn: the loss, `loss_fn(tree, *args)`, giving a tuple (loss, logits), logits of shape (..., classes). It is
-            called with the teacher as well.
+        loss_fn: the loss, `loss_fn(tree, *args)`, giving a tuple (loss, logits), logits of shape (batch, classes). It
+            is called with the teacher as well.
         mismatch: a recipe; or a `MismatchCallback` or an `Injection`, which then name draws by step.
         teacher: the teacher's parameters, in the form that `loss_fn` takes (a tree, or an nnx module, which is copied).
         draws: the number of chips, each of which meets the whole batch.
@@ -46,7 +47,8 @@ def distillation(
 
     Raises:
         StrengthError: weight or temperature is known, and none of these.
-        LimpetError: another argument is none of these; when called: the loss gives no outputs.
+        LimpetError: another argument is none of these; when called: the loss gives no logits, or these
+            have no gradient.
 
     Reference: C. Zhou et al., "Noisy machines: understanding noisy neural networks and enhancing robustness to analog
     hardware errors using distillation", arXiv:2001.04974 (2020); G. Hinton, O. Vinyals and J. Dean, "Distilling the
@@ -64,7 +66,7 @@ def distillation(
         0.0
     """
     chips, draws = StepChips(mismatch, condition), checked_draws(draws)
-    weight, temperature = checked_factor(weight, "weight", most=1), checked_factor(temperature, "temperature")
+    weight, temperature = possible_strength(weight, "weight", most=1), possible_strength(temperature, "temperature")
     if not is_traced(temperature) and not temperature:
         raise StrengthError(f"temperature = {temperature!r}: allowed is a number above 0")
 

@@ -1,16 +1,15 @@
 """Evaluating a loss on several chips, on copies of a network, with and without what it writes."""
 
-import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.custom_derivatives import SymbolicZero
 
-from .._checked import number, whole
+from .._checked import whole
 from .._errors import LimpetError
-from .._jax import is_traced
 from ..leaves._adapters import adapter_of
 
 Loss = Callable[..., Any]
@@ -72,29 +71,61 @@ def loss_of(result: Any) -> jax.Array:
     return jnp.asarray(loss)
 
 
-def loss_and_outputs(result: Any, objective: str) -> tuple[jax.Array, jax.Array]:
+def loss_and_outputs(result: Any, objective: str, logits: bool = True) -> tuple[jax.Array, jax.Array]:
     """Loss and outputs, of what a loss function gave.
 
+    Args:
+        result: what it gave.
+        objective: the name of the objective that compares outputs.
+        logits: whether outputs are compared as logits, whose last axis counts classes.
+
     Raises:
-        LimpetError: it gave no outputs.
+        LimpetError: it gave no outputs, or none that the objective can compare; or, when it is differentiated, the
+            outputs do not depend on what the loss depends on by anything that has a derivative.
     """
+    wanted = "let loss_fn give a tuple (loss, outputs), outputs such as logits of shape (batch, classes), and what else"
+    wanted += " it gives, such as an accuracy, behind them"
     if not isinstance(result, tuple) or len(result) < 2 or not isinstance(result[1], jax.Array):
-        raise LimpetError(
-            f"{objective} compares outputs of the network: let loss_fn give a tuple (loss, outputs), with logits of "
-            f"shape (batch, classes); it gave {type(result).__name__}"
+        second = (
+            f" whose second is a {type(result[1]).__name__}" if isinstance(result, tuple) and len(result) > 1 else ""
         )
-    return loss_of(result), result[1]
+        raise LimpetError(
+            f"{objective} compares outputs of the network: {wanted}; it gave a {type(result).__name__}{second}"
+        )
+    outputs = result[1]
+    shape = f"{outputs.dtype} of shape {outputs.shape}"
+    if not jnp.issubdtype(outputs.dtype, jnp.floating):
+        raise LimpetError(f"{objective}: loss_fn gave outputs of type {shape}, which have no gradient: {wanted}")
+    if logits and (outputs.ndim < 2 or outputs.shape[-1] < 2):
+        why = (
+            "have no axis of classes beside one of examples (of a single example, give logits[None])"
+            if outputs.ndim < 2
+            else "have one class, whose probability is always 1 (of a single logit z, give both classes: 0 and z)"
+        )
+        raise LimpetError(f"{objective} compares class probabilities: loss_fn gave {shape}, which {why}: {wanted}")
+    return _differentiable(objective, loss_of(result), outputs)
 
 
-def checked_factor(value: ArrayLike, name: str, most: float = math.inf) -> ArrayLike:
-    """A factor, radius or weight as it was given; one that is traced is taken on trust.
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _differentiable(objective: str, loss: jax.Array, outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same loss and outputs, refused when they are differentiated and only the loss has a derivative."""
+    return loss, outputs
 
-    Raises:
-        StrengthError: it is known, and no finite number from 0 to `most`.
-    """
-    if not is_traced(value):
-        number(name, value, 0, most)
-    return value
+
+@partial(_differentiable.defjvp, symbolic_zeros=True)
+def _(objective: str, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    of_loss, of_outputs = (isinstance(tangent, SymbolicZero) for tangent in tangents)
+    if of_outputs and not of_loss:
+        raise LimpetError(
+            f"{objective} compares outputs of the network, but those that loss_fn gave have no gradient: they count or "
+            f"choose, as argmax and comparisons do, or are behind stop_gradient. Give the logits that the loss is "
+            f"computed from, (loss, logits); further values, such as an accuracy, go behind them"
+        )
+    values = tuple(
+        jnp.zeros_like(primal) if isinstance(tangent, SymbolicZero) else tangent
+        for primal, tangent in zip(primals, tangents, strict=True)
+    )
+    return primals, values
 
 
 def checked_draws(draws: Any, fewest: int = 1, name: str = "draws") -> int:

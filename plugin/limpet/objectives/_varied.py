@@ -9,9 +9,10 @@ from jax.typing import ArrayLike
 
 from .._checked import number
 from .._jax import is_traced
+from ..draws._strength import possible_strength
 from ..hardware._mismatch import Recipe
 from ..results._condition import UNCHANGED, Condition
-from ._evaluation import Loss, checked_draws, checked_factor, loss_of, over_draws
+from ._evaluation import Loss, checked_draws, loss_of, over_draws
 from ._step_chips import Injector, StepChips
 
 
@@ -56,7 +57,7 @@ def varied(
         True
     """
     chips, draws = StepChips(mismatch, condition), checked_draws(draws)
-    low, high = checked_factor(low, "low"), checked_factor(high, "high")
+    low, high = possible_strength(low, "low"), possible_strength(high, "high")
     if not is_traced(low) and not is_traced(high):
         number("low", low, 0, number("high", high))
 

@@ -1,5 +1,6 @@
 """The loss where one step of ascent has moved the weights: AWP and adaptive SAM."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ..draws._strength import possible_strength
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..results._condition import UNCHANGED, Condition
-from ._evaluation import Loss, checked_factor, copies_of, loss_of
+from ._evaluation import Loss, copies_of, loss_of
 from ._step_chips import Injector, StepChips
 
 Values = dict[str, jax.Array]
@@ -57,10 +59,14 @@ def weight_perturbation(
         4.8400
     """
 
-    radius = checked_factor(radius, "radius")
+    radius = possible_strength(radius, "radius")
 
     def moved(weights: Values, slopes: Values) -> Values:
-        return {path: jnp.asarray(radius) * _norm(weight) * _unit(slopes[path]) for path, weight in weights.items()}
+        def change(weight: jax.Array, slope: jax.Array) -> jax.Array:
+            length = jnp.asarray(radius) * _norm({"": weight})
+            return length.astype(weight.dtype) * _unit({"": slope})[""]
+
+        return {path: change(weight, slopes[path]) for path, weight in weights.items()}
 
     return _perturbed(loss_fn, StepChips(mismatch, condition), moved)
 
@@ -103,18 +109,12 @@ def adaptive_sam(
         4.8400
     """
 
-    radius = checked_factor(radius, "radius")
+    radius = possible_strength(radius, "radius")
 
     def moved(weights: Values, slopes: Values) -> Values:
-        relative = {path: weight * slopes[path] for path, weight in weights.items()}
-        size = jnp.sqrt(sum((jnp.square(value).sum() for value in relative.values()), jnp.zeros(())))
-        count = sum(weight.size for weight in weights.values())
-        factor = (
-            jnp.asarray(radius)
-            * jnp.sqrt(jnp.asarray(count, size.dtype))
-            / jnp.maximum(size, jnp.finfo(size.dtype).tiny)
-        )
-        return {path: factor.astype(weight.dtype) * weight * relative[path] for path, weight in weights.items()}
+        unit = _unit({path: weight * slopes[path] for path, weight in weights.items()})
+        length = jnp.asarray(radius) * math.sqrt(sum(weight.size for weight in weights.values()))
+        return {path: length.astype(weight.dtype) * weight * unit[path] for path, weight in weights.items()}
 
     return _perturbed(loss_fn, StepChips(mismatch, condition), moved)
 
@@ -140,9 +140,28 @@ def _shifted(params: Any, change: Values) -> Any:
     )
 
 
-def _norm(values: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.square(values).sum())
+def _norm(values: Values) -> jax.Array:
+    """The Euclidean norm over all values, of any magnitude."""
+    scaled, largest = _brought_to_1(values)
+    return largest * _root_of_squares(scaled)
 
 
-def _unit(values: jax.Array) -> jax.Array:
-    return values / jnp.maximum(_norm(values), jnp.finfo(values.dtype).tiny)
+def _unit(values: Values) -> Values:
+    """Values divided by their norm; 0 where all of them are."""
+    scaled, _ = _brought_to_1(values)
+    norm = _root_of_squares(scaled)
+    norm = jnp.where(norm > 0, norm, 1)
+    return {path: value / norm.astype(value.dtype) for path, value in scaled.items()}
+
+
+def _brought_to_1(values: Values) -> tuple[Values, jax.Array]:
+    """Values divided by the largest of them, which comes with them: the square of a current of 1e-20 A would be 0."""
+    wide = jnp.result_type(float)
+    largest = jnp.max(jnp.stack([jnp.abs(value).max(initial=0).astype(wide) for value in values.values()]))
+    largest = jnp.where(largest > 0, largest, 1)
+    return {path: value / largest.astype(value.dtype) for path, value in values.items()}, largest
+
+
+def _root_of_squares(values: Values) -> jax.Array:
+    wide = jnp.result_type(float)
+    return jnp.sqrt(sum((jnp.square(value).sum().astype(wide) for value in values.values()), jnp.zeros((), wide)))

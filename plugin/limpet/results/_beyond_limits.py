@@ -37,6 +37,8 @@ class BeyondLimits:
 
     def __post_init__(self) -> None:
         of = "counts beyond limits: "
+        for name in ("sigmas", "share", "chips_beyond"):  # copies, as of every result
+            object.__setattr__(self, name, np.array(getattr(self, name)))
         for name in ("leaves", "limits"):
             for words in getattr(self, name):
                 _checked.text(f"{of}{name}", words, MetricError)

@@ -46,11 +46,11 @@ class Calibration(Generic[Measured]):
         >>> print(calibration)
         accuracy on 3 virtual chips of seed 0 (higher is better), calibrated on 640 examples for 200 steps
         before calibration
-        sigma      mean  5th percentile     worst  failed
-          0.7       0.8            0.71       0.7       0
+        sigma      mean  5th percentile     worst  no number
+          0.7       0.8            0.71       0.7          0
         after calibration
-        sigma      mean  5th percentile     worst  failed
-          0.7      0.96           0.951      0.95       0
+        sigma      mean  5th percentile     worst  no number
+          0.7      0.96           0.951      0.95          0
         >>> calibration.chip(2)["out/bias"].shape
         (10,)
     """

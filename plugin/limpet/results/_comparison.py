@@ -9,7 +9,7 @@ from .._errors import MetricError
 from ._condition import condition_label
 from ._duration import place_of
 from ._robustness_curve import Axis, RobustnessCurve
-from ._yield import Yield, checked_confidence, mean_interval, yield_of
+from ._yield import SIX_DIGITS, Yield, bounds_of, checked_confidence, mean_interval, unseen_share, yield_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ class Comparison:
         metric: name of the metric.
         chips: the number of chips that both curves hold.
         axis: "sigma", "scale", or "time" in seconds.
+        unseen: the share of all chips that may be unlike every one of these, at that confidence.
     """
 
     sigmas: NDArray[np.float64]
@@ -37,6 +38,7 @@ class Comparison:
     metric: str
     chips: int
     axis: Axis = "sigma"
+    unseen: float = 1.0
 
     def __str__(self) -> str:
         percent = f"{100 * self.confidence:g}% interval"
@@ -51,6 +53,7 @@ class Comparison:
             f"{place:>{width}}  {difference:+10.4g}  {f'{low:+.4g} to {high:+.4g}':>21}  {100 * worse.fraction:19.3g}%"
             for place, difference, low, high, worse in rows
         ]
+        lines.append(f"Of chips unlike all of these nothing is known: they are at most {self.unseen:.2%} of all chips.")
         return "\n".join(lines)
 
 
@@ -63,8 +66,8 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
     Args:
         first: a curve.
         second: another, of the same seed, generator, strengths and kind of chips; may hold more chips or fewer.
-        confidence: the confidence of the intervals (Student's t for the mean difference, Clopper-Pearson for the
-            fraction).
+        confidence: the confidence of the intervals (for the mean difference as of `RobustnessCurve.interval`, for the
+            fraction Clopper and Pearson's).
 
     Raises:
         MetricError: the curves do not hold the same chips, says what differs; or `confidence` is not between 0 and 1.
@@ -75,7 +78,8 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         >>> print(compare(plain, robust))
         accuracy, second minus first, on the 4 chips that both curves hold
         sigma  difference           95% interval  chips that get worse
-          0.1     +0.0125   -0.01468 to +0.03968                   25%
+          0.1     +0.0125   -0.01575 to +0.03864                   25%
+        Of chips unlike all of these nothing is known: they are at most 60.24% of all chips.
     """
     confidence = checked_confidence(confidence)
     require_same_chips(first, second, "antithetic")
@@ -89,17 +93,20 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
     finite = np.isfinite(before) & np.isfinite(after)
     lost = np.isfinite(before) & ~np.isfinite(after)
     worse = lost | (finite & ((change < 0) if first.higher_is_better else (change > 0)))
+    low, high = bounds_of(first.higher_is_better, before, after)
+    sizes = np.where(finite, np.maximum(np.abs(before), np.abs(after)), 0.0).max(axis=1)
     means, lows, highs = [], [], []
-    for row, usable in zip(change, finite, strict=True):
+    for row, usable, size, deviates in zip(change, finite, sizes, first.deviates, strict=True):
         if first.antithetic:
             pairs = usable.reshape(-1, 2).all(axis=1)
             values = row.reshape(-1, 2).mean(axis=1)[pairs]
         else:
             values = row[usable]
-        low, high = mean_interval(values, confidence, "t")
+        bounds = (low - high, high - low) if deviates else None
+        ends = mean_interval(values, confidence, "t", bounds, SIX_DIGITS * size)
         means.append(values.mean() if values.size else np.nan)
-        lows.append(low)
-        highs.append(high)
+        lows.append(ends[0])
+        highs.append(ends[1])
     return Comparison(
         sigmas=first.sigmas,
         difference=np.array(means),
@@ -110,6 +117,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         metric=first.metric,
         chips=chips,
         axis=first.axis,
+        unseen=unseen_share(chips // 2 if first.antithetic else chips, confidence),
     )
 
 

@@ -21,7 +21,8 @@ class Condition(NamedTuple):
     One chip under several conditions stays one chip: its devices keep their random numbers.
 
     Attributes:
-        scale: the factor on every deviation, a scalar >= 0, which may be traced.
+        scale: the factor on every deviation, a scalar >= 0, which may be traced. One below 0 is refused; where it is
+            traced, so that nobody can know, it counts as 0, no deviation, and not as the mirror image.
         time: the time since the chip was programmed, in seconds or as a text such as "1 day"; may be traced. None is
             right after programming, and known to be when the draw is compiled.
         read: the number of the read, an integer >= 0, which may be traced: read noise is drawn anew for each read, all
@@ -132,9 +133,11 @@ def _checked_scalar(given: Any, name: str) -> Any:
 
     if np.ndim(given) != 0:
         raise StrengthError(f"{name} has shape {np.shape(given)}: it is a scalar; map over several with jax.vmap")
-    if not is_traced(given):
-        checked_strength(given, name)
-    return jnp.asarray(given, jnp.result_type(float))
+    scalar = jnp.asarray(given, jnp.result_type(float))
+    if is_traced(given):
+        return jnp.where(scalar < 0, 0, scalar) if name == "scale" else scalar
+    checked_strength(given, name)
+    return scalar
 
 
 def _checked_read(read: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._errors import LimpetError
-from ..files import path_of, whole_file
+from .._files import path_of, whole_file
 
 MAX_RATIO = 1032
 """The largest number of bytes that the deflate algorithm makes of one."""

@@ -17,7 +17,16 @@ from ._direction import checked_direction
 from ._duration import place_of, seconds
 from ._npz_file import arrays_of, write_arrays
 from ._quantile import quantiles
-from ._yield import Yield, checked_confidence, checked_target, mean_interval, quantile_interval, yield_of
+from ._yield import (
+    SIX_DIGITS,
+    Yield,
+    bounds_of,
+    checked_confidence,
+    checked_target,
+    mean_interval,
+    quantile_interval,
+    yield_of,
+)
 
 Axis = Literal["sigma", "scale", "time"]
 """Over what a curve goes."""
@@ -51,6 +60,8 @@ class RobustnessCurve:
         excluded_chips: numbers of chips that were not measured, because the network was trained on them.
         conditions: the `limpet.Condition` of each strength, on the hardware as it is described; empty where it is not
             known.
+        target: the value that a chip is to reach, for the yield in the printed table; None where none is known. See
+            `with_target`.
 
     Raises:
         MetricError: the shapes do not fit, there is no chip, or half a pair of antithetic ones, or the direction is
@@ -60,11 +71,14 @@ class RobustnessCurve:
         >>> curve = RobustnessCurve("accuracy", [0.0, 0.1], [[0.9, 0.9, 0.9, 0.9], [0.9, 0.8, 0.7, 0.6]])
         >>> print(curve)
         accuracy on 4 virtual chips of seed 0 (higher is better)
-        sigma      mean  5th percentile     worst  failed
-            0       0.9             0.9       0.9       0
-          0.1      0.75           0.615       0.6       0
-        >>> curve.at(0.1).yield_at(0.7)[0].fraction
-        0.75
+        sigma      mean  5th percentile     worst  no number
+            0       0.9             0.9       0.9          0
+          0.1      0.75           0.615       0.6          0
+        >>> print(curve.with_target(0.7))
+        accuracy on 4 virtual chips of seed 0 (higher is better), yield at 0.7
+        sigma      mean  5th percentile     worst     yield  no number
+            0       0.9             0.9       0.9         1          0
+          0.1      0.75           0.615       0.6      0.75          0
     """
 
     metric: str
@@ -80,6 +94,7 @@ class RobustnessCurve:
     hardware: str = ""
     excluded_chips: tuple[int, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    target: float | None = None
 
     def __post_init__(self) -> None:
         metric = _checked.text("metric", self.metric, MetricError)
@@ -108,6 +123,8 @@ class RobustnessCurve:
         conditions = tuple(_condition(f"{of}conditions[{row}]", given) for row, given in enumerate(self.conditions))
         if conditions and len(conditions) != len(sigmas):
             raise MetricError(f"{of}{len(conditions)} conditions, where there are {len(sigmas)} strengths")
+        if self.target is not None:
+            object.__setattr__(self, "target", checked_target(self.target))
         object.__setattr__(self, "conditions", conditions)
         object.__setattr__(self, "sigmas", sigmas)
         object.__setattr__(self, "values", values)
@@ -130,6 +147,13 @@ class RobustnessCurve:
         """Number of chips at each sigma whose metric is NaN or infinite, shape (strengths,)."""
         return (~np.isfinite(self.values)).sum(axis=1)
 
+    @property
+    def deviates(self) -> NDArray[np.bool_]:
+        """Whether anything deviates at each strength, shape (strengths,): not at 0, where all chips are alike."""
+        if self.conditions:
+            return np.array([condition.scale != 0 for condition in self.conditions])
+        return self.sigmas != 0
+
     def row(self, sigma: float | str) -> int:
         """Which row of the curve is at a strength: the one of that very strength, else of that strength to six digits.
 
@@ -146,7 +170,7 @@ class RobustnessCurve:
         exact = np.flatnonzero(self.sigmas == sigma)
         if exact.size:  # a strength that was measured twice has the same values twice
             return int(exact[0])
-        near = np.flatnonzero(np.abs(self.sigmas - sigma) <= 1e-12 + 1e-6 * abs(sigma))
+        near = np.flatnonzero(np.abs(self.sigmas - sigma) <= SIX_DIGITS * abs(sigma))
         if not near.size or np.ptp(self.sigmas[near]):
             held = ", ".join(f"{value:.12g}" for value in self.sigmas)
             why = f"is {near.size} of the strengths to six digits: give all digits" if near.size else "was not measured"
@@ -168,6 +192,14 @@ class RobustnessCurve:
         return replace(
             self, sigmas=self.sigmas[kept], values=self.values[kept], conditions=tuple(self.conditions[kept])
         )
+
+    def with_target(self, target: float | None) -> Self:
+        """The same curve with a target, so that its printed table has the yield; see `yield_at` for the interval.
+
+        Raises:
+            MetricError: `target` is no finite number.
+        """
+        return replace(self, target=target)
 
     def condition_at(self, sigma: float | str) -> Condition:
         """The condition of the chips at one strength, under which `limpet.freeze` rebuilds one of them.
@@ -282,10 +314,20 @@ class RobustnessCurve:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where the value for all chips of this kind lies, judging by those drawn.
 
+        The interval of a mean supposes that chips are like those drawn. It is Student's t, which is widened on the side
+        of a tail, so that it covers as often as it says where a few of the chips drawn are far off. Where all chips
+        drawn are alike, though something deviates, it is as wide as unseen chips allow: of n chips, up to 3.7 / n of
+        all chips may be unlike every one of them (64 chips: 5.6%). These count with the worst and the best value that
+        the metric can have: 0 and 1 of a rate, that is where more is better and all values lie from 0 to 1; of any
+        other metric no bound is known, and the ends are infinite. At strength 0 all chips are alike: the width is 0.
+
+        Yields and quantiles need no such supposition: their intervals hold for any chips.
+
         Args:
             of: "mean", "yield" (at `target`), or a quantile between 0 and 1.
             confidence: the confidence of the interval.
-            method: for the mean: Student's t, or the bootstrap (percentiles of 2,000 resamples; fixed seed).
+            method: for the mean: "t", as above, or "bootstrap" (percentiles of 2,000 resamples; fixed seed), which has
+                no such widening.
             target: the target of the yield.
 
         Returns:
@@ -300,7 +342,13 @@ class RobustnessCurve:
         if target is not None and of != "yield":
             raise MetricError(f"target = {target!r} is for the interval of the yield, not of {of!r}")
         if of == "mean":
-            ends = [mean_interval(row, confidence, method) for row in self._independent()]
+            bounds = bounds_of(self.higher_is_better, self.values)
+            ends = [
+                mean_interval(
+                    row, confidence, method, bounds if deviates else None, SIX_DIGITS * np.abs(row).max(initial=0.0)
+                )
+                for row, deviates in zip(self._independent(), self.deviates, strict=True)
+            ]
         elif of == "yield":
             if target is None:
                 raise MetricError("the interval of a yield needs a target")
@@ -317,6 +365,8 @@ class RobustnessCurve:
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: plain[name].tolist() for name in ("sigmas", "values")}
         lists = {"excluded_chips": list(self.excluded_chips), "conditions": list(map(list, self.conditions))}
+        if self.target is None:  # what older versions cannot read is not written without need
+            del plain["target"]
         return plain | arrays | lists
 
     @classmethod
@@ -359,7 +409,8 @@ class RobustnessCurve:
         """Draw mean (line), 5th to 95th percentile (band) and worst chip (dotted) with matplotlib; returns the axes.
 
         Args:
-            ax: matplotlib axes to draw on, so that several networks share one picture; new ones if None.
+            ax: matplotlib axes to draw on, so that several networks share one picture. None for pyplot's current ones
+                where nothing is drawn yet, else for a new figure, which `plt.savefig` saves.
             label: name in the legend; "mean" if None.
         """
         from ._curve_plot import plotted
@@ -369,18 +420,21 @@ class RobustnessCurve:
     def __str__(self) -> str:
         excluded = f", without {', '.join(map(str, self.excluded_chips))}" if self.excluded_chips else ""
         better = "higher" if self.higher_is_better else "lower"
-        width = max(5, *(len(self.place(sigma)) for sigma in self.sigmas))
+        reached = "" if self.target is None else f", yield at {self.target:g}"
+        shares = [f"  {found.fraction:8.4g}" for found in ([] if self.target is None else self.yield_at(self.target))]
+        percentile = "5th percentile" if self.higher_is_better else "95th percentile"
+        yields = f"  {'yield':>8}" if shares else ""
+        places = list(map(self.place, self.sigmas))
+        width = max(5, *map(len, places))
         lines = [
-            f"{self.metric} on {self.chips} virtual chips of seed {self.seed}{excluded} ({better} is better)",
-            f"{self.axis:{width}}  {'mean':>8}  {'5th percentile':>14}  {'worst':>8}  failed",
+            f"{self.metric} on {self.chips} virtual chips of seed {self.seed}{excluded} ({better} is better){reached}",
+            f"{self.axis:{width}}  {'mean':>8} {percentile:>15}  {'worst':>8}{yields}  no number",
         ]
-        if not self.higher_is_better:
-            lines[1] = lines[1].replace(" 5th percentile", "95th percentile")
         tail = self.quantile(0.05 if self.higher_is_better else 0.95)
-        rows = zip(self.sigmas, self.mean(), tail, self.worst(), self.failed, strict=True)
+        rows = zip(places, self.mean(), tail, self.worst(), shares or [""] * len(places), self.failed, strict=True)
         lines += [
-            f"{self.place(sigma):>{width}}  {mean:8.4g}  {quantile:14.4g}  {worst:8.4g}  {failed:6d}"
-            for sigma, mean, quantile, worst, failed in rows
+            f"{place:>{width}}  {mean:8.4g}  {quantile:14.4g}  {worst:8.4g}{share}  {failed:9d}"
+            for place, mean, quantile, worst, share, failed in rows
         ]
         if self.chips > 1 and self.sigmas.any() and np.ptp(self.values) == 0:
             lines.append("No chip differs from another at any strength: does the metric depend on what deviates?")
@@ -436,6 +490,8 @@ def _condition(name: str, given: Any) -> Condition:
 
 def _slack(values: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
     """By how much a chip may miss each target: metrics are computed in float32, in which 90 of 100 is a little less
-    than 0.9. Whole numbers are counts, and exact."""
-    slack = 1e-6 * np.maximum(np.abs(targets), 1e-3)
-    return np.where(np.floor(targets) == targets, 0.0, slack) if (np.floor(values) == values).all() else slack
+    than 0.9. It is a share of the target, whatever its magnitude. Whole numbers are counts, and exact; those beyond 32
+    bits are none, because every number of single precision is whole there."""
+    slack = SIX_DIGITS * np.abs(targets)
+    counts = (np.floor(values) == values) & ((np.abs(values) < 2.0**32) | ~np.isfinite(values))
+    return np.where(np.floor(targets) == targets, 0.0, slack) if counts.all() else slack

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._axes import axes_for
+from ._yield import SIX_DIGITS, bounds_of, checked_confidence, mean_interval
+
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
@@ -45,47 +48,110 @@ class Sensitivity:
 
         The mean over the chips that do not fail (see `failed`); infinite where all do.
         """
-        return _mean_of_finite(self._sign() * (self.nominal - self.alone), otherwise=np.inf)
+        return _mean_of_finite(self._costs(), otherwise=np.inf)
 
     def saved(self) -> NDArray[np.float64]:
         """How much better it gets if, of everything, only that group did not deviate, shape (groups,).
 
         The mean over the chips that fail in neither case; NaN where there are none.
         """
-        return _mean_of_finite(self._sign() * (self.without - self.everything), otherwise=np.nan)
+        return _mean_of_finite(self._savings(), otherwise=np.nan)
+
+    def cost_interval(self, confidence: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the cost on all chips lies, judging by those drawn: lower and upper ends, each of shape (groups,).
+
+        It is the interval of a mean, see `limpet.RobustnessCurve.interval`.
+        """
+        low, high = self._bounds()
+        ends = (self.nominal - high, self.nominal - low) if self.higher_is_better else (low, high)
+        return self._interval(self._costs(), ends, confidence)
+
+    def saved_interval(self, confidence: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where what is saved on all chips lies; see `cost_interval`."""
+        low, high = self._bounds()
+        return self._interval(self._savings(), (low - high, high - low), confidence)
 
     def ranking(self) -> list[tuple[str, float, float, float]]:
         """Rows of (group, cost, saved, first order): most failed chips first, then the costliest, then what saves."""
-        rows = zip(self.groups, self.cost().tolist(), self.saved().tolist(), self.first_order.tolist(), strict=True)
-        failed = dict(zip(self.groups, self.failed.tolist(), strict=True))
-        return sorted(rows, key=lambda row: (-failed[row[0]], -row[1], -np.nan_to_num(row[2])))
+        columns = (self.cost().tolist(), self.saved().tolist(), self.first_order.tolist())
+        return [(self.groups[place], *(column[place] for column in columns)) for place in self._order()]
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw cost and saving of each group as bars with matplotlib, the costliest on top; returns the axes."""
-        from matplotlib.figure import Figure
+        """Draw cost and saving of each group as bars with matplotlib, the costliest on top; returns the axes.
 
-        rows = np.nan_to_num([row[1:3] for row in self.ranking()[::-1]], posinf=0.0)
-        names = [row[0] for row in self.ranking()[::-1]]
-        if ax is None:
-            ax = Figure(figsize=(6, 1 + 0.28 * len(rows)), dpi=120, layout="constrained").add_subplot()
-        places = np.arange(len(rows))
-        ax.barh(places + 0.2, rows[:, 0], height=0.4, label="cost if it alone deviates")
-        ax.barh(places - 0.2, rows[:, 1], height=0.4, label="saved if all but it deviate")
-        ax.set_yticks(places, names)
+        Lines through the ends of bars are their 95% intervals.
+
+        Args:
+            ax: matplotlib axes to draw on; None as of `limpet.RobustnessCurve.plot`.
+        """
+        from matplotlib import rcParams
+
+        line = {"linewidth": 1, "ecolor": rcParams["text.color"]}  # dark on light, and light on dark
+        ax = axes_for(ax, (5, 1.2 + 0.28 * len(self.groups)))
+        order = self._order()[::-1]
+        places = np.arange(len(order))
+        shown = (
+            (0.2, "cost if it alone deviates", self._costs(), self.cost(), self.cost_interval()),
+            (-0.2, "saved if all but it deviate", self._savings(), self.saved(), self.saved_interval()),
+        )
+        for offset, label, chips, values, ends in shown:
+            middle = np.nan_to_num(values[order], posinf=0.0)
+            # Where no chip differs from another, the interval says what unseen chips could be: it would hide the rest.
+            differs = np.array([row[np.isfinite(row)].std() > 0 if np.isfinite(row).any() else False for row in chips])
+            reach = [np.where(differs[order], np.abs(end[order] - middle), 0.0) for end in ends]
+            reach = np.where(np.isfinite(reach), reach, 0.0)
+            ax.barh(places + offset, middle, height=0.4, label=label, xerr=reach, error_kw=line)
+        ax.set_yticks(places, [self.groups[place] for place in order])
         ax.set_xlabel("change of the metric")
         ax.grid(alpha=0.3, axis="x")
-        ax.legend(frameon=False, loc="lower right")
+        ax.locator_params(axis="x", nbins=4)
+        ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), fontsize="small")  # above, not on the bars
         return ax
 
     def __str__(self) -> str:
-        width = max(len("leaves"), *(len(group) for group in self.groups))
-        failed = dict(zip(self.groups, self.failed.tolist(), strict=True))
-        lines = [f"{'leaves':{width}}      cost     saved  first order  failed chips"]
+        width = max(len("group"), *map(len, self.groups))
+        columns = [self._column(self.cost(), self.cost_interval()), self._column(self.saved(), self.saved_interval())]
+        widths = [max(len(name), *map(len, cells)) for name, cells in zip(("cost", "saved"), columns, strict=True)]
+        head = f"{'cost':>{widths[0]}}  {'saved':>{widths[1]}}"
+        lines = [f"{'group':{width}}  {head}  first order  no number"]
         lines += [
-            f"{group:{width}}  {cost:8.4g}  {saved:8.4g}  {first:11.4g}  {failed[group]:12d}"
-            for group, cost, saved, first in self.ranking()
+            f"{self.groups[place]:{width}}  {columns[0][place]:>{widths[0]}}  {columns[1][place]:>{widths[1]}}  "
+            f"{self.first_order[place]:11.4g}  {self.failed[place]:9d}"
+            for place in self._order()
         ]
         return "\n".join(lines)
+
+    def _order(self) -> NDArray[np.int64]:
+        """The places of the groups: most failed chips first, then the costliest, then what saves most."""
+        return np.lexsort((-np.nan_to_num(self.saved()), -self.cost(), -self.failed))
+
+    def _costs(self) -> NDArray[np.float64]:
+        return self._sign() * (self.nominal - self.alone)
+
+    def _savings(self) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):  # chips that failed in both cases
+            return self._sign() * (self.without - self.everything)
+
+    def _bounds(self) -> tuple[float, float]:
+        """The smallest and the largest value that the metric can have on a chip."""
+        return bounds_of(self.higher_is_better, self.everything, self.alone, self.without, np.array([self.nominal]))
+
+    def _interval(
+        self, values: NDArray[np.float64], bounds: tuple[float, float], confidence: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        measured = np.concatenate([np.ravel(self.everything), np.ravel(self.alone), np.ravel(self.without)])
+        rounding = SIX_DIGITS * np.abs(measured[np.isfinite(measured)]).max(initial=abs(self.nominal))
+        finite = [row[np.isfinite(row)] for row in values]
+        ends = [mean_interval(row, checked_confidence(confidence), "t", bounds, rounding) for row in finite]
+        low, high = np.array(ends, np.float64).T
+        return low, high
+
+    def _column(self, values: NDArray[np.float64], ends: tuple[NDArray[np.float64], NDArray[np.float64]]) -> list[str]:
+        """Each value with its interval, where one is known."""
+        return [
+            f"{value:.4g}" + (f" ({low:.3g} to {high:.3g})" if np.isfinite([low, high]).all() else "")
+            for value, low, high in zip(values, *ends, strict=True)
+        ]
 
     def _sign(self) -> int:
         return 1 if self.higher_is_better else -1

@@ -11,7 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from limpet import LogdirError, RobustnessCurve
+from limpet import LogdirError, MetricError, RobustnessCurve
+from limpet.checks import number
 from limpet.files import path_of, write_text
 from limpet.results import hardware_names
 
@@ -24,18 +25,21 @@ MOST_UNFOLDED = 4
 """Runs whose configurations are shown at once; of more, each is opened with a click."""
 
 
-def write_report(sources: str | Path | Sequence[str | Path], output: str | Path) -> None:
+def write_report(sources: str | Path | Sequence[str | Path], output: str | Path, target: float | None = None) -> None:
     """Write runs as one HTML file: charts, table, configuration, versions, and the result in plain sentences.
 
     Args:
         sources: a directory that holds TensorBoard event files, at any depth; a curve that `RobustnessCurve.save`
             wrote, which becomes a run of the file's name, at step 0; or several of these.
         output: the file to write; its directory is made if need be.
+        target: the target of the yield, for metrics of which none was logged, as of saved curves.
 
     Raises:
         LogdirError: there is no such directory, it holds no robustness curves, or the file cannot be written.
-        MetricError: a file holds no curve.
+        MetricError: a file holds no curve, or the target is no finite number.
     """
+    if target is not None:
+        target = number("target", target, error=MetricError)
     paths = [sources] if isinstance(sources, str | Path) else list(sources)
     runs: dict[str, LoggedRun] = {}
     for source in map(path_of, paths):
@@ -43,6 +47,10 @@ def write_report(sources: str | Path | Sequence[str | Path], output: str | Path)
             whole = str(source) if source.is_file() else f"{source}/{name}".removesuffix("/.")
             # Runs of several directories, and curves of one name, are told apart by their whole paths.
             runs[whole if name in runs or (len(paths) > 1 and source.is_dir()) else name] = run
+    if target is not None:
+        logged = {metric for run in runs.values() for metric in run.targets}
+        for run in runs.values():
+            run.targets |= dict.fromkeys(run.curves.keys() - logged, target)
     write_text(output, report_html(runs))
 
 

@@ -136,7 +136,7 @@ class CurveWriter:
         summaries.append(self._scalar(f"robustness_area/{curve.metric}", curve.area()))
         summaries += chip_histograms(curve, self.prefix)
         summaries.append(curve_summary(curve, target, self.prefix))
-        summaries.append(self._picture(f"robustness/{curve.metric}", f"{curve.metric} over {curve.axis}", curve))
+        summaries.append(self._picture(f"robustness/{curve.metric}", f"{curve.metric} over {curve.axis}", curve, 4.0))
         announced = self._places | {curve.metric: places_of(curve)}
         with_yield = self._yields | ({curve.metric} if target is not None else set())
         if (announced, with_yield) != (self._places, self._yields):
@@ -152,7 +152,9 @@ class CurveWriter:
             step: training step.
             metric: name of the metric.
         """
-        picture = self._picture(f"sensitivity/{metric}", f"what each leaf costs {metric}", costs)
+        picture = self._picture(
+            f"sensitivity/{metric}", f"what each leaf costs {metric}", costs, 1.2 + 0.28 * len(costs.groups)
+        )
         self._add_all([sensitivity_summary(costs, metric, self.prefix), picture], step)
 
     def limits(self, beyond: BeyondLimits, step: int) -> None:
@@ -217,8 +219,12 @@ class CurveWriter:
         with np.errstate(over="ignore"):  # charts hold single precision, in which a larger number is infinite
             return scalar_pb(self.prefix + tag, value)
 
-    def _picture(self, tag: str, description: str, drawable: Any) -> Summary:
-        figure = drawable.plot().figure
+    def _picture(self, tag: str, description: str, drawable: Any, height_in_inches: float) -> Summary:
+        from matplotlib.figure import Figure
+
+        # Not one of pyplot's: those are kept until they are closed, and the user's own would be drawn on.
+        figure = Figure(figsize=(6, height_in_inches), dpi=120)
+        drawable.plot(figure.add_subplot())
         width, height = figure.canvas.get_width_height()
         png = io.BytesIO()
         figure.savefig(png, format="png")

@@ -119,7 +119,8 @@ class Injection:
         mismatch: the hardware, or a recipe.
         parts: names of the parts of the hardware that are drawn; None for all, () for none.
         scale: the factor on every deviation, a number >= 0.
-        schedule: an optax schedule, from step to a further factor; None for none.
+        schedule: an optax schedule, from step to a further factor; None for none. A factor below 0 is refused; under
+            `jit`, where it is not known, it counts as 0.
         time: the time since programming at which training meets the hardware: seconds or a text such as "1 day"; a
             function from step to seconds; `limpet.LogUniform(low, high)`, from which each step draws a time; None for
             right after programming.
@@ -258,7 +259,11 @@ class Injection:
                 continue
             sigma = draw.deviating_by(deviation).shared_sigma
             what, factor = ("scale", 1.0) if sigma is None else ("sigma", sigma)
-            tags[f"mismatch/{what}_{draw.name}"] = lambda step, draw=draw, factor=factor: factor * draw.strength(step)
+
+            def in_force(step: jax.Array, draw: StepDraw = draw, factor: float = factor) -> jax.Array:
+                return factor * jnp.maximum(draw.strength(step), 0)  # as a traced `Condition` has it
+
+            tags[f"mismatch/{what}_{draw.name}"] = in_force
         return tags
 
     def inject(

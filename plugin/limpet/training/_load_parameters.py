@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import LimpetError, warn_user
-from ..files import path_of
-from ..leaves._adapters import adapter_of
+from .._files import path_of
+from ..leaves._adapters import adapter_of, some_leaves
 from ..leaves._paths import is_real, leaves_by_path, listing
 from ..results._npz_file import arrays_of
 
@@ -49,6 +49,7 @@ def load_parameters(model: Any, path: str | Path) -> Any:
         >>> load_parameters({"dense": {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}}, file)["dense"]["kernel"].sum()
         np.float64(4.0)
     """
+    some_leaves(model)  # None has none; to `stored_parameters` it is no model
     return adapter_of(model).loaded(model, stored_parameters(path, model))
 
 
@@ -65,7 +66,7 @@ def stored_parameters(path: str | Path, model: Any = None) -> dict[str, Any]:
     path = path_of(path)
     if model is None:
         return {**_read_npz(path)}
-    own = adapter_of(model).leaves(model)
+    own = some_leaves(model)
     stored = _orbax(path) if path.is_dir() else _read_npz(path)
     # A count of steps stands in many places of a training state.
     prefix = _prefix([name for name, leaf in own.items() if is_real(leaf)] or own, stored, path)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import LimpetError
-from ..leaves._adapters import adapter_of
+from ..leaves._adapters import some_leaves
 from ..leaves._paths import require_there
 from ..results._npz_file import write_arrays
 
@@ -27,7 +27,8 @@ def save_parameters(path: str | Path, model: Any, note: Mapping[str, Any] | None
         float32, which holds the same values.
 
     Raises:
-        LimpetError: the name does not end in .npz, or a leaf is a shape without values, or was donated and is gone.
+        LimpetError: the name does not end in .npz, the model has no leaves, or a leaf is a shape without values, or was
+            donated and is gone.
 
     Examples:
         >>> import tempfile, limpet
@@ -39,7 +40,7 @@ def save_parameters(path: str | Path, model: Any, note: Mapping[str, Any] | None
     """
     values: dict[str, np.ndarray] = {}
     left_out: list[str] = []
-    leaves = adapter_of(model).leaves(model)
+    leaves = some_leaves(model)
     require_there(leaves)
     for name, leaf in leaves.items():
         if isinstance(leaf, jax.ShapeDtypeStruct):

@@ -33,7 +33,7 @@ export function step(value) {
 
 // The place of a strength among others, to six digits; -1 where it is not among them.
 export function placeOf(sigma, sigmas) {
-  return sigmas.findIndex((other) => Math.abs(other - sigma) <= 1e-12 + 1e-6 * Math.abs(sigma));
+  return sigmas.findIndex((other) => Math.abs(other - sigma) <= 1e-6 * Math.abs(sigma));
 }
 
 // Errors begin in lower case and end without a stop.
