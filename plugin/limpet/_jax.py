@@ -459,7 +459,8 @@ def identity_primitive(
     def transposed(cotangents: Any, *values: Any, **parameters: Any) -> Any:
         return through(transpose, cotangents, **parameters)
 
-    def pruned(used: list[bool], equation: Any) -> tuple[list[bool], Any]:
+    def pruned(used: list[bool], *rest: Any) -> tuple[list[bool], Any]:
+        equation = rest[-1]  # JAX 0.12 says before it which operands are alive
         if not any(used):
             return used, None
         paths = tuple(compress(equation.params["paths"], used))
