@@ -34,6 +34,8 @@ SCALARS = [
         "loss",
         "json:JSONDecoder",
         "no.such:Thing",
+        "$NO_SUCH_NAME/runs",
+        "~nobody_of_this_name/runs",
         ":",
         "a\0b",
         "\u2028",

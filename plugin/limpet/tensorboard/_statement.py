@@ -98,7 +98,9 @@ def _of_one_hardware(
         best, *others = sorted(means, key=lambda run: -sign * np.nan_to_num(means[run], nan=-sign * np.inf))
         low, high = (float(end[0]) for end in measured[best].interval("mean"))
         first = f"{place}, the mean {metric} of '{best}' over chips is {means[best]:.4g}"
-        yield _joined(f"{first} (95% interval {low:.4g}-{high:.4g})", [f"'{run}': {means[run]:.4g}" for run in others])
+        if np.isfinite([low, high]).all():  # of chips that are all alike there may be none
+            first += f" (95% interval {low:.4g}-{high:.4g})"
+        yield _joined(first, [f"'{run}': {means[run]:.4g}" for run in others])
     else:
         yields = {run: curve.yield_at(target)[0] for run, curve in measured.items()}
         best, *others = sorted(yields, key=lambda run: -yields[run].fraction)
