@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet, ref
+from weakref import ref
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,9 @@ NO_GRADIENT = (
 )
 _INJECTED: set[str] = set()
 """The paths of leaves that any loop of this process injected, by which a callback knows that it has a predecessor."""
-_OPEN: "WeakSet[LoopAudit]" = WeakSet()
+_OPEN: "list[ref[LoopAudit]]" = []
+"""The audits of all loops that injected something. It is added to and copied only, because programs are traced in
+several threads."""
 _LISTENING: list[bool] = []
 """Empty until JAX is listened to; then whether it has told of a program."""
 
@@ -105,7 +107,7 @@ class LoopAudit:
         self._leaves: list[Callable[[], Any]] = []
         self._trained = False
         self._said: set[str] = set()
-        self._refused = False
+        self._begun = self._refused = False
         self.told = False
         self.done = not paths
 
@@ -117,12 +119,17 @@ class LoopAudit:
         """
         if self.done:
             return None
-        _listen()
-        _OPEN.add(self)
+        self._begin()
         _INJECTED.update(self._paths)
         notes = ProbeNotes(self)
         self._traces[notes] = _known(unboxed(step))
         return notes
+
+    def _begin(self) -> None:
+        _listen()
+        if not self._begun:
+            self._begun = True
+            _OPEN[:] = [*(known for known in _OPEN if known() is not None), ref(self)]
 
     def _waits(self, whole: bool) -> bool:
         """Whether there is something to be read from a program: not from one that was read as a whole."""
@@ -195,7 +202,7 @@ class LoopAudit:
             self._check(step, trained, self._changed(params))
 
     def _check(self, step: int, trained: bool, changed: bool) -> None:
-        _OPEN.add(self)
+        self._begin()
         self._steps = [self._steps[0] if self._steps else step, step]
         if not self._traces:
             if (trained or changed) and not self._trained:
@@ -346,7 +353,7 @@ def _listen() -> None:
 
 def _heard(function: Function, whole: bool) -> None:
     _LISTENING[0] = True
-    if not any(audit._waits(whole) for audit in _OPEN):
+    if not any(audit._waits(whole) for audit in _opened()):
         return
     by_judge: dict[LoopAudit, dict[ProbeNotes, Use]] = {}
     for notes, use in uses_in(function).items():
@@ -356,11 +363,15 @@ def _heard(function: Function, whole: bool) -> None:
         judge.hear(uses, whole)
 
 
+def _opened() -> "list[LoopAudit]":
+    return [audit for known in [*_OPEN] if (audit := known()) is not None]
+
+
 def _settle() -> None:
     """Say of audits that are open when Python exits what is wrong, unless an exception ended it."""
     if getattr(sys, "last_exc", getattr(sys, "last_value", None)) is not None:
         return
-    for audit in list(_OPEN):
+    for audit in _opened():
         try:
             audit.close()
         except MismatchNotApplied as error:

@@ -161,6 +161,8 @@ def depends_on(function: Function) -> list[frozenset[str]]:
 
 def uses_in(function: Function) -> dict[ProbeNotes, Use]:
     """What a traced program does with its draws, by the notes of their probes."""
+    if not _has_probes(function):
+        return {}
     sources, copies, returned = _Sources(), _Copies(), _Returned()
     arguments = [sources.bit(place) for place in range(len(function.arguments))]
     facts = sources.results(function, arguments)
@@ -178,6 +180,12 @@ def uses_in(function: Function) -> dict[ProbeNotes, Use]:
         )
         for notes in {notes for notes, _, _ in sources.seen}
     }
+
+
+def _has_probes(function: Function) -> bool:
+    return any(
+        operation.name == PROBE or any(map(_has_probes, operation.functions)) for operation in function.operations
+    )
 
 
 def _all_count_updates(numbers: list[int], names: dict[int, str]) -> bool:
