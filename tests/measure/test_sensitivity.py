@@ -51,6 +51,21 @@ def test_costs_and_savings_have_intervals(found):
     assert (saved[1] >= found.saved()).all()
 
 
+def test_a_chip_and_its_mirror_image_count_once_in_intervals():
+    """What depends on the square of a deviation is the same on both."""
+    values = np.repeat(np.random.default_rng(0).normal(1.0, 0.1, 50), 2)
+    both, once = (
+        limpet.Sensitivity(("a",), 0.9, part, part[None], part[None] / 2, np.ones(1), False, antithetic=paired)
+        for part, paired in ((values, True), (values[::2], False))
+    )
+    np.testing.assert_allclose(both.cost_interval(), once.cost_interval())
+    np.testing.assert_allclose(both.saved_interval(), once.saved_interval())
+    found = limpet.sensitivity(
+        error, PARAMS, MISMATCH, chips=limpet.Chips(10, antithetic=True), batch=1.0, higher_is_better=False
+    )
+    assert found.antithetic
+
+
 def test_a_group_that_costs_nothing_on_any_chip_has_the_interval_of_unseen_chips():
     """Of a rate, which is bounded; of a loss no bound is known, and the table leaves the interval out."""
     rate = limpet.Sensitivity(

@@ -135,6 +135,7 @@ def sensitivity(
         without=metrics[2 + len(names) :],
         first_order=changes[UNNAMED].astype(np.float64).std(axis=1),
         higher_is_better=better,
+        antithetic=chips.antithetic,
     )
 
 

@@ -9,7 +9,7 @@ from .._errors import MetricError
 from ._condition import condition_label
 from ._duration import place_of
 from ._robustness_curve import Axis, RobustnessCurve
-from ._yield import SIX_DIGITS, Yield, bounds_of, checked_confidence, mean_interval, unseen_share, yield_of
+from ._yield import SIX_DIGITS, Yield, bounds_of, checked_confidence, independent, mean_interval, unseen_share, yield_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +96,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
     low, high = bounds_of(first.higher_is_better, before, after)
     sizes = np.where(finite, np.maximum(np.abs(before), np.abs(after)), 0.0).max(axis=1)
     means, lows, highs = [], [], []
-    for row, usable, size, deviates in zip(change, finite, sizes, first.deviates, strict=True):
-        if first.antithetic:
-            pairs = usable.reshape(-1, 2).all(axis=1)
-            values = row.reshape(-1, 2).mean(axis=1)[pairs]
-        else:
-            values = row[usable]
+    for values, size, deviates in zip(independent(change, first.antithetic), sizes, first.deviates, strict=True):
         bounds = (low - high, high - low) if deviates else None
         ends = mean_interval(values, confidence, "t", bounds, SIX_DIGITS * size)
         means.append(values.mean() if values.size else np.nan)

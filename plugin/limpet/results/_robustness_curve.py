@@ -23,6 +23,7 @@ from ._yield import (
     bounds_of,
     checked_confidence,
     checked_target,
+    independent,
     mean_interval,
     quantile_interval,
     yield_of,
@@ -347,7 +348,7 @@ class RobustnessCurve:
                 mean_interval(
                     row, confidence, method, bounds if deviates else None, SIX_DIGITS * np.abs(row).max(initial=0.0)
                 )
-                for row, deviates in zip(self._independent(), self.deviates, strict=True)
+                for row, deviates in zip(independent(self.values, self.antithetic), self.deviates, strict=True)
             ]
         elif of == "yield":
             if target is None:
@@ -451,13 +452,6 @@ class RobustnessCurve:
     def _goodness(self) -> NDArray[np.float64]:
         """The values such that more is better, and failed chips are the worst."""
         return np.where(np.isfinite(self.values), self._sign * self.values, -np.inf)
-
-    def _independent(self) -> list[NDArray[np.float64]]:
-        """For each strength, values of chips that did not fail and are independent of one another."""
-        values = self.values
-        if self.antithetic:
-            values = values.reshape(len(values), -1, 2).mean(axis=2)
-        return [row[np.isfinite(row)] for row in values]
 
     def _over_finite(self, statistic: Any) -> NDArray[np.float64]:
         finite = [row[np.isfinite(row)] for row in self.values]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._axes import axes_for
-from ._yield import SIX_DIGITS, bounds_of, checked_confidence, mean_interval
+from ._yield import SIX_DIGITS, bounds_of, checked_confidence, independent, mean_interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,7 @@ class Sensitivity:
         first_order: standard deviation over chips of the first-order change, gradient times deviation, of the
             differentiable function asked for, shape (groups,).
         higher_is_better: True for an accuracy, False for a loss.
+        antithetic: whether chips 2k and 2k + 1 are a chip and its mirror image, which count once in intervals.
     """
 
     groups: tuple[str, ...]
@@ -32,6 +33,7 @@ class Sensitivity:
     without: NDArray[np.float64]
     first_order: NDArray[np.float64]
     higher_is_better: bool
+    antithetic: bool = False
 
     def __post_init__(self) -> None:
         # Copies, so that they stay what they are when an array that was handed over is filled anew.
@@ -97,7 +99,7 @@ class Sensitivity:
         for offset, label, chips, values, ends in shown:
             middle = np.nan_to_num(values[order], posinf=0.0)
             # Where no chip differs from another, the interval says what unseen chips could be: it would hide the rest.
-            differs = np.array([row[np.isfinite(row)].std() > 0 if np.isfinite(row).any() else False for row in chips])
+            differs = np.array([row.size > 0 and bool(np.ptp(row) > 0) for row in independent(chips, False)])
             reach = [np.where(differs[order], np.abs(end[order] - middle), 0.0) for end in ends]
             reach = np.where(np.isfinite(reach), reach, 0.0)
             ax.barh(places + offset, middle, height=0.4, label=label, xerr=reach, error_kw=line)
@@ -141,8 +143,10 @@ class Sensitivity:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         measured = np.concatenate([np.ravel(self.everything), np.ravel(self.alone), np.ravel(self.without)])
         rounding = SIX_DIGITS * np.abs(measured[np.isfinite(measured)]).max(initial=abs(self.nominal))
-        finite = [row[np.isfinite(row)] for row in values]
-        ends = [mean_interval(row, checked_confidence(confidence), "t", bounds, rounding) for row in finite]
+        ends = [
+            mean_interval(row, checked_confidence(confidence), "t", bounds, rounding)
+            for row in independent(values, self.antithetic)
+        ]
         low, high = np.array(ends, np.float64).T
         return low, high
 

@@ -82,6 +82,20 @@ def _proportion(count: int, size: int, confidence: float, method: str) -> tuple[
     return float(found.low), float(found.high)
 
 
+def independent(values: NDArray[np.float64], antithetic: bool) -> list[NDArray[np.float64]]:
+    """Row by row, the values of chips that did not fail and are independent of one another.
+
+    Args:
+        values: shape (rows, chips).
+        antithetic: whether columns 2k and 2k + 1 are a chip and its mirror image, which count once, by their mean.
+    """
+    if antithetic:
+        pairs = values[:, : values.shape[1] // 2 * 2].reshape(len(values), -1, 2)
+        with np.errstate(invalid="ignore"):  # infinities of opposite sign
+            values = pairs.mean(axis=2)
+    return [row[np.isfinite(row)] for row in values]
+
+
 def mean_interval(
     values: NDArray[np.float64],
     confidence: float,

@@ -71,6 +71,7 @@ def sensitivity_summary(costs: Sensitivity, metric: str, prefix: str = "") -> Su
         prefix: what the tag begins with.
     """
     described = {"metric": metric, "groups": list(costs.groups), "higher_is_better": costs.higher_is_better}
+    described |= {"antithetic": costs.antithetic}
     parts = (costs.nominal, costs.first_order, costs.everything, costs.alone, costs.without)
     words = f"what {len(costs.groups)} groups of leaves cost {metric} on {len(costs.everything)} virtual chips"
     return _packed("sensitivity", metric, described, np.concatenate([np.ravel(part) for part in parts]), words, prefix)
@@ -166,6 +167,7 @@ def _sensitivity(described: Any, row: NDArray[Any] | None) -> tuple[str, Sensiti
         without=without.reshape(count, chips),
         first_order=row[1 : 1 + count],
         higher_is_better=bool(described["higher_is_better"]),
+        antithetic=bool(described.get("antithetic", False)),
     )
     return checks.text("metric", described["metric"], MetricError), costs
 
