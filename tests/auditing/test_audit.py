@@ -73,7 +73,7 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("loss", [good_loss, erased])
 def test_probes_see_what_is_compiled(name, loss):
-    notes = ProbeNotes()
+    notes = ProbeNotes(judge="a test")
     x = jnp.ones((3, 500))
 
     def step(tree, x):
@@ -86,20 +86,20 @@ def test_probes_see_what_is_compiled(name, loss):
 
 
 def test_a_gradient_is_reach_enough():
-    notes = ProbeNotes()
+    notes = ProbeNotes(judge="a test")
     traced = jax.make_jaxpr(jax.grad(lambda tree: probed(tree, ["w"], notes)["w"].sum()))(PARAMS)
     assert notes.planted == uses_in(Function(traced))[notes].reached == {"w"}
 
 
 def test_outside_jit_nothing_is_noted():
-    notes = ProbeNotes()
+    notes = ProbeNotes(judge="a test")
     jax.grad(lambda tree: erased(probed(tree, ["w"], notes), 1.0))(PARAMS)
     assert not notes.planted
 
 
 def test_probes_leave_nothing_in_the_compiled_program():
     plain = jax.jit(good_loss).lower(PARAMS, 1.0).as_text()
-    watched = jax.jit(lambda tree, x: good_loss(probed(tree, ["w"], ProbeNotes()), x)).lower(PARAMS, 1.0).as_text()
+    watched = jax.jit(lambda tree, x: good_loss(probed(tree, ["w"], ProbeNotes(judge="a test")), x)).lower(PARAMS, 1.0).as_text()
     assert watched.replace("jit__lambda", "jit_good_loss") == plain
 
 

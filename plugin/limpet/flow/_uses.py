@@ -160,8 +160,8 @@ def depends_on(function: Function) -> list[frozenset[str]]:
 
 
 def uses_in(function: Function) -> dict[ProbeNotes, Use]:
-    """What a traced program does with its draws, by the notes of their probes."""
-    if not _has_probes(function):
+    """What a traced program does with the draws of loops that are audited, by the notes of their probes."""
+    if not _is_judged(function):
         return {}
     sources, copies, returned = _Sources(), _Copies(), _Returned()
     arguments = [sources.bit(place) for place in range(len(function.arguments))]
@@ -182,9 +182,13 @@ def uses_in(function: Function) -> dict[ProbeNotes, Use]:
     }
 
 
-def _has_probes(function: Function) -> bool:
+def _is_judged(function: Function) -> bool:
+    """Whether a program holds probes that belong to an audit of a loop."""
     return any(
-        operation.name == PROBE or any(map(_has_probes, operation.functions)) for operation in function.operations
+        operation.parameters["notes"].judge is not None
+        if operation.name == PROBE
+        else any(map(_is_judged, operation.functions))
+        for operation in function.operations
     )
 
 
