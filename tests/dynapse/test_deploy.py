@@ -4,9 +4,7 @@ import dataclasses
 import json
 import logging
 import warnings
-from collections import defaultdict
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -126,31 +124,12 @@ def test_a_full_neuron_is_more_than_rockpool_s_allocator_places():
                 place()
 
 
-def test_the_configuration_that_samna_would_take_is_built_and_compared(monkeypatch):
-    """With objects in place of samna's that have the same fields: samna itself needs the chip's makers."""
-    from rockpool.devices.dynapse.hardware.config import allocator, from_spec
-
-    def neuron():
-        return SimpleNamespace(synapses=[], destinations=[], latch_so_dc=False)
-
-    def core():
-        return SimpleNamespace(
-            neurons=[neuron() for _ in range(256)], parameters=defaultdict(lambda: SimpleNamespace(fine_value=None))
-        )
-
-    classes = SimpleNamespace(
-        Dynapse2Configuration=lambda: SimpleNamespace(
-            chips=[SimpleNamespace(cores=[core() for _ in range(4)]) for _ in range(4)]
-        ),
-        Dynapse2Synapse=SimpleNamespace,
-        Dynapse2Destination=SimpleNamespace,
-        Dendrite=int,
-    )
+def test_the_configuration_needs_samna():
     with pytest.raises(limpet.LimpetError, match="samna is not installed"):
         TWO.configuration()
-    for module in (from_spec, allocator):
-        monkeypatch.setattr(module, "samna", SimpleNamespace(dynapse2=classes))
-    monkeypatch.setattr(from_spec, "SAMNA_AVAILABLE", True)
+
+
+def test_the_configuration_that_samna_would_take_is_built_and_compared(samna_s_classes):
     built = TWO.configuration()["config"].chips[0].cores
     assert built[1].parameters["SOIF_LEAK_N"].coarse_value is not None
     other = dataclasses.replace(TWO, quantized=TWO.quantized._replace(currents=TWO.quantized.currents * 2))
@@ -279,11 +258,11 @@ LINEAR, NEURON = LinearJax((2, 3), has_bias=False), DynapSim((3, 3), has_rec=Tru
         (lambda: limpet.dynapse.deploy(Sequential(LINEAR, LIFJax((3, 3)))), "1_LIFJax: cannot be deployed"),
         (
             lambda: limpet.dynapse.deploy(Sequential(NEURON, LinearJax((3, 2), has_bias=False))),
-            "1_LinearJax: a layer behind the neurons runs off the chip",
+            "1_LinearJax: a layer behind the last neurons runs off the chip",
         ),
         (
             lambda: limpet.dynapse.deploy(Sequential(LinearJax((2, 3), has_bias=True), NEURON)),
-            "0_LinearJax/bias: DYNAP-SE2 has no biases of its inputs",
+            "0_LinearJax/bias: synapses of DYNAP-SE2 have no biases",
         ),
         (
             lambda: limpet.dynapse.deploy(NEURON.set_attributes({"w_rec": jnp.full((3, 3), jnp.nan)})),

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = deployment.report
     if arguments.output is not None:
         Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
-        save_parameters(arguments.output, deployment.network.by_neuron())
+        save_parameters(arguments.output, deployment.network.by_path())
     if arguments.report is not None:
         report.write_page(arguments.report)
     if arguments.json:

@@ -1,11 +1,14 @@
 """Which four branch currents a core gets, so that its weights are near sums of some of them."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from limpet import LimpetError
+from limpet.checks import shown
 from limpet.deviations import sums_of
 from limpet.rockpool import imported, quietly
 
@@ -14,12 +17,15 @@ from ._mapping import BRANCHES, MappedNetwork
 RANDOM_STARTS = 100
 SEED = 2022
 
+OTHER_UNIT = 1e3
+"""Branch currents whose sum is beyond this factor of the largest weight are in another unit: amperes are 1e-8 of it."""
+
 
 class Quantized(NamedTuple):
     """Weights as a chip holds them.
 
     Attributes:
-        masks: which branches of each synapse are on: bit b is branch b; inputs above the recurrent ones.
+        masks: which branches of each synapse are on: bit b is branch b; a place for each of the network's matrix.
         currents: what each branch of each core is worth, as a weight, (cores, branches).
     """
 
@@ -34,15 +40,13 @@ def nearest(network: MappedNetwork, currents: NDArray[np.float64]) -> tuple[Quan
         network: the network whose weights are rounded.
         currents: the branch currents as weights, (cores, branches).
     """
-    stacked = np.concatenate(list(network.weights.values()))
-    masks = np.zeros(stacked.shape, int)
+    masks = np.zeros(network.matrix.shape, int)
     for core, branches in enumerate(currents):
         sums, mask_of = sums_of(tuple(branches))
-        columns = network.core_map == core
         # The same comparison as in `SynapseBranches`: what lies in the middle of two is the smaller one.
-        place = np.searchsorted((sums[1:] + sums[:-1]) / 2, np.abs(stacked[:, columns]), side="left")
-        masks[:, columns] = mask_of[place]
-    return Quantized(masks, currents), network.with_weights(weights_of(network, masks, currents))
+        place = np.searchsorted((sums[1:] + sums[:-1]) / 2, np.abs(network.of_core(core)), side="left")
+        masks[:, network.core_map == core] = mask_of[place]
+    return Quantized(masks, currents), with_masks(network, masks, currents)
 
 
 def fitted(network: MappedNetwork) -> NDArray[np.float64]:
@@ -62,6 +66,62 @@ def fitted(network: MappedNetwork) -> NDArray[np.float64]:
     return np.array([_fitted(np.abs(network.of_core(core)).ravel()) for core in range(network.cores)])
 
 
+def by_function(
+    network: MappedNetwork, function: Callable[[NDArray[np.float64]], ArrayLike], name: str
+) -> NDArray[np.float64]:
+    """The branch currents of each core as a function of one's own chooses them.
+
+    Args:
+        network: the network to deploy.
+        function: the function, which takes the weights of one core, (rows, neurons), and gives its branch currents.
+        name: the function's name.
+
+    Returns:
+        (cores, branches), as weights.
+
+    Raises:
+        LimpetError: it gives no such currents.
+    """
+    chosen = []
+    for core in range(network.cores):
+        weights = network.of_core(core)
+        largest = np.abs(weights).max()
+        given = function(weights)
+        chosen.append(checked(given, largest, f"quantizer {name}, core {core}", "weights (not amperes)"))
+    return np.array(chosen)
+
+
+def checked(given: ArrayLike, largest: ArrayLike, name: str, unit: str) -> NDArray[np.float64]:
+    """Branch currents that someone gives.
+
+    Args:
+        given: the branch currents.
+        largest: the size of the largest weight, in the same unit: of each core, or of one.
+        name: what gives them.
+        unit: the unit in which they are wanted.
+
+    Raises:
+        LimpetError: they are none, or in another unit.
+    """
+    largest = np.asarray(largest)
+    shape = (*largest.shape, len(BRANCHES))
+    try:
+        currents = np.asarray(given, float)
+    except (TypeError, ValueError):
+        currents = np.array(np.nan)
+    if currents.shape != shape or not (np.isfinite(currents) & (currents >= 0)).all():
+        raise LimpetError(f"{name}: allowed are {unit}, finite and >= 0, of shape {shape}; got {shown(given)}")
+    total = currents.sum(axis=-1)
+    like = (largest == 0) | ((total * OTHER_UNIT > largest) & (total < largest * OTHER_UNIT))
+    if not like.all():
+        first = np.argmin(like)
+        raise LimpetError(
+            f"{name}: the currents of a core add up to {total.flat[first]:.3g}, and its largest weight is "
+            f"{largest.flat[first]:.3g}; give {unit}"
+        )
+    return currents
+
+
 def by_autoencoder(network: MappedNetwork) -> tuple[Quantized, MappedNetwork]:
     """Masks, branch currents and weights as Rockpool's `autoencoder_quantization` chooses them.
 
@@ -76,33 +136,37 @@ def by_autoencoder(network: MappedNetwork) -> tuple[Quantized, MappedNetwork]:
             f"core {empty[0]}: has no weight but 0, of which Rockpool's autoencoder learns nothing; take the quantizer "
             f"least-squares, or fewer cores"
         )
-    names = {"weight": "weights_in", "w_rec": "weights_rec"}
-    given = {names[path.rpartition("/")[2]]: weight for path, weight in network.weights.items()}
+    # What is not there is None, as in what Rockpool's mapper gives.
+    ends = dict(zip(("weights_in", "weights_rec"), np.split(network.matrix, [network.inputs]), strict=True))
+    given = {name: weights for name, weights in ends.items() if weights.any()}
     with quietly():
         found = imported("rockpool.devices.dynapse.quantization").autoencoder_quantization(
             n_cluster=network.cores,
             core_map=network.core_map,
-            weights_in=given.get("weights_in"),
-            weights_rec=given.get("weights_rec"),
             Iscale=network.scale,
+            **{name: given.get(name) for name in ends},
         )
     currents = np.stack([np.asarray(found[branch], float) for branch in BRANCHES], axis=1) / network.scale
     # One matrix for each core, in which the columns of the others are 0.
-    masks = np.concatenate([sum(np.asarray(mask, int) for mask in found[name]) for name in given])
-    return Quantized(masks, currents), network.with_weights(weights_of(network, masks, currents))
+    masks = np.concatenate(
+        [
+            sum(np.asarray(mask, int) for mask in found[name]) if name in given else np.zeros(weights.shape, int)
+            for name, weights in ends.items()
+        ]
+    )
+    return Quantized(masks, currents), with_masks(network, masks, currents)
 
 
-def weights_of(network: MappedNetwork, masks: NDArray[np.int64], currents: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The weights that masks and branch currents make, inputs above the recurrent ones, with the signs of a network's.
+def with_masks(network: MappedNetwork, masks: NDArray[np.int64], currents: NDArray[np.float64]) -> MappedNetwork:
+    """The same network with the weights that masks and branch currents make, and the signs of its own.
 
     Args:
-        network: the network whose signs they have.
+        network: the network.
         masks: the mask of each synapse.
         currents: the branch currents as weights, (cores, branches).
     """
     bits = (masks[..., None] >> np.arange(currents.shape[1])) & 1
-    stacked = np.concatenate(list(network.weights.values()))
-    return np.sign(stacked) * (bits * currents[network.core_map]).sum(axis=-1)
+    return replace(network, matrix=np.sign(network.matrix) * (bits * currents[network.core_map]).sum(axis=-1))
 
 
 def _fitted(sizes: NDArray[np.float64]) -> NDArray[np.float64]:

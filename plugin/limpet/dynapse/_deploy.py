@@ -10,19 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from limpet import LimpetError, MetricError, PrototypeError
-from limpet.checks import listing, one_of
+from limpet.checks import listing, shown
 from limpet.leaves import PlainTree, adapter_of, is_real, leaves_by_path, nested
 from limpet.rockpool import is_module, nominal_attributes
 from limpet.typing import MetricFn
 
 from ._bias_generator import bias_codes, bias_currents
-from ._branch_currents import Quantized, by_autoencoder, fitted, nearest, weights_of
+from ._branch_currents import Quantized, by_autoencoder, by_function, checked, fitted, nearest, with_masks
 from ._deployment import Deployment
 from ._mapping import BRANCHES, CURRENTS, FAN_IN, MappedNetwork, mapped
 from ._report import BiasCurrent, DeploymentReport, Stage
 
-Quantizer = Literal["least-squares", "autoencoder"]
-"""Who chooses the branch currents: least squares, in a fraction of a second; or Rockpool's autoencoder."""
+Method = Literal["least-squares", "autoencoder"]
+"""How branch currents are chosen: by least squares, in a fraction of a second; or by Rockpool's autoencoder."""
+
+Quantizer = Method | Callable[[NDArray[np.float64]], ArrayLike]
+"""A method, or a function from the weights of one core to its four branch currents."""
 
 
 def deploy(
@@ -40,7 +43,9 @@ def deploy(
 
     In order:
 
-    1. *mapped*: neurons are laid over cores. Neurons of a core share all bias currents: each gets their mean.
+    1. *mapped*: neurons are laid over cores. Neurons of a core share all bias currents: each gets their mean. Several
+       layers of neurons become one population, in which the weights between them are recurrent ones; each layer has
+       cores of its own where there are enough.
     2. *pruned*, if asked for: of each neuron, the 64 largest weights stay.
     3. *quantised*: a core has four branch currents, and each synapse switches some of them on. They are chosen for the
        smallest squared error of the weights, and each weight becomes the nearest sum.
@@ -49,11 +54,14 @@ def deploy(
     Where a chip was frozen into the network, what is deployed is the network before.
 
     Args:
-        net: a Rockpool JAX module: a LinearJax and a DynapSim, or a DynapSim alone. (Its capacitances and transistor
-            constants are those of the layout, and stay as they are.)
+        net: a Rockpool JAX module: LinearJax and DynapSim in turns, such as one of each, or a DynapSim alone. (Its
+            capacitances and transistor constants are those of the layout, and stay as they are.)
         params: parameters trained, as the optimizer holds them; None for those in `net`.
-        cores: how many of a chip's four cores to spread over; None for as few as hold the neurons.
-        quantizer: "least-squares", or "autoencoder" for Rockpool's `autoencoder_quantization` (seconds).
+        cores: how many of a chip's four cores to spread over; None for as few as hold the neurons, each DynapSim on
+            cores of its own where four are enough for that. With fewer, layers share cores, and their means.
+        quantizer: "least-squares"; "autoencoder" for Rockpool's `autoencoder_quantization` (seconds); or a function of
+            your own. It takes the weights of one core, (inputs + neurons, neurons of the core), with their signs, and
+            gives what each of the core's four branches is worth, as a weight: numbers >= 0.
         branch_currents: the four currents of each core in amperes, (cores, 4), in place of those that a quantizer
             chooses: those of an earlier deployment (`.branch_currents`), after fine-tuning for it.
         prune: True keeps the 64 largest weights of each neuron, which is all it has places for; a number keeps so many
@@ -76,8 +84,18 @@ def deploy(
         >>> from rockpool.devices.dynapse import DynapSim  # doctest: +SKIP
         >>> deployment = limpet.dynapse.deploy(DynapSim((4, 4), has_rec=True))  # doctest: +SKIP
         >>> print(deployment.report)  # doctest: +SKIP
+
+        A quantiser of one's own: currents in the ratio 1 : 2 : 4 : 8, whose sum is the largest weight.
+
+        >>> def binary(weights):
+        ...     return abs(weights).max() / 15 * np.array([1, 2, 4, 8])
+        >>> deployment = limpet.dynapse.deploy(DynapSim((4, 4), has_rec=True), quantizer=binary)  # doctest: +SKIP
     """
-    one_of("quantizer", quantizer, get_args(Quantizer))
+    if not callable(quantizer) and quantizer not in get_args(Method):
+        raise LimpetError(
+            f"quantizer = {shown(quantizer)}: allowed are 'least-squares' and 'autoencoder', and a function from the "
+            f"weights of one core to its four branch currents"
+        )
     kept = FAN_IN if prune is True else prune
     if not isinstance(kept, int) or (prune is not False and not 1 <= kept <= FAN_IN):
         raise LimpetError(f"prune = {prune!r}: allowed are True, False and a whole number from 1 to {FAN_IN}")
@@ -92,8 +110,9 @@ def deploy(
         stages["pruned"] = trained.pruned(kept)
     source = stages["pruned" if prune else "mapped"]
     if branch_currents is not None:
-        wanted = _checked_branches(branch_currents, source, quantizer) / source.scale
-        quantized, stages["quantised"] = nearest(source, wanted)
+        quantized, stages["quantised"] = nearest(source, _given_branches(branch_currents, source, quantizer))
+    elif callable(quantizer):
+        quantized, stages["quantised"] = nearest(source, by_function(source, quantizer, _name_of(quantizer)))
     elif quantizer == "autoencoder":
         quantized, stages["quantised"] = by_autoencoder(source)
     else:
@@ -102,14 +121,12 @@ def deploy(
     given = np.array([[bias.given for bias in biases if bias.name == name] for name in BRANCHES]).T / source.scale
     masks = quantized.masks if quantizer == "autoencoder" else nearest(source, given)[0].masks
     currents = {name: np.array([bias.given for bias in biases if bias.name == name]) for name in CURRENTS}
-    deployed = replace(source.with_weights(weights_of(source, masks, given)), currents=currents)
+    deployed = replace(with_masks(source, masks, given), currents=currents)
     stages["rounded"] = deployed
-    trees = {name: PlainTree().loaded(nominal, network.by_neuron()) for name, network in stages.items()}
+    trees = {name: PlainTree().loaded(nominal, network.by_path()) for name, network in stages.items()}
     metrics = _metrics(metric_fn, {"trained": nominal, **trees}, batch)
-    leaves = leaves_by_path(nominal)[0]
-    by_neuron = {name: np.asarray(leaves[trained.prefix + name]) for name in CURRENTS}
     return Deployment(
-        net=net.set_attributes(nested(deployed.by_neuron())),
+        net=net.set_attributes(nested(deployed.by_path())),
         tree=trees["rounded"],
         trained_net=net,
         network=deployed,
@@ -122,17 +139,18 @@ def deploy(
                         name,
                         metrics[name],
                         _weight_error(network, trained),
-                        _current_error(network, by_neuron, adapter_of(net).never_read),
+                        _current_error(network, adapter_of(net).never_read),
                         *_counts(network, trained),
                     )
                     for name, network in stages.items()
                 ),
             ),
             currents=tuple(biases),
-            quantizer=quantizer if branch_currents is None else "given",
+            quantizer="given" if branch_currents is not None else _name_of(quantizer),
             neurons=len(deployed.core_map),
             inputs=deployed.inputs,
             cores=deployed.cores,
+            layers=deployed.by_population(),
             fan_in=int(deployed.fan_in().max()),
         ),
     )
@@ -151,16 +169,18 @@ def _with_parameters(net: Any, params: Any) -> Any:
     return net.set_attributes(params)
 
 
-def _checked_branches(given: ArrayLike, network: MappedNetwork, quantizer: Quantizer) -> NDArray[np.float64]:
-    currents = np.asarray(given, float)
+def _name_of(quantizer: Quantizer) -> str:
+    return quantizer if isinstance(quantizer, str) else getattr(quantizer, "__name__", type(quantizer).__name__)
+
+
+def _given_branches(given: ArrayLike, network: MappedNetwork, quantizer: Quantizer) -> NDArray[np.float64]:
+    """The branch currents that were given in amperes, as weights."""
     if quantizer != "least-squares":
-        raise LimpetError(f"branch_currents: quantizer = {quantizer!r} chooses them itself; give one of the two")
-    if currents.shape != (network.cores, len(BRANCHES)) or not (np.isfinite(currents) & (currents >= 0)).all():
         raise LimpetError(
-            f"branch_currents: allowed are amperes, finite and >= 0, of shape ({network.cores}, {len(BRANCHES)}); got "
-            f"shape {currents.shape}"
+            f"branch_currents: quantizer = {_name_of(quantizer)!r} chooses them itself; give one of the two"
         )
-    return currents
+    largest = [np.abs(network.of_core(core)).max() * network.scale for core in range(network.cores)]
+    return checked(given, largest, "branch_currents", "amperes") / network.scale
 
 
 def _generated(currents: Mapping[str, NDArray[np.float64]]) -> list[BiasCurrent]:
@@ -202,17 +222,15 @@ def _metrics(metric_fn: MetricFn | None, trees: Mapping[str, Any], batch: Any) -
 
 
 def _weight_error(network: MappedNetwork, trained: MappedNetwork) -> float:
-    now, before = (np.concatenate([*of.weights.values()]) for of in (network, trained))
-    return float(np.sqrt(np.mean((now - before) ** 2) / np.mean(before**2)))
+    change = network.matrix - trained.matrix
+    return float(np.sqrt(np.sum(change**2) / np.sum(trained.matrix**2)))
 
 
-def _current_error(
-    network: MappedNetwork, by_neuron: Mapping[str, NDArray[Any]], never_read: Callable[[str], bool]
-) -> float:
+def _current_error(network: MappedNetwork, never_read: Callable[[str], bool]) -> float:
     """The largest relative change of a current that is above 0 and that the simulator reads."""
     changes = [
         np.abs(network.currents[name][network.core_map] / np.where(before > 0, before, np.inf) - (before > 0)).max()
-        for name, before in by_neuron.items()
+        for name, before in network.trained_currents.items()
         if not never_read(name)
     ]
     return float(max(changes))
@@ -220,5 +238,5 @@ def _current_error(
 
 def _counts(network: MappedNetwork, trained: MappedNetwork) -> tuple[int, int, int]:
     """How many weights are not 0, how many no longer are, and how many neurons have too many."""
-    now, before = (np.concatenate([*of.weights.values()]) != 0 for of in (network, trained))
+    now, before = network.matrix != 0, trained.matrix != 0
     return int(now.sum()), int((before & ~now).sum()), int((network.fan_in() > FAN_IN).sum())

@@ -1,6 +1,6 @@
 """A network that was deployed: what it is, and how it does on chips."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,8 +53,16 @@ class Deployment:
 
     @property
     def core_map(self) -> tuple[int, ...]:
-        """The core of each neuron, as `limpet.Shared(groups=...)` takes it for what a core has in common."""
+        """The core of each neuron, as `limpet.Shared(groups=...)` takes it for what a core has in common.
+
+        Of a network of several DynapSim layers, the neurons of all of them, in order; see `core_maps`.
+        """
         return tuple(int(core) for core in self.network.core_map)
+
+    @property
+    def core_maps(self) -> dict[str, tuple[int, ...]]:
+        """The core of each neuron of each DynapSim, by the layer's path ("" for a DynapSim alone)."""
+        return self.network.by_population()
 
     @property
     def branch_currents(self) -> NDArray[np.float64]:
@@ -88,7 +96,7 @@ class Deployment:
         limits: set[Limits | None] = set()
         for name, part in hardware.parts.items():
             chosen = [path for path, selected in selection(part.prototype(self.trained_net)).items() if selected]
-            others = [path for path in chosen if path not in self.network.weights]
+            others = [path for path in chosen if path not in self.network.blocks]
             if len(others) < len(chosen):
                 sigmas.add(sigma_of(part.deviation))
                 limits.add(part.limits)
@@ -103,15 +111,25 @@ class Deployment:
             (spread,) = sigmas
         if len(limits) > 1:
             raise LimpetError("hardware: its parts give weights several limits, and a core's synapses have one kind")
-        synapses = SynapseBranches(
-            spread=spread,  # pyright: ignore[reportArgumentType]
-            currents=tuple(tuple(map(float, core)) for core in self.quantized.currents),
-            cores=self.core_map,
-            core_spread=core_spread,
-        )
         # Under the name that the weights had, where they had a part of their own.
         name = next((name for name in hardware.parts if name not in parts), "synapses")
-        return Hardware({name: Part(list(self.network.weights), synapses, *limits), **parts})
+        return Hardware({**dict(self._synapses(name, spread, core_spread, *limits)), **parts})
+
+    def _synapses(
+        self, name: str, spread: float | None, core_spread: float, limits: Limits | None = None
+    ) -> Iterator[tuple[str, Part]]:
+        """The part of each layer's weights, which has the cores of its neurons."""
+        network = self.network
+        several = len(network.populations) > 1
+        for prefix, own in network.populations.items():
+            branches = SynapseBranches(
+                spread=spread,  # pyright: ignore[reportArgumentType]
+                currents=tuple(tuple(map(float, core)) for core in self.quantized.currents),
+                cores=self.core_map[own],
+                core_spread=core_spread,
+            )
+            weights = [path for path, (_, columns) in network.blocks.items() if columns == own]
+            yield f"{name}-{prefix.rstrip('/')}" if several else name, Part(weights, branches, limits)
 
     def curve(
         self,
@@ -183,20 +201,26 @@ class Deployment:
         return DeploymentCosts(trained, deployed)
 
     def specification(self) -> dict[str, Any]:
-        """The network as Rockpool's `config_from_specification` takes it: masks, signs, and currents by core."""
-        network, masks = self.network, self.network.split(self.quantized.masks)
-        names = {path: "in" if path != f"{network.prefix}w_rec" else "rec" for path in network.weights}
-        by_core: dict[str, Any] = {f"{kind}_{end}": None for kind in ("weights", "sign") for end in ("in", "rec")}
-        for path, end in names.items():
-            own = [network.core_map == core for core in range(network.cores)]
-            by_core[f"weights_{end}"] = [np.where(columns, masks[path], 0) for columns in own]
-            signs = np.sign(network.weights[path]).astype(int)
-            by_core[f"sign_{end}"] = [np.where(columns, signs, 0) for columns in own]
+        """The network as Rockpool's `config_from_specification` takes it: masks, signs, and currents by core.
+
+        Several layers are one population in it, in their order: the weights from one to the next are among the
+        recurrent ones. In Rockpool's simulation, recurrent spikes arrive one time step after they were sent, spikes
+        through a LinearJax in the same step. So in the simulation of the specification each layer is one time step
+        later than the layer before.
+        """
+        network = self.network
+        own = [network.core_map == core for core in range(network.cores)]
+        by_core: dict[str, Any] = {}
+        for kind, values in (("weights", self.quantized.masks), ("sign", np.sign(network.matrix).astype(int))):
+            ends = zip(("in", "rec"), np.split(values, [network.inputs]), strict=True)
+            for end, rows in ends:
+                by_core[f"{kind}_{end}"] = [np.where(columns, rows, 0) for columns in own] if len(rows) else None
         branches = self.branch_currents.T
         return {
             "n_cluster": network.cores,
             "core_map": network.core_map,
             "Iscale": network.scale,
+            "dt": network.dt,
             **by_core,
             **{name: [float(current) for current in values] for name, values in network.currents.items()},
             **{name: [float(current) for current in row] for name, row in zip(BRANCHES, branches, strict=True)},

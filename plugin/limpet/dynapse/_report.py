@@ -69,10 +69,12 @@ class DeploymentReport:
     Attributes:
         stages: the network after each step, in order.
         currents: every current of every core.
-        quantizer: the method by which the branch currents were chosen; "given" where they were given.
+        quantizer: the method by which the branch currents were chosen, or the name of the function that chose them;
+            "given" where they were given.
         neurons: the number of neurons.
         inputs: the number of inputs.
         cores: the number of cores in use.
+        layers: the core of each neuron of each DynapSim, by the layer's path.
         fan_in: the largest number of inputs that a neuron has, as deployed.
     """
 
@@ -82,6 +84,7 @@ class DeploymentReport:
     neurons: int
     inputs: int
     cores: int
+    layers: Mapping[str, tuple[int, ...]]
     fan_in: int
 
     @property
@@ -154,6 +157,10 @@ class DeploymentReport:
         """The result in a line."""
         verdict = "fits on" if self.fits else "does not fit on"
         cores = f"{self.cores} core{'s' * (self.cores != 1)}"
+        if len(self.layers) > 1:
+            cores += "".join(
+                f", {layer} on {' and '.join(map(str, sorted(set(own))))}" for layer, own in self.layers.items()
+            )
         return (
             f"{self.neurons} neurons with {self.inputs} inputs: the network {verdict} DYNAP-SE2 ({cores}, at most "
             f"{self.fan_in} inputs a neuron)"
