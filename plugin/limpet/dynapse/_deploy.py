@@ -58,7 +58,8 @@ def deploy(
             capacitances and transistor constants are those of the layout, and stay as they are.)
         params: parameters trained, as the optimizer holds them; None for those in `net`.
         cores: how many of a chip's four cores to spread over; None for as few as hold the neurons, each DynapSim on
-            cores of its own where four are enough for that. With fewer, layers share cores, and their means.
+            cores of its own where four are enough for that. On fewer, layers share a core and get the mean of their
+            currents; where it is more than 20% away from a layer's own, the network is refused.
         quantizer: "least-squares"; "autoencoder" for Rockpool's `autoencoder_quantization` (seconds); or a function of
             your own. It takes the weights of one core, (inputs + neurons, neurons of the core), with their signs, and
             gives what each of the core's four branches is worth, as a weight: numbers >= 0.
