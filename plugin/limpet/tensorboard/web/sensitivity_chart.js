@@ -28,6 +28,6 @@ export function sensitivityHeight(found) {
 }
 
 export function sensitivityNote(found) {
-  const more = found.rows.length > SHOWN ? ` The ${SHOWN} costliest of ${found.rows.length} leaves are shown.` : "";
+  const more = found.rows.length > SHOWN ? ` The ${SHOWN} costliest of ${found.rows.length} groups are shown.` : "";
   return `Measured on ${found.chips} virtual chips.${more}`;
 }
