@@ -19,6 +19,11 @@ def rarely_bad(tree, _):
     return jnp.where(tree["w"][0] < 1 - 0.1 * 2.326, 0.1, 1.0)
 
 
+def rarely_large(tree, _):
+    """17, and 100 on one chip in ten thousand."""
+    return jnp.where(tree["w"][0] < 1 - 0.1 * 3.7, 100.0, 17.0)
+
+
 def mostly_failing(tree, _):
     """A number on some 30% of the chips."""
     return jnp.where(tree["w"][0] > 1.05, tree["w"][0], jnp.nan)
@@ -35,6 +40,7 @@ def measured(metric, sigmas=(0.1,), **precision):
         (value, {"half_width": 0.01, "of": "yield", "target": 1.0, "at_most": 96}, "the yield of 'value' is 0.1"),
         (value, {"half_width": 0.5, "of": 0.01, "at_most": 80}, "the quantile 0.01 of 'value' is inf"),
         (rarely_bad, {"half_width": 0.001, "at_most": 64}, "the mean of 'rarely_bad' is 0.0"),
+        (rarely_large, {"half_width": 0.001, "at_most": 64}, "'rarely_large' is inf at sigma 0.1 .all chips drawn are"),
     ],
 )
 def test_a_budget_that_ran_out_is_told(metric, precision, message):

@@ -77,10 +77,13 @@ class Precision:
         what = {"mean": "mean", "yield": "yield"}.get(str(self.of), f"quantile {self.of}")
         if not self.reached_by(curve):
             row = int(widths.argmax())
+            why = ""
+            if self.of == "mean" and np.isinf(widths[row]) and curve.chips - curve.failed[row] > 1:
+                why = " (all chips drawn are alike, and how far off another could be is known of rates alone)"
             return (
                 f"chips = {self}: after {curve.chips} chips, which are at most allowed, half the interval of the "
-                f"{what} of '{curve.metric}' is {widths[row]:.3g} at {curve.axis} {curve.place(curve.sigmas[row])}: "
-                f"raise at_most, or ask for less"
+                f"{what} of '{curve.metric}' is {widths[row]:.3g} at {curve.axis} {curve.place(curve.sigmas[row])}"
+                f"{why}: raise at_most, or ask for less"
             )
         if without.size:
             places = ", ".join(curve.place(curve.sigmas[row]) for row in without)
