@@ -605,7 +605,7 @@ def test_a_run_without_any_evaluation_is_told(tmp_path):
         callback.close()
 
 
-@pytest.mark.parametrize("step", [1.5, -1, [3, 2], [], "3", jnp.ones((2, 2), int)])
+@pytest.mark.parametrize("step", [1.5, -1, [3, 2], np.uint8([3, 2]), np.uint32([5, 5]), [], "3", jnp.ones((2, 2), int)])
 def test_step_numbers_that_cannot_be_logged(tmp_path, step):
     with limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn) as callback:
         with pytest.raises(limpet.LimpetError, match=r"(?s)step = .*allowed is an integer >= 0, or the rising numbers"):

@@ -243,6 +243,11 @@ def test_parameters_that_were_donated_are_named(tmp_path):
             callback.evaluate(0, params)
         with pytest.raises(limpet.LimpetError, match=r"w: was donated"):
             callback(0, params)
+        number = jnp.int32(3)
+        step(number)
+        for call in (lambda: callback(number, PARAMS), lambda: callback.evaluate(number, PARAMS)):
+            with pytest.raises(limpet.LimpetError, match="step was donated to a compiled function: hand over the numb"):
+                call()
     with pytest.raises(limpet.LimpetError, match=r"w: was donated"):
         limpet.robustness_curve(metric, params, HARDWARE, scales=[1], chips=2, batch=batch)
     with pytest.raises(limpet.LimpetError, match=r"w: was donated"):

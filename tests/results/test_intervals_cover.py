@@ -115,16 +115,16 @@ def test_the_interval_of_a_mean_covers_where_a_few_chips_are_odd(share, chips):
 @pytest.mark.parametrize(("share", "chips"), ODD)
 def test_means_and_differences_cover_at_any_share_of_odd_chips(share, chips):
     generator = np.random.default_rng(6)
-    values = odd_chips(generator, chips, share)
+    values = odd_chips(generator, chips, share, 2000)
     for other, truth in (
         (np.ones_like(values), 0.9 * share),  # the other network has no odd chips
-        (odd_chips(generator, chips, share), 0.0),  # it has others
+        (odd_chips(generator, chips, share, 2000), 0.0),  # it has others
         (values - 0.05, -0.05),  # it has the same, and does worse throughout
     ):
-        curves = (limpet.RobustnessCurve("accuracy", np.ones(TRIALS), one) for one in (values, other))
+        curves = (limpet.RobustnessCurve("accuracy", np.ones(2000), one) for one in (values, other))
         found = limpet.compare(*curves)
         assert coverage(found.low, found.high, truth) >= 0.93, truth
-    low, high = limpet.RobustnessCurve("accuracy", np.ones(TRIALS), values).interval()
+    low, high = limpet.RobustnessCurve("accuracy", np.ones(2000), values).interval()
     assert coverage(low, high, 1 - 0.9 * share) >= 0.93
 
 
@@ -160,7 +160,7 @@ def test_where_no_chip_is_odd_the_interval_is_students_but_for_a_few_percent():
 @pytest.mark.parametrize("half_width", [0.005, 0.02])
 def test_drawing_until_a_mean_is_narrow_enough_leaves_it_true_where_a_few_chips_are_odd(share, half_width):
     """It stopped after 64 chips without an odd one, and missed the mean in 34 of 60."""
-    values = odd_chips(np.random.default_rng(11), 2048, share, 2000)
+    values = odd_chips(np.random.default_rng(11), 2048, share, 1000)
     assert covered_when_stopped("mean", half_width, values, 1 - 0.9 * share) >= 0.93
 
 

@@ -23,7 +23,7 @@ from limpet import (
     fingerprint,
 )
 from limpet.checks import listing, warn_user, whole
-from limpet.leaves import unboxed
+from limpet.leaves import is_traced, unboxed
 from limpet.results import BeyondLimits
 from limpet.typing import MetricFn, Started
 
@@ -270,7 +270,7 @@ class MismatchCallback:
             LimpetError: the callback is closed, another thread is calling it, or the step is no such number.
         """
         with self._alone():
-            number = whole("step", unboxed(step))
+            number = whole("step", _held(step))
             self._require_later(number, max(self._last_step - 1, self._last_evaluated))
             self._evaluate(number, params)
             self.injection.audit.check(number, False, params)
@@ -291,7 +291,7 @@ class MismatchCallback:
             LimpetError: the callback is closed, another thread is calling it, or the step is no whole number >= 0.
         """
         with self._alone():
-            number = whole("step", unboxed(step))
+            number = whole("step", _held(step))
             self._log.write(wait=True)
             return run_checkpoint(self._config, number, self._fingerprint, self._run)
 
@@ -371,9 +371,9 @@ class MismatchCallback:
         if step > last:
             return
         raise LimpetError(
-            f"step = {step}: a run only goes forward, and this one is at step {max(self._last_step, last)}. For "
-            f"another run (another seed, a cell that is run again) build another callback, with a logdir of its own, "
-            f"and define the jitted update again for it",
+            f"step = {step}: a run only goes forward, and this one is at step {max(self._last_step, last)}. Hand over "
+            f"all metrics of a step in one call. For another run (another seed, a cell that is run again) build "
+            f"another callback, with a logdir of its own, and define the jitted update again for it",
             "step",
         )
 
@@ -382,15 +382,19 @@ class MismatchCallback:
             raise LimpetError("this callback is closed, its event file has ended: build another for another run")
 
 
+def _held(step: Any) -> Any:
+    """The number of a step, or numbers, out of a framework's box; those of a donated state are gone."""
+    value = unboxed(step)
+    if isinstance(value, jax.Array) and not is_traced(value) and value.is_deleted():
+        raise LimpetError("step was donated to a compiled function: hand over the number that is in what it returned")
+    return value
+
+
 def _checked_steps(step: Any) -> np.ndarray:
     """Numbers of steps as an array of shape (steps,)."""
-    steps = np.atleast_1d(np.asarray(jax.device_get(unboxed(step))))
-    if (
-        steps.ndim != 1
-        or not steps.size
-        or steps.dtype.kind not in "iu"
-        or (steps < 0).any()
-        or (np.diff(steps) <= 0).any()
-    ):
-        raise LimpetError(f"step = {step!r}: allowed is an integer >= 0, or the rising numbers of several steps")
-    return steps.astype(np.int64)
+    given = np.atleast_1d(np.asarray(jax.device_get(_held(step))))
+    if given.dtype.kind in "iu" and given.ndim == 1 and given.size and (given >= 0).all():
+        steps = given.astype(np.int64)  # before differences are taken: those of unsigned integers have no sign
+        if (np.diff(steps) > 0).all():
+            return steps
+    raise LimpetError(f"step = {step!r}: allowed is an integer >= 0, or the rising numbers of several steps")

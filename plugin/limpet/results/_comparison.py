@@ -78,7 +78,7 @@ def compare(first: RobustnessCurve, second: RobustnessCurve, confidence: float =
         >>> print(compare(plain, robust))
         accuracy, second minus first, on the 4 chips that both curves hold
         sigma  difference           95% interval  chips that get worse
-          0.1     +0.0125   -0.01575 to +0.03864                   25%
+          0.1     +0.0125   -0.01575 to +0.03968                   25%
         Of chips unlike all of these nothing is known: they are at most 60.24% of all chips.
     """
     confidence = checked_confidence(confidence)
