@@ -471,13 +471,6 @@ def never_injected(callback):
 
 
 @loop("refused")
-def never_injected_and_only_evaluated(callback):
-    update = jax.jit(lambda p: moved(p, jax.grad(loss)(p)))
-    callback.evaluate(0, PARAMS)
-    callback.evaluate(10, update(PARAMS))
-
-
-@loop("refused")
 def a_leaf_that_no_loss_ever_reads(callback):
     def update(params, step, x, y):
         return moved(params, jax.grad(lambda p: (jnp.tanh(x @ callback.inject(p, step)["w"]) ** 2).mean())(params))
@@ -498,6 +491,13 @@ def one_step_captured_in_an_injection(callback):
 def one_key_captured(callback):
     noisy = limpet.with_mismatch(loss, HARDWARE.on(PARAMS))
     jax.jit(lambda p: moved(p, jax.grad(noisy)(p, KEYS[0])))(PARAMS)
+
+
+@loop("warned of")
+def never_injected_and_only_evaluated(callback):
+    update = jax.jit(lambda p: moved(p, jax.grad(loss)(p)))
+    callback.evaluate(0, PARAMS)
+    callback.evaluate(10, update(PARAMS))
 
 
 @pytest.mark.parametrize(("verdict", "name"), [(verdict, name) for verdict in LOOPS for name in LOOPS[verdict]])

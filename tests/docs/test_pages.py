@@ -23,6 +23,8 @@ from limpet.cli import main
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = ["README.md", *sorted(page.relative_to(ROOT).as_posix() for page in DOCS.rglob("*.md"))]
+LONG = {f"docs/{page}.md" for page in "guides/rockpool guides/dynapse guides/calibration guides/sensitivity".split()}
+"""Pages that train or measure for more than a few seconds."""
 BLOCK = re.compile(
     r"^(?P<indent> *)(?:<!-- not run: (?P<reason>[^\n]+) -->\n+ *)?"
     r"```(?P<language>\w+)(?P<options>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
@@ -63,7 +65,9 @@ def assert_alike(printed: str, shown: str) -> None:
             assert values[0] == pytest.approx(values[1], rel=0.03, abs=2.5 if one.endswith("%") else 0.02), printed
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(page, marks=pytest.mark.long) if page in LONG else page for page in PAGES]
+)
 def test_what_a_page_shows_is_what_happens(name, tmp_path, monkeypatch):
     page = (ROOT / name).read_text()
     monkeypatch.chdir(tmp_path)

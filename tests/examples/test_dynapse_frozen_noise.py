@@ -77,6 +77,7 @@ def test_missing_and_unwritable_files(tmp_path):
     assert (ran.returncode, "Traceback" in ran.stderr) == (2, False)
 
 
+@pytest.mark.long
 def test_the_worst_chip_is_found_and_trained(tmp_path):
     ran = run(*REDUCED, extra=("--steps", "3"), script="dynapse_worst_chip.py")
     assert ran.returncode == 0, ran.stderr

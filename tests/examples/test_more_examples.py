@@ -23,7 +23,10 @@ def rows_of(tmp_path, script, *extra, overrides=(), run=run_here):
     return json.loads(table.read_text())["rows"]
 
 
-@pytest.mark.parametrize("script", ["digits_nnx.py", "digits_linen.py", "digits_optax.py"])
+LONG = [pytest.param(script, marks=pytest.mark.long) for script in ("digits_linen.py", "digits_optax.py")]
+
+
+@pytest.mark.parametrize("script", ["digits_nnx.py", *LONG])
 def test_digits(tmp_path, script):
     rows = rows_of(tmp_path, script, overrides=SMALL)
     assert [(row["network"], row["sigma"]) for row in rows] == [
@@ -35,6 +38,7 @@ def test_digits(tmp_path, script):
     assert all(found > 0 for found in spread.values())
 
 
+@pytest.mark.long
 def test_calibration_of_each_chip(tmp_path):
     """Reduced; the whole run, of some half a minute, gives the table in examples/README.md."""
     table = tmp_path / "table.json"
@@ -58,6 +62,7 @@ def evidence(name, monkeypatch):
     return script
 
 
+@pytest.mark.long
 def test_evidence_is_resumed_and_not_mixed(tmp_path, monkeypatch, capsys):
     """Reduced; the whole run gives the tables in examples/evidence/README.md."""
     script = evidence("objectives", monkeypatch)
@@ -88,6 +93,7 @@ def test_evidence_keeps_batch_statistics(monkeypatch):
     assert np.abs(network.norm_1.mean.get_value()).min() > 0, "where they began"
 
 
+@pytest.mark.long
 def test_phase_change_memory_over_time(tmp_path):
     """Four networks at two times; the reduced run shows that it runs, configs/pcm.yaml what comes of it."""
     table = tmp_path / "table.json"
@@ -108,6 +114,7 @@ def test_phase_change_memory_over_time(tmp_path):
     assert "1 day" in ran.stdout
 
 
+@pytest.mark.long
 def test_many_devices_train_as_many_chips(tmp_path):
     eight = rows_of(tmp_path, "many_devices.py", overrides=SMALL)
     two = rows_of(tmp_path, "many_devices.py", "--cpu-devices", "2", overrides=SMALL, run=run_alone)
@@ -117,6 +124,7 @@ def test_many_devices_train_as_many_chips(tmp_path):
         assert np.allclose(*means, atol=1e-3) == same
 
 
+@pytest.mark.long
 def test_resume_goes_on_where_it_was(tmp_path):
     folder = tmp_path / "checkpoints"
     shorter = [*SMALL, "train.steps=6"]
@@ -152,6 +160,7 @@ def recordings(tmp_path):
 REDUCED = ["train.steps=40", "train.neurons=8", "train.batch_size=8", "robustness.chips=4", "robustness.every_steps=40"]
 
 
+@pytest.mark.long
 def test_spoken_digits(tmp_path, recordings):
     rows = rows_of(tmp_path, "spoken_digits_rockpool.py", "--data", recordings, overrides=REDUCED)
     assert {row["network"] for row in rows} == {"standard", "mismatch"}

@@ -85,7 +85,7 @@ def test_a_callback_and_a_curve_share_a_program(tmp_path, compiled):
     hardware = limpet.Hardware.of(MISMATCH)
     callback = limpet.MismatchCallback(
         tree(0), hardware, metric_fn=metric, eval_batch=X, robustness={"scales": [0, 1], "chips": 20},
-        tensorboard={"logdir": tmp_path},
+        tensorboard={"logdir": tmp_path}, audit=False,
     )  # fmt: skip
     with callback:
         callback.evaluate(0, tree(0))

@@ -39,6 +39,6 @@ def replicated_step(mesh):
     noisy = limpet.with_mismatch(regression, KERNEL_MISMATCH, draws="per_replica", mesh=mesh, axis="data")
     by_row, whole = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
     placed = {"kernel": jax.device_put(PARAMS["kernel"], by_row), "bias": jax.device_put(PARAMS["bias"], whole)}
-    step = jax.jit(lambda params, x: jax.value_and_grad(noisy)(params, step_key(0, 5), x), out_shardings=whole)
-    value, grads = step(placed, jax.device_put(BATCH, by_row))
+    step = jax.jit(jax.value_and_grad(noisy), out_shardings=whole)
+    value, grads = step(placed, step_key(0, 5), jax.device_put(BATCH, by_row))
     return np.asarray(value), np.asarray(grads["kernel"])

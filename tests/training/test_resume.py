@@ -20,7 +20,7 @@ from limpet.tensorboard import logged_runs
 
 SCRIPT = Path(__file__).parents[1] / "support" / "resumed_run.py"
 KILLS = int(os.environ.get("LIMPET_KILLS", "3"))
-"""By `.ci/run` 5, by hand more: `LIMPET_KILLS=50 python -m pytest tests/training/test_resume.py`."""
+"""By `.ci/run` 5, by hand more: `LIMPET_KILLS=50 python -m pytest -m "" tests/training/test_resume.py`."""
 SEED = int(os.environ.get("LIMPET_KILLS_SEED", "0"))
 STEPS = 4 * KILLS + 20
 AT_MOST = 7
@@ -81,6 +81,7 @@ def kills(chance):
         yield line, signals[number % 3] if line is not None else signal.SIGTERM, clock
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*is read up to where it is damaged or cut short")
 def test_kills_change_nothing(tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"

@@ -205,14 +205,14 @@ class LoopAudit:
         self._begin()
         self._steps = [self._steps[0] if self._steps else step, step]
         if not self._traces:
-            if (trained or changed) and not self._trained:
-                warn_user(
-                    f"a training step was logged, but {self._never_injected('deviates yet')}. (Steps that "
-                    f"are meant to train without mismatch are fine; a schedule that begins at 0 gives them without "
-                    f"another compilation.)",
-                    RuntimeWarning,
+            if trained or changed:
+                seen = "a training step was logged" if trained else "parameters have changed"
+                self._warn(
+                    "never",
+                    f"{seen}, but {self._never_injected('deviates yet')}. (Steps that are meant to train without "
+                    f"mismatch are fine; a schedule that begins at 0 gives them without another compilation.)",
                 )
-            self._trained |= trained or changed
+            self._trained |= trained
             return
         if not any(notes.planted for notes in self._traces):
             self._warn(
