@@ -23,7 +23,10 @@ from limpet.cli import main
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = ["README.md", *sorted(page.relative_to(ROOT).as_posix() for page in DOCS.rglob("*.md"))]
-LONG = {f"docs/{page}.md" for page in "guides/rockpool guides/dynapse guides/calibration guides/sensitivity".split()}
+LONG = {
+    f"docs/{page}.md"
+    for page in "guides/rockpool guides/dynapse guides/calibration guides/sensitivity coming-from/rockpool".split()
+}
 """Pages that train or measure for more than a few seconds."""
 BLOCK = re.compile(
     r"^(?P<indent> *)(?:<!-- not run: (?P<reason>[^\n]+) -->\n+ *)?"

@@ -94,6 +94,7 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_loses_nothing_that_was_logged(tmp_path):
     """All examples share what listens to it; this one compiles quickly."""

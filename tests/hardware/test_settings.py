@@ -72,7 +72,9 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == "no jit" else name for name in SETTINGS]
+)
 def test_a_setting_changes_nothing(name):
     expected = reference()
     with SETTINGS[name]():

@@ -124,6 +124,7 @@ def test_a_counting_metric_takes_its_gradient_from_a_loss():
     assert counted.first_order[counted.groups.index("strong")] > 0.5
 
 
+@pytest.mark.long
 def test_a_dynapsim_ranks_its_currents(dynapse_net):
     x = (jax.random.uniform(jax.random.key(0), (1, 20, 3)) < 0.5).astype(jnp.float32)
 

@@ -62,6 +62,7 @@ def test_the_interval_of_a_mean_covers_no_more_often_than_it_says(name):
     assert coverage(*ends_of(name, 40, "mean"), 0.0) <= 0.95 + SLACK
 
 
+@pytest.mark.long
 def test_the_interval_of_a_quantile_is_no_wider_than_it_has_to_be():
     """With many chips, discreteness no longer matters: of independent and of equal chips it covers in 95%."""
     for name in ("independent", "equal"):

@@ -243,6 +243,7 @@ def hostile_requests(count):
         yield route, method, query
 
 
+@pytest.mark.long
 def test_hostile_requests_are_answered_in_json_or_refused(tmp_path):
     log(tmp_path / "good", [(step, GOOD) for step in (1, 2)], target=0.9)
     many = np.random.default_rng(0).normal(size=(3, 400))

@@ -17,6 +17,8 @@ import limpet
 from limpet.tensorboard import CurveWriter, logged_runs, start_run
 from limpet.tensorboard._summaries import curve_summary
 
+pytestmark = pytest.mark.long  # TensorBoard and a browser are started
+
 HOSTILE_RUN = "<img src=x onerror=\"document.title='run'\"> %{x} &amp;"
 HOSTILE_METRIC = "<b onmouseover=\"document.title='metric'\">loss</b>"
 SIGMAS = [0.0, 0.1, 0.3]

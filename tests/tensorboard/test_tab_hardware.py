@@ -13,6 +13,8 @@ from selenium.webdriver.support.ui import Select
 
 from limpet.tensorboard import CurveWriter, start_run, write_report
 
+pytestmark = pytest.mark.long  # TensorBoard is started
+
 FIRST_VERSION = Path(__file__).parents[1] / "data" / "first_version"
 PAIR = ("standard", "mismatch")
 FILLED = "[...document.querySelectorAll('td[data-column=step]')].some(({ textContent }) => /[0-9]/.test(textContent))"
