@@ -88,6 +88,7 @@ def test_the_file_needs_nothing_else(report):
     assert text.count("<script") - text.count("<\\/script") >= 3
 
 
+@pytest.mark.long
 def test_the_charts_are_those_of_the_tab(page):
     script = """return Object.fromEntries(document.querySelector('.plot').data
     .filter(({meta}) => meta?.kind === 'mean').map(({meta, y}) => [meta.run, y]))"""
@@ -115,6 +116,7 @@ def choose_metric(page, metric):
     )
 
 
+@pytest.mark.long
 def test_runs_and_metrics_may_have_the_names_of_members_of_objects(page):
     choose_metric(page, "constructor")
     wait(page, f"document.querySelectorAll('.run-name').length === {len(MEMBERS)}")
@@ -126,6 +128,7 @@ def test_runs_and_metrics_may_have_the_names_of_members_of_objects(page):
     assert console_errors(page) == []
 
 
+@pytest.mark.long
 def test_the_yield_is_that_of_the_tab(page, logdir):
     """Reports pack the chips in single precision; the counts of the yield are of what they hold."""
     choose_metric(page, "accuracy")
@@ -151,6 +154,7 @@ def test_the_yield_is_that_of_the_tab(page, logdir):
     page.find_element("id", "per-chip").click()
 
 
+@pytest.mark.long
 def test_names_that_hold_html_are_text(page):
     choose_metric(page, HOSTILE)
     wait(page, "document.querySelectorAll('.run-name').length === 1")
