@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._errors import MismatchNotApplied, warn_user
-from .._jax import Function, is_traced, on_programs
+from .._jax import Function, is_traced, is_tracing, on_programs
 from ..flow._probe import ProbeNotes
 from ..flow._uses import Use, uses_in
 from ..leaves._adapters import never_read, unboxed
@@ -107,12 +107,14 @@ class LoopAudit:
         self._leaves: list[Callable[[], Any]] = []
         self._trained = False
         self._said: set[str] = set()
-        self._begun = self._refused = False
+        self._begun = self._refused = self._eager = False
+        self._settled = 0
+        """How many draws there were when the last check found nothing: until there are more, none is needed."""
         self.told = False
         self.done = not paths
 
     def notes(self, step: ArrayLike) -> ProbeNotes | None:
-        """Where the probes of one more draw take their notes; None if they are not to be planted.
+        """Where the probes of one more draw take their notes; None where nothing is traced, or the audit is over.
 
         Args:
             step: the number or the key of the draw.
@@ -121,6 +123,9 @@ class LoopAudit:
             return None
         self._begin()
         _INJECTED.update(self._paths)
+        if not is_tracing():
+            self._eager = True
+            return None
         notes = ProbeNotes(self)
         self._traces[notes] = _known(unboxed(step))
         return notes
@@ -196,16 +201,24 @@ class LoopAudit:
         Raises:
             MismatchNotApplied: see the table above.
         """
-        if self.done:
+        if self.done or 0 < self._settled == len(self._traces):
             return
         with self._refusing():
-            self._check(step, trained, self._changed(params))
+            self._check(step, trained, not self._training and self._changed(params))
+        if self._training and step != self._steps[0]:
+            self._settled = len(self._traces)
 
     def _check(self, step: int, trained: bool, changed: bool) -> None:
         self._begin()
         self._steps = [self._steps[0] if self._steps else step, step]
         if not self._traces:
-            if trained or changed:
+            if self._eager:
+                self._warn(
+                    "eager",
+                    "callback.inject was called outside jax.jit, where nothing tells whether its draws reach the loss: "
+                    "jit the update, or check it once with limpet.audit",
+                )
+            elif trained or changed:
                 seen = "a training step was logged" if trained else "parameters have changed"
                 self._warn(
                     "never",
@@ -214,13 +227,7 @@ class LoopAudit:
                 )
             self._trained |= trained
             return
-        if not any(notes.planted for notes in self._traces):
-            self._warn(
-                "eager",
-                "callback.inject was called outside jax.jit, where nothing tells whether its draws reach the loss: "
-                "jit the update, or check it once with limpet.audit",
-            )
-        elif not any(_LISTENING):
+        if not any(_LISTENING):
             self._warn(
                 "deaf",
                 "the audit could not see what was compiled, because this version of JAX does not tell: check the loss "
@@ -244,7 +251,7 @@ class LoopAudit:
         if self._refused:  # and the loop was told
             return
         if not self._traces:
-            if self._trained:
+            if self._trained and not self._eager:
                 raise MismatchNotApplied(f"the run is over, but {self._never_injected('deviated')}")
             return
         training = self._training
