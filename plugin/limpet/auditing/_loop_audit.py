@@ -88,10 +88,10 @@ class LoopAudit:
         >>> params = {"w": jnp.ones(3)}
         >>> hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)))
         >>> injection = limpet.Injection(params, hardware)
-        >>> @jax.jit
-        ... def gradient(params, step):
-        ...     return jax.grad(lambda p: (injection.inject(p, step) and p["w"]).sum())(params)
-        >>> gradient(params, 0)
+        >>> def loss(params, step):
+        ...     injection.inject(params, step)  # what it gives is lost
+        ...     return params["w"].sum()
+        >>> jax.jit(jax.grad(loss))(params, 0)
         Traceback (most recent call last):
         limpet.MismatchNotApplied: the draw of w does not reach the loss, which sees the nominal values. ...
     """
