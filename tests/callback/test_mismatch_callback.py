@@ -709,6 +709,7 @@ class TestRockpool:
         assert set(scalars(tmp_path)) >= {"mismatch/sigma_dynamic", "mismatch/sigma_frozen", "train/loss"}
         assert callback.curves["spikes"].values.shape == (2, 3)
 
+    @pytest.mark.long
     def test_one_chip_however_asked_for(self, tmp_path, dynapse_net):
         """The callback's, `freeze`'s by configuration, by recipe and by section's seed, and the curve's, under either
         generator: the first version gave another chip where the generator was not the default."""

@@ -68,6 +68,7 @@ def test_currents_of_a_core_are_those_of_rockpool_s_mapper(mapped_by_rockpool):
     assert np.array_equal(TWO.core_map, mapped_by_rockpool["core_map"])
 
 
+@pytest.mark.long
 def test_rockpool_s_quantisation_is_taken_as_it_is(mapped_by_rockpool):
     np.random.seed(0)
     theirs: Any = autoencoder_quantization(
@@ -197,6 +198,7 @@ def test_limits_of_weights_and_nan_among_them_are_kept():
     assert jnp.isnan(chip).all()
 
 
+@pytest.mark.long
 def test_costs_are_measured_in_one_call():
     hardware = limpet.Hardware(all=limpet.Part(["*/weight", "*/w_rec", "*/Itau_mem"], limpet.Gaussian(0.1)))
     costs = TWO.costs(rate, hardware, chips=3, batch=RASTER)

@@ -142,6 +142,7 @@ def not_finite(net):
     return counted
 
 
+@pytest.mark.long
 def test_chips_within_their_limits_compute_numbers(dynapse_net):
     """A Gaussian of such a sigma makes currents and capacitances negative, with which the simulator computes NaN."""
     counted, scales = not_finite(dynapse_net), [0.33, 0.67]

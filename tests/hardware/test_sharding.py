@@ -46,6 +46,7 @@ ONE = limpet.Mismatch({"w": True}, limpet.Gaussian(0.1))
 over_devices = partial(jax.shard_map, mesh=MESH)
 
 
+@pytest.mark.long
 def test_each_device_draws_its_own_part_of_the_chip():
     expected = MISMATCH(KEY, TREE, 1.5)
     divided = over_devices(lambda tree: MISMATCH(KEY, tree, 1.5, sharding=SPECS), in_specs=(SPECS,), out_specs=SPECS)

@@ -350,6 +350,7 @@ def test_nothing_outlives_its_metric_function():
     assert alive() is None
 
 
+@pytest.mark.long
 def test_fresh_lambdas_leave_memory_flat(compiled):
     def measured(count):
         for _ in range(count):

@@ -59,6 +59,7 @@ def outputs_of(net, tree, inputs):
     return net.set_attributes(tree).reset_state()(inputs)[0]
 
 
+@pytest.mark.long
 def test_the_attack_is_that_of_rockpool(network):
     net, params, (inputs, _) = network
     reference = outputs_of(net, params, inputs)
@@ -79,6 +80,7 @@ def test_the_attack_is_that_of_rockpool(network):
         assert not np.array_equal(value, by_path(params)[path])
 
 
+@pytest.mark.long
 def test_the_loss_and_its_gradient_are_those_of_rockpool(network, monkeypatch):
     """With Rockpool's own numbers in place of those that follow from leaf paths. (Without a random start the first
     gradient is 0, up to rounding, and its signs are arbitrary.)"""

@@ -143,6 +143,7 @@ def test_without_mismatch_they_are_the_loss_and_no_strength_retraces():
     assert len(traces) == 1
 
 
+@pytest.mark.long
 def test_from_a_configuration_each_is_what_it_is_by_hand(tmp_path, results):
     """By a callback, whose draws are named by step; of `varied` and `adversarial`, what they draw beside chips too."""
     callbacks = {

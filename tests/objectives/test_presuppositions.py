@@ -114,6 +114,7 @@ def test_a_value_without_a_derivative_asks_for_none():
     assert slope.shape == ()
 
 
+@pytest.mark.long
 def test_a_module_is_told_as_well():
     def of_module(net, x, labels):
         found = net(x)

@@ -179,6 +179,7 @@ def mesh_of(*shape):
     return jax.make_mesh(shape, names, axis_types=(jax.sharding.AxisType.Auto,) * len(shape), devices=devices)
 
 
+@pytest.mark.long
 def test_each_replica_has_its_own_chip_at_no_more_work():
     mesh = mesh_of(4, 2)
     noisy = limpet.with_mismatch(loss, MISMATCH, draws="per_replica", mesh=mesh, axis="data")

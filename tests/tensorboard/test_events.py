@@ -185,6 +185,7 @@ def _write_until_killed(logdir, flushed):
         step += 1
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*cut short:UserWarning")  # the kill may fall into a record
 def test_a_kill_corrupts_nothing_that_was_flushed(tmp_path):
     context = multiprocessing.get_context("spawn")

@@ -221,6 +221,7 @@ def assert_resumed_over(logdir, steps):
     return curves
 
 
+@pytest.mark.long
 def test_a_clock_that_was_set_back_loses_nothing(tmp_path, monkeypatch, capsys):
     logdir = tmp_path / "run"
     clock_of(monkeypatch, 2e9)
