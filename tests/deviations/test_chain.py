@@ -31,7 +31,7 @@ def test_a_device_that_is_stuck_at_the_largest_holds_what_was_to_be_programmed(f
     weights = WEIGHTS * largest
     moved = drawn(FIRST[first], weights=weights)
     chip = drawn(FIRST[first], limpet.Stuck(at_largest=0.1), weights=weights)
-    changed = np.asarray(chip != moved)
+    changed = ~np.isclose(chip, moved, rtol=0, atol=1e-5 * largest)  # two programs, alike to the last places
     assert 0.08 < changed.mean() < 0.12
     np.testing.assert_allclose(np.abs(chip[changed]), largest, rtol=1e-6)
     np.testing.assert_array_equal(np.sign(chip[changed]), np.sign(weights[changed]))
