@@ -1,6 +1,7 @@
 """The callback in a training loop: draws, audit, logs, evaluations."""
 
 import logging
+import re
 
 import jax
 import jax.numpy as jnp
@@ -548,7 +549,8 @@ def test_the_audit_leaves_nothing_in_the_compiled_step(tmp_path):
         callback = limpet.MismatchCallback(PARAMS, configured(tmp_path), metric_fn=loss_fn, eval_batch=X, audit=audit)
         update = jax.jit(lambda p, step, x, c=callback: jax.grad(lambda p: loss_fn(c.inject(p, step), x))(p))
         assert ("limpet_probe" in str(update.trace(PARAMS, 0, X).jaxpr)) == audit
-        compiled.append(update.lower(PARAMS, 0, X).as_text())
+        text = update.lower(PARAMS, 0, X).as_text()
+        compiled.append(re.sub(r"@(\w+?)_\d+\b", r"@\1", text))  # JAX numbers functions of one name
     assert compiled[0] == compiled[1]
 
 

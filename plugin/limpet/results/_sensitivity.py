@@ -102,7 +102,7 @@ class Sensitivity:
             differs = np.array([row.size > 0 and bool(np.ptp(row) > 0) for row in independent(chips, False)])
             reach = [np.where(differs[order], np.abs(end[order] - middle), 0.0) for end in ends]
             reach = np.where(np.isfinite(reach), reach, 0.0)
-            ax.barh(places + offset, middle, height=0.4, label=label, xerr=reach, error_kw=line)
+            ax.barh(places + offset, middle, height=0.4, label=label, xerr=reach.tolist(), error_kw=line)
         ax.set_yticks(places, [self.groups[place] for place in order])
         ax.set_xlabel("change of the metric")
         ax.grid(alpha=0.3, axis="x")
