@@ -451,7 +451,8 @@ def identity_primitive(
     def through(change: Callable[..., Sequence[Any]], slopes: Sequence[Any], paths: Sequence[str], **rest: Any) -> Any:
         known = [place for place, slope in enumerate(slopes) if type(slope) is not ad.Zero]
         changed = change([slopes[place] for place in known], paths=tuple(paths[place] for place in known), **rest)
-        return [dict(zip(known, changed, strict=True)).get(place, slope) for place, slope in enumerate(slopes)]
+        found = dict(zip(known, changed, strict=True))
+        return [found.get(place, slope) for place, slope in enumerate(slopes)]
 
     def derivative(primals: Any, tangents: Any, **parameters: Any) -> tuple[Any, Any]:
         return primitive.bind(*primals, **parameters), through(differentiate, tangents, **parameters)

@@ -349,3 +349,15 @@ update(params, jnp.int32(0))
     assert done.stderr.startswith("limpet: the draw of b does not reach the loss")
     failed = subprocess.run([sys.executable, "-c", program + "raise SystemError"], capture_output=True, text=True)
     assert "limpet:" not in failed.stderr
+
+
+def test_where_jax_tells_nothing_the_audit_says_that_it_cannot_see(monkeypatch):
+    monkeypatch.setattr("limpet._jax._TRACED", "renamed")
+    monkeypatch.setattr("limpet._jax._LOWERED", "renamed")
+    monkeypatch.setattr("limpet.auditing._loop_audit._LISTENING", [False])
+    injection = told()
+    jax.jit(lambda params, step: a_loss(injection.inject, params, step)).lower(PARAMS, jnp.int32(0))
+    with pytest.warns(RuntimeWarning, match="could not see what was compiled"):
+        injection.audit.check(0)
+    injection.audit.check(1)
+    injection.audit.close()

@@ -250,12 +250,14 @@ class LoopAudit:
         self.done = True
         if self._refused:  # and the loop was told
             return
+        if self._traces and not any(_LISTENING):  # nothing was seen, so that nothing is known
+            return
         if not self._traces:
             if self._trained and not self._eager:
                 raise MismatchNotApplied(f"the run is over, but {self._never_injected('deviated')}")
             return
         training = self._training
-        if self._steps and any(notes.planted for notes in self._traces) and not training and any(_LISTENING):
+        if self._steps and any(notes.planted for notes in self._traces) and not training:
             raise MismatchNotApplied(NO_GRADIENT.format(so_far=""))
         self._require_some_reached()
         planted = set().union(*(notes.planted for notes in training))

@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 
 from .._checked import whole
 from .._errors import LimpetError
+from .._jax import is_known_zero
 from ..leaves._adapters import adapter_of
 
 Loss = Callable[..., Any]
@@ -114,7 +114,7 @@ def _differentiable(objective: str, loss: jax.Array, outputs: jax.Array) -> tupl
 
 @partial(_differentiable.defjvp, symbolic_zeros=True)
 def _(objective: str, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-    of_loss, of_outputs = (isinstance(tangent, SymbolicZero) for tangent in tangents)
+    of_loss, of_outputs = map(is_known_zero, tangents)
     if of_outputs and not of_loss:
         raise LimpetError(
             f"{objective} compares outputs of the network, but those that loss_fn gave have no gradient: they count or "
@@ -122,7 +122,7 @@ def _(objective: str, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tu
             f"computed from, (loss, logits); further values, such as an accuracy, go behind them"
         )
     values = tuple(
-        jnp.zeros_like(primal) if isinstance(tangent, SymbolicZero) else tangent
+        jnp.zeros_like(primal) if is_known_zero(tangent) else tangent
         for primal, tangent in zip(primals, tangents, strict=True)
     )
     return primals, values
