@@ -17,6 +17,7 @@ from ._errors import MetricError as MetricError
 from ._errors import MismatchNotApplied as MismatchNotApplied
 from ._errors import PrototypeError as PrototypeError
 from ._errors import StrengthError as StrengthError
+from .arrays._array import Array as Array
 from .auditing._audit import AuditReport as AuditReport
 from .auditing._audit import LeafAudit as LeafAudit
 from .auditing._audit import audit as audit
