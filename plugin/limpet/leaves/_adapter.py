@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
+from ..arrays._array import Array
+
 Leaves = dict[str, Any]
 """Values by leaf path, in flattening order."""
 
@@ -54,6 +56,16 @@ class Adapter(Protocol):
 
     def matches(self, model: Any, rule: Any) -> Collection[str] | None:
         """The paths that a rule of the framework's own selects; None where it is no such rule."""
+        ...
+
+    def arrays(self, model: Any) -> Mapping[str, Array]:
+        """Where values sit, by path, for the leaves of which the framework's modules say something: the axes that are
+        stacks and outputs, and the groups. A leaf that is not among them is one matrix whose last axis is outputs."""
+        ...
+
+    def no_products(self, model: Any) -> Collection[str]:
+        """The paths of leaves that no matrix product contracts, by what the framework says: biases, scales of norms,
+        tables that are looked up by position, time constants."""
         ...
 
     def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from .._errors import LimpetError
+from ..arrays._array import Array
 from ._adapter import Leaves, Range, Structure
 from ._paths import leaves_by_path
 
@@ -28,6 +29,12 @@ class PlainTree:
 
     def matches(self, model: Any, rule: Any) -> Collection[str] | None:
         return None
+
+    def arrays(self, model: Any) -> Mapping[str, Array]:
+        return {}
+
+    def no_products(self, model: Any) -> Collection[str]:
+        return ()
 
     def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:
         return leaves_by_path(model)[1].unflatten(chosen.values())
