@@ -68,6 +68,11 @@ class Adapter(Protocol):
         tables that are looked up by position, time constants."""
         ...
 
+    def inside(self, model: Any, kind: Any) -> Collection[str] | None:
+        """The paths of the leaves that are within modules of a class, `nnx.Linear` for example; None where `kind` is no
+        class of the framework's modules."""
+        ...
+
     def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:
         """The prototype that holds a bool for each path of `leaves`."""
         ...

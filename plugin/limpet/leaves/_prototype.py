@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from .._errors import PrototypeError, warn_user
+from ..arrays._array import Array
 from ._adapters import adapter_of, some_leaves
 from ._paths import is_real, leaves_by_path, listing
 from ._paths import require_real as require_real
+from .tree import shapes_of
 
 
 def prototype(tree: Any, *rules: Any) -> Any:
@@ -43,6 +45,8 @@ def prototype(tree: Any, *rules: Any) -> Any:
         pattern, selected = _checked_rule(rule)
         if isinstance(pattern, str):
             matches = [path for path in globbed if fnmatchcase(path, pattern)]
+        elif (inside := adapter.inside(tree, pattern)) is not None:
+            matches = [path for path in contracted_paths(tree) if path in inside]
         else:
             matches = adapter.matches(tree, pattern)
         if matches is None:
@@ -57,16 +61,39 @@ def prototype(tree: Any, *rules: Any) -> Any:
 
 
 def matrices(tree: Any) -> Any:
-    """Select all leaves of two axes or more, of which rules could select some: what a crossbar holds.
+    """Select what products contract, among the leaves of which globs could select some: what a crossbar holds.
+
+    These are the leaves with two axes or more beside those that are stacks of layers (see `Adapter.arrays`), but for
+    those which the framework, or their names, say to be no part of a product (`Adapter.no_products`): biases, scales of
+    norms, tables that are looked up.
 
     Raises:
         PrototypeError: there is none.
     """
     adapter, leaves = adapter_of(tree), some_leaves(tree)
-    candidates = adapter.globbed(tree)
-    chosen = {path: path in candidates and is_real(leaf) and np.ndim(leaf) >= 2 for path, leaf in leaves.items()}
-    require_some(chosen)
-    return adapter.prototype(tree, chosen)
+    contracted = contracted_paths(tree)
+    if not contracted:
+        raise PrototypeError(
+            f"'matrices' selects what products contract, leaves with two axes or more beside stacks of layers, and no "
+            f"biases, norms, embeddings or positions; there is none. Give path globs instead; the paths are: "
+            f"{listing(f'{path} {shape}' for path, shape in shapes_of(leaves).items())}"
+        )
+    return adapter.prototype(tree, {path: path in contracted for path in leaves})
+
+
+def contracted_paths(tree: Any) -> list[str]:
+    """The paths that `matrices` selects."""
+    adapter = adapter_of(tree)
+    arrays, candidates, left_out = adapter.arrays(tree), adapter.globbed(tree), adapter.no_products(tree)
+
+    def axes(path: str, leaf: Any) -> int:
+        return np.ndim(leaf) - len(arrays.get(path, Array()).stack or ())
+
+    return [
+        path
+        for path, leaf in adapter.leaves(tree).items()
+        if path in candidates and path not in left_out and is_real(leaf) and axes(path, leaf) >= 2
+    ]
 
 
 def warn_of_lumped(tree: Any, chosen: Mapping[str, bool]) -> None:

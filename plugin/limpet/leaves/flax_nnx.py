@@ -4,14 +4,16 @@ Flax is never imported here: modules are recognised only where the user has impo
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 
 from .._errors import LimpetError, PrototypeError
+from ..arrays._array import Array
 from ._adapter import Leaves, Structure
+from ._layer_leaf import LayerLeaf, digital
 from ._paths import is_real, leaves_by_path, listing
 from .tree import PlainTree, nested
 
@@ -31,6 +33,12 @@ class FlaxNnx(PlainTree):
     def globbed(self, model: Any) -> Collection[str]:
         chosen = parameters(model)
         return [path for path in variables(model) if path in chosen]
+
+    def layer_leaves(self, model: Any) -> Mapping[str, tuple[LayerLeaf, Array]]:
+        return layer_leaves(model)
+
+    def inside(self, model: Any, kind: Any) -> Collection[str] | None:
+        return inside(model, kind) if is_module_class(kind) else None
 
     def matches(self, model: Any, rule: Any) -> Collection[str] | None:
         return matches(model, rule) if is_filter(rule) else None
@@ -126,6 +134,112 @@ class FlaxNnxState(PlainTree):
 def is_module(value: Any) -> bool:
     """Whether a value is an nnx module."""
     return "flax.nnx" in sys.modules and isinstance(value, sys.modules["flax.nnx"].Module)
+
+
+def is_module_class(kind: Any) -> bool:
+    """Whether a value is a class of nnx modules."""
+    return "flax.nnx" in sys.modules and isinstance(kind, type) and issubclass(kind, sys.modules["flax.nnx"].Module)
+
+
+def inside(module: Any, kind: type) -> set[str]:
+    """The paths of the real-valued variables that modules of a class hold, themselves or in modules within them."""
+    nodes = list(sys.modules["flax.nnx"].iter_graph(module))
+    paths = {id(node): "/".join(map(str, path)) for path, node in nodes if isinstance(node, _variable())}
+    held = {
+        paths[id(inner)]
+        for _, node in nodes
+        if isinstance(node, kind)
+        for _, inner in sys.modules["flax.nnx"].iter_graph(node)
+        if id(inner) in paths
+    }
+    return held & variables(module).keys()
+
+
+def layer_leaves(module: Any) -> dict[str, tuple[LayerLeaf, Array]]:
+    """What the classes of layers in a module say of their variables, by path, and where their values sit."""
+    nodes = list(sys.modules["flax.nnx"].iter_graph(module))
+    paths = {id(node): "/".join(map(str, path)) for path, node in nodes if isinstance(node, _variable())}
+    found: dict[str, tuple[LayerLeaf, Array]] = {}
+    for _, node in nodes:
+        if not is_module(node):
+            continue
+        for name, leaf in _layer(node).items():
+            variable: Any = getattr(node, name, None)
+            if (path := paths.get(id(variable))) is None:
+                continue
+            array = leaf.array(variable.get_value().shape)
+            # What two layers share, such as a tied embedding, belongs to the one that contracts it.
+            if array is not None and (leaf.product or path not in found):
+                found[path] = leaf, array
+    return found
+
+
+def _layer(module: Any) -> Mapping[str, LayerLeaf]:
+    """What the class of a layer says of its variables, by name; nothing for other modules."""
+    nnx = sys.modules["flax.nnx"]
+    match module:
+        case nnx.Linear():
+            kernel = LayerLeaf((module.in_features, module.out_features))
+            return {"kernel": kernel, "bias": digital(module.out_features)}
+        case nnx.LinearGeneral():
+            batch = tuple(module.batch_axis.values())
+            inputs, outputs = (*batch, *module.in_features), tuple(module.out_features)
+            stack = tuple(range(len(batch)))
+            return {
+                "kernel": LayerLeaf((*inputs, *outputs), _following(inputs, outputs), stack),
+                "bias": LayerLeaf((*batch, *outputs), _following(batch, outputs), stack, product=False),
+            }
+        case nnx.Einsum():
+            outputs, stack = einsum_axes(module.einsum_str, len(module.kernel_shape))
+            bias = {} if module.bias_shape is None else {"bias": digital(*module.bias_shape)}
+            return {"kernel": LayerLeaf(tuple(module.kernel_shape), outputs, stack), **bias}
+        case nnx.Conv():
+            kernel = LayerLeaf(tuple(module.kernel_shape), groups=module.feature_group_count)
+            return {"kernel": kernel, "bias": digital(module.out_features)}
+        case nnx.ConvTranspose():
+            kernel = LayerLeaf(tuple(module.kernel_shape), outputs=(-2,) if module.transpose_kernel else (-1,))
+            return {"kernel": kernel, "bias": digital(module.out_features)}
+        case nnx.LoRA():
+            return {
+                "lora_a": LayerLeaf((module.in_features, None)),
+                "lora_b": LayerLeaf((None, module.out_features)),
+            }
+        case nnx.Embed():  # its table is looked up; where `attend` contracts it, each row is an output
+            table = (module.num_embeddings, module.features)
+            return {"embedding": LayerLeaf(table, outputs=(0,), product=False)}
+        case nnx.GroupNorm():
+            return dict.fromkeys(("scale", "bias"), digital(module.num_groups * module.group_size))
+        case nnx.BatchNorm() | nnx.LayerNorm() | nnx.RMSNorm() | nnx.InstanceNorm():
+            return dict.fromkeys(("scale", "bias", "mean", "var"), digital(module.num_features))
+    return {}
+
+
+def _following(first: Sequence[Any], then: Sequence[Any]) -> tuple[int, ...]:
+    """The axes of the second of two groups of axes."""
+    return tuple(range(len(first), len(first) + len(then)))
+
+
+def einsum_axes(equation: str, ndim: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Which axes of a kernel are outputs and which count separate matrices, by an equation of inputs and kernel.
+
+    An axis that is in the inputs too and is kept counts matrices, as in a batched product; one that is kept and is not
+    in the inputs is an output; all others are summed, and so are inputs.
+
+    Args:
+        equation: the equation, whose second operand is the kernel.
+        ndim: the number of axes of the kernel.
+
+    Examples:
+        >>> einsum_axes("nta,hab->nthb", 3), einsum_axes("bha,hac->bhc", 3)
+        (((0, 2), ()), ((2,), (0,)))
+    """
+    operands, result = equation.replace(" ", "").split("->")
+    inputs, kernel = operands.split(",")
+    if "..." in kernel:  # axes without a letter, which the inputs have too where they have some
+        kernel = kernel.replace("...", "." * (ndim - len(kernel.replace("...", ""))))
+    kept = [axis for axis, letter in enumerate(kernel) if letter in result]
+    shared = [axis for axis in kept if kernel[axis] in inputs]
+    return tuple(axis for axis in kept if axis not in shared), tuple(shared)
 
 
 def is_filter(rule: Any) -> bool:

@@ -8,7 +8,7 @@ Rockpool 3.1's `rockpool.devices.dynapse` and `rockpool.transform.mismatch` are 
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +21,12 @@ import numpy as np
 
 from .._errors import LimpetError, PrototypeError
 from .._jax import is_traced
+from ..arrays._array import Array
 from ..draws._strength import sigma_of_percent
 from ._adapter import Leaves, Range
+from ._layer_leaf import LayerLeaf, digital
 from ._paths import is_real, leaves_by_path, listing
-from .tree import PlainTree, nested
+from .tree import PlainTree, nested, shapes_of
 
 _FROZEN: Mapping[str, frozenset[str]] = {
     "DynapSim": frozenset(
@@ -113,6 +115,11 @@ def is_module(model: Any) -> bool:
             f"(LinearJax, LIFJax, DynapSim, ...)"
         )
     return ("rockpool", "JaxModule") in names
+
+
+def is_module_class(kind: type) -> bool:
+    """Whether a class is one of Rockpool's JAX modules."""
+    return any(cls.__name__ == "JaxModule" and cls.__module__.startswith("rockpool.") for cls in kind.__mro__)
 
 
 def attributes(net: Any) -> dict[str, Any]:
@@ -253,6 +260,25 @@ class Rockpool(PlainTree):
     def leaves(self, model: Any) -> Leaves:
         return leaves_by_path(nominal_attributes(model))[0]
 
+    def layer_leaves(self, model: Any) -> Mapping[str, tuple[LayerLeaf, Array]]:
+        # Every module contracts the first axis of what it registers as weights.
+        weights = {
+            path
+            for registered in (model.parameters("weights"), model.simulation_parameters("weights"))
+            for path in leaves_by_path(registered)[0]
+        }
+        found = {}
+        for path, shape in shapes_of(self.leaves(model)).items():
+            outputs = tuple(range(1, len(shape)))
+            leaf = LayerLeaf(shape, outputs) if path in weights else digital(*shape)
+            found[path] = leaf, Array(stack=(), outputs=leaf.outputs)
+        return found
+
+    def inside(self, model: Any, kind: Any) -> Collection[str] | None:
+        if not (isinstance(kind, type) and is_module_class(kind)):
+            return None
+        return leaves_by_path(_inside(model, kind))[0]
+
     def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:
         return leaves_by_path(attributes(model))[1].unflatten(chosen.values())
 
@@ -368,6 +394,13 @@ def _mapped(module: Any, function: Callable[[Any, str, Any], Any]) -> dict[str, 
     """`function(module, name, value)` over the attributes of a module and its submodules, as nested dicts."""
     own = {name: function(module, name, value) for name, value in _own_attributes(module).items()}
     return {**own, **{name: _mapped(inner, function) for name, inner in module.modules().items()}}
+
+
+def _inside(module: Any, kind: type) -> dict[str, Any]:
+    """The attributes of those modules within a module that are of a class, as nested dicts."""
+    if isinstance(module, kind):
+        return attributes(module)
+    return {name: _inside(inner, kind) for name, inner in module.modules().items()}
 
 
 def _replaced(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+import jax
+
 from .._errors import LimpetError
 from ..arrays._array import Array
 from ._adapter import Leaves, Range, Structure
-from ._paths import leaves_by_path
+from ._layer_leaf import LayerLeaf
+from ._names import arrays_by_name, digital_by_name
+from ._paths import is_real, leaves_by_path, path_of
 
 
 class PlainTree:
@@ -31,10 +35,22 @@ class PlainTree:
         return None
 
     def arrays(self, model: Any) -> Mapping[str, Array]:
-        return {}
+        # What no layer's class says of a leaf, its name may tell.
+        said = {path: array for path, (_, array) in self.layer_leaves(model).items()}
+        real = {path: leaf for path, leaf in self.leaves(model).items() if is_real(leaf)}
+        return arrays_by_name(shapes_of(real), axis_names(model), said)
 
     def no_products(self, model: Any) -> Collection[str]:
-        return ()
+        said = self.layer_leaves(model)
+        digital = {path for path, (leaf, _) in said.items() if not leaf.product}
+        return digital.union(digital_by_name([path for path in self.leaves(model) if path not in said]))
+
+    def layer_leaves(self, model: Any) -> Mapping[str, tuple[LayerLeaf, Array]]:
+        """What the classes of layers say of their leaves, by path, and where the values of these sit."""
+        return {}
+
+    def inside(self, model: Any, kind: Any) -> Collection[str] | None:
+        return None
 
     def prototype(self, model: Any, chosen: Mapping[str, bool]) -> Any:
         return leaves_by_path(model)[1].unflatten(chosen.values())
@@ -86,6 +102,21 @@ class PlainTree:
 
     def unboxed(self, value: Any) -> Any:
         return value
+
+
+def shapes_of(leaves: Leaves) -> dict[str, tuple[int, ...]]:
+    """The shapes of leaves, by path; of what is no array, ()."""
+    return {path: tuple(getattr(leaf, "shape", ())) for path, leaf in leaves.items()}
+
+
+def axis_names(tree: Any) -> dict[str, tuple[Any, ...]]:
+    """The names of axes, by path, for the leaves in a box that has some, such as Linen's `nn.Partitioned`."""
+
+    def is_box(value: Any) -> bool:
+        return hasattr(value, "unbox") and isinstance(getattr(value, "names", None), tuple)
+
+    found = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_box)
+    return {path_of(key_path): box.names for key_path, box in found if is_box(box)}
 
 
 def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
