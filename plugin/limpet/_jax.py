@@ -94,6 +94,87 @@ class Operation(NamedTuple):
                 return Call(body)
         return None
 
+    @property
+    def placed(self) -> tuple[int | None, ...] | None:
+        """For each axis of the results, which axis of the first operand it is, or a part of that; None for a new one.
+
+        None where the operation does more than to pick out, move, repeat or convert values. Of a reshape it is the
+        order in which it reads the axes of the operand, before it divides them anew. It reads parameters of transpose,
+        squeeze, reshape, broadcast_in_dim and gather: another name there is a KeyError or an AttributeError.
+        """
+        rank = _rank(self.operands[0]) if self.operands else 0
+        match self.name:
+            case name if name in _IN_PLACE:
+                return tuple(range(rank))
+            case "transpose":
+                return tuple(self.parameters["permutation"])
+            case "reshape":
+                return tuple(self.parameters["dimensions"] or range(rank))
+            case "squeeze":
+                return tuple(axis for axis in range(rank) if axis not in self.parameters["dimensions"])
+            case "broadcast_in_dim":
+                place_of = {place: axis for axis, place in enumerate(self.parameters["broadcast_dimensions"])}
+                return tuple(place_of.get(place) for place in range(_rank(self.results[0])))
+            case "gather":
+                numbers = self.parameters["dimension_numbers"]
+                picked = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
+                kept = [axis for axis in range(rank) if axis not in picked]
+                place_of = dict(zip(numbers.offset_dims, kept, strict=True))
+                by_index = [place for place in range(_rank(self.results[0])) if place not in numbers.offset_dims]
+                for axis, index in zip(numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True):
+                    place_of[by_index[index]] = axis
+                return tuple(place_of.get(place) for place in range(_rank(self.results[0])))
+        return None
+
+    @property
+    def joined(self) -> int | None:
+        """The axis along which the operation joins its operands; None where it does something else."""
+        return self.parameters["dimension"] if self.name == "concatenate" else None
+
+    @property
+    def product(self) -> "Product | None":
+        """The product that the operation computes; None where it computes none.
+
+        It reads parameters of dot_general, ragged_dot_general and conv_general_dilated: another name there is a
+        KeyError or an AttributeError. A new operation that multiplies matrices counts as one that is not known.
+        """
+        match self.name:
+            case "dot_general":
+                return Product(*self.parameters["dimension_numbers"])
+            case "ragged_dot_general":
+                numbers = self.parameters["ragged_dot_dimension_numbers"]
+                (left, right), (left_batch, right_batch) = numbers.dot_dimension_numbers
+                return Product((left, right), (left_batch, (*right_batch, *numbers.rhs_group_dimensions)))
+            case "conv_general_dilated":
+                numbers = self.parameters["dimension_numbers"]
+                (_, *image), (outputs, *kernel) = numbers.lhs_spec, numbers.rhs_spec
+                groups = self.parameters["feature_group_count"] * self.parameters["batch_group_count"]
+                return Product((tuple(image), tuple(kernel)), ((), ()), groups, outputs)
+        return None
+
+
+_IN_PLACE = frozenset(
+    "convert_element_type copy copy_p reduce_precision name optimization_barrier pvary pcast sharding_constraint "
+    "mesh_cast reshard device_put slice dynamic_slice split pad rev limpet_probe".split()
+)
+"""Operations that leave each axis where it is, though perhaps with fewer values along it."""
+
+
+class Product(NamedTuple):
+    """A product of two operands: a matrix product in any number of dimensions, or a convolution.
+
+    Attributes:
+        summed: the axes of either operand along which the product sums.
+        stacked: those along which it goes in both operands alike, so that each step is a product of its own.
+        groups: the number of blocks of the second operand's outputs that meet inputs of their own.
+        grouped: the axis of the second operand that is divided into these blocks, the first block first.
+    """
+
+    summed: tuple[tuple[int, ...], tuple[int, ...]]
+    stacked: tuple[tuple[int, ...], tuple[int, ...]]
+    groups: int = 1
+    grouped: int = 0
+
 
 @dataclass(frozen=True, eq=False)
 class Function:

@@ -52,7 +52,7 @@ class Dataflow(ABC, Generic[Fact]):
             case Scan() as scan:
                 return self.scan(scan, facts)
             case While() as loop:
-                return self._while(loop, facts)
+                return self.loop(loop, facts)
             case Cond(branches):
                 return self._cond([self.results(branch, facts[1:]) for branch in branches], facts[0])
             case Call(body):
@@ -70,7 +70,8 @@ class Dataflow(ABC, Generic[Fact]):
                 return results if scan.length else [*carry, *results[scan.carried :]]
             carry = joined
 
-    def _while(self, loop: While, facts: list[Fact]) -> list[Fact]:
+    def loop(self, loop: While, facts: list[Fact]) -> list[Fact]:
+        """What is known of each result of a loop, from what is known of its operands."""
         first, second = loop.condition_constants, loop.condition_constants + loop.body_constants
         carry = facts[second:]
         while True:

@@ -30,12 +30,15 @@ class ProbeNotes:
         planted: the paths of the leaves on which probes were planted in a traced function.
         differentiated: those along which a derivative was taken.
         in_gradient: whether a derivative was taken along any leaf that was given, deviating or not.
+        shapes: the shapes of the leaves on whose draws probes were planted, by path, as they were there: what
+            `jax.vmap` makes of a probe has an axis more.
     """
 
     judge: Any = None
     planted: set[str] = field(default_factory=set)
     differentiated: set[str] = field(default_factory=set)
     in_gradient: bool = False
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def plant(leaves: Mapping[str, Any], paths: Iterable[str], notes: ProbeNotes, kind: Kind = "draw") -> dict[str, Any]:
@@ -46,6 +49,8 @@ def plant(leaves: Mapping[str, Any], paths: Iterable[str], notes: ProbeNotes, ki
     """
     wanted = set(paths)
     probed = tuple(path for path in leaves if path in wanted and (kind == "draw" or is_traced(leaves[path])))
+    if kind == "draw":
+        notes.shapes.update((path, jnp.shape(leaves[path])) for path in probed)
     return {**leaves, **dict(zip(probed, _bind([leaves[path] for path in probed], probed, notes, kind), strict=True))}
 
 
