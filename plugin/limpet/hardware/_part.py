@@ -22,9 +22,14 @@ class Part:
 
     Attributes:
         leaves: which leaves, as one of
-            - a path glob, such as "*/kernel", or several in a list;
-            - rules, a mapping of glob to bool, or pairs of them: the last one that matches a leaf decides;
-            - a selection that has a name: "matrices" (all leaves of two axes or more: kernels, weights), of any model;
+            - a path glob, such as "*/kernel";
+            - a class of modules, such as `nnx.Linear`, `eqx.nn.Conv2d` or `LinearJax`: what products contract within
+              modules of that class;
+            - several globs and classes in a list;
+            - rules, a mapping of globs and classes to bools, or pairs of them: the last one that matches a leaf
+              decides;
+            - a selection that has a name: "matrices" (what products contract: kernels and other leaves with two axes or
+              more beside stacks of layers, without biases, norms, embeddings and positions), of any model;
               "dynapse-weights" (`w_rec` of DynapSim and `weight` of LinearJax) and
               "dynapse-frozen" (bias currents, capacitances and transistor constants of DynapSim), of a Rockpool
               network;
@@ -66,7 +71,8 @@ class Part:
             '*/kernel, not head/*'
         """
         if isinstance(self.leaves, tuple):
-            return ", ".join(f"{glob}" if chosen else f"not {glob}" for glob, chosen in self.leaves)
+            named = ((getattr(glob, "__name__", glob), chosen) for glob, chosen in self.leaves)
+            return ", ".join(f"{name}" if chosen else f"not {name}" for name, chosen in named)
         return str(self.leaves)
 
     def ranges(self, model: Any) -> Mapping[str, Range] | None:
@@ -150,7 +156,9 @@ def checked_leaves(leaves: Any) -> Any:
     if isinstance(leaves, Mapping) and leaves and all(isinstance(chosen, bool) for chosen in leaves.values()):
         return _checked_rules(tuple(leaves.items()), leaves)
     if isinstance(leaves, list | tuple) and leaves and all(map(_is_rule, leaves)):
-        return _checked_rules(tuple((rule, True) if isinstance(rule, str) else tuple(rule) for rule in leaves), leaves)
+        return _checked_rules(
+            tuple((rule, True) if isinstance(rule, str | type) else tuple(rule) for rule in leaves), leaves
+        )
     if isinstance(leaves, type) or (callable(leaves) and not isinstance(leaves, Mapping)):
         return ((leaves, True),)  # an nnx filter; the model tells whether it is one of its own
     try:
@@ -191,7 +199,7 @@ def _refused(leaves: Any, reason: str) -> LimpetError:
 
 
 def _is_rule(rule: Any) -> bool:
-    return isinstance(rule, str) or (
+    return isinstance(rule, str | type) or (
         isinstance(rule, list | tuple)
         and len(rule) == 2
         and isinstance(rule[1], bool)

@@ -21,9 +21,10 @@ def prototype(tree: Any, *rules: Any) -> Any:
         tree: any pytree of arrays (or of `jax.ShapeDtypeStruct`); a Rockpool module, which stands for its attributes
             (`limpet.attributes`); or a Flax nnx module, which stands for its real-valued variables.
         *rules: pairs of a glob over canonical leaf paths and a bool. `*` stands for any run of characters, `/`
-            included, `?` for one, `[ab]` for one of several; case matters. Of an nnx module globs select among its
-            `nnx.Param`s, and in place of a glob there may be an nnx filter: a type of variable, `nnx.PathContains`, a
-            function of path and variable.
+            included, `?` for one, `[ab]` for one of several; case matters. In place of a glob there may be a class of
+            modules, such as `nnx.Linear` or `eqx.nn.Conv2d`: it selects what products contract in modules of that class
+            and in modules within them. Of an nnx module globs select among its `nnx.Param`s, and in place of a glob
+            there may be an nnx filter: a type of variable, `nnx.PathContains`, a function of path and variable.
 
     Returns:
         A tree of Python bools with the structure of `tree` (nested dicts, for a module): True where a leaf deviates.
@@ -43,14 +44,20 @@ def prototype(tree: Any, *rules: Any) -> Any:
     chosen = dict.fromkeys(leaves, False)
     for rule in rules:
         pattern, selected = _checked_rule(rule)
+        inside = adapter.inside(tree, pattern)
         if isinstance(pattern, str):
             matches = [path for path in globbed if fnmatchcase(path, pattern)]
-        elif (inside := adapter.inside(tree, pattern)) is not None:
+        elif inside is not None:
             matches = [path for path in contracted_paths(tree) if path in inside]
         else:
             matches = adapter.matches(tree, pattern)
         if matches is None:
             raise PrototypeError(f"rule {rule!r}: {_RULE}")
+        if not matches and inside is not None:
+            raise PrototypeError(
+                f"rule ({getattr(pattern, '__name__', pattern)}, {selected}): no module of that class holds a leaf that a product "
+                f"contracts; select its other leaves by path globs, such as '*/scale'"
+            )
         if not matches:
             raise PrototypeError(f"rule ({pattern!r}, {selected}) matches no leaf; the paths are: {listing(globbed)}")
         chosen.update(dict.fromkeys(matches, selected))

@@ -200,9 +200,10 @@ def _layer(module: Any) -> Mapping[str, LayerLeaf]:
             kernel = LayerLeaf(tuple(module.kernel_shape), outputs=(-2,) if module.transpose_kernel else (-1,))
             return {"kernel": kernel, "bias": digital(module.out_features)}
         case nnx.LoRA():
+            rank = module.lora_a.get_value().shape[-1]
             return {
-                "lora_a": LayerLeaf((module.in_features, None)),
-                "lora_b": LayerLeaf((None, module.out_features)),
+                "lora_a": LayerLeaf((module.in_features, rank)),
+                "lora_b": LayerLeaf((rank, module.out_features)),
             }
         case nnx.Embed():  # its table is looked up; where `attend` contracts it, each row is an output
             table = (module.num_embeddings, module.features)
