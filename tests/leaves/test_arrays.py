@@ -579,7 +579,7 @@ def test_a_class_of_nnx_modules_selects_what_they_contract():
     for kind in (nnx.LayerNorm, nnx.Embed, nnx.ConvTranspose):
         with pytest.raises(
             limpet.PrototypeError,
-            match=f"{kind.__name__}.* no module of that class holds a leaf that a product contracts",
+            match=f"{kind.__name__}.* no module of that class has a leaf that a product contracts",
         ):
             chosen(kind, model)
 

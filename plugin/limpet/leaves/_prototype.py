@@ -55,8 +55,8 @@ def prototype(tree: Any, *rules: Any) -> Any:
             raise PrototypeError(f"rule {rule!r}: {_RULE}")
         if not matches and inside is not None:
             raise PrototypeError(
-                f"rule ({getattr(pattern, '__name__', pattern)}, {selected}): no module of that class holds a leaf that a product "
-                f"contracts; select its other leaves by path globs, such as '*/scale'"
+                f"rule ({getattr(pattern, '__name__', pattern)}, {selected}): no module of that class has a leaf that "
+                f"a product contracts; select its other leaves by path globs, such as '*/scale'"
             )
         if not matches:
             raise PrototypeError(f"rule ({pattern!r}, {selected}) matches no leaf; the paths are: {listing(globbed)}")
