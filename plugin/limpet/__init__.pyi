@@ -45,6 +45,7 @@ from .deviations._drift import Drift as Drift
 from .deviations._drop_connect import DropConnect as DropConnect
 from .deviations._empirical import Empirical as Empirical
 from .deviations._gaussian import Gaussian as Gaussian
+from .deviations._graded import Graded as Graded
 from .deviations._log_normal import LogNormal as LogNormal
 from .deviations._off import Off as Off
 from .deviations._pelgrom import pelgrom as pelgrom

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import jax
+
 from .._checked import refusal, whole
 from .._errors import LimpetError
 
@@ -31,6 +33,7 @@ class Array:
         rows: the rows of one physical array; a matrix with more inputs is cut into several, as evenly as possible.
             None: any number.
         columns: the columns of one physical array; None: any number.
+        axes: the number of axes of the leaves that this is said of; None: any number. Leaves with others are refused.
 
     Raises:
         LimpetError: an argument is none of these, or an axis is both in the stack and an output.
@@ -49,30 +52,44 @@ class Array:
     groups: int | None = None
     rows: int | None = None
     columns: int | None = None
+    axes: int | None = None
 
     def __post_init__(self) -> None:
         for key in ("stack", "outputs"):
             object.__setattr__(self, key, _checked_axes(getattr(self, key), f"Array.{key}"))
-        for key in ("groups", "rows", "columns"):
+        for key in ("groups", "rows", "columns", "axes"):
             if getattr(self, key) is not None:
-                object.__setattr__(self, key, whole(f"Array.{key}", getattr(self, key), 1))
+                object.__setattr__(self, key, whole(f"Array.{key}", getattr(self, key), 0 if key == "axes" else 1))
         if both := set(self.stack or ()) & set(self.outputs or ()):
             raise LimpetError(f"Array: axis {min(both)} is both in the stack and an output; an axis counts one of them")
 
     def over(self, default: "Array") -> "Array":
         """This array, with what it leaves open as another one says."""
-        # Outputs that a framework knows are those beside its own stack.
         given = {key: value for key, value in vars(self).items() if value is not None}
         return replace(default, **given)
+
+    def settled(self, shape: Sequence[int]) -> "Array":
+        """The same array with nothing left open, for leaves of as many axes as a shape.
+
+        Raises:
+            LimpetError: the leaf does not fit, as `layout` says.
+        """
+        layout = self.layout(shape)
+        return replace(self, stack=layout.stack, outputs=layout.outputs, groups=layout.groups, axes=len(shape))
 
     def layout(self, shape: Sequence[int]) -> "Layout":
         """Where the values of a leaf of some shape sit.
 
         Raises:
-            LimpetError: the leaf has no such axis, an axis is named twice, or the outputs are no multiple of the
-                groups.
+            LimpetError: the leaf has no such axis or another number of axes, an axis is named twice, or the outputs are
+                no multiple of the groups.
         """
         ndim = len(shape)
+        if self.axes not in (None, ndim):
+            raise LimpetError(
+                f"Array: a leaf of shape {tuple(shape)}, where one of {self.axes} axes was laid out: map over an axis "
+                f"of stacked networks with jax.vmap, and lay the hardware over a tree as it is drawn"
+            )
         stack = _axes_of(self.stack or (), shape, "Array.stack")
         rest = [axis for axis in range(ndim) if axis not in stack]
         outputs = tuple(rest[-1:]) if self.outputs is None else _axes_of(self.outputs, shape, "Array.outputs")
@@ -139,9 +156,43 @@ class Layout:
         return tiles(self.columns // self.groups, self.most_columns) * self.groups
 
     @cached_property
+    def column_tiles_of_group(self) -> tuple[int, ...]:
+        """The columns of each of the arrays that one group is cut into."""
+        return self.column_tiles[: len(self.column_tiles) // self.groups]
+
+    @cached_property
+    def cut(self) -> bool:
+        """Whether a matrix is on more than one array."""
+        return len(self.row_tiles) > 1 or len(self.column_tiles) > 1
+
+    @cached_property
     def arrays(self) -> int:
         """The number of arrays."""
         return self.matrices * len(self.row_tiles) * len(self.column_tiles)
+
+    @property
+    def block_shape(self) -> tuple[int, int, int, int]:
+        """The shape of `blocks`: matrices, rows, groups, columns of a group."""
+        return self.matrices, self.rows, self.groups, self.columns // self.groups
+
+    def sizes(self, of: str) -> tuple[int, int, int]:
+        """How many arrays, rows or columns of arrays a matrix has, along its rows, groups and columns."""
+        _, rows, groups, columns = self.block_shape
+        along_rows = rows if of == "row" else len(self.row_tiles)
+        return along_rows, groups, columns if of == "column" else len(self.column_tiles_of_group)
+
+    def blocks(self, values: jax.Array) -> jax.Array:
+        """The values of a leaf as matrices, of shape (matrices, rows, groups, columns of a group)."""
+        return values.transpose(self._order).reshape(self.block_shape)
+
+    def leaf(self, blocks: jax.Array) -> jax.Array:
+        """What `blocks` takes apart, together again."""
+        ordered = blocks.reshape([self.shape[axis] for axis in self._order])
+        return ordered.transpose([self._order.index(axis) for axis in range(len(self.shape))])
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        return self.stack + self.inputs + self.outputs
 
     def __str__(self) -> str:
         def sizes(parts: tuple[int, ...]) -> str:
@@ -157,7 +208,7 @@ class Layout:
 
 
 def tiles(size: int, most: int | None) -> tuple[int, ...]:
-    """The sizes of the parts into which a matrix is cut: as few as possible, as even as possible, the larger ones first.
+    """The sizes of the parts that a matrix is cut into: as few and as even as possible, the larger ones first.
 
     Examples:
         >>> tiles(1201, 512)

@@ -13,6 +13,7 @@ from ._drift import Drift as Drift
 from ._drop_connect import DropConnect as DropConnect
 from ._empirical import Empirical as Empirical
 from ._gaussian import Gaussian as Gaussian
+from ._graded import Graded as Graded
 from ._kinds import DEVIATIONS as DEVIATIONS
 from ._kinds import described as described
 from ._kinds import deviation_class as deviation_class

@@ -1,4 +1,4 @@
-"""Noise of one size for all values of a tensor or channel."""
+"""Noise of one size for all values of an array."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from ._to_largest import ToLargest, checked_numbers
 
 @dataclass(frozen=True)
 class Additive(ToLargest):
-    """`value + spread * m * n`, m the largest absolute value of the leaf and n standard normal for each element.
+    """`value + spread * m * n`, m the largest absolute value of the array and n standard normal for each element.
 
     On a crossbar, weights are stored as conductances up to a largest one, and programming errs by much the same
     amount wherever in that range a device is: small weights are hit hardest. It is what networks for phase-change
@@ -22,11 +22,10 @@ class Additive(ToLargest):
         spread: standard deviation as a fraction of m, a finite number >= 0. It is no relative standard deviation of a
             value: measure over `scales`.
         relative_to: what m is taken of, see `limpet.deviations.ToLargest`; so in all that follow it.
-        channel_axis: the axis of output channels, as `ToLargest` has it.
 
     Raises:
         StrengthError: spread is no such number.
-        LimpetError: `relative_to` or `channel_axis` is none of these.
+        LimpetError: `relative_to` is none of these.
 
     Examples:
         >>> import jax.numpy as jnp, limpet

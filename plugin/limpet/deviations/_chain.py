@@ -86,7 +86,7 @@ class Chain(Deviation):
                     value = target = programmed = acting.held(draw, value)
             draw = replace(draw, written=(target, programmed))
             if rounds:  # the largest value stays: it is found once, and what comes back for it is added up once
-                draw = replace(draw, largest=(acting.reference, acting.largest(draw, value)))
+                draw = replace(draw, largest=(acting.relative_to, acting.largest(draw, value)))
             kind = type(acting).__qualname__
             value = member.deviate(draw.stream(f"{kind} {before[kind]}"), value, strength)
             before[kind] += 1

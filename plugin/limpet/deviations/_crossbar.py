@@ -1,12 +1,14 @@
 """Weights held as conductances."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
-from .._checked import flag, one_of, refusal
+from .._checked import number, one_of, refusal
+from ..arrays._reductions import spread, total
 from ..draws._strength import checked_strength
 from ._chain import Chain
 from ._deviation import Deviation, checked_deviation
@@ -17,6 +19,8 @@ from ._to_largest import ToLargest, fraction_of
 
 WeightMapping = Literal["pair", "single"]
 """A weight as the difference of two conductances, of which one is the smallest; or as one between the two extremes."""
+Filling = Literal["equal", "lowest first"]
+"""How a weight is shared among pairs of devices."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,24 @@ class Crossbar(ToLargest):
     or what a device goes through in order, such as `Chain((Programming(...), Drift(...), ReadNoise(...)))`. Weights lie
     evenly between the smallest and the largest conductance, and so do the levels of a `Quantize` among the devices.
 
-    m is the largest absolute value of the leaf (see `ToLargest`): the gradient passes through it, which is what keeps a
-    few weights from growing, and the noise of all others with them.
+    m is the largest absolute value of the array (see `ToLargest`): the gradient passes through it, which is what keeps
+    a few weights from growing, and the noise of all others with them.
+
+    With several `significances`, a weight is held by as many such pairs (or single devices), whose conductances count
+    so many times: `m * sum(s_k * (g_plus_k - g_minus_k)) / sum(s_k)`.
 
     Attributes:
         device: what befalls a conductance between 0 and 1. Its own `relative_to`, where it has one, is 1 here.
         mapping: "pair" or "single", two conductances for each weight or one, as said above.
         smallest: the smallest conductance, as a fraction of the largest (1 / on-off ratio), from 0 to below 1.
-        drift_compensation: whether the output is scaled, at each time, by how much the response to inputs of 1 has
-            fallen since programming: the sum over output channels of the absolute sum over inputs (Joshi et al., 2020).
+        drift_compensation: whether the outputs of each "array" are scaled, at each time, by how much its response has
+            fallen since programming, or those of each "column" by its own; True means each array. The response is the
+            sum of the absolute outputs when each row is read alone (an input of 1, all others 0), as aihwkit's
+            `GlobalDriftCompensation` and `PerColumnDriftCompensation` read it.
+        significances: the factors on the conductances of each pair, numbers above 0.
+        filling: "equal": each pair holds the same fraction of the weight, so that their errors average; or
+            "lowest first": a pair is used once the range of those before it, which count less, is exhausted, as
+            aihwkit's `NPairConductanceConverter` does it.
 
     Raises:
         LimpetError: `device` is no deviation, or another argument is none of these.
@@ -54,7 +67,9 @@ class Crossbar(ToLargest):
     device: Deviation
     mapping: WeightMapping = "pair"
     smallest: float = 0.0
-    drift_compensation: bool = False
+    drift_compensation: Literal["array", "column"] | bool = False
+    significances: tuple[float, ...] = (1.0,)
+    filling: Filling = "equal"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,7 +79,13 @@ class Crossbar(ToLargest):
         if self.smallest >= 1:
             raise refusal(f"{name}.smallest", self.smallest, "allowed is a fraction of the largest, below 1")
         one_of(f"{name}.mapping", self.mapping, get_args(WeightMapping))
-        flag(f"{name}.drift_compensation", self.drift_compensation)
+        one_of(f"{name}.drift_compensation", self.drift_compensation, (True, False, "array", "column"))
+        given = self.significances if isinstance(self.significances, tuple | list) else ()
+        factors = tuple(number(f"{name}.significances", factor, 0, above=True) for factor in given)
+        if not factors:
+            raise refusal(f"{name}.significances", self.significances, "give one number above 0 or more, in a tuple")
+        object.__setattr__(self, "significances", factors)
+        one_of(f"{name}.filling", self.filling, get_args(Filling))
 
     @property
     def elementwise(self) -> bool:
@@ -73,7 +94,12 @@ class Crossbar(ToLargest):
     @property
     def relative_spread(self) -> float | None:
         spread, weights = self.device.relative_spread, 2 if self.mapping == "single" else 1
-        return None if spread is None else weights * spread / (1 - self.smallest)
+        averaged = math.hypot(*self.significances) / sum(self.significances)
+        return None if spread is None else weights * spread / (1 - self.smallest) * averaged
+
+    @property
+    def arranged(self) -> bool:
+        return super().arranged or bool(self.drift_compensation) or self.device.arranged
 
     @property
     def batched(self) -> bool:
@@ -92,8 +118,10 @@ class Crossbar(ToLargest):
         # Both times in one batch: what does not depend on time is computed once, and compiled once.
         times = jnp.stack([jnp.zeros_like(draw.time), draw.time])
         programmed, moved = jax.vmap(lambda time: self._moved(draw, fraction, strength, time))(times)
-        before, now = (response(fraction + change, self.channel_axis) for change in (programmed, moved))
-        return (value + largest * moved) * (before / jnp.where(now > 0, now, before))
+        layout, per = draw.array.layout(value.shape), "column" if self.drift_compensation == "column" else "array"
+        before, now = (total(jnp.abs(fraction + change), layout, per) for change in (programmed, moved))
+        gain = jnp.where(now > 0, before / jnp.where(now > 0, now, 1), 1)
+        return (value + largest * moved) * spread(gain, layout, per)
 
     def _moved(self, draw: Draw, fraction: jax.Array, strength: jax.Array, time: jax.Array | None) -> jax.Array:
         """By how much weights change, as fractions of the largest, at a time since programming."""
@@ -101,15 +129,32 @@ class Crossbar(ToLargest):
         def moved(fraction: jax.Array, names: Any, strength: jax.Array, time: jax.Array | None) -> jax.Array:
             at = replace(draw, time=time, **names)
             if self.mapping == "single":
-                return 2 * self._change(at.stream("single"), (fraction + 1) / 2, strength)
-            plus = self._change(at.stream("plus"), jnp.maximum(fraction, 0), strength)
-            return plus - self._change(at.stream("minus"), jnp.maximum(-fraction, 0), strength)
+                return 2 * self._change(at, "single", (fraction + 1) / 2, strength)
+            plus = self._change(at, "plus", jnp.maximum(fraction, 0), strength)
+            return plus - self._change(at, "minus", jnp.maximum(-fraction, 0), strength)
 
         sloped = with_slopes(moved) if self.device.elementwise and draw.shard is None else moved
         names = {name: getattr(draw, name) for name in ("key", "chip_key", "sign", "read")}
         return sloped(fraction, names, strength, time)
 
-    def _change(self, draw: Draw, held: jax.Array, strength: jax.Array) -> jax.Array:
+    def _change(self, draw: Draw, name: str, held: jax.Array, strength: jax.Array) -> jax.Array:
+        """By how much what some devices hold together changes, as a fraction of what they can hold.
+
+        Args:
+            draw: all the randomness there is.
+            name: the name of the devices: those that add, or those that are subtracted.
+            held: what they are to hold together, from 0 to 1.
+            strength: the factor on the deviation.
+        """
+        together, below, change = sum(self.significances), 0.0, jnp.zeros_like(held)
+        for place, factor in enumerate(self.significances):
+            own = held if self.filling == "equal" else jnp.clip((held * together - below) / factor, 0, 1)
+            stream = draw.stream(f"{name} {place}" if place else name)
+            change += factor / together * self._change_of_one(stream, own, strength)
+            below += factor
+        return change
+
+    def _change_of_one(self, draw: Draw, held: jax.Array, strength: jax.Array) -> jax.Array:
         """By how much a conductance changes, as a fraction of what lies between the smallest and the largest."""
         range_ = 1 - self.smallest
         conductance = held * range_ + self.smallest if self.smallest else held
@@ -118,20 +163,6 @@ class Crossbar(ToLargest):
         draw = replace(draw, written=None, largest=None, smallest=self.smallest)
         deviated = self.device.deviate(draw, conductance, strength)
         return (deviated - conductance) / range_
-
-
-def response(weights: jax.Array, channel_axis: int) -> jax.Array:
-    """The response of a crossbar to inputs of 1: the sum over output channels of the absolute sum over inputs.
-
-    Args:
-        weights: the weights, of any shape. Those of fewer than two axes are one channel.
-        channel_axis: the axis of output channels.
-
-    Returns:
-        A scalar of the weights' dtype.
-    """
-    channel = channel_axis % weights.ndim if weights.ndim > 1 else None
-    return jnp.abs(weights.sum(axis=tuple(axis for axis in range(weights.ndim) if axis != channel))).sum()
 
 
 def _of_conductances(device: Deviation) -> Deviation:

@@ -13,8 +13,6 @@ from .._errors import LimpetError, StrengthError
 from ..draws._strength import checked_strength
 from ._draw import Draw
 
-AXES = (-64, 63)
-"""The axes that an array may have."""
 UNNAMED_LEVELS = frozenset({"", "device", "shared", "spatial"})
 """The levels of deviations that no user has named: each leaf draws its own numbers."""
 
@@ -83,6 +81,12 @@ class Deviation(ABC):
         return sigma_of(self)
 
     @property
+    def arranged(self) -> bool:
+        """Whether it matters on which array a value sits, and where on it, as `draw.array` says. It does where it holds
+        a deviation for which it matters."""
+        return any(part.arranged for part in self._held())
+
+    @property
     def batched(self) -> bool:
         """Whether leaves of one shape are drawn in one batch, because a draw takes long to compile."""
         return False
@@ -120,7 +124,7 @@ class Deviation(ABC):
             value: nominal values of any shape, float32 or float64. (Narrower leaves are widened to float32 before, and
                 rounded back after.)
             strength: the factor on this deviation, a scalar of value's dtype, perhaps traced: 1 is the deviation as its
-                parameters say; at 0 there is no random part.
+                parameters say; at 0 there is no random part. Within a `Graded` it is an array of value's shape.
 
         Returns:
             The deviated values, of value's shape and dtype.

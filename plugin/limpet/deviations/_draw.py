@@ -1,5 +1,6 @@
 """The randomness of one leaf on one chip: all that a deviation may draw from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from .._errors import LimpetError
+from ..arrays._array import Array
 from ..draws._keys import path_hash
 from ..draws._normal import scaled_normal, times_normal, words
 from ..draws._shard import Shard
@@ -33,10 +35,11 @@ class Draw:
         read: the number of the read, a scalar that may be traced: what is drawn `of_read` is new at each.
         constant_statistics: whether gradients stop at what a deviation takes of all values together, as their largest.
         written: what the devices were to hold, and what they held right after programming, within a chain.
-        largest: the reference of the largest value (`ToLargest.reference`) and that value for each, in a chain that has
-            rounded the values to fractions of it; rounding leaves it as it is.
+        largest: what the largest value is taken of (`ToLargest.relative_to`) and that value for each, in a chain that
+            has rounded the values to fractions of it; rounding leaves it as it is.
         smallest: the smallest conductance of a crossbar, as a fraction of the largest, where the values are its
             conductances; else None.
+        array: how the leaf sits on physical arrays.
         shard: which part of the leaf the values are, where a device draws no more than the part that it holds (see
             `Deviation.elementwise`); else None.
 
@@ -61,36 +64,40 @@ class Draw:
     written: tuple[jax.Array, jax.Array] | None = None
     largest: tuple[object, jax.Array] | None = None
     smallest: float | None = None
+    array: Array = Array()
 
     def normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0) -> jax.Array:
         """Independent normal numbers of mean 0.
 
         Args:
             shape: the shape of the result.
-            sigma: their standard deviation, a scalar of float32 or float64, which gives the result's dtype. Scaling
-                inside takes less time than a product with the result.
+            sigma: their standard deviation, of float32 or float64, which gives the result's dtype: a scalar, or one for
+                each number. Scaling inside takes less time than a product with the result.
         """
-        return scaled_normal(self.key, shape, self._signed(jnp.asarray(sigma)), self._shard_for(shape))
+        scalar, each = _scalar(jnp.asarray(sigma))
+        return each(scaled_normal(self.key, shape, self._signed(scalar), self._shard_for(shape)))
 
     def truncated_normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0, bound: float = 3.0) -> jax.Array:
         """Independent normal numbers of mean 0 none of which is beyond `bound * sigma`.
 
         Args:
             shape: the shape of the result.
-            sigma: the standard deviation of the result (not of the normal distribution that was cut), a scalar of
-                float32 or float64, which gives the result's dtype.
+            sigma: the standard deviation of the result (not of the normal distribution that was cut), of float32 or
+                float64, which gives the result's dtype: a scalar, or one for each number.
             bound: the largest number as a multiple of sigma, above sqrt(3) and at most 8.
         """
-        return truncated_normal(self.key, shape, self._signed(jnp.asarray(sigma)), bound, self._shard_for(shape))
+        scalar, each = _scalar(jnp.asarray(sigma))
+        return each(truncated_normal(self.key, shape, self._signed(scalar), bound, self._shard_for(shape)))
 
     def times_normal(self, value: jax.Array, sigma: jax.Array) -> jax.Array:
         """`value * sigma * normal`, in one pass: the quickest way to a Gaussian deviation.
 
         Args:
             value: float32 or float64, of any shape.
-            sigma: a scalar of value's dtype.
+            sigma: a scalar of value's dtype, or one for each value.
         """
-        return times_normal(self.key, value, self._signed(sigma), self._shard_for(value.shape))
+        scalar, each = _scalar(sigma)
+        return times_normal(self.key, each(value), self._signed(scalar), self._shard_for(value.shape))
 
     def uniform(self, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
         """Independent numbers, uniform between 0 and 1, neither of which is ever drawn.
@@ -165,3 +172,10 @@ class Draw:
     def _signed(self, sigma: jax.Array) -> jax.Array:
         """A standard deviation, negative for the mirror image."""
         return sigma if self.sign is None else sigma * self.sign.astype(sigma.dtype)
+
+
+def _scalar(sigma: jax.Array) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
+    """A standard deviation as a scalar, and the function that multiplies by what differs from value to value."""
+    if not sigma.ndim:
+        return sigma, lambda values: values
+    return jnp.ones((), sigma.dtype), lambda values: values * sigma

@@ -18,6 +18,7 @@ from ._drift import Drift
 from ._drop_connect import DropConnect
 from ._empirical import Empirical
 from ._gaussian import Gaussian
+from ._graded import Graded
 from ._law import Law, described_law
 from ._log_normal import LogNormal
 from ._off import Off
@@ -42,6 +43,7 @@ DEVIATIONS: dict[str, type[Deviation]] = {
     "drop-connect": DropConnect,
     "empirical": Empirical,
     "gaussian": Gaussian,
+    "graded": Graded,
     "log-normal": LogNormal,
     "off": Off,
     "programming": Programming,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ._chain import Chain
 from ._crossbar import Crossbar
 from ._deviation import Deviation
+from ._graded import Graded
 from ._off import Off
 from ._synapse_branches import SynapseBranches
 
@@ -23,8 +24,8 @@ def levels_of(deviation: Deviation) -> frozenset[str]:
     """
     if isinstance(deviation, Chain):
         return frozenset().union(*map(levels_of, deviation.members))
-    if isinstance(deviation, Crossbar):
-        return levels_of(deviation.device)
+    if isinstance(deviation, Crossbar | Graded):
+        return levels_of(deviation.device if isinstance(deviation, Crossbar) else deviation.deviation)
     if isinstance(deviation, SynapseBranches):
         return frozenset(level for level, field in _SPREADS.items() if getattr(deviation, field))
     return frozenset({deviation.level}) if deviation.level else frozenset()
@@ -41,6 +42,8 @@ def without(deviation: Deviation, levels: Collection[str]) -> Deviation:
         return replace(deviation, members=tuple(without(member, levels) for member in deviation.members))
     if isinstance(deviation, Crossbar):
         return replace(deviation, device=without(deviation.device, levels))
+    if isinstance(deviation, Graded):
+        return replace(deviation, deviation=without(deviation.deviation, levels))
     if isinstance(deviation, SynapseBranches):
         return replace(deviation, **{field: 0.0 for level, field in _SPREADS.items() if level in levels})
     return Off(deviation) if deviation.level and deviation.level in levels else deviation

@@ -16,7 +16,7 @@ from ._to_largest import ToLargest, fraction_of, sign_of
 class Programming(ToLargest):
     """Programming noise: `|value|` becomes `max(0, |value| + m * spread(|value| / m) * n)`; the sign stays.
 
-    m is the largest absolute value of the leaf, and n is standard normal for each element. How much a device errs
+    m is the largest absolute value of the array, and n is standard normal for each element. How much a device errs
     depends on the conductance it is set to: for phase-change memory least near zero, for filaments (ReRAM) most in the
     middle. A conductance is never negative, hence the bound at 0. With a `mean`, all devices are off by
     `m * mean(|value| / m)` as well, and the spread is that at the conductance to which they are shifted.

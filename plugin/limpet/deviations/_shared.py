@@ -9,11 +9,13 @@ import numpy as np
 
 from .._checked import one_of, refusal, whole
 from .._errors import LimpetError
-from ._deviation import AXES, Deviation, checked_level, checked_relative
+from ..arrays._array import AXES
+from ..arrays._reductions import spread_blocks
+from ._deviation import Deviation, checked_level, checked_relative
 from ._draw import Draw
 
-Across = Literal["chip"]
-"""Which values share one factor: all of the chip's."""
+Across = Literal["chip", "array", "row", "column"]
+"""Which values share one factor: all of the chip's, of each array, of each row or of each column of an array."""
 
 MOST_GROUPS = 2**16
 """Numbers of groups are counted from 0: a factor is drawn for each number up to the largest."""
@@ -24,28 +26,28 @@ class Shared(Deviation):
     """Relative mismatch that a group of values has in common: its factor is drawn once and multiplies all of them.
 
     What varies from die to die is common to a chip, the error of a bias generator to a core, that of an amplifier to a
-    column. Say which values share a factor by one of `across`, `axes` and `groups`. Levels add up in a chain, each with
+    column. Say which values share a factor by either `across` or `groups`. Levels add up in a chain, each with
     random numbers of its own: of `Chain((Shared(LogNormal(sigma_ln=a), across="chip"), LogNormal(sigma_ln=b)))` the
     logarithm has the variance a^2 + b^2, of which a^2 is common to the chip.
 
     Attributes:
         deviation: the distribution of the factor around 1; a relative one, such as `LogNormal`.
-        across: "chip": all values of the chip, in all leaves that say the same `name`.
-        axes: those along which the values of a leaf have a factor in common, such as (0,) of a matrix for a factor for
-            each column.
+        across: the values that share a factor: "chip", all values of the chip, in all leaves that say the same `name`;
+            "array", all values of an array; "column", those of each column of an array, as an amplifier behind it has
+            it; "row", those of each row. `limpet.Array` says where arrays, rows and columns are.
         groups: the group of each place along `axis`, whole numbers from 0, such as the core of each neuron. The values
-            of a group have one factor, whatever their places along other axes.
-        axis: the axis that `groups` counts.
-        name: the name of the level. Leaves that say the same one share the draw: group 2 of one leaf has the factor of
-            group 2 of the other. Without it each leaf draws its own (of `across`, "chip" is the name). It is also the
-            name by which `Hardware.without` switches the level off.
+            of a group have one factor, whatever their places along other axes; matrices of a stack have their own.
+        axis: the axis of the leaf that `groups` counts.
+        name: the name of the level. Arrays that say the same one share the draw: group 2 of one leaf has the factor of
+            group 2 of the other, column 5 of one array that of column 5 of the other. Without it each array draws its
+            own (for "chip", that is the name). It is also the name by which `Hardware.without` switches the level off.
 
     Raises:
         LimpetError: `deviation` is none, or is not relative to a value; or another argument is none of these.
 
     Examples:
         >>> import limpet
-        >>> columns = Shared(limpet.LogNormal(sigma=0.1), axes=(0,))
+        >>> columns = Shared(limpet.LogNormal(sigma=0.1), across="column")
         >>> deviated = limpet.Mismatch({"w": True}, columns)(jax.random.key(0), {"w": jnp.ones((3, 2))})["w"]
         >>> bool((deviated == deviated[0]).all()), bool(deviated[0, 0] == deviated[0, 1])
         (True, False)
@@ -53,7 +55,6 @@ class Shared(Deviation):
 
     deviation: Deviation
     across: Across | None = None
-    axes: tuple[int, ...] = ()
     groups: tuple[int, ...] = ()
     axis: int = -1
     name: str = ""
@@ -63,17 +64,12 @@ class Shared(Deviation):
         checked_relative(self.deviation, f"{name}.deviation")
         if self.across is not None:
             one_of(f"{name}.across", self.across, get_args(Across))
-        for key in ("axes", "groups"):
-            object.__setattr__(self, key, _whole_numbers(getattr(self, key), f"{name}.{key}"))
+        object.__setattr__(self, "groups", _whole_numbers(self.groups, f"{name}.groups"))
         for group in self.groups:
             whole(f"{name}.groups", group, 0, MOST_GROUPS - 1)
         whole(f"{name}.axis", self.axis, *AXES)
-        given = [key for key in ("across", "axes", "groups") if getattr(self, key)]
-        if len(given) != 1:
-            raise LimpetError(
-                f"{name}: say which values share a factor by one of across, axes and groups, got "
-                f"{' and '.join(given) or 'none'}"
-            )
+        if bool(self.across) == bool(self.groups):
+            raise LimpetError(f"{name}: say which values share a factor by either across or groups")
         if self.axis != -1 and not self.groups:
             raise refusal(f"{name}.axis", self.axis, "it goes with groups, which are missing")
         checked_level(self.name, f"{name}.name")
@@ -84,40 +80,49 @@ class Shared(Deviation):
 
     @property
     def elementwise(self) -> bool:
-        return self.across is not None and self.deviation.elementwise
+        return self.across == "chip" and self.deviation.elementwise
+
+    @property
+    def arranged(self) -> bool:
+        return self.across != "chip"
 
     @property
     def level(self) -> str:
-        return self.name or self.across or "shared"
+        return self.name or ("chip" if self.across == "chip" else "shared")
 
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
-        common = draw.shared(self.level) if self.name or self.across else draw
-        if self.across:
-            return value * self._factors(common, (), value, strength)
-        if self.axes:
-            axes = {self._checked_axis(axis, value, "axes") for axis in self.axes}
-            kept = [axis for axis in range(value.ndim) if axis not in axes]
+        if self.across == "chip":
+            return value * self._factors(draw.shared(self.level), (), value, strength)
+        common = draw.shared(self.name) if self.name else draw
+        layout = draw.array.layout(value.shape)
+        if self.across is not None:
+            sizes = 1 if self.name else layout.matrices, *layout.sizes(self.across)
             # Drawn without the axes of length 1, so that leaves of other shapes share the same factors.
-            factors = self._factors(common, tuple(value.shape[axis] for axis in kept), value, strength)
-            return value * jnp.expand_dims(factors, tuple(axes))
-        axis = self._checked_axis(self.axis, value, "axis")
-        if len(self.groups) != value.shape[axis]:
-            raise LimpetError(
-                f"{type(self).__name__}.groups: {len(self.groups)} of them for a leaf of shape {value.shape}, whose "
-                f"axis {axis} has {value.shape[axis]} places: give the group of each"
-            )
-        factors = self._factors(common, (max(self.groups) + 1,), value, strength)[np.array(self.groups)]
-        return value * jnp.expand_dims(factors, tuple(other for other in range(value.ndim) if other != axis))
+            factors = self._factors(common, tuple(size for size in sizes if size > 1), value, strength)
+            return value * spread_blocks(factors.reshape(sizes), layout, self.across)
+        axis = self._checked_axis(value)
+        own = () if self.name else tuple(other for other in layout.stack if other != axis)
+        sizes = [size if other in own else 1 for other, size in enumerate(value.shape) if other != axis]
+        numbers = max(self.groups) + 1
+        factors = self._factors(common, (*(value.shape[other] for other in own), numbers), value, strength)
+        of_places = factors[..., np.array(self.groups)].reshape(*sizes, len(self.groups))
+        return value * jnp.moveaxis(of_places, -1, axis)
 
     def _factors(self, draw: Draw, shape: tuple[int, ...], value: jax.Array, strength: jax.Array) -> jax.Array:
         return self.deviation.deviate(draw, jnp.ones(shape, value.dtype), strength)
 
-    def _checked_axis(self, axis: int, value: jax.Array, key: str) -> int:
-        if not -value.ndim <= axis < value.ndim:
+    def _checked_axis(self, value: jax.Array) -> int:
+        """The axis that groups count, from 0 on."""
+        axis, shape = self.axis, value.shape
+        if not -len(shape) <= axis < len(shape):
+            reason = f"a leaf of shape {shape} has no axis {axis}"
+            raise refusal(f"{type(self).__name__}.axis", axis, reason)
+        if len(self.groups) != shape[axis]:
             raise LimpetError(
-                f"{type(self).__name__}.{key} = {getattr(self, key)}: a leaf of shape {value.shape} has no axis {axis}"
+                f"{type(self).__name__}.groups: {len(self.groups)} of them for a leaf of shape {shape}, whose axis "
+                f"{axis % len(shape)} has {shape[axis]} places: give the group of each"
             )
-        return axis % value.ndim
+        return axis % len(shape)
 
 
 def _whole_numbers(given: Any, name: str) -> tuple[int, ...]:

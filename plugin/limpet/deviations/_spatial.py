@@ -3,16 +3,17 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._checked import number, refusal, whole
+from .._checked import number, one_of, refusal
 from .._errors import LimpetError
-from ._deviation import AXES, Deviation, checked_level
+from ..arrays._reductions import places
+from ._deviation import Deviation, checked_level
 from ._draw import Draw
 from ._gaussian import Gaussian
 from ._log_normal import LogNormal
@@ -24,6 +25,9 @@ MOST_EMBEDDED = 2**22
 """Sites of the torus on which a field is drawn by Fourier transforms."""
 
 Site = tuple[float, float]
+
+Sites = Literal["columns", "rows", "devices"]
+"""What lies on a field: the columns of each array, its rows, or each of its devices."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,13 @@ class Spatial(Deviation):
         deviation: a `Gaussian` or a `LogNormal`: what each site's factor is by itself.
         length: the distance at which the correlation has fallen to 1 / e, in the unit of the sites' positions.
         nugget: the share of the variance that is each site's own, from 0 to 1.
-        grid: rows and columns of a grid on which the sites lie row by row, at a distance of 1. None: they lie in a row.
+        grid: rows and columns of a grid on which the sites lie row by row, at a distance of 1. None: columns and rows
+            lie in a line, devices on the grid of their array.
         positions: the two coordinates of each site, in place of `grid`; up to 2,000 of them.
-        axis: along which the sites are counted; values at one site have the factor in common. None: each value of the
-            leaf is a site, row by row.
-        name: the name of the level, as in `Shared`: leaves that say the same one have the same field.
+        sites: "columns" (the neurons behind an array, or the values of a vector), "rows" or "devices" of each array;
+            values at one site have the factor in common. `limpet.Array` says where arrays are. Each has a field of its
+            own.
+        name: the name of the level, as in `Shared`: arrays that say the same one have the same field.
 
     Raises:
         StrengthError: `length` is no finite number above 0, or `nugget` none from 0 to 1.
@@ -65,7 +71,7 @@ class Spatial(Deviation):
     nugget: float = 0.0
     grid: tuple[int, int] | None = None
     positions: tuple[Site, ...] | None = None
-    axis: int | None = -1
+    sites: Sites = "columns"
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -81,12 +87,15 @@ class Spatial(Deviation):
             object.__setattr__(self, "positions", _checked_positions(self.positions, f"{name}.positions"))
             if self.grid is not None:
                 raise LimpetError(f"{name}: give grid or positions, not both")
-        if self.axis is not None:
-            whole(f"{name}.axis", self.axis, *AXES)
+        one_of(f"{name}.sites", self.sites, get_args(Sites))
         checked_level(self.name, f"{name}.name")
 
     @property
     def relative(self) -> bool:
+        return True
+
+    @property
+    def arranged(self) -> bool:
         return True
 
     @property
@@ -97,30 +106,40 @@ class Spatial(Deviation):
         if not value.size:
             return value
         common = draw.shared(self.name) if self.name else draw
-        axis = self.axis
-        if axis is None or not value.ndim:
-            return value * self._factors(common, value.size, value, strength).reshape(value.shape)
-        if not -value.ndim <= axis < value.ndim:
-            raise LimpetError(f"{type(self).__name__}.axis = {axis}: a leaf of shape {value.shape} has no such axis")
-        factors = self._factors(common, value.shape[axis], value, strength)
-        others = tuple(other for other in range(value.ndim) if other != axis % value.ndim)
-        return value * jnp.expand_dims(factors, others)
+        layout = draw.array.layout(value.shape)
+        row_tiles, column_tiles = layout.row_tiles, layout.column_tiles_of_group
+        # The larger arrays come first, and smaller ones have the first sites of as large a field.
+        rows = 1 if self.sites == "columns" else row_tiles[0]
+        columns = 1 if self.sites == "rows" else column_tiles[0]
+        matrices, _, groups, _ = layout.block_shape
+        fields = (1, 1, 1, 1) if self.name else (matrices, len(row_tiles), groups, len(column_tiles))
+        factors = self._factors(common, math.prod(fields), (rows, columns), value, strength)
+        factors = factors.reshape(*fields, rows, columns).transpose(0, 1, 4, 2, 3, 5)
+        (of_row, on_row), (of_column, on_column) = places(row_tiles), places(column_tiles)
+        own = not self.name
+        at = factors[:, of_row * own, on_row * (rows > 1)][..., of_column * own, on_column * (columns > 1)]
+        return value * layout.leaf(jnp.broadcast_to(at, layout.block_shape))
 
-    def _factors(self, draw: Draw, sites: int, value: jax.Array, strength: jax.Array) -> jax.Array:
+    def _factors(
+        self, draw: Draw, fields: int, grid: tuple[int, int], value: jax.Array, strength: jax.Array
+    ) -> jax.Array:
+        """The factors of the sites of each field."""
+        sites = math.prod(grid)
         held = math.prod(self.grid) if self.grid else len(self.positions) if self.positions else sites
         if held != sites:
             raise LimpetError(
                 f"{type(self).__name__}.{'grid' if self.grid else 'positions'}: {held} sites for a leaf of shape "
-                f"{value.shape}, which has {sites}{'' if self.axis is None else f' along axis {self.axis}'}"
+                f"{value.shape}, whose arrays have {sites} {self.sites}"
             )
+        grid = self.grid or grid
         if sites <= MOST_BY_CHOLESKY:
-            places = self.positions or _on_grid(self.grid or (1, sites))
-            field = _of_few(draw, _factor(places, self.length, self.nugget), value.dtype)
+            factor = _factor(self.positions or _on_grid(grid), self.length, self.nugget)
+            field = _of_few(draw, fields, factor, value.dtype)
         else:
-            field = _of_many(draw, _embedding(self.grid or (1, sites), self.length, self.nugget), value.dtype)
-            field = field[: self.grid[0], : self.grid[1]].reshape(-1) if self.grid else field[0, :sites]
+            field = _of_many(draw, fields, _embedding(grid, self.length, self.nugget), value.dtype)
+            field = field[:, : grid[0], : grid[1]].reshape(fields, sites)
         numbers = _Correlated(**{**vars(draw), "field": field})
-        return self.deviation.deviate(numbers, jnp.ones(sites, value.dtype), strength)
+        return self.deviation.deviate(numbers, jnp.ones((fields, sites), value.dtype), strength)
 
 
 @dataclass(frozen=True)
@@ -136,17 +155,17 @@ class _Correlated(Draw):
         return value * self.field * sigma
 
 
-def _of_few(draw: Draw, factor: np.ndarray, dtype: np.dtype) -> jax.Array:
-    """Correlated numbers from the factor of their covariance."""
-    numbers = draw.normal((len(factor),), jnp.ones((), dtype))
-    return jnp.matmul(jnp.asarray(factor, dtype), numbers, precision="highest")
+def _of_few(draw: Draw, fields: int, factor: np.ndarray, dtype: np.dtype) -> jax.Array:
+    """Correlated numbers of each field, from the factor of their covariance."""
+    numbers = draw.normal((fields, len(factor)), jnp.ones((), dtype))
+    return jnp.matmul(numbers, jnp.asarray(factor.T, dtype), precision="highest")
 
 
-def _of_many(draw: Draw, root: np.ndarray, dtype: np.dtype) -> jax.Array:
-    """Correlated numbers on a torus, from the square roots of the covariance's eigenvalues."""
-    numbers = draw.normal((root.shape[0] * root.shape[1],), jnp.ones((), dtype)).reshape(root.shape)
+def _of_many(draw: Draw, fields: int, root: np.ndarray, dtype: np.dtype) -> jax.Array:
+    """Correlated numbers of each field on a torus, from the square roots of the covariance's eigenvalues."""
+    numbers = draw.normal((fields, root.size), jnp.ones((), dtype)).reshape(fields, *root.shape)
     half = jnp.asarray(root[:, : root.shape[1] // 2 + 1], dtype)
-    return jnp.fft.irfft2(jnp.fft.rfft2(numbers) * half, numbers.shape).astype(dtype)
+    return jnp.fft.irfft2(jnp.fft.rfft2(numbers) * half, root.shape).astype(dtype)
 
 
 @lru_cache(maxsize=64)

@@ -1,22 +1,21 @@
-"""Deviations whose size is relative to the largest absolute value of a tensor or of a channel."""
+"""Deviations whose size is relative to the largest absolute value of an array."""
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 
-from .._checked import number, refusal, whole
-from .._errors import LimpetError
-from ..draws._everywhere import everywhere, total
+from .._checked import number, refusal
+from ..arrays._array import Layout
+from ..arrays._reductions import Per, reduced, spread, total
 from ..draws._strength import checked_strength
-from ._deviation import AXES, Deviation
+from ._deviation import Deviation
 from ._draw import Draw
 
-Reference = Literal["tensor", "channel"] | float
-"""The largest absolute value of the whole leaf, that of each output channel, or a number in the leaf's own unit."""
-
+Reference = Per | float
+"""What the largest absolute value is taken of, or that value itself, a number in the leaf's own unit."""
 
 LARGE = 2**17
 """The values from which on a leaf is large: a pass over it takes longer than a condition that spares it."""
@@ -29,36 +28,32 @@ class ToLargest(Deviation):
     Within a `Chain`, m is that of what the devices were to hold, whatever has befallen them since.
 
     Attributes:
-        relative_to: "tensor": m is the largest absolute value of the leaf; "channel": of each output channel, along
-            `channel_axis` (a vector is one channel); or m itself, a number in the leaf's unit. No device holds more
-            than that number: weights beyond it are held at it.
-        channel_axis: the axis that counts output channels: -1 for kernels of Flax and weights of Rockpool, of shape
-            (inputs, outputs).
+        relative_to: "array": m is the largest absolute value on each array, as `limpet.Array` says where these are;
+            "column": on each column of an array, which is one output (a vector is one column); "tensor": in the whole
+            leaf, even if it is on several arrays; or m itself, a number in the leaf's unit. No device holds more than
+            that number: weights beyond it are held at it.
 
     Raises:
-        LimpetError: `relative_to` or `channel_axis` is none of these.
+        LimpetError: `relative_to` is none of these.
         StrengthError: `relative_to` is a number that is not finite and above 0.
     """
 
-    relative_to: Reference = "tensor"
-    channel_axis: int = -1
+    relative_to: Reference = "array"
 
     def __post_init__(self) -> None:
         name, given = type(self).__name__, self.relative_to
-        if isinstance(given, str) and given not in ("tensor", "channel"):
-            raise refusal(f"{name}.relative_to", given, "allowed are 'tensor', 'channel' and a number")
+        if isinstance(given, str) and given not in get_args(Per):
+            raise refusal(f"{name}.relative_to", given, "allowed are 'array', 'column', 'tensor' and a number")
         if not isinstance(given, str):
             object.__setattr__(self, "relative_to", number(f"{name}.relative_to", given, 0, above=True))
-        whole(f"{name}.channel_axis", self.channel_axis, *AXES)
 
     @property
     def elementwise(self) -> bool:
         return not isinstance(self.relative_to, str)
 
     @property
-    def reference(self) -> tuple[Reference, int]:
-        """What m is taken of: two deviations for which this is equal have the same m for the same values."""
-        return self.relative_to, self.channel_axis if self.relative_to == "channel" else 0
+    def arranged(self) -> bool:
+        return self.relative_to in ("array", "column")
 
     @property
     def programs(self) -> bool:
@@ -75,63 +70,50 @@ class ToLargest(Deviation):
         """m for each value, of the values' shape. Gradients pass through it, unless they are asked not to.
 
         Take it once and use that: what comes back for all values is then added up once.
-
-        Raises:
-            LimpetError: the leaf has no axis of channels.
         """
         value = draw.target(value)
-        if not isinstance(self.relative_to, str):
-            return jnp.full(value.shape, self.relative_to, value.dtype)
-        if draw.largest is not None and draw.largest[0] == self.reference:
+        if isinstance(per := self.relative_to, float):
+            return jnp.full(value.shape, per, value.dtype)
+        if draw.largest is not None and draw.largest[0] == per:
             return draw.largest[1]
         if not value.size:
             return jnp.zeros(value.shape, value.dtype)
-        axes = tuple(range(value.ndim))
-        if self.relative_to == "channel" and value.ndim:
-            if self.channel_axis not in range(-value.ndim, value.ndim):
-                raise LimpetError(
-                    f"{type(self).__name__}.channel_axis = {self.channel_axis}: a leaf of shape {value.shape} has no "
-                    f"such axis"
-                )
-            if value.ndim > 1:
-                axes = tuple(axis for axis in axes if axis != self.channel_axis % value.ndim)
+        layout = draw.array.layout(value.shape)
         # Behind a barrier, because XLA for CPUs otherwise writes it out once for each value, on one core.
-        largest = jax.lax.optimization_barrier(largest_of(draw.statistic(value), axes))
-        if not largest.ndim:
-            return everywhere(largest, value.shape)
-        return jnp.broadcast_to(jnp.expand_dims(largest, axes), value.shape)
+        return spread(jax.lax.optimization_barrier(largest_of(draw.statistic(value), layout, per)), layout, per)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def largest_of(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """The largest absolute value along some axes, without them. Its gradient goes evenly to all values that have it."""
-    return jnp.maximum(jnp.max(values, axis=axes), -jnp.min(values, axis=axes))
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def largest_of(values: jax.Array, layout: Layout, per: Per) -> jax.Array:
+    """The largest absolute value of each array, column or leaf, as `reduced` gives it. Its gradient goes evenly to all
+    values that have it."""
+    return jnp.maximum(reduced(values, layout, per, jnp.max), -reduced(values, layout, per, jnp.min))
 
 
 @largest_of.defjvp
-def _(axes: tuple[int, ...], primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+def _(layout: Layout, per: Per, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     (values,), (rates,) = primals, tangents
-    largest = largest_of(values, axes)
-    every = len(axes) == values.ndim
-    add = total if every else partial(jnp.sum, axis=axes)
-    has_it = jnp.abs(values) == (largest if every else jnp.expand_dims(largest, axes))
-    holders = _holders(values, largest) if every else add(jnp.where(has_it, jnp.ones_like(values), 0))
-    return largest, add(jnp.where(has_it, jnp.sign(values) * rates, 0)) / holders
+    largest = largest_of(values, layout, per)
+    has_it = jnp.abs(values) == spread(largest, layout, per)
+    rate = total(jnp.where(has_it, jnp.sign(values) * rates, 0), layout, per)
+    return largest, rate / _holders(values, largest, layout, per)
 
 
-def _holders(values: jax.Array, largest: jax.Array) -> jax.Array:
+def _holders(values: jax.Array, largest: jax.Array, layout: Layout, per: Per) -> jax.Array:
     """How many values have the largest absolute value: one, as a rule, and then only its row is looked at.
 
-    In a leaf that is not large all are looked at, because the condition would take longer to compile than it saves.
+    In a leaf that is not large all are looked at, because the condition would take longer to compile than it saves; and
+    where there are several devices, which would have to hand that row to each other.
     """
-    if values.size <= LARGE:
-        return total(jnp.where(jnp.abs(values) == largest, jnp.ones_like(values), 0))
-    rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
-    of_row = largest_of(rows, (1,)) == largest
 
     def of(some: jax.Array) -> jax.Array:
-        return total(jnp.where(jnp.abs(some) == largest, jnp.ones_like(some), 0))
+        return jnp.where(jnp.abs(some) == largest.ravel(), jnp.ones_like(some), 0).sum().reshape(largest.shape)
 
+    if largest.size > 1 or values.size <= LARGE or jax.device_count() > 1:
+        has_it = jnp.abs(values) == spread(largest, layout, per)
+        return total(jnp.where(has_it, jnp.ones_like(values), 0), layout, per)
+    rows = values.reshape(-1, values.shape[-1])
+    of_row = jnp.maximum(rows.max(1), -rows.min(1)) == largest.ravel()
     return jax.lax.cond(of_row.sum() == 1, lambda: of(rows[of_row.argmax()]), lambda: of(rows))
 
 

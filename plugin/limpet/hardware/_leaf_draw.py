@@ -11,6 +11,7 @@ import numpy as np
 
 from .._errors import LimpetError
 from .._jax import is_tracing
+from ..arrays._array import Array
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..deviations._kinds import label
@@ -33,6 +34,7 @@ class LeafRule:
     deviation: Deviation
     gradient: Gradient
     limits: Limits | None = None
+    array: Array = Array()
 
     @property
     def label(self) -> str:
@@ -86,6 +88,7 @@ def deviate(
         condition.time,  # pyright: ignore[reportArgumentType]
         condition.read,
         constant_statistics=rule.gradient == "through_value",
+        array=rule.array,
     )
     limits = rule.limits
     if factors is not None:

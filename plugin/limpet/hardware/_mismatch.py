@@ -21,12 +21,14 @@ from jax.typing import ArrayLike
 
 from .._errors import LimpetError, PrototypeError
 from .._jax import is_traced, is_tracing
+from ..arrays._array import Array
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..deviations._levels import levels_of, without
 from ..draws._keys import path_hash
 from ..leaves._adapter import Leaves, Range
 from ..leaves._adapters import adapter_of
+from ..leaves._arrays import Arrays, array_at, checked_arrays
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
 from ..results._condition import Condition, condition_of
@@ -281,6 +283,9 @@ class Mismatch(Recipe):
             passed to the nominal ones unchanged.
         limits: the values between which the chip can hold the leaves.
         ranges: the smallest and the largest value by leaf path, where the limits name a table.
+        array: the physical arrays that the leaves sit on: a `limpet.Array` for all of them, or a mapping by path glob.
+            A recipe by hand knows no framework: what an array leaves open is as `limpet.Array` says for leaves of which
+            nothing is known.
 
     Raises:
         PrototypeError: the prototype is empty or no tree of bools.
@@ -303,9 +308,11 @@ class Mismatch(Recipe):
     gradient: Gradient = "through"
     limits: Limits | None = None
     ranges: Mapping[str, Range] | None = None
+    array: Array | Mapping[str, Array] | Arrays = Array()
 
     def __post_init__(self) -> None:
         checked_deviation(self.deviation)
+        object.__setattr__(self, "array", checked_arrays(self.array))
         if checked_limits(self.limits) is not None:
             self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]
         if (self.ranges is not None) != (self.limits is not None and self.limits.table is not None):
@@ -319,11 +326,13 @@ class Mismatch(Recipe):
 
     @cached_property
     def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
+        arrays = dict(self.array)
+
         def rule(path: str) -> LeafRule:
             limits = self.limits
             if limits is not None and self.ranges is not None:
                 limits = Limits(*self.ranges[path], limits.policy) if path in self.ranges else None
-            return LeafRule(self.deviation, self.gradient, limits)
+            return LeafRule(self.deviation, self.gradient, limits, array_at(path, arrays))
 
         return {path: rule(path) if chosen else None for path, chosen in selection(self.prototype).items()}
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from .._checked import refusal
 from .._errors import LimpetError, PrototypeError
+from ..arrays._array import Array
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import label
 from ..leaves._adapter import Range
+from ..leaves._arrays import Arrays, checked_arrays
 from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._paths import listing
 from ..leaves._prototype import matrices, prototype, selection, warn_of_lumped
@@ -37,9 +39,11 @@ class Part:
             - a prototype, a tree of bools with the model's structure.
         deviation: the distribution.
         limits: the values between which the chip can hold these leaves; None for any.
+        array: the physical arrays that they sit on: a `limpet.Array` for all of them, or a mapping by path glob. What
+            it leaves open is as the framework's modules say.
 
     Raises:
-        LimpetError: the deviation is none, or limits are none or do not go with it.
+        LimpetError: the deviation is none, limits are none or do not go with it, or the array is none.
         PrototypeError: `leaves` is none of these.
 
     Examples:
@@ -51,9 +55,11 @@ class Part:
     leaves: Any
     deviation: Deviation
     limits: Limits | None = None
+    array: Array | Mapping[str, Array] | Arrays = Array()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leaves", checked_leaves(self.leaves))
+        object.__setattr__(self, "array", checked_arrays(self.array))
         checked_deviation(self.deviation)
         if checked_limits(self.limits) is not None:
             self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]

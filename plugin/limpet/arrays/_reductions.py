@@ -1,0 +1,129 @@
+"""Numbers of whole arrays, such as their largest values, and such a number for each value of a leaf again.
+
+A number of each array, of each of its columns, or of the whole leaf is kept in an array with an axis for each axis of
+the leaf (of length 1 where it does not differ); or, of matrices that are cut, with the axes (matrix, row of tiles,
+group, column or column of tiles).
+
+A gradient that passes through such a number is a sum over all values that it is taken of. XLA for CPUs takes the sum of
+a whole matrix on one core, without vector instructions, and writes out what it feeds on; a product with a vector of
+ones takes all cores and half the time.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._array import Layout
+
+Per = Literal["array", "column", "tensor"]
+"""What a number is taken of: each array, each column of each array, or the whole leaf, whatever arrays it is on."""
+
+Reduction = Callable[..., jax.Array]
+"""A function such as `jnp.max`, of values and, by keyword, the axes and whether these are kept."""
+
+
+def reduced(values: jax.Array, layout: Layout, per: Per, reduction: Reduction) -> jax.Array:
+    """A number of the values of each array, column or leaf.
+
+    Args:
+        values: values of the leaf's shape.
+        layout: where they sit.
+        per: what a number is taken of.
+        reduction: the function that takes it.
+    """
+    if not _is_cut(layout, per):
+        return reduction(values, axis=reduced_axes(layout, per), keepdims=True)
+    blocks = _by_tiles(layout.blocks(values), 1, layout.row_tiles, reduction)
+    return blocks if _is_of_columns(layout, per) else _by_tiles(blocks, 3, layout.column_tiles_of_group, reduction)
+
+
+def reduced_axes(layout: Layout, per: Per) -> tuple[int, ...]:
+    """The axes of the leaf that a number is taken along, where matrices are not cut."""
+    if per == "tensor":
+        return tuple(range(len(layout.shape)))
+    if _is_of_columns(layout, per):
+        return layout.inputs
+    return tuple(axis for axis in range(len(layout.shape)) if axis not in layout.stack)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def spread(numbers: jax.Array, layout: Layout, per: Per) -> jax.Array:
+    """For each value of a leaf the number of its array, column or leaf: the inverse of `reduced`.
+
+    The gradient that comes back is the `total` of those of all values.
+    """
+    if not _is_cut(layout, per):
+        return jnp.broadcast_to(numbers, layout.shape)
+    return spread_blocks(numbers, layout, "column" if _is_of_columns(layout, per) else "array")
+
+
+def spread_blocks(numbers: jax.Array, layout: Layout, of: Literal["array", "row", "column"]) -> jax.Array:
+    """For each value of a leaf the number of its array, row or column.
+
+    Args:
+        numbers: the numbers, of shape (matrices, *layout.sizes(of)), or the same for all matrices.
+        layout: where the values sit.
+        of: what each number is of.
+    """
+    if of != "row" and len(layout.row_tiles) > 1:
+        numbers = numbers[:, places(layout.row_tiles)[0]]
+    if of != "column" and len(layout.column_tiles_of_group) > 1:
+        numbers = numbers[..., places(layout.column_tiles_of_group)[0]]
+    return layout.leaf(jnp.broadcast_to(numbers, layout.block_shape))
+
+
+@spread.defjvp
+def _(layout: Layout, per: Per, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    (rate,) = tangents
+    # The transpose of `total`: what JAX turns around again on its way back.
+    (rates,) = jax.linear_transpose(
+        partial(total, layout=layout, per=per), jax.ShapeDtypeStruct(layout.shape, rate.dtype)
+    )(rate)
+    return spread(*primals, layout, per), rates
+
+
+SMALL = 2**14
+"""The values up to which a plain sum costs no more time than it takes to compile a product."""
+
+
+def total(values: jax.Array, layout: Layout, per: Per) -> jax.Array:
+    """The sum of the values of each array, column or leaf."""
+    whole = not _is_cut(layout, per) and len(reduced_axes(layout, per)) == len(layout.shape)
+    if not whole or values.size <= SMALL:
+        return reduced(values, layout, per, jnp.sum)
+    rows = values.reshape(-1, values.shape[-1])
+    ones = partial(jnp.ones, dtype=values.dtype)
+    multiply = partial(jnp.matmul, precision="highest")
+    return multiply(ones(len(rows)), multiply(rows, ones(rows.shape[1]))).reshape((1,) * values.ndim)
+
+
+def _is_cut(layout: Layout, per: Per) -> bool:
+    return per != "tensor" and layout.cut
+
+
+def _is_of_columns(layout: Layout, per: Per) -> bool:
+    """Whether columns have numbers of their own; a vector, which has no rows, is one column."""
+    return per == "column" and bool(layout.inputs)
+
+
+def _by_tiles(blocks: jax.Array, axis: int, sizes: tuple[int, ...], reduction: Reduction) -> jax.Array:
+    """A number for each tile along an axis. Tiles have two sizes at most, the larger ones first, so that two batched
+    reductions take all of them."""
+    larger = sizes.count(sizes[0])
+    parts = jnp.split(blocks, [larger * sizes[0]], axis) if larger < len(sizes) else [blocks]
+
+    def of(part: jax.Array, number: int, size: int) -> jax.Array:
+        tiled = part.reshape(*part.shape[:axis], number, size, *part.shape[axis + 1 :])
+        return reduction(tiled, axis=axis + 1)
+
+    numbers = ((larger, sizes[0]), (len(sizes) - larger, sizes[-1]))
+    return jnp.concatenate([of(part, *number) for part, number in zip(parts, numbers, strict=False)], axis)
+
+
+def places(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """For each place along an axis that is cut, the number of its tile, and its place on that tile."""
+    return np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(size) for size in sizes])
