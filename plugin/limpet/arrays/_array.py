@@ -15,7 +15,7 @@ AXES = (-64, 63)
 """The axes that a leaf may have."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Array:
     """How the values of a leaf sit on physical crossbars: rows take inputs, columns give outputs.
 
@@ -65,8 +65,17 @@ class Array:
 
     def over(self, default: "Array") -> "Array":
         """This array, with what it leaves open as another one says."""
-        given = {key: value for key, value in vars(self).items() if value is not None}
-        return replace(default, **given)
+        return replace(default, **self._given())
+
+    def __repr__(self) -> str:
+        return f"Array({', '.join(f'{key}={value}' for key, value in self._given().items())})"
+
+    def _given(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+    def described(self) -> dict[str, Any]:
+        """The array as plain values, as a configuration writes it."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in self._given().items()}
 
     def settled(self, shape: Sequence[int]) -> "Array":
         """The same array with nothing left open, for leaves of as many axes as a shape.
@@ -238,3 +247,7 @@ def _axes_of(axes: tuple[int, ...], shape: Sequence[int], name: str) -> tuple[in
     if len(set(found)) < len(found):
         raise refusal(name, axes, f"an axis of a leaf of shape {tuple(shape)} is named twice")
     return tuple(found)
+
+
+UNSAID = Array()
+"""An array that leaves everything open."""

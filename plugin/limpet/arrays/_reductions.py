@@ -101,6 +101,21 @@ def total(values: jax.Array, layout: Layout, per: Per) -> jax.Array:
     return multiply(ones(len(rows)), multiply(rows, ones(rows.shape[1]))).reshape((1,) * values.ndim)
 
 
+def standard_deviation(values: jax.Array, layout: Layout, per: Per) -> jax.Array:
+    """The standard deviation of the values of each array, column or leaf."""
+    number = total(jnp.ones(layout.shape, values.dtype), layout, per)
+    apart = values - spread(total(values, layout, per) / number, layout, per)
+    return jnp.sqrt(total(apart * apart, layout, per) / number)
+
+
+def reduced_shape(layout: Layout, per: Per) -> tuple[int, ...]:
+    """The shape of such numbers, as `reduced` gives them."""
+    if _is_cut(layout, per):
+        return layout.matrices, *layout.sizes("column" if _is_of_columns(layout, per) else "array")
+    axes = reduced_axes(layout, per)
+    return tuple(1 if axis in axes else size for axis, size in enumerate(layout.shape))
+
+
 def _is_cut(layout: Layout, per: Per) -> bool:
     return per != "tensor" and layout.cut
 

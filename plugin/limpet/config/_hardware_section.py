@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
-from limpet import Gaussian, Hardware, Limits, Part, Recipe
+from limpet import Array, Gaussian, Hardware, Limits, Part, Recipe
 
 from ._deviation_field import DeviationField, checked_fraction
 from ._section import NonNegative, Number, Section, each, problem, refuse, require_few, shown, taken, unknown_key
@@ -33,6 +33,31 @@ def _parsed_limits(value: Any) -> Limits | None:
     return taken(lambda: Limits(**given), given, "Limits")
 
 
+ARRAY = tuple(field.name for field in fields(Array))
+"""The keys of `array`."""
+
+
+def _parsed_array(value: Any) -> Array:
+    if isinstance(value, Array):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError("allowed is a mapping such as {rows: 512, columns: 512}")
+    given = dict(value)
+    refuse(*[unknown_key(key, ARRAY, given[key]) for key in given if key not in ARRAY])
+    return taken(lambda: Array(**given), given, "Array")
+
+
+def parsed_arrays(value: Any) -> Any:
+    """Arrays: one for all leaves, or a mapping of path glob to one."""
+    if not isinstance(value, Mapping) or not value or not all(isinstance(key, str) for key in value):
+        return _parsed_array(value)
+    if all(isinstance(held, Mapping | Array) for held in value.values()):
+        arrays, problems = each(value.items(), lambda _, held: _parsed_array(held))
+        refuse(*problems)
+        return arrays
+    return _parsed_array(value)
+
+
 class PartSection(Section):
     """One part of the hardware: its leaves, and the deviation that falls on them.
 
@@ -49,6 +74,8 @@ class PartSection(Section):
             class of your own, module:Class.
         limits: the values between which the chip can hold these leaves: {low: ..., high: ..., policy: clip}, or the
             name of a table.
+        array: the physical arrays that these leaves sit on: {rows: 512, columns: 512, stack: [0], outputs: [-1]}, or a
+            mapping of path glob to these. What is left out is as the framework's modules say.
     """
 
     _moved: ClassVar[Mapping[str, str]] = {
@@ -65,6 +92,7 @@ class PartSection(Section):
     sigma_rule: Annotated[float, Number, Field(gt=0)] | None = None
     deviation: DeviationField = Field("gaussian", validate_default=True)  # after its strength, which it takes up
     limits: Annotated[Any, PlainValidator(_parsed_limits)] = None
+    array: Annotated[Any, PlainValidator(parsed_arrays)] = Array()
 
     @field_validator("sigma", "percent_deviation")
     @classmethod
@@ -85,7 +113,7 @@ class PartSection(Section):
 
     def part(self) -> Part:
         """The part that the section describes."""
-        return Part(self.leaves, self.deviation, self.limits)
+        return Part(self.leaves, self.deviation, self.limits, self.array)
 
 
 def parsed_hardware(value: Any) -> Hardware:

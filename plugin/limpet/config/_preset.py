@@ -2,15 +2,16 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from limpet import Hardware, LimpetError, Part
+from limpet import Chain, Deviation, Hardware, LimpetError
 from limpet.checks import listing
+from limpet.deviations import ToLargest
 
-from ._hardware_section import parsed_hardware
+from ._hardware_section import parsed_arrays, parsed_hardware
 from ._parsed_text import parsed_yaml
 
 _FOLDER = Path(__file__).parent / "presets"
@@ -82,33 +83,59 @@ class Preset:
         raise LimpetError(f"preset {self.name!r}: {name} = {value!r}: {allowed}", name, allowed)
 
 
-def preset(name: str, /, *, leaves: Any = None, **parameters: Any) -> Hardware:
+def preset(
+    name: str, /, *, leaves: Any = None, array: Any = None, relative_to: Any = None, **parameters: Any
+) -> Hardware:
     """The hardware of a chip that was measured or simulated by others. `limpet presets` lists them.
 
     Args:
         name: the preset's name.
         leaves: which leaves are its weights, in place of what the preset says (see `limpet.Part`); for a preset of
             several parts, a mapping by part.
+        array: the physical arrays that they sit on: a `limpet.Array`, a mapping by path glob, or either as a
+            configuration writes it, such as {"rows": 512, "columns": 512}.
+        relative_to: what the largest conductance stands for: the largest weight of each "array", of each "column", of
+            the whole "tensor", or a number (see `limpet.deviations.ToLargest`); None for each array.
         **parameters: what may be chosen for this chip, such as `drift_compensation=True`; `limpet presets NAME` shows
             them.
 
     Raises:
-        LimpetError: there is no such preset, no such parameter, or a value outside the range that was measured.
+        LimpetError: there is no such preset, no such parameter, or a value outside the range that was measured; `array`
+            is none; or nothing of the preset is relative to a largest value.
         PrototypeError: `leaves` is none.
 
     Examples:
         >>> preset("brainscales2", leaves="*/kernel")
         Hardware(weights: quantize, levels 127, then gaussian, sigma 0.07 on */kernel)
     """
-    hardware = described_preset(name).hardware(**parameters)
-    if leaves is None:
-        return hardware
-    parts = hardware.parts
-    if len(parts) == 1 and not (isinstance(leaves, Mapping) and leaves.keys() == parts.keys()):
-        leaves = {next(iter(parts)): leaves}
-    if not isinstance(leaves, Mapping) or leaves.keys() - parts.keys():
-        raise LimpetError(f"preset {name!r}: leaves = {leaves!r}: give a mapping by part, of {listing(parts)}")
-    return Hardware({part: Part(leaves.get(part, held.leaves), held.deviation) for part, held in parts.items()})
+    parts = dict(described_preset(name).hardware(**parameters).parts)
+    if leaves is not None:
+        if len(parts) == 1 and not (isinstance(leaves, Mapping) and leaves.keys() == parts.keys()):
+            leaves = {next(iter(parts)): leaves}
+        if not isinstance(leaves, Mapping) or leaves.keys() - parts.keys():
+            raise LimpetError(f"preset {name!r}: leaves = {leaves!r}: give a mapping by part, of {listing(parts)}")
+        parts |= {part: replace(parts[part], leaves=given) for part, given in leaves.items()}
+    if array is not None:
+        try:
+            said = parsed_arrays(array)
+        except ValueError as error:
+            raise LimpetError(f"preset {name!r}: array = {array!r}: {error}") from None
+        parts = {part: replace(held, array=said) for part, held in parts.items()}
+    if relative_to is not None:
+        moved = {part: replace(held, deviation=_relative(held.deviation, relative_to)) for part, held in parts.items()}
+        if moved == parts and relative_to != "array":
+            raise LimpetError(
+                f"preset {name!r}: relative_to = {relative_to!r}: nothing of it depends on a largest value"
+            )
+        parts = moved
+    return Hardware(parts)
+
+
+def _relative(deviation: Deviation, reference: Any) -> Deviation:
+    """The same deviation, whose largest value is taken of something else."""
+    if isinstance(deviation, Chain):
+        return Chain(tuple(_relative(member, reference) for member in deviation.members))
+    return replace(deviation, relative_to=reference) if isinstance(deviation, ToLargest) else deviation
 
 
 def preset_names() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from .._errors import LimpetError
-from ..arrays._array import Array
+from ..arrays._array import UNSAID, Array
 from ..draws._keys import path_hash
 from ..draws._normal import scaled_normal, times_normal, words
 from ..draws._shard import Shard
@@ -64,7 +64,7 @@ class Draw:
     written: tuple[jax.Array, jax.Array] | None = None
     largest: tuple[object, jax.Array] | None = None
     smallest: float | None = None
-    array: Array = Array()
+    array: Array = UNSAID
 
     def normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0) -> jax.Array:
         """Independent normal numbers of mean 0.

@@ -95,7 +95,9 @@ class Graded(Deviation):
             factors *= self._table("columns", value, sizes[1])[on_column]
         if self.devices:
             factors *= self._table("devices", value, *sizes.values())[on_row][:, None, on_column]
-        return self.deviation.deviate(draw, value, strength * layout.leaf(jnp.broadcast_to(factors, layout.block_shape)))
+        return self.deviation.deviate(
+            draw, value, strength * layout.leaf(jnp.broadcast_to(factors, layout.block_shape))
+        )
 
     def _table(self, key: str, value: jax.Array, *sizes: tuple[str, int, int | None]) -> jax.Array:
         """The factors of an array's rows, columns or devices.

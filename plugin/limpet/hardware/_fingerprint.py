@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import StrengthError
+from ..arrays._array import UNSAID
 from ..deviations._kinds import described, label
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, listing
@@ -65,6 +66,7 @@ def digest(recipe: Recipe, shapes: Shapes) -> str:
             list(shapes.get(path, ())),
             described(rule.deviation),
             *(limits.described() for limits in _limits_of(rule)),
+            *_arranged(rule, shapes.get(path)),
         )
         for path, rule in recipe.rules.items()
         if rule is not None
@@ -87,6 +89,14 @@ def summary(recipe: Recipe, shapes: Shapes) -> str:
             shape = "x".join(map(str, shapes.get(path, ()))) or "scalar"
             groups.setdefault(words, []).append(f"{path} ({shape})")
     return "; ".join(f"{words} on {listing(paths, limit=4)}" for words, paths in groups.items())
+
+
+def _arranged(rule: LeafRule, shape: tuple[int, ...] | None) -> list[str]:
+    """Where the values of a leaf sit, where what a chip holds depends on it, and it is not one array."""
+    if shape is None or not rule.deviation.arranged:
+        return []
+    here, alone = rule.array.layout(shape), UNSAID.layout(shape)
+    return [] if here == alone else [f"{here} {here.stack} {here.outputs}"]
 
 
 def _limits_of(rule: LeafRule) -> list[Limits]:

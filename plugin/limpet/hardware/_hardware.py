@@ -11,9 +11,9 @@ from .._errors import LimpetError, PrototypeError
 from ..deviations._kinds import described
 from ..deviations._levels import without
 from ..leaves._adapters import adapter_of
-from ..leaves._arrays import arrays_of
-from ..leaves._prototype import selection
+from ..leaves._arrays import arrays_of, checked_arrays, described_arrays
 from ..leaves._paths import listing
+from ..leaves._prototype import selection
 from ._dtypes import require_finite
 from ._leaf_draw import Gradient
 from ._mismatch import JoinedMismatch, Mismatch, Recipe, require_levels
@@ -90,7 +90,9 @@ class Hardware:
             except PrototypeError as error:
                 raise PrototypeError(f"hardware.{name}.leaves: {error}") from None
             try:
-                arrays = arrays_of(model, part.array, [path for path, held in selection(chosen).items() if held])
+                arrays = arrays_of(
+                    model, checked_arrays(part.array), [path for path, held in selection(chosen).items() if held]
+                )
             except LimpetError as error:
                 raise type(error)(f"hardware.{name}.array: {error}") from None
             try:
@@ -135,7 +137,7 @@ class Hardware:
         return {
             name: {"leaves": described_leaves(part.leaves), "deviation": described(part.deviation)}
             | ({"limits": part.limits.described()} if part.limits else {})
-            | ({"array": described_arrays(part.array)} if part.array else {})
+            | ({"array": described_arrays(checked_arrays(part.array))} if part.array else {})
             for name, part in self._parts.items()
         }
 
@@ -155,7 +157,11 @@ def _parts_of(recipe: Recipe) -> dict[str, Part]:
     if recipe.parts:
         return {name: part for name, member in recipe.parts.items() for part in _parts_of(member).values()}
     if isinstance(recipe, Mismatch):
-        return {"part_0": Part(Prototype(jax.tree.map(bool, recipe.prototype)), recipe.deviation, recipe.limits, recipe.array)}
+        return {
+            "part_0": Part(
+                Prototype(jax.tree.map(bool, recipe.prototype)), recipe.deviation, recipe.limits, recipe.array
+            )
+        }
     assert isinstance(recipe, JoinedMismatch)
     parts: dict[str, Part] = {}
     for member in recipe.members:

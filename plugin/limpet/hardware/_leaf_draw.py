@@ -11,7 +11,7 @@ import numpy as np
 
 from .._errors import LimpetError
 from .._jax import is_tracing
-from ..arrays._array import Array
+from ..arrays._array import UNSAID, Array
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..deviations._kinds import label
@@ -34,7 +34,7 @@ class LeafRule:
     deviation: Deviation
     gradient: Gradient
     limits: Limits | None = None
-    array: Array = Array()
+    array: Array = UNSAID
 
     @property
     def label(self) -> str:

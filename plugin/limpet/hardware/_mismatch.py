@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 
 from .._errors import LimpetError, PrototypeError
 from .._jax import is_traced, is_tracing
-from ..arrays._array import Array
+from ..arrays._array import UNSAID, Array
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..deviations._levels import levels_of, without
@@ -308,7 +308,7 @@ class Mismatch(Recipe):
     gradient: Gradient = "through"
     limits: Limits | None = None
     ranges: Mapping[str, Range] | None = None
-    array: Array | Mapping[str, Array] | Arrays = Array()
+    array: Array | Mapping[str, Array] | Arrays = UNSAID
 
     def __post_init__(self) -> None:
         checked_deviation(self.deviation)
@@ -326,7 +326,7 @@ class Mismatch(Recipe):
 
     @cached_property
     def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
-        arrays = dict(self.array)
+        arrays = dict(checked_arrays(self.array))
 
         def rule(path: str) -> LeafRule:
             limits = self.limits

@@ -7,12 +7,12 @@ from typing import Any
 
 from .._checked import refusal
 from .._errors import LimpetError, PrototypeError
-from ..arrays._array import Array
+from ..arrays._array import UNSAID, Array
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._kinds import label
 from ..leaves._adapter import Range
-from ..leaves._arrays import Arrays, checked_arrays
 from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
+from ..leaves._arrays import Arrays, checked_arrays
 from ..leaves._paths import listing
 from ..leaves._prototype import matrices, prototype, selection, warn_of_lumped
 from ._limits import Limits, checked_limits
@@ -55,7 +55,7 @@ class Part:
     leaves: Any
     deviation: Deviation
     limits: Limits | None = None
-    array: Array | Mapping[str, Array] | Arrays = Array()
+    array: Array | Mapping[str, Array] | Arrays = UNSAID
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leaves", checked_leaves(self.leaves))

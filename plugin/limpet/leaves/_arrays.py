@@ -1,6 +1,6 @@
 """Which array each leaf of a model sits on: what the user says, over what the model's framework knows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -8,8 +8,10 @@ import numpy as np
 
 from .._checked import refusal
 from .._errors import LimpetError
-from ..arrays._array import Array
+from ..arrays._array import UNSAID, Array, Layout
 from ._adapters import adapter_of
+from ._chosen import chosen_paths
+from ._paths import is_real
 
 Arrays = tuple[tuple[str, Array], ...]
 """By path glob, where leaves sit; the last glob that matches a leaf decides."""
@@ -26,7 +28,7 @@ def checked_arrays(given: Any, name: str = "array") -> Arrays:
         LimpetError: it is neither.
     """
     if isinstance(given, Array):
-        return () if given == Array() else (("*", given),)
+        return () if given == UNSAID else (("*", given),)
     pairs = tuple(given.items()) if isinstance(given, Mapping) else given
     if isinstance(pairs, tuple) and all(
         isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], Array)
@@ -37,12 +39,39 @@ def checked_arrays(given: Any, name: str = "array") -> Arrays:
     raise refusal(name, given, reason)
 
 
+def described_arrays(arrays: Arrays) -> dict[str, Any]:
+    """Where leaves sit as plain values, as a configuration writes it."""
+    described = {glob: array.described() for glob, array in arrays}
+    return described["*"] if described.keys() == {"*"} else described
+
+
 def array_at(path: str, arrays: Mapping[str, Array]) -> Array:
     """The array of one leaf."""
     if path in arrays:
         return arrays[path]
-    matching = (array for glob, array in reversed(arrays.items()) if fnmatchcase(path, glob))
-    return next(matching, Array())
+    matching = (array for glob, array in reversed([*arrays.items()]) if fnmatchcase(path, glob))
+    return next(matching, UNSAID)
+
+
+def layouts_of_kernels(model: Any, globs: Sequence[str] | None, given: Arrays) -> dict[str, Layout]:
+    """Where the kernels among a model's leaves sit, by path: real leaves of two axes or more besides the stack.
+
+    Args:
+        model: the parameters, or a module.
+        globs: path globs of the leaves to look among; None for all that a product may contract.
+        given: what the user says of arrays.
+
+    Raises:
+        PrototypeError: a glob matches no leaf.
+        LimpetError: a leaf has no such axes.
+    """
+    adapter = adapter_of(model)
+    leaves, apart = adapter.leaves(model), adapter.no_products(model) if globs is None else ()
+    chosen = chosen_paths(["*"] if globs is None else globs, leaves, "leaves")
+    matrices = [path for path in chosen if is_real(leaves[path]) and np.ndim(leaves[path]) > 1 and path not in apart]
+    arrays = arrays_of(model, given, matrices)
+    layouts = {path: array.layout(np.shape(leaves[path])) for path, array in arrays.items()}
+    return {path: layout for path, layout in layouts.items() if len(layout.shape) - len(layout.stack) > 1}
 
 
 def arrays_of(model: Any, given: Arrays, paths: Iterable[str]) -> dict[str, Array]:
@@ -56,7 +85,7 @@ def arrays_of(model: Any, given: Arrays, paths: Iterable[str]) -> dict[str, Arra
     found = {}
     for path in paths:
         try:
-            found[path] = array_at(path, said).over(known.get(path, Array())).settled(np.shape(leaves[path]))
+            found[path] = array_at(path, said).over(known.get(path, UNSAID)).settled(np.shape(leaves[path]))
         except LimpetError as error:
             raise LimpetError(f"leaf '{path}': {error}") from None
     return found

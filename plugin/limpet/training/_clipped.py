@@ -1,25 +1,32 @@
 """Weights clipped inside the loss, at bounds that training learns."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 
-from .._checked import number
+from .._checked import number, one_of
 from .._errors import LimpetError, PrototypeError
 from .._jax import is_traced
+from ..arrays._array import UNSAID, Array, Layout
+from ..arrays._reductions import Per, reduced_shape, spread, standard_deviation
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
-from ..leaves._chosen import chosen_paths
-from ..leaves._paths import is_real, listing
+from ..leaves._arrays import arrays_of, checked_arrays, layouts_of_kernels
+from ..leaves._paths import listing
 
 Bounds = dict[str, jax.Array]
-"""By leaf path, the largest absolute value that a weight may have: a scalar, or one for each output, the last axis."""
+"""By leaf path, the largest absolute value that a weight may have: a scalar, or one for each array or column."""
 
 
 def clip_bounds(
-    params: Any, leaves: Sequence[str] | None = None, *, sigmas: float = 2.5, per_channel: bool = False
+    params: Any,
+    leaves: Sequence[str] | None = None,
+    *,
+    sigmas: float = 2.5,
+    per: Per = "array",
+    array: Array | Mapping[str, Array] = UNSAID,
 ) -> Bounds:
     """Where `clipped` begins: at so many standard deviations of each kernel.
 
@@ -28,11 +35,12 @@ def clip_bounds(
         leaves: path globs; of the leaves that they match, those of two axes or more get a bound. None for kernels, as
             `limpet.clip_weights` has it: leaves of two axes or more that hold values of both signs.
         sigmas: how many standard deviations, above 0.
-        per_channel: whether each output, the last axis, gets a bound of its own; else each leaf one.
+        per: what gets a bound of its own: each "array", each "column" of an array (an output), or each leaf, "tensor".
+        array: the arrays that leaves sit on, as `limpet.Part` takes them.
 
     Raises:
-        LimpetError: `sigmas` is no number above 0; or a matrix (with `per_channel` an output) has no spread, so that
-            all of it would be clipped to 0, or one that is not finite.
+        LimpetError: `sigmas` is no number above 0; or an array (or column) has no spread, so that all of it would be
+            clipped to 0, or one that is not finite.
         PrototypeError: a glob matches no leaf, or none of them has two axes; or there is no kernel.
 
     Examples:
@@ -40,21 +48,17 @@ def clip_bounds(
         {'kernel': Array(2., dtype=float32)}
     """
     sigmas = number("sigmas", sigmas, 0, above=True)
-    held = adapter_of(params).leaves(params)
-    globs = ["*"] if leaves is None else leaves
-    chosen = [path for path in chosen_paths(globs, list(held), "leaves") if is_real(held[path])]
-    matrices = {path: jnp.asarray(held[path]) for path in chosen if jnp.ndim(held[path]) >= 2}
+    one_of("per", per, get_args(Per))
+    layouts = layouts_of_kernels(params, leaves, checked_arrays(array))
+    held = {path: jnp.asarray(leaf) for path, leaf in adapter_of(params).leaves(params).items() if path in layouts}
     if leaves is None:  # whether a traced one is a kernel shows when its bound is computed
-        matrices = {path: leaf for path, leaf in matrices.items() if is_traced(leaf) or about_zero(leaf)}
-    if not matrices:
+        held = {path: leaf for path, leaf in held.items() if is_traced(leaf) or about_zero(leaf)}
+    if not held:
         signs = " and values of both signs" if leaves is None else ""
-        raise PrototypeError(f"leaves: none of {listing(chosen)} has two axes or more{signs}: there is none to clip")
-    bounds = {
-        path: sigmas * matrix.std(axis=tuple(range(matrix.ndim - 1)) if per_channel else None)
-        for path, matrix in matrices.items()
-    }
+        raise PrototypeError(f"leaves: none of them has two axes or more{signs} besides a stack: there is none to clip")
+    bounds = {path: sigmas * standard_deviation(leaf, layouts[path], per) for path, leaf in held.items()}
     if leaves is None:
-        bounds = {path: jnp.where(about_zero(matrices[path]), bound, jnp.inf) for path, bound in bounds.items()}
+        bounds = {path: jnp.where(about_zero(held[path]), bound, jnp.inf) for path, bound in bounds.items()}
     for path, bound in bounds.items():
         if not is_traced(bound) and not ((bound > 0) & jnp.isfinite(bound)).all():
             raise LimpetError(
@@ -69,7 +73,9 @@ def about_zero(leaf: jax.Array) -> jax.Array:
     return (leaf.min(initial=0) < 0) & (leaf.max(initial=0) > 0)
 
 
-def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:
+def clipped(
+    params: Any, bounds: Mapping[str, jax.Array], *, per: Per = "array", array: Array | Mapping[str, Array] = UNSAID
+) -> Any:
     """Parameters whose weights are clipped to [-bound, bound], to be called inside the loss, before the draw.
 
     The gradient of a weight within its bound passes, that of one beyond it goes to the bound: d/d bound = sign(w) for
@@ -80,6 +86,8 @@ def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:
         params: parameters, or a Flax nnx module.
         bounds: the bounds by leaf path, as `clip_bounds` gives them. One that training moves below 0 counts by its
             absolute value; where one is NaN, the weights are.
+        per: what has a bound of its own, as it was said to `clip_bounds`.
+        array: the arrays that leaves sit on, as they were said to `clip_bounds`.
 
     Returns:
         The same tree; of a module, one that shares all other state with it.
@@ -102,15 +110,26 @@ def clipped(params: Any, bounds: Mapping[str, jax.Array]) -> Any:
     if missing := [path for path in bounds if path not in held]:
         raise PrototypeError(f"bounds: there is no leaf {listing(missing)}; the paths are: {listing(held)}")
 
+    layouts = {
+        path: array.layout(jnp.shape(held[path]))
+        for path, array in arrays_of(params, checked_arrays(array), bounds).items()
+    }
+
     def limited(leaves: Leaves) -> Leaves:
-        return leaves | {path: _limited(path, jnp.asarray(leaves[path]), bound) for path, bound in bounds.items()}
+        return leaves | {
+            path: _limited(path, jnp.asarray(leaves[path]), bound, layouts[path], per) for path, bound in bounds.items()
+        }
 
     return adapter.with_values(params, limited)
 
 
-def _limited(path: str, weights: jax.Array, bound: jax.Array) -> jax.Array:
-    bound = jnp.abs(jnp.asarray(bound, weights.dtype))
-    if bound.ndim > weights.ndim or jnp.broadcast_shapes(bound.shape, weights.shape) != weights.shape:
-        raise PrototypeError(f"bounds: '{path}' has the shape {bound.shape}, its leaf {weights.shape}")
+def _limited(path: str, weights: jax.Array, bound: jax.Array, layout: Layout, per: Per) -> jax.Array:
+    bound, kept = jnp.abs(jnp.asarray(bound, weights.dtype)), reduced_shape(layout, per)
+    if bound.shape not in ((), kept):
+        raise PrototypeError(
+            f"bounds: '{path}' has the shape {bound.shape}, its leaf {weights.shape}; allowed are a scalar and "
+            f"{kept}, as limpet.clip_bounds gives it for the same per and array"
+        )
+    bound = spread(jnp.broadcast_to(bound, kept), layout, per)
     # Written as `<=` so that a NaN bound gives NaN rather than the unclipped weight.
     return jnp.where(jnp.abs(weights) <= bound, weights, jnp.sign(weights) * bound)
