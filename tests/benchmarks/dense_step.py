@@ -35,7 +35,7 @@ GENERATORS = {"limpet.fast": limpet.fast, "threefry": "threefry2x32", "rbg": "rb
 PROGRAMMING = limpet.Programming(spread=(0.0105392, 0.0786, -0.046924))
 MADE: dict[str, limpet.Deviation] = {
     "additive": limpet.Additive(spread=0.05),
-    "additive-by-channel": limpet.Additive(spread=0.05, relative_to="channel"),
+    "additive-by-column": limpet.Additive(spread=0.05, relative_to="column"),
     "programming": PROGRAMMING,
     "quantised-additive": limpet.Chain((limpet.Quantize(bits=8), limpet.Additive(spread=0.05))),
     "pairs": limpet.Crossbar(PROGRAMMING),

@@ -57,6 +57,7 @@ EXAMPLES: dict[str, limpet.Deviation] = {
     "drop-connect": limpet.DropConnect(fraction=0.1),
     "empirical": limpet.Empirical(tuple(1 + 0.1 * np.sin(np.arange(40.0) ** 2)), bandwidth=0.02),
     "off": limpet.Off(limpet.LogNormal(sigma=0.1)),
+    "graded": limpet.Graded(limpet.LogNormal(sigma=0.1), rows=(0.5,)),
     "programming": PROGRAMMING,
     "quantize": limpet.Quantize(bits=4),
     "read-noise": READ_NOISE,
@@ -72,7 +73,7 @@ VARIANTS: dict[str, limpet.Deviation] = {
     "truncated at two sigma": limpet.TruncatedGaussian(sigma=0.1, bound=2.0),
     "chain": limpet.Chain((limpet.LogNormal(sigma=0.1), limpet.Gaussian(0.05), limpet.Gaussian(0.05))),
     "own": Own(sigma=0.1),
-    "additive by channel": limpet.Additive(spread=0.05, relative_to="channel"),
+    "additive by column": limpet.Additive(spread=0.05, relative_to="column"),
     "additive to a number": limpet.Additive(spread=0.05, relative_to=2.0),
     "programmed with a shift": limpet.Programming(spread=0.05, mean=(0.01, -0.05), relative_to=2.0),
     "phase-change memory": limpet.Crossbar(limpet.Chain((PROGRAMMING, DRIFT, READ_NOISE)), drift_compensation=True),
@@ -138,7 +139,7 @@ DIFFERENTIATED = (
     "chain",
     "own",
     "phase-change memory",
-    "additive by channel",
+    "additive by column",
     "programmed with a shift",
 )
 

@@ -38,10 +38,22 @@ def test_levels_of_other_names_are_independent():
 
 
 @pytest.mark.parametrize(
-    ("axes", "shape"), [((0,), (1, 4, 2)), ((1, 2), (3, 1, 1)), ((-1,), (3, 4, 1)), ([0, -2], (1, 1, 2))]
+    ("across", "array", "shape"),
+    [
+        ("column", {}, (1, 1, 2)),
+        ("row", {}, (3, 4, 1)),
+        ("array", {}, (1, 1, 1)),
+        ("column", {"stack": 0}, (3, 1, 2)),
+        ("row", {"stack": 0}, (3, 4, 1)),
+        ("array", {"stack": (0, 2), "outputs": 1}, (3, 1, 2)),
+        ("column", {"outputs": (0, -2)}, (3, 4, 1)),
+        ("column", {"outputs": (0, -2), "stack": 2}, (3, 4, 2)),
+    ],
 )
-def test_axes_along_which_values_have_a_factor_in_common(axes, shape):
-    chip = np.asarray(drawn(limpet.Shared(FACTOR, axes=axes), a=jnp.ones((3, 4, 2)))["a"])
+def test_values_of_an_array_a_column_or_a_row_have_a_factor_in_common(across, array, shape):
+    level = limpet.Shared(FACTOR, across=across)
+    recipe = limpet.Mismatch({"a": True}, level, array=limpet.Array(**array))
+    chip = np.asarray(recipe(KEY, {"a": jnp.ones((3, 4, 2))})["a"])
     kept = chip[tuple(slice(size) for size in shape)]
     np.testing.assert_array_equal(chip, np.broadcast_to(kept, chip.shape))
     assert len(np.unique(kept)) == kept.size
@@ -79,9 +91,9 @@ def test_levels_add_up_in_variance():
 LEVELS = limpet.Chain(
     (
         limpet.Shared(limpet.LogNormal(sigma=0.05), across="chip"),
-        limpet.Shared(limpet.Gaussian(sigma=0.05), axes=(0,)),
+        limpet.Shared(limpet.Gaussian(sigma=0.05), across="column"),
         limpet.LogNormal(sigma=0.1),
-        limpet.Shared(limpet.LogNormal(sigma=0.05), axes=(1,), name="row"),
+        limpet.Shared(limpet.LogNormal(sigma=0.05), across="row", name="row"),
         limpet.LogNormal(sigma=0.1),
     )
 )
@@ -136,15 +148,15 @@ def test_a_programmed_device_that_is_off_still_drifts_from_what_was_written():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "by one of across, axes and groups, got none"),
-        ({"across": "chip", "axes": (0,)}, "got across and axes"),
-        ({"across": "die"}, r"Shared\.across = 'die': allowed is 'chip'"),
-        ({"axes": (0.5,)}, r"Shared\.axes = \(0\.5,\): allowed are whole numbers"),
-        ({"axes": 0}, r"Shared\.axes = 0: allowed are whole numbers, in a tuple"),
+        ({}, "say which values share a factor by either across or groups"),
+        ({"across": "chip", "groups": (0,)}, "by either across or groups"),
+        ({"across": "die"}, r"Shared\.across = 'die': allowed are 'chip', 'array', 'row' and 'column'"),
+        ({"groups": (0.5,)}, r"Shared\.groups = \(0\.5,\): allowed are whole numbers"),
+        ({"groups": 3}, r"Shared\.groups = 3: allowed are whole numbers, in a tuple"),
         ({"groups": (0, -1)}, r"Shared\.groups = -1: allowed is a whole number from 0 to 65535"),
         ({"groups": (True,)}, r"Shared\.groups = \(True,\)"),
         ({"groups": (0,), "axis": 0.5}, r"Shared\.axis = 0\.5"),
-        ({"axes": (0,), "axis": 1}, r"Shared\.axis = 1: it goes with groups"),
+        ({"across": "column", "axis": 1}, r"Shared\.axis = 1: it goes with groups"),
         ({"across": "chip", "name": "device"}, r"Shared\.name = 'device': allowed is a text other than"),
         ({"across": "chip", "name": 3}, r"Shared\.name = 3"),
     ],
@@ -168,18 +180,18 @@ def test_what_is_no_factor_cannot_be_shared(deviation):
 def test_levels_of_one_name_in_a_chain_would_draw_the_same_numbers():
     with pytest.raises(limpet.LimpetError, match=r"two of them are named 'chip'"):
         limpet.Chain((limpet.Shared(FACTOR, across="chip"), limpet.Shared(FACTOR, across="chip")))
-    limpet.Chain((limpet.Shared(FACTOR, axes=(0,)), limpet.Shared(FACTOR, axes=(1,))))
+    limpet.Chain((limpet.Shared(FACTOR, across="column"), limpet.Shared(FACTOR, across="row")))
 
 
 def test_leaves_that_do_not_fit():
-    with pytest.raises(limpet.LimpetError, match=r"Shared\.axes = \(1,\): a leaf of shape \(3,\) has no axis 1"):
-        drawn(limpet.Shared(FACTOR, axes=(1,)), a=jnp.ones(3))
+    with pytest.raises(limpet.LimpetError, match=r"Shared\.axis = 1: a leaf of shape \(3,\) has no axis 1"):
+        drawn(limpet.Shared(FACTOR, groups=(0, 1, 1), axis=1), a=jnp.ones(3))
     with pytest.raises(limpet.LimpetError, match=r"Shared\.groups: 2 of them for a leaf of shape \(3,\), .* 3 places"):
         drawn(limpet.Shared(FACTOR, groups=(0, 1)), a=jnp.ones(3))
 
 
 def test_columns_that_do_not_work():
-    dead = limpet.Shared(limpet.DropConnect(fraction=0.3), axes=(0,))
+    dead = limpet.Shared(limpet.DropConnect(fraction=0.3), across="column")
     chip = np.asarray(drawn(dead, a=jnp.ones((3, 2_000)))["a"])
     assert set(np.unique(chip)) == {0.0, 1.0}
     assert (chip == chip[0]).all()

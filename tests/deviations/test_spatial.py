@@ -50,7 +50,7 @@ def test_correlations_of_sites_with_positions():
 
 
 def test_correlations_on_a_large_grid():
-    field = limpet.Spatial(limpet.LogNormal(sigma_ln=0.1), length=3.0, nugget=0.1, grid=(45, 46), axis=None)
+    field = limpet.Spatial(limpet.LogNormal(sigma_ln=0.1), length=3.0, nugget=0.1, sites="devices")
     logs = logarithms(field, (45, 46), chips=400)
     assert abs(logs.std() / 0.1 - 1) < 5 * math.sqrt(1 / (2 * 400))
     for row, column in ((0, 1), (1, 0), (2, 2)):
@@ -107,7 +107,7 @@ def test_leaves_of_one_name_have_one_field():
         ({"positions": ((0.0, 1.0, 2.0),)}, r"Spatial\.positions = .*: allowed are up to 2,000 pairs"),
         ({"positions": ((0.0, math.nan),)}, r"Spatial\.positions = .*: allowed are"),
         ({"grid": (1, 1), "positions": ((0.0, 0.0),)}, "give grid or positions, not both"),
-        ({"axis": True}, r"Spatial\.axis = True"),
+        ({"sites": "neurons"}, r"Spatial\.sites = 'neurons': allowed are 'columns', 'rows' and 'devices'"),
         ({"name": "spatial"}, r"Spatial\.name = 'spatial'"),
     ],
 )
@@ -119,9 +119,12 @@ def test_what_is_no_field(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "shape", "message"),
     [
-        ({"grid": (2, 3)}, (4, 5), r"Spatial\.grid: 6 sites for a leaf of shape \(4, 5\), which has 5 along axis -1"),
-        ({"positions": ((0.0, 1.0),), "axis": None}, (4,), r"Spatial\.positions: 1 sites .* which has 4\b"),
-        ({"axis": 2}, (4, 5), r"Spatial\.axis = 2: a leaf of shape \(4, 5\) has no such axis"),
+        ({"grid": (2, 3)}, (4, 5), r"Spatial\.grid: 6 sites for a leaf of shape \(4, 5\), whose arrays have 5 columns"),
+        (
+            {"positions": ((0.0, 1.0),), "sites": "devices"},
+            (2, 2),
+            r"Spatial\.positions: 1 sites .* whose arrays have 4 devices",
+        ),
         ({"length": 1e5, "grid": (50, 50)}, (2500,), r"Spatial\.length = 100000: on a grid of 50 x 50 sites"),
     ],
 )

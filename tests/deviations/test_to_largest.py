@@ -20,12 +20,12 @@ def drawn(deviation, **condition):
 
 
 @pytest.mark.parametrize("kind", [limpet.Additive, limpet.Programming])
-def test_the_reference_is_the_tensor_the_channel_or_a_number(kind):
+def test_the_reference_is_the_array_the_column_the_leaf_or_a_number(kind):
     noise = {
         reference: (drawn(kind(spread=0.1, relative_to=reference)) - W) / (drawn(kind(spread=0.1, relative_to=8.0)) - W)
-        for reference in ("tensor", "channel", 5.0)
+        for reference in ("array", "column", "tensor", 5.0)
     }
-    for reference, largest in {"tensor": 4.0, "channel": np.array([1.0, 4.0]), 5.0: 5.0}.items():
+    for reference, largest in {"array": 4.0, "column": np.array([1.0, 4.0]), "tensor": 4.0, 5.0: 5.0}.items():
         np.testing.assert_allclose(8 * noise[reference], np.broadcast_to(largest, (2, 2)), rtol=1e-4)
 
 
@@ -34,9 +34,7 @@ def test_the_reference_is_the_tensor_the_channel_or_a_number(kind):
     [
         (lambda: limpet.Additive(0.1, relative_to=0), r"relative_to = 0: allowed is a finite number > 0"),
         (lambda: limpet.Quantize(bits=4, relative_to=0.0), r"relative_to = 0.0: allowed is a finite number > 0"),
-        (lambda: limpet.Additive(0.1, relative_to="row"), "relative_to = 'row': allowed are 'tensor', 'channel'"),
-        (lambda: limpet.Additive(0.1, channel_axis=1.5), "channel_axis = 1.5: allowed is a whole number"),
-        (lambda: drawn(limpet.Additive(0.1, relative_to="channel", channel_axis=2)), "shape .2, 2. has no such axis"),
+        (lambda: limpet.Additive(0.1, relative_to="row"), "relative_to = 'row': allowed are 'array', 'column'"),
         (lambda: limpet.Stuck(), "at_zero . at_largest . at_random = 0.0: allowed is more than 0"),
         (lambda: limpet.Stuck(at_zero=0.7, at_largest=0.7), "= 1.4: allowed is more than 0, and at most 1"),
         (lambda: limpet.Quantize(levels=4), "levels = 4: allowed is an odd number"),
@@ -52,14 +50,19 @@ def test_what_cannot_be_meant_is_refused(ask, message):
         ask()
 
 
-@pytest.mark.parametrize("axes", [(0, 1), (0,), (1,)])
+@pytest.mark.parametrize(
+    ("axes", "array", "per"),
+    [((0, 1), {}, "array"), ((0,), {}, "column"), ((1,), {"outputs": 0}, "column"), ((1,), {"stack": 0}, "array")],
+)
 @pytest.mark.parametrize("values", [[[1.0, -2.0], [0.5, 0.1]], [[2.0, -2.0], [2.0, 0.1]], [[2.0, 1.0], [-2.0, -2.0]]])
-def test_the_gradient_of_the_largest_value_is_shared_by_those_that_have_it(values, axes):
+def test_the_gradient_of_the_largest_value_is_shared_by_those_that_have_it(values, axes, array, per):
+    layout = limpet.Array(**array).layout((2, len(values[0])))
+
     def plain(values):
         return (jnp.abs(values).max(axis=axes) * jnp.arange(1.0, 3.0)).sum()
 
     def ours(values):
-        return (largest_of(values, axes) * jnp.arange(1.0, 3.0)).sum()
+        return (largest_of(values, layout, per).ravel() * jnp.arange(1.0, 3.0)).sum()
 
     values = jnp.array(values)
     np.testing.assert_allclose(jax.grad(ours)(values), jax.grad(plain)(values))
@@ -120,13 +123,13 @@ def test_a_number_does_not_bind_noise_that_is_only_measured_by_it():
         lambda **to: limpet.Crossbar(PROGRAMMING, **to),
     ],
 )
-def test_a_vector_is_one_channel(kind, weights):
-    of_channel, of_tensor = (
+def test_a_vector_is_one_column(kind, weights):
+    of_column, of_tensor = (
         limpet.Mismatch({"w": True}, kind(relative_to=to))(jax.random.key(0), {"w": jnp.array(weights)})["w"]
-        for to in ("channel", "tensor")
+        for to in ("column", "tensor")
     )
-    np.testing.assert_array_equal(of_channel, of_tensor)
-    assert not np.array_equal(of_channel, weights)
+    np.testing.assert_array_equal(of_column, of_tensor)
+    assert not np.array_equal(of_column, weights)
 
 
 SIZES = {"smallest normal": 1.2e-38, "tiny": 1e-30, "huge": 1e30}

@@ -262,8 +262,8 @@ def test_weights_are_clipped_to_standard_deviations():
     generator = np.random.default_rng(0)
     params = {"kernel": jnp.asarray(generator.normal(size=(50, 3)) * [1, 2, 4]), "bias": jnp.full(3, 9.0)}
     grads = jax.tree.map(lambda leaf: -0.1 * leaf, params)
-    for per_channel, axis in ((False, None), (True, 0)):
-        optimizer = optax.chain(optax.sgd(1.0), limpet.clip_weights(1.5, per_channel=per_channel))
+    for per, axis in (("array", None), ("column", 0)):
+        optimizer = optax.chain(optax.sgd(1.0), limpet.clip_weights(1.5, per=per))
         updates, _ = optimizer.update(grads, optimizer.init(params), params)
         found: Any = optax.apply_updates(params, updates)
         moved = np.asarray(params["kernel"], np.float64) * 1.1
@@ -283,19 +283,19 @@ NO_KERNELS = {
 }
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("per", ["array", "column"])
 @pytest.mark.parametrize("name", NO_KERNELS)
-def test_what_is_no_kernel_is_not_clipped(name, per_channel):
+def test_what_is_no_kernel_is_not_clipped(name, per):
     """A standard deviation bounds what lies about 0: weights, of both signs. A time constant of 20 ms stays that."""
     params = {"kernel": jnp.array([[1.0, -1.0], [0.5, 9.0]]), "other": jnp.asarray(NO_KERNELS[name], jnp.float32)}
-    optimizer = optax.chain(optax.sgd(0.1), limpet.clip_weights(0.5, per_channel=per_channel))
+    optimizer = optax.chain(optax.sgd(0.1), limpet.clip_weights(0.5, per=per))
     updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
     found: Any = optax.apply_updates(params, updates)
     np.testing.assert_allclose(found["other"], params["other"] - 0.1, rtol=1e-6)
     assert float(found["kernel"].max()) < 5
-    bounds = limpet.clip_bounds(params, sigmas=0.5, per_channel=per_channel)
+    bounds = limpet.clip_bounds(params, sigmas=0.5, per=per)
     assert bounds.keys() == {"kernel"}
-    traced = jax.jit(lambda params: limpet.clipped(params, limpet.clip_bounds(params, per_channel=per_channel)))(params)
+    traced = jax.jit(lambda params: limpet.clipped(params, limpet.clip_bounds(params, per=per)))(params)
     np.testing.assert_array_equal(traced["other"], params["other"])
 
 
@@ -312,7 +312,7 @@ def test_a_kernel_of_one_sign_is_clipped_where_it_is_named():
         limpet.PrototypeError, match="leaves: '.*/kernel' matches no leaf; the paths are: kernel, scale"
     ):
         limpet.clip_weights(leaves=["*/kernel"]).update(zero, optax.EmptyState(), params)
-    with pytest.raises(limpet.PrototypeError, match="none of kernel, scale has two axes or more and values of both"):
+    with pytest.raises(limpet.PrototypeError, match="none of them has two axes or more and values of both"):
         limpet.clip_bounds(params)
 
 
@@ -320,8 +320,8 @@ def test_outputs_of_one_input_have_no_spread_of_their_own():
     """Of a kernel of one input, each output has one weight: bounds by output would make all of them 0."""
     params = {"kernel": jnp.array([[1.0, -2.0, 3.0]])}
     zero = jax.tree.map(jnp.zeros_like, params)
-    for per_channel, largest in ((True, 3.0), (False, params["kernel"].std())):
-        updates, _ = limpet.clip_weights(1.0, per_channel=per_channel).update(zero, optax.EmptyState(), params)
+    for per, largest in (("column", 3.0), ("array", params["kernel"].std())):
+        updates, _ = limpet.clip_weights(1.0, per=per).update(zero, optax.EmptyState(), params)
         found: Any = optax.apply_updates(params, updates)
         np.testing.assert_allclose(found["kernel"].max(), largest, rtol=1e-6)
 
@@ -363,8 +363,8 @@ def test_bounds_of_weights_are_learned():
     of_params, of_bounds = jax.grad(loss, argnums=(0, 1))(params, bounds)
     np.testing.assert_array_equal(of_bounds["kernel"], [0, -2, 0])
     np.testing.assert_array_equal(of_params["kernel"], slope.at[0, 1].set(0))
-    initial = limpet.clip_bounds(params, sigmas=2.0, per_channel=True)
-    np.testing.assert_allclose(initial["kernel"], 2 * params["kernel"].std(axis=0), rtol=1e-6)
+    initial = limpet.clip_bounds(params, sigmas=2.0, per="column")
+    np.testing.assert_allclose(initial["kernel"], 2 * params["kernel"].std(axis=0, keepdims=True), rtol=1e-6)
     kernel = params["kernel"]
     for bound in (-1.0, 1.0):  # one that an update moved below 0 turns no weight around
         limited = limpet.clipped(params, {"kernel": jnp.array(bound)})["kernel"]
@@ -376,7 +376,7 @@ def test_bounds_of_weights_are_learned():
         limpet.clip_bounds({"kernel": jnp.ones((3, 2))}, ["kernel"])
     with pytest.raises(limpet.PrototypeError, match="there is no leaf dense"):
         limpet.clipped(params, {"dense": jnp.array(1.0)})
-    with pytest.raises(limpet.PrototypeError, match="none of bias has two axes"):
+    with pytest.raises(limpet.PrototypeError, match="none of them has two axes"):
         limpet.clip_bounds(params, ["bias"])
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,9 +15,11 @@ AXES = (-64, 63)
 """The axes that a leaf may have."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Array:
     """How the values of a leaf sit on physical crossbars: rows take inputs, columns give outputs.
+
+    Where it says of leaves of some number of axes what leaves of which nothing is said are, it is equal to that.
 
     A leaf may hold one matrix or many: a stack of layers that `nnx.scan` goes through, the heads of an attention layer,
     a matrix that is larger than the crossbars. Whatever looks at all values of a crossbar (its largest weight, its
@@ -33,7 +35,7 @@ class Array:
         rows: the rows of one physical array; a matrix with more inputs is cut into several, as evenly as possible.
             None: any number.
         columns: the columns of one physical array; None: any number.
-        axes: the number of axes of the leaves that this is said of; None: any number. Leaves with others are refused.
+        axes: the number of axes of the leaves that this is said of; None: any number.
 
     Raises:
         LimpetError: an argument is none of these, or an axis is both in the stack and an output.
@@ -67,11 +69,25 @@ class Array:
         """This array, with what it leaves open as another one says."""
         return replace(default, **self._given())
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Array) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    @cached_property
+    def _content(self) -> tuple[Any, ...]:
+        content = self.stack, self.outputs, self.groups, self.rows, self.columns, self.axes
+        last = () if self.axes == 0 else (-1 if self.axes is None else self.axes - 1,)
+        alone = (None,) * 6, ((), last, 1, None, None, self.axes)
+        return () if content in alone else content
+
     def __repr__(self) -> str:
         return f"Array({', '.join(f'{key}={value}' for key, value in self._given().items())})"
 
     def _given(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if value is not None}
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: value for key, value in held.items() if value is not None}
 
     def described(self) -> dict[str, Any]:
         """The array as plain values, as a configuration writes it."""
@@ -94,11 +110,6 @@ class Array:
                 no multiple of the groups.
         """
         ndim = len(shape)
-        if self.axes not in (None, ndim):
-            raise LimpetError(
-                f"Array: a leaf of shape {tuple(shape)}, where one of {self.axes} axes was laid out: map over an axis "
-                f"of stacked networks with jax.vmap, and lay the hardware over a tree as it is drawn"
-            )
         stack = _axes_of(self.stack or (), shape, "Array.stack")
         rest = [axis for axis in range(ndim) if axis not in stack]
         outputs = tuple(rest[-1:]) if self.outputs is None else _axes_of(self.outputs, shape, "Array.outputs")

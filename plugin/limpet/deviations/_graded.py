@@ -29,7 +29,7 @@ class Graded(Deviation):
 
     Attributes:
         deviation: the distribution for a factor of 1; one that each device has of its own.
-        rows: the factor of each row of an array, finite numbers >= 0; none for 1 everywhere.
+        rows: the factor of each row of an array, finite numbers >= 0; one number for all rows; none for 1.
         columns: the factor of each column.
         devices: the factors of the devices, a tuple of columns for each row.
 
@@ -87,32 +87,40 @@ class Graded(Deviation):
         layout = draw.array.layout(value.shape)
         row_tiles, column_tiles = layout.row_tiles, layout.column_tiles_of_group
         (_, on_row), (_, on_column) = places(row_tiles), places(column_tiles)
-        sizes = {0: ("rows", row_tiles[0], draw.array.rows), 1: ("columns", column_tiles[0], draw.array.columns)}
+        rows, columns = ("rows", row_tiles[0], draw.array.rows), ("columns", column_tiles[0], draw.array.columns)
         factors: ArrayLike = 1.0
         if self.rows:
-            factors *= self._table("rows", value, sizes[0])[on_row][:, None, None]
+            factors *= self._table("rows", value, rows)[on_row][:, None, None]
         if self.columns:
-            factors *= self._table("columns", value, sizes[1])[on_column]
+            factors *= self._table("columns", value, columns)[on_column]
         if self.devices:
-            factors *= self._table("devices", value, *sizes.values())[on_row][:, None, on_column]
-        return self.deviation.deviate(
-            draw, value, strength * layout.leaf(jnp.broadcast_to(factors, layout.block_shape))
-        )
+            factors *= self._table("devices", value, rows, columns)[on_row][:, None, on_column]
+        strengths = strength * layout.leaf(jnp.broadcast_to(factors, layout.block_shape))
+        return self.deviation.deviate(draw, value, strengths)
 
     def _table(self, key: str, value: jax.Array, *sizes: tuple[str, int, int | None]) -> jax.Array:
         """The factors of an array's rows, columns or devices.
 
+        Args:
+            key: the name of the field that holds them.
+            value: the nominal values.
+            *sizes: the word for each axis of the factors, how many the leaf's largest array has of it, and how many a
+                physical one.
+
         Raises:
-            LimpetError: they are neither as many as the largest of the leaf's arrays has, nor as a physical one.
+            LimpetError: they are neither one, nor as many as the largest of the leaf's arrays has, nor as a physical
+                one.
         """
         table = np.array(getattr(self, key))
         for axis, (of, here, physical) in enumerate(sizes):
-            if table.shape[axis] not in (here, physical):
+            given = table.shape[axis]
+            if given not in (1, here, physical):
                 raise LimpetError(
-                    f"{type(self).__name__}.{key}: {table.shape[axis]} {of} of factors for a leaf of shape "
-                    f"{value.shape}, whose largest array has {here}"
-                    + (f", of {physical} that there are" if physical else "")
+                    f"{type(self).__name__}.{key}: factors for {given} {of}; a leaf of shape {value.shape} has arrays "
+                    f"of {here} {of}" + (f", on physical ones of {physical}" if physical else "")
                 )
+            if given == 1:
+                table = np.repeat(table, here, axis)
         return jnp.asarray(table, value.dtype)
 
 

@@ -57,6 +57,7 @@ def clip_bounds(
         signs = " and values of both signs" if leaves is None else ""
         raise PrototypeError(f"leaves: none of them has two axes or more{signs} besides a stack: there is none to clip")
     bounds = {path: sigmas * standard_deviation(leaf, layouts[path], per) for path, leaf in held.items()}
+    bounds = {path: bound.reshape(()) if bound.size == 1 else bound for path, bound in bounds.items()}
     if leaves is None:
         bounds = {path: jnp.where(about_zero(held[path]), bound, jnp.inf) for path, bound in bounds.items()}
     for path, bound in bounds.items():
@@ -73,9 +74,7 @@ def about_zero(leaf: jax.Array) -> jax.Array:
     return (leaf.min(initial=0) < 0) & (leaf.max(initial=0) > 0)
 
 
-def clipped(
-    params: Any, bounds: Mapping[str, jax.Array], *, per: Per = "array", array: Array | Mapping[str, Array] = UNSAID
-) -> Any:
+def clipped(params: Any, bounds: Mapping[str, jax.Array], *, array: Array | Mapping[str, Array] = UNSAID) -> Any:
     """Parameters whose weights are clipped to [-bound, bound], to be called inside the loss, before the draw.
 
     The gradient of a weight within its bound passes, that of one beyond it goes to the bound: d/d bound = sign(w) for
@@ -86,7 +85,6 @@ def clipped(
         params: parameters, or a Flax nnx module.
         bounds: the bounds by leaf path, as `clip_bounds` gives them. One that training moves below 0 counts by its
             absolute value; where one is NaN, the weights are.
-        per: what has a bound of its own, as it was said to `clip_bounds`.
         array: the arrays that leaves sit on, as they were said to `clip_bounds`.
 
     Returns:
@@ -117,19 +115,21 @@ def clipped(
 
     def limited(leaves: Leaves) -> Leaves:
         return leaves | {
-            path: _limited(path, jnp.asarray(leaves[path]), bound, layouts[path], per) for path, bound in bounds.items()
+            path: _limited(path, jnp.asarray(leaves[path]), bound, layouts[path]) for path, bound in bounds.items()
         }
 
     return adapter.with_values(params, limited)
 
 
-def _limited(path: str, weights: jax.Array, bound: jax.Array, layout: Layout, per: Per) -> jax.Array:
-    bound, kept = jnp.abs(jnp.asarray(bound, weights.dtype)), reduced_shape(layout, per)
-    if bound.shape not in ((), kept):
+def _limited(path: str, weights: jax.Array, bound: jax.Array, layout: Layout) -> jax.Array:
+    bound = jnp.abs(jnp.asarray(bound, weights.dtype))
+    pers = [per for per in ("array", "column") if layout.cut and bound.shape == reduced_shape(layout, per)]
+    if pers:
+        bound = spread(bound, layout, pers[0])
+    elif bound.ndim > weights.ndim or jnp.broadcast_shapes(bound.shape, weights.shape) != weights.shape:
         raise PrototypeError(
-            f"bounds: '{path}' has the shape {bound.shape}, its leaf {weights.shape}; allowed are a scalar and "
-            f"{kept}, as limpet.clip_bounds gives it for the same per and array"
+            f"bounds: '{path}' has the shape {bound.shape}, its leaf {weights.shape}; give what limpet.clip_bounds "
+            f"makes, and the same array as to that"
         )
-    bound = spread(jnp.broadcast_to(bound, kept), layout, per)
     # Written as `<=` so that a NaN bound gives NaN rather than the unclipped weight.
     return jnp.where(jnp.abs(weights) <= bound, weights, jnp.sign(weights) * bound)
