@@ -21,6 +21,9 @@ from .arrays._array import Array as Array
 from .auditing._audit import AuditReport as AuditReport
 from .auditing._audit import LeafAudit as LeafAudit
 from .auditing._audit import audit as audit
+from .auditing._layout import LeafLayout as LeafLayout
+from .auditing._layout import NetworkLayout as NetworkLayout
+from .auditing._layout import layout as layout
 from .auditing._loop_audit import LoopAudit as LoopAudit
 from .bench._bench_chip import bench_chip as bench_chip
 from .bench._fit import Fit as Fit

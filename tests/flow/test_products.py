@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
+from leaf_uses import uses_in
 
 import limpet
 from limpet._jax import Function
@@ -16,17 +17,6 @@ from limpet.flow._products import CONTRACTED, PRODUCT, uses_of
 from limpet.leaves._adapters import adapter_of
 from limpet.leaves._probed import probed
 from limpet.leaves.rockpool import imported, quietly
-
-
-def uses_in(function, tree, *args):
-    """What a function does with the leaves of a tree."""
-    values, structure = jax.tree.flatten((tree, args))
-
-    def traced(values):
-        tree, args = structure.unflatten(values)
-        return function(probed(tree, adapter_of(tree).flattened(tree)[0], ProbeNotes()), *args)
-
-    return uses_of(Function(jax.make_jaxpr(traced)(values)))
 
 
 def found(function, tree, *args):
@@ -397,14 +387,14 @@ CASES = {
     "not at all": (lambda p, x: x, W, [X], {}),
     "several devices": (
         lambda p, x: jax.shard_map(
-            lambda w, x: x @ w.reshape(-1, 2, 3).reshape(-1, 6),
-            mesh=Mesh(jax.devices()[:1], "d"),
-            in_specs=(PartitionSpec(), PartitionSpec("d")),
-            out_specs=PartitionSpec("d"),
+            lambda w, x: x @ w.reshape(4, 2, 3).reshape(8, 3),
+            mesh=Mesh(jax.devices()[:2], "d"),
+            in_specs=(PartitionSpec(None, "d"), PartitionSpec()),
+            out_specs=PartitionSpec(None, "d"),
         )(p["w"], x),
         W,
         [X],
-        {"w": matrix()},
+        {"w": matrix(calls=Fraction(1, 2))},
     ),
 }
 

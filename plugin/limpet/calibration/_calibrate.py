@@ -148,7 +148,7 @@ def calibrations(
     require_held_out(batch, stacked)
     describe = Description(metric_fn, strengths, shapes_of(tree), chips, higher_is_better)
     extra = (jax.device_put(stacked), jnp.int32(fit.steps), {})
-    measurement = Measurement(metric_fn, recipe.paths, on_chip, chips, extra, beside=on_chip.beside)
+    measurement = Measurement(metric_fn, recipe.paths, on_chip, chips, extra, beside=on_chip.beside, recipe=recipe)
     prepared = measurement.prepare(tree, copied, strengths.cases())
     describe.require_directions(metrics_of(prepared.names))
     origin, samples = origin_of(prepared, divided(tree)[0], stacked, batch), sample_count(stacked)

@@ -71,8 +71,8 @@ class LeafUse:
         how: PRODUCT, or in words what else it is; CONTRACTED where a product of leaves is computed, without data.
         array: for a product, the arrays that it makes of the leaf: its stack, outputs and groups.
         unclear: for a product, the axes of the leaf of which one part counts something else than another part.
-        calls: for a product, how often it computes with each value of the leaf, a batch counted once; None where a loop
-            decides that, or an index.
+        calls: for a product, how often it computes with each value of the leaf on average, a batch counted once; None
+            where a loop decides that, or an index. Within `jax.shard_map` it is one device's part of that.
         steps: for each axis of the leaf along which a scan goes or from which an index picks, which of both.
         changed: what happened to the values before, see `View`.
     """

@@ -10,9 +10,12 @@ import numpy as np
 
 from .._errors import MetricError, MismatchNotApplied, warn_user
 from .._jax import Function
+from ..auditing._layout_check import warn_of_layout
 from ..draws._keys import typed_key
 from ..flow._probe import ProbeNotes
+from ..flow._products import LeafUse, uses_of
 from ..flow._uses import depends_on
+from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import is_real, listing, require_there
 from ..leaves._probed import probed
@@ -54,6 +57,7 @@ class Measurement:
         extra: a pytree of arrays that `on_chip` is given; None for none.
         audited: whether a metric that depends on no draw is refused.
         beside: names of results that are no metrics, and may be arrays of any shape.
+        recipe: the recipe whose arrays are held against the use that the metric makes of leaves; None for none.
     """
 
     metric_fn: MetricFn
@@ -63,6 +67,7 @@ class Measurement:
     extra: Any = None
     audited: bool = True
     beside: frozenset[str] = frozenset()
+    recipe: Recipe | None = None
 
     def prepare(self, tree: Any, batch: Any, cases: Any) -> Prepared:
         """Compile the measurement for one network, or find what was compiled for one like it; nothing is evaluated.
@@ -95,9 +100,11 @@ class Measurement:
             return self.on_chip(metric, chip, rebuild(operand), case, extra)
 
         def check(results: Mapping[str, Any], function: Function) -> _Findings:
+            uses = tuple(uses_of(function)) if self.recipe is not None else ()
             if not self.audited:
-                return _Findings()
-            return self._found(notes.planted, dict(zip(results, depends_on(function), strict=True)))
+                return _Findings(uses=uses)
+            found = self._found(notes.planted, dict(zip(results, depends_on(function), strict=True)))
+            return found._replace(uses=uses)
 
         found = prepared(chip_fn, self._operands(operand, batch), cases, chips.mesh, check)
         self._warn(found.program.findings, written)
@@ -125,6 +132,8 @@ class Measurement:
         return _Findings(tuple(flat) if planted else (), tuple(lost))
 
     def _warn(self, findings: "_Findings", written: Set[str]) -> None:
+        if self.recipe is not None:
+            warn_of_layout(self.recipe, findings.uses)
         name = f"metric_fn '{function_name(self.metric_fn)}'"
         if findings.flat:
             warn_user(
@@ -144,10 +153,17 @@ class Measurement:
 
 
 class _Findings(NamedTuple):
-    """What the audit of a metric found: metrics that depend on no draw, and leaves whose draw no metric depends on."""
+    """What was found in a traced metric.
+
+    Attributes:
+        flat: metrics that depend on no draw.
+        lost: leaves whose draw no metric depends on.
+        uses: what the metric does with leaves.
+    """
 
     flat: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    uses: tuple[LeafUse, ...] = ()
 
 
 def gathered(rounds: Iterator[dict[str, jax.Array]], advance: Callable[[int], None]) -> dict[str, np.ndarray]:

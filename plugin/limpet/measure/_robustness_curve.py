@@ -35,7 +35,7 @@ def curve_measurement(metric_fn: MetricFn, recipe: Recipe, chips: Chips) -> Meas
     def on_chip(metric: Callable[[Any], Any], chip: Chip, tree: Any, case: Condition, extra: Any) -> Any:
         return metric(recipe(chip.key, tree, chip.under(case)))
 
-    return Measurement(metric_fn, recipe.paths, on_chip, chips)
+    return Measurement(metric_fn, recipe.paths, on_chip, chips, recipe=recipe)
 
 
 def robustness_curve(

@@ -115,7 +115,7 @@ def sensitivity(
     each = np.eye(len(names), dtype=bool)
     masks = np.concatenate([np.zeros((1, len(names)), bool), np.ones((1, len(names)), bool), each, ~each])
     # A group that the metric does not depend on is no mistake here: that it costs nothing is the answer.
-    costs = Measurement(metric_fn, recipe.paths, masked, chips, extra=seen, audited=False)
+    costs = Measurement(metric_fn, recipe.paths, masked, chips, extra=seen, audited=False, recipe=recipe)
     linear = Measurement(metric_fn, recipe.paths, moved_along, chips, extra=(seen, slopes))
     with progress_bar("sensitivity", chips.most, chips.progress) as advance:
         found = gathered(ahead(costs.prepare(tree, batch, jnp.asarray(masks)).rounds(0, chips.most)), advance)
