@@ -10,7 +10,7 @@ from flax import nnx
 from leaf_uses import uses_in
 
 import limpet
-from limpet.auditing._layout_check import contradictions
+from limpet.auditing._layout_check import _SAID, contradictions
 from limpet.leaves.rockpool import imported, quietly
 
 X = jnp.ones((5, 8))
@@ -171,8 +171,8 @@ def test_a_matrix_that_meets_no_product_is_named_with_what_uses_it(function, tre
     assert contradictions(uses_in(function, tree, X), said) == {"e": expected}
 
 
-def hardware(deviation, leaves="w"):
-    return limpet.Hardware(part=limpet.Part(leaves, deviation))
+def hardware(deviation, leaves="w", array=Array()):
+    return limpet.Hardware(part=limpet.Part(leaves, deviation, array=array))
 
 
 def warned(call):
@@ -201,6 +201,11 @@ def test_a_curve_warns_once_of_a_stack_that_is_taken_for_one_array():
     assert warned(lambda: curve_of(leaf(4, 8, 8), part))  # another network
 
 
+def test_a_curve_does_not_warn_of_a_stack_that_is_said():
+    part = hardware(limpet.Additive(spread=0.0511), array=Array(stack=0))
+    assert not warned(lambda: curve_of(leaf(3, 8, 8), part))
+
+
 @pytest.mark.parametrize("deviation", [limpet.Gaussian(sigma=0.1), limpet.DropConnect(0.1)])
 def test_deviations_of_single_devices_are_the_same_on_any_array(deviation):
     assert not warned(lambda: curve_of(leaf(3, 8, 8), hardware(deviation)))
@@ -219,6 +224,42 @@ def test_sensitivities_and_calibrations_warn_too():
     mismatch = hardware(limpet.Additive(spread=0.0513))
     options = {"metric_fn": loss, "batch": X, "chips": 2, "scales": [1], "higher_is_better": False}
     assert len(warned(lambda: limpet.calibrate(fit, tree, mismatch, **options))) == 1
+
+
+@pytest.mark.parametrize("draws", [None, 1, 3, "per_example"])
+def test_a_loop_warns_once_of_a_stack_that_is_taken_for_one_array(draws):
+    """Whether it injects by itself, or through an objective that draws once, several times, or for each example."""
+    tree = {**leaf(3, 8, 8), "b": jnp.ones(6)}
+    mismatch = hardware(limpet.Additive(spread=0.052)).on(tree)
+
+    def loss(tree, x):
+        return scanned({"w": tree["w"]}, x).mean() + tree["b"].sum() ** 2
+
+    if draws is None:
+        injection = limpet.Injection(tree, mismatch)
+        noisy = lambda tree, step, x: loss(injection.inject(tree, step), x)  # noqa: E731
+    else:
+        noisy = limpet.with_mismatch(loss, mismatch, draws=draws)
+    number = jnp.int32(0) if draws is None else jax.random.key(0)
+
+    def update():
+        jax.jit(jax.grad(noisy)).trace(tree, number, X)
+
+    _SAID.clear()
+    (words,) = warned(update)
+    assert words.startswith("w (3, 8, 8) is scanned over axis 0: 3 arrays of 8 x 8, taken for 1 array of 24 x 8; say")
+    assert not warned(update)
+
+
+def test_a_loop_does_not_warn_of_what_agrees_nor_of_backward_products():
+    tree = {**leaf(3, 8, 8), "out": jnp.ones((8, 6))}
+    mismatch = hardware(limpet.Additive(spread=0.053), array={"w": Array(stack=0)}, leaves=["w", "out"]).on(tree)
+
+    def loss(tree, key, x):
+        return jax.checkpoint(lambda p, x: (scanned({"w": p["w"]}, x) @ p["out"]).mean())(tree, x)
+
+    noisy = limpet.with_mismatch(lambda tree, x: loss(tree, None, x), mismatch)
+    assert not warned(lambda: jax.jit(jax.grad(noisy)).trace(tree, jax.random.key(0), X))
 
 
 def test_many_leaves_are_named_in_one_warning():
@@ -286,3 +327,16 @@ def test_layouts_of_modules():
     )
     assert set(seen.arrays) == {"weight"}
     assert not any(leaf.said for leaf in seen.leaves if leaf.path == "weight")
+
+
+def test_what_a_layout_shows_can_be_said_as_it_is():
+    tree = {**leaf(3, 8, 8), "v": jnp.ones((6, 8))}
+
+    def metric(tree, x):
+        return (scanned({"w": tree["w"]}, x) @ tree["v"].T).mean()
+
+    options = {"batch": X, "scales": [1], "chips": 2, "higher_is_better": True}
+    deviation = limpet.Additive(spread=0.054)
+    assert warned(lambda: limpet.robustness_curve(metric, tree, hardware(deviation, "*"), **options))
+    said = hardware(deviation, "*", limpet.layout(metric, tree, X).arrays)
+    assert not warned(lambda: limpet.robustness_curve(metric, tree, said, **options))

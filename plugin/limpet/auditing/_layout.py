@@ -18,7 +18,7 @@ from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real
 from ..leaves._probed import probed
-from ._layout_check import agrees, in_words, said_of
+from ._layout_check import agrees, in_words
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def layout(fn: Callable[..., Any], tree: Any, *args: Any, hardware: Hardware | R
         layers/bias    12 x 64       -                     -      scanned over axis 0 and added
         layers/kernel  12 x 64 x 64  12 arrays of 64 x 64  1      -
         >>> seen.arrays["layers/kernel"]
-        Array(stack=(0,), outputs=(2,), groups=1, rows=None, columns=None)
+        Array(stack=(0,), outputs=(2,), groups=1)
     """
     recipe = hardware.on(tree) if isinstance(hardware, Hardware) else hardware
     tree = adapter_of(tree).nominal(tree)
@@ -154,7 +154,7 @@ def _of(path: str, uses: list[LeafUse], recipe: Recipe | None) -> LeafLayout:
             words["contracted along other axes, too"] = None
     seen = LeafLayout(path, shape, array, calls, tuple(words))
     rule = recipe.rules.get(path) if recipe is not None else None
-    said = None if rule is None else said_of(rule).layout(shape)
+    said = None if rule is None else rule.array.layout(shape)
     if said is None or (str(said) == str(seen.seen) and any(agrees(said, use) for use in products)):
         return seen
     return replace(seen, said=said)

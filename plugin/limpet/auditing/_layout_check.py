@@ -8,7 +8,6 @@ from .._errors import warn_user
 from ..arrays._array import Array, Layout
 from ..flow._products import CONTRACTED, GATHERED, PRODUCT, LeafUse
 from ..flow._view import SCANNED
-from ..hardware._leaf_draw import LeafRule
 from ..hardware._mismatch import Recipe
 from ..leaves._paths import listing
 
@@ -33,9 +32,9 @@ def warn_of_layout(recipe: Recipe, uses: Sequence[LeafUse], differentiated: bool
         uses: what a program does with the leaves, in its order.
         differentiated: whether the program holds backward passes, too.
     """
-    rules = {path: rule for path, rule in recipe.rules.items() if rule is not None and is_arranged(rule)}
+    rules = {path: rule for path, rule in recipe.rules.items() if rule is not None and rule.deviation.arranged}
     shapes = {use.leaf.path: use.leaf.shape for use in uses}
-    found = contradictions(uses, {path: said_of(rule) for path, rule in rules.items()}, differentiated)
+    found = contradictions(uses, {path: rule.array for path, rule in rules.items()}, differentiated)
     new = {path: words for path, words in found.items() if (rules[path], path, shapes[path]) not in _SAID}
     _SAID.update((rules[path], path, shapes[path]) for path in new)
     if new:
@@ -43,14 +42,9 @@ def warn_of_layout(recipe: Recipe, uses: Sequence[LeafUse], differentiated: bool
         warn_user("; ".join([*list(new.values())[:MOST], *([f"and others of the kind: {more}"] if more else [])]))
 
 
-def is_arranged(rule: LeafRule) -> bool:
-    """Whether what a value becomes depends on where it sits in an array."""
-    return getattr(rule.deviation, "arranged", not rule.deviation.elementwise)
-
-
-def said_of(rule: LeafRule) -> Array:
-    """The arrays that the hardware says."""
-    return getattr(rule, "array", Array())
+def looks_at_arrays(recipe: Recipe) -> bool:
+    """Whether some leaf deviates so that it matters where it sits."""
+    return any(rule is not None and rule.deviation.arranged for rule in recipe.rules.values())
 
 
 def contradictions(
@@ -69,7 +63,8 @@ def contradictions(
     """
     by_path: dict[str, list[LeafUse]] = {}
     for use in uses:
-        if use.leaf.path in arrays:
+        said = arrays.get(use.leaf.path)
+        if said is not None and said.axes in (None, len(use.leaf.shape)):
             by_path.setdefault(use.leaf.path, []).append(use)
     is_network = any(use.how == PRODUCT for use in uses)
     found = {}

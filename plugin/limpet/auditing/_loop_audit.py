@@ -2,7 +2,7 @@
 
 import atexit
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import ref
@@ -15,10 +15,13 @@ from jax.typing import ArrayLike
 from .._errors import MismatchNotApplied, warn_user
 from .._jax import Function, is_traced, is_tracing, on_programs
 from ..flow._probe import ProbeNotes
+from ..flow._products import LeafUse, uses_of
 from ..flow._uses import Use, uses_in
+from ..hardware._mismatch import Recipe
 from ..leaves._adapters import never_read, unboxed
 from ..leaves._paths import listing
 from ._audit import require_reached
+from ._layout_check import looks_at_arrays, warn_of_layout
 
 NEVER_INJECTED = (
     "callback.inject was never called, so nothing {deviated}: call loss_fn(callback.inject(params, step), batch) "
@@ -70,6 +73,7 @@ class LoopAudit:
     | a loss is differentiated by a leaf, but only another loss depends on its draw | a warning |
     | the loss depends on a draw, but no gradient comes back along it (`stop_gradient`, a comparison) | a warning |
     | a draw is read beside the loss only: in what it returns with it, in an argument without gradient | a warning |
+    | a leaf is used otherwise than the hardware says that it sits on arrays, see `limpet.layout` | a warning |
     | a leaf that is not trained is read beside the loss only | not seen |
     | turns of a `while_loop` meet one draw (a line search should) | not seen |
     | a step that is not compiled by `jax.jit` | a warning |
@@ -77,6 +81,7 @@ class LoopAudit:
 
     Args:
         paths: the paths of the leaves that deviate.
+        recipes: the recipes by which they deviate, which say where they sit.
 
     Attributes:
         told: whether a loop says which steps it did, by `check`, so that a number that is a constant of the program is
@@ -96,8 +101,9 @@ class LoopAudit:
         limpet.MismatchNotApplied: the draw of w does not reach the loss, which sees the nominal values. ...
     """
 
-    def __init__(self, paths: Collection[str]) -> None:
+    def __init__(self, paths: Collection[str], recipes: Sequence[Recipe] = ()) -> None:
         self._paths = paths
+        self._recipes = [recipe for recipe in recipes if looks_at_arrays(recipe)]
         self._traces: dict[ProbeNotes, int | None] = {}
         """For each call of `inject`, what its probes noted, and the number of the step where it was no traced one."""
         self._uses: dict[ProbeNotes, list[Use]] = {}
@@ -139,6 +145,12 @@ class LoopAudit:
     def _waits(self, whole: bool) -> bool:
         """Whether there is something to be read from a program: not from one that was read as a whole."""
         return not self.done and (whole or len(self._whole) < len(self._traces))
+
+    def hear_layout(self, uses: Mapping[ProbeNotes, Sequence[LeafUse]]) -> None:
+        """Take what a program does with leaves, by the draw; warn where they sit otherwise than the hardware says."""
+        for recipe in self._recipes:
+            for notes, of in uses.items():
+                warn_of_layout(recipe, of, notes.in_gradient)
 
     def hear(self, uses: Mapping[ProbeNotes, Use], whole: bool) -> None:
         """Take what a program does with draws.
@@ -370,6 +382,12 @@ def _heard(function: Function, whole: bool) -> None:
             by_judge.setdefault(notes.judge, {})[notes] = use
     for judge, uses in by_judge.items():
         judge.hear(uses, whole)
+    if whole and any(judge._recipes for judge in by_judge):
+        leaves: dict[ProbeNotes, list[LeafUse]] = {}
+        for use in uses_of(function):
+            leaves.setdefault(use.leaf.mark, []).append(use)
+        for judge, uses in by_judge.items():
+            judge.hear_layout({notes: leaves.get(notes, []) for notes in uses})
 
 
 def _opened() -> "list[LoopAudit]":

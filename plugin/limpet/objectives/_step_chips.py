@@ -44,7 +44,9 @@ class StepChips:
 
     def __post_init__(self) -> None:
         mismatch: Any = self.mismatch
-        object.__setattr__(self, "_audit", LoopAudit(mismatch.paths if isinstance(mismatch, Recipe) else ()))
+        recipes = [mismatch] if isinstance(mismatch, Recipe) else []
+        audit = LoopAudit([path for recipe in recipes for path in recipe.paths], recipes)
+        object.__setattr__(self, "_audit", audit)
         if isinstance(mismatch, Hardware) or not (isinstance(mismatch, Recipe) or hasattr(mismatch, "inject")):
             raise LimpetError(
                 f"mismatch = {mismatch!r}: give a recipe, hardware.on(model) or limpet.Mismatch(prototype, deviation); "

@@ -235,7 +235,11 @@ class Injection:
     def _set(self, model: Any, draws: tuple[StepDraw, ...], seed: int, generator: Generator, paths: Any) -> None:
         values = {"model": model, "draws": draws, "seed": seed, "generator": generator, "hardware_paths": paths}
         drawn = tuple(path for draw in draws for path in draw.recipe.paths)
-        values |= {"_adapter": adapter_of(model), "paths": drawn, "audit": LoopAudit(drawn)}
+        values |= {
+            "_adapter": adapter_of(model),
+            "paths": drawn,
+            "audit": LoopAudit(drawn, [draw.recipe for draw in draws]),
+        }
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
