@@ -15,6 +15,7 @@ from limpet.leaves.rockpool import imported, quietly
 
 X = jnp.ones((5, 8))
 Array = limpet.Array
+UNSAID = Array()
 
 
 def dense(p, x):
@@ -171,7 +172,7 @@ def test_a_matrix_that_meets_no_product_is_named_with_what_uses_it(function, tre
     assert contradictions(uses_in(function, tree, X), said) == {"e": expected}
 
 
-def hardware(deviation, leaves="w", array=Array()):
+def hardware(deviation, leaves="w", array=UNSAID):
     return limpet.Hardware(part=limpet.Part(leaves, deviation, array=array))
 
 

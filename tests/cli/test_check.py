@@ -32,7 +32,7 @@ def test_without_a_network(workplace, capsys):
     assert "robustness chips 10 of seed 5, every 500 steps" in lines
     assert "parts all: kernels, biases" in lines
     assert "scale 0, 1" in lines
-    assert lines[-1] == "Give --model or --tree to see which leaves deviate."
+    assert lines[-1] == "Give --model, --tree or --task to see which leaves deviate."
 
 
 def test_training_without_mismatch(workplace, capsys):
@@ -86,15 +86,38 @@ def test_which_leaves_deviate(workplace, capsys):
     assert main(["check", "config.yaml", "--model", "nets_of_test_cli:build"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "3 of 4 leaves of nets_of_test_cli:build deviate" in lines
-    rows = {line.split()[0]: line.split()[1:] for line in lines if re.match(r" \w+/", line)}
-    assert rows == {
-        "dense/bias": ["2", "float32", "biases", "chip", "3"],
-        "dense/kernel": ["3x2", "float32", "kernels", "dynamic"],
-        "head/kernel": ["2", "float32", "kernels", "dynamic"],
-    }
+    rows = [re.split(r"  +", line.strip()) for line in lines if re.match(r" \w+/", line)]
+    assert rows == [
+        ["dense/bias", "2", "1 array of 1 x 2", "float32", "biases", "chip 3"],
+        ["dense/kernel", "3x2", "1 array of 3 x 2", "float32", "kernels", "dynamic"],
+        ["head/kernel", "2", "1 array of 1 x 2", "float32", "kernels", "dynamic"],
+    ]
     assert "1 stays as it is: head/step" in lines
     assert main(["check", "config.yaml", "training={}", "--model", "nets_of_test_cli:build"]) == 0
     assert [line.split()[-1] for line in lines_of(capsys) if line.startswith("dense/")] == ["nominal", "nominal"]
+
+
+def test_on_which_arrays_leaves_sit_and_what_a_metric_makes_of_them(workplace, capsys):
+    stack = "hardware.kernels={leaves: layers, array: {stack: [0], rows: 2}, sigma: 0.1}"
+    options = [stack, "hardware.biases={leaves: shift, sigma: 0.1}", "--task", "nets_of_test_cli:task"]
+    assert main(["check", "config.yaml", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [re.split(r"  +", line.strip()) for line in lines if re.match(r" (leaf|layers|shift) ", line)]
+    assert rows == [
+        ["leaf", "shape", "arrays", "used as", "dtype", "part", "training"],
+        ["layers", "5x4x4", "10 arrays of 2 x 4", "5 arrays of 4 x 4", "float32", "kernels", "dynamic"],
+        ["shift", "5x4", "1 array of 5 x 4", "scanned over axis 0 and added", "float32", "biases", "chip 3"],
+    ]
+    assert main(["check", "config.yaml", *options, "--json"]) == 0
+    layers, _, unused = strict(capsys.readouterr().out)["leaves"]
+    assert (layers["arrays"], layers["used"]) == ("10 arrays of 2 x 4", "5 arrays of 4 x 4")
+    assert (unused["path"], unused["arrays"], unused["used"]) == ("unused", None, None)
+
+
+def test_a_task_without_a_metric_is_refused(workplace, capsys):
+    assert main(["check", "config.yaml", "--task", "nets_of_test_cli:build"]) == 2
+    needed = "needed are tree, metric_fn, batch"
+    assert f"nets_of_test_cli:build: gave no tree, metric_fn, batch; {needed}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["params", "build", "talks", "Namespace.build", "shapes"])

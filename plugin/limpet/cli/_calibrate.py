@@ -27,7 +27,7 @@ from limpet import LimpetError
 from limpet.checks import warn_user
 
 from ._command import add_command, add_config, add_params, named
-from ._model import configured, load_object, place_of, require_network, user_code
+from ._model import configured, load_task, place_of, user_code
 from ._output import show, write_json
 
 _REQUIRED = ("tree", "loss_fn", "metric_fn", "batches", "batch")
@@ -92,16 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _task(arguments: argparse.Namespace, config: Any) -> dict[str, Any]:
     """The arguments that the user's function gives, those of the command line in their place."""
-    task = load_object(arguments.task, config)
-    if not isinstance(task, Mapping):
-        raise LimpetError(f"{arguments.task}: gave {type(task).__name__}; needed is a dict of {', '.join(_REQUIRED)}")
-    if missing := [name for name in _REQUIRED if name not in task]:
-        raise LimpetError(f"{arguments.task}: gave no {', '.join(missing)}; needed are {', '.join(_REQUIRED)}")
+    task = load_task(arguments.task, config, _REQUIRED)
     if unknown := [str(name) for name in task if name not in (*_REQUIRED, *_OPTIONAL)]:
         raise LimpetError(
             f"{arguments.task}: gave {', '.join(unknown)}; allowed are {', '.join(_REQUIRED + _OPTIONAL)}"
         )
-    require_network(arguments.task, task["tree"])
     given = {name: getattr(arguments, name) for name in ("steps", "trainable", "gains")}
     return {**task, **{name: value for name, value in given.items() if value is not None}}
 

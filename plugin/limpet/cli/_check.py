@@ -1,13 +1,19 @@
 """`limpet check`: validate a configuration, and show what it resolves to.
 
 Given a network, or its saved parameters, it also shows which leaves deviate,
-as parts of the hardware, and what training meets of them.
+as parts of the hardware, on which arrays they sit, and what training meets of
+them.
+
+TASK is a function, of no argument or of the configuration, that returns a dict
+of tree, metric_fn and batch, as for limpet calibrate. Given one, it also shows
+which arrays the metric makes of each leaf, or what else it does with it.
 
 examples:
   limpet check configs/dynapse.yaml
   limpet check configs/dynapse.yaml hardware.weights.sigma=0.2 training={}
   limpet check configs/dynapse.yaml --model examples/dynapse_frozen_noise.py:network
   limpet check config.yaml --tree params.npz --json
+  limpet check configs/digits_calibration.yaml --task examples/digits_calibration.py:task
 """
 
 import argparse
@@ -15,7 +21,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ._command import add_command, add_import_from, named
-from ._model import MODEL_HELP, TREE_HELP, configured, load_model
+from ._model import MODEL_HELP, TREE_HELP, configured, load_model, load_task, place_of, user_code
 from ._output import show, table, write_json
 
 if TYPE_CHECKING:
@@ -33,19 +39,14 @@ def add_parser(commands: Any) -> None:
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--model", type=named, help=MODEL_HELP)
     network.add_argument("--tree", type=named, help=TREE_HELP)
+    network.add_argument("--task", type=named, help="MODULE:NAME or path/script.py:NAME; see below")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check one configuration."""
     config = configured(arguments)
-    leaves = None
-    name: str | None = arguments.tree if arguments.model is None else arguments.model
-    if name is not None:
-        from limpet import stored_parameters
-
-        from ._leaves import leaf_overviews
-
-        leaves = leaf_overviews(config, load_model(name, config) if arguments.tree is None else stored_parameters(name))
+    name: str | None = arguments.model or arguments.tree or arguments.task
+    leaves = None if name is None else _leaves(arguments, config)
     if arguments.json:
         write_json(
             {
@@ -60,10 +61,25 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     _show_overview(arguments, config)
     if leaves is None or name is None:
-        show("", "Give --model or --tree to see which leaves deviate.")
+        show("", "Give --model, --tree or --task to see which leaves deviate.")
     else:
         _show_leaves(name, leaves)
     return 0
+
+
+def _leaves(arguments: argparse.Namespace, config: Any) -> "list[LeafOverview]":
+    from ._leaves import leaf_overviews
+
+    if arguments.model is not None:
+        return leaf_overviews(config, load_model(arguments.model, config))
+    if arguments.tree is not None:
+        from limpet import stored_parameters
+
+        return leaf_overviews(config, stored_parameters(arguments.tree))
+    task = load_task(arguments.task, config, ("tree", "metric_fn", "batch"))
+    folder, *_ = place_of(arguments.task)
+    with user_code(folder):
+        return leaf_overviews(config, task["tree"], (task["metric_fn"], task["batch"]))
 
 
 def _redrawn(config: Any) -> dict[str, Any]:
@@ -112,17 +128,21 @@ def _show_leaves(name: str, leaves: "list[LeafOverview]") -> None:
 
     deviating = [leaf for leaf in leaves if leaf.part is not None]
     rest = [leaf.path for leaf in leaves if leaf.part is None]
+    used = any(leaf.used for leaf in leaves)
     rows = [
         [
             f"{leaf.path}{' *' if leaf.unread else ''}",
             "x".join(map(str, leaf.shape)) or "scalar" if leaf.shape is not None else "-",
+            leaf.arrays or "-",
+            *([leaf.used or "-"] if used else []),
             leaf.dtype,
             leaf.part,
             Text(leaf.training, _STYLES.get(leaf.training, "")),
         ]
         for leaf in deviating
     ]
-    columns = {"leaf": "left", "shape": "right", "dtype": "left", "part": "left", "training": "left"}
+    headers = ["leaf", "shape", "arrays", *(["used as"] if used else []), "dtype", "part", "training"]
+    columns = {header: "right" if header == "shape" else "left" for header in headers}
     show("", Text(f"{len(deviating)} of {len(leaves)} leaves of {name} deviate", "bold"), table(columns, rows))
     if any(leaf.unread for leaf in deviating):
         show("* registered by the network, but its simulation never reads it")

@@ -1,10 +1,14 @@
 """Which leaves of a network are hardware, and what training does with them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from limpet import layout
 from limpet.deviations import label, sigma_of
-from limpet.leaves import adapter_of
+from limpet.leaves import adapter_of, is_real
 
 from ..config._config import Config
 
@@ -22,6 +26,10 @@ class LeafOverview:
         sigma: the relative standard deviation at scale 1; None where there is none.
         training: what training meets: "dynamic", "fresh chip", "chip 3", or "nominal".
         unread: whether the framework registers the leaf, but never reads it.
+        arrays: the arrays that the leaf sits on, in words, as the hardware or the framework says; None for a leaf that
+            does not deviate.
+        used: the arrays that a function makes of the leaf, in words, or what else it does with it; None where no
+            function was looked at, or it does nothing with it.
     """
 
     path: str
@@ -32,19 +40,28 @@ class LeafOverview:
     sigma: float | None
     training: str
     unread: bool
+    arrays: str | None
+    used: str | None
 
 
-def leaf_overviews(config: Config, model: Any) -> list[LeafOverview]:
+def leaf_overviews(config: Config, model: Any, use: tuple[Callable[..., Any], Any] | None = None) -> list[LeafOverview]:
     """Every leaf of a model, in flattening order.
+
+    Args:
+        config: the configuration.
+        model: the network.
+        use: a metric and its batch, by which it is seen what is done with leaves; None for none.
 
     Raises:
         PrototypeError: the hardware does not fit the model.
     """
     recipe, adapter = config.recipe(model), adapter_of(model)
     part_of = {path: (name, part.rules[path]) for name, part in recipe.parts.items() for path in part.paths}
+    seen = {} if use is None else {leaf.path: leaf for leaf in layout(use[0], model, use[1]).leaves}
     rows = []
     for path, leaf in adapter.leaves(model).items():
         name, rule = part_of.get(path, (None, None))
+        shape, used = np.shape(leaf) if is_real(leaf) else None, seen.get(path)
         rows.append(
             LeafOverview(
                 path,
@@ -55,6 +72,8 @@ def leaf_overviews(config: Config, model: Any) -> list[LeafOverview]:
                 None if rule is None else sigma_of(rule.deviation),
                 met_in_training(config, name),
                 adapter.never_read(path),
+                None if rule is None or shape is None else str(rule.array.layout(shape)),
+                None if used is None else ", ".join([*([str(used.seen)] if used.seen else []), *used.otherwise]),
             )
         )
     return rows

@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from operator import attrgetter
@@ -62,6 +62,26 @@ def load_object(spec: str, config: Any) -> Any:
         if inspect.isroutine(value) or isinstance(value, type | functools.partial):
             return _called(spec, value, config)
     return value
+
+
+def load_task(spec: str, config: Any, needed: Sequence[str]) -> dict[str, Any]:
+    """The network that MODULE:NAME gives with functions and data, by name.
+
+    Args:
+        spec: MODULE:NAME, or path/script.py:NAME.
+        config: the configuration, for a function that takes it.
+        needed: the names that have to be there; "tree" is that of the network.
+
+    Raises:
+        LimpetError: it cannot be imported, fails, or gives something else.
+    """
+    task = load_object(spec, config)
+    if not isinstance(task, Mapping):
+        raise LimpetError(f"{spec}: gave {type(task).__name__}; needed is a dict of {', '.join(needed)}")
+    if missing := [name for name in needed if name not in task]:
+        raise LimpetError(f"{spec}: gave no {', '.join(missing)}; needed are {', '.join(needed)}")
+    require_network(spec, task["tree"])
+    return dict(task)
 
 
 def place_of(spec: str) -> tuple[Path, str, str]:

@@ -171,8 +171,7 @@ def joined(views: Sequence[View], along: int, size: int) -> View | None:
     axes = list(first.axes)
     if len(leaves) > 1:
         changed = tuple(dict.fromkeys((*changed, "joined")))
-    (*_, inner) = axes[along]
-    axes[along] = (Strand(inner.axes, size, inner.stride),) if len(axes[along]) == 1 else _mixed(axes[along], size)
+    axes[along] = _resized(axes[along], size)
     return replace(first, leaves=leaves, axes=tuple(axes), changed=changed, data=data)
 
 
