@@ -146,7 +146,7 @@ def test_what_is_used_otherwise_than_it_is_said_to_sit_is_named(function, tree, 
 @pytest.mark.parametrize(("function", "tree", "said", "words"), CONTRADICTED)
 def test_what_the_words_advise_to_say_agrees(function, tree, said, words):
     advised = eval(words.partition("say array=")[2], {"limpet": limpet})
-    assert not contradictions(uses_in(function, tree, X), {"w": advised.over(said)})
+    assert not contradictions(uses_in(function, tree, X), {"w": advised.over(said, tree["w"].ndim)})
 
 
 @pytest.mark.parametrize(("function", "tree", "said"), AGREED)

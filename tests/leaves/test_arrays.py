@@ -13,6 +13,7 @@ from rockpool.nn.modules import LIFJax, LinearJax
 
 import limpet
 from limpet.leaves._adapters import adapter_of
+from limpet.leaves._arrays import arrays_of, checked_arrays
 from limpet.leaves._prototype import contracted_paths, matrices
 
 KEY = jax.random.key(0)
@@ -598,3 +599,25 @@ def test_a_selection_of_matrices_says_why_there_is_none():
         match=r"no biases, norms, embeddings or positions; there is none.*a/bias \(4, 24\), b \(3,\)",
     ):
         chosen("matrices", shapes(a__bias=(4, 24), b=(3,)))
+
+
+def test_what_is_said_to_be_a_stack_is_no_axis_of_a_matrix():
+    tree = shapes(w=(12, 64, 64), gains=(12, 64))
+    said = limpet.Part("matrices", limpet.Gaussian(0.1), array=limpet.Array(stack=0))
+    assert said.prototype(tree) == {"w": True, "gains": False}
+    assert part("matrices").prototype(tree) == {"w": True, "gains": True}
+
+
+def test_heads_are_arrays_of_their_own_where_one_says_so():
+    """What is said of an axis goes before what the framework says of it."""
+    model = nnx_shapes(stacked(partial(Holder, partial(nnx.MultiHeadAttention, 4, 24))))
+    heads = limpet.Array(stack=(0, -2)), limpet.Array(stack=(0, 1))
+    of_heads = {"*/query/kernel": heads[0], "*/key/kernel": heads[0], "*/out/kernel": heads[1]}
+    arrays = arrays_of(model, checked_arrays(of_heads), contracted_paths(model))
+    leaves = adapter_of(model).leaves(model)
+    assert {path: str(array.layout(leaves[path].shape)) for path, array in arrays.items()} == {
+        "layer/key/kernel": "44 arrays of 24 x 6",
+        "layer/out/kernel": "44 arrays of 6 x 24",
+        "layer/query/kernel": "44 arrays of 24 x 6",
+        "layer/value/kernel": "11 arrays of 24 x 24",
+    }

@@ -65,9 +65,24 @@ class Array:
         if both := set(self.stack or ()) & set(self.outputs or ()):
             raise LimpetError(f"Array: axis {min(both)} is both in the stack and an output; an axis counts one of them")
 
-    def over(self, default: "Array") -> "Array":
-        """This array, with what it leaves open as another one says."""
-        return replace(default, **self._given())
+    def over(self, default: "Array", ndim: int) -> "Array":
+        """This array, with what it leaves open as another one says; an axis that both name counts what this one says.
+
+        Args:
+            default: what is known beside this.
+            ndim: the number of axes of the leaf.
+
+        Examples:
+            >>> Array(stack=-2).over(Array(stack=(), outputs=(1, 2)), ndim=3)  # each head an array
+            Array(stack=(-2,), outputs=(2,))
+        """
+        named = {axis % ndim for axis in (*(self.stack or ()), *(self.outputs or ())) if -ndim <= axis < ndim}
+        left = {
+            key: tuple(axis for axis in axes if axis % ndim not in named)
+            for key in ("stack", "outputs")
+            if (axes := getattr(default, key))
+        }
+        return replace(default, **left | self._given())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Array) and self._content == other._content

@@ -107,7 +107,7 @@ class Part:
         if isinstance(self.leaves, str):
             adapter = adapter_of(model)
             if self.leaves == "matrices":
-                return matrices(model)
+                return matrices(model, checked_arrays(self.array))
             if self.leaves not in adapter.selections:
                 (owner,) = (other.name for other in ADAPTERS if self.leaves in other.selections)
                 raise PrototypeError(

@@ -85,7 +85,8 @@ def arrays_of(model: Any, given: Arrays, paths: Iterable[str]) -> dict[str, Arra
     found = {}
     for path in paths:
         try:
-            found[path] = array_at(path, said).over(known.get(path, UNSAID)).settled(np.shape(leaves[path]))
+            shape = np.shape(leaves[path])
+            found[path] = array_at(path, said).over(known.get(path, UNSAID), len(shape)).settled(shape)
         except LimpetError as error:
             raise LimpetError(f"leaf '{path}': {error}") from None
     return found

@@ -33,7 +33,7 @@ class LayerLeaf:
 
         Examples:
             >>> LayerLeaf(shape=(64, 256)).array((64, 12, 256))
-            Array(stack=(1,), outputs=(2,), groups=1, rows=None, columns=None)
+            Array(stack=(1,), outputs=(2,), groups=1)
         """
         added = _added_axes(self.shape, shape)
         if added is None:

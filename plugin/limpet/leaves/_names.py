@@ -70,7 +70,7 @@ def arrays_by_name(
 
     Examples:
         >>> arrays_by_name({"Dense_0/kernel": (12, 64, 256), "Dense_0/bias": (12, 256)}, {}, {})["Dense_0/kernel"]
-        Array(stack=(0,), outputs=(2,), groups=None, rows=None, columns=None)
+        Array(stack=(0,), outputs=(2,))
     """
     layers = _common_layers(shapes, _named_layers(shapes, axis_names), said)
     inner = {path: _without(shape, layers.get(path, ())) for path, shape in shapes.items()}

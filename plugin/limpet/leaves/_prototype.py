@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .._errors import PrototypeError, warn_user
-from ..arrays._array import Array
 from ._adapters import adapter_of, some_leaves
-from ._paths import is_real, leaves_by_path, listing
+from ._arrays import Arrays, layouts_of_kernels
+from ._paths import leaves_by_path, listing
 from ._paths import require_real as require_real
 from .tree import shapes_of
 
@@ -67,18 +67,23 @@ def prototype(tree: Any, *rules: Any) -> Any:
     return adapter.prototype(tree, chosen)
 
 
-def matrices(tree: Any) -> Any:
+def matrices(tree: Any, arrays: Arrays = ()) -> Any:
     """Select what products contract, among the leaves of which globs could select some: what a crossbar holds.
 
     These are the leaves with two axes or more beside those that are stacks of layers (see `Adapter.arrays`), but for
     those which the framework, or their names, say to be no part of a product (`Adapter.no_products`): biases, scales of
     norms, tables that are looked up.
 
+    Args:
+        tree: the model.
+        arrays: where leaves sit, as far as the user says it.
+
     Raises:
         PrototypeError: there is none.
+        LimpetError: a leaf does not fit what is said of it.
     """
     adapter, leaves = adapter_of(tree), some_leaves(tree)
-    contracted = contracted_paths(tree)
+    contracted = contracted_paths(tree, arrays)
     if not contracted:
         raise PrototypeError(
             f"'matrices' selects what products contract, leaves with two axes or more beside stacks of layers, and no "
@@ -88,19 +93,10 @@ def matrices(tree: Any) -> Any:
     return adapter.prototype(tree, {path: path in contracted for path in leaves})
 
 
-def contracted_paths(tree: Any) -> list[str]:
+def contracted_paths(tree: Any, arrays: Arrays = ()) -> list[str]:
     """The paths that `matrices` selects."""
-    adapter = adapter_of(tree)
-    arrays, candidates, left_out = adapter.arrays(tree), adapter.globbed(tree), adapter.no_products(tree)
-
-    def axes(path: str, leaf: Any) -> int:
-        return np.ndim(leaf) - len(arrays.get(path, Array()).stack or ())
-
-    return [
-        path
-        for path, leaf in adapter.leaves(tree).items()
-        if path in candidates and path not in left_out and is_real(leaf) and axes(path, leaf) >= 2
-    ]
+    candidates = set(adapter_of(tree).globbed(tree))
+    return [path for path in layouts_of_kernels(tree, None, arrays) if path in candidates]
 
 
 def warn_of_lumped(tree: Any, chosen: Mapping[str, bool]) -> None:
