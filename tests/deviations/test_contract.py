@@ -1,7 +1,7 @@
 """What every deviation keeps, tested over the registry: whoever adds a deviation adds one file and its name there.
 
-A member is made as `cls(sigma=0.1)`, or as `cls()` where it has no sigma. One that needs more has its example in
-EXAMPLES. Everything is drawn as one tree with a leaf for each member, so that each way of drawing compiles once.
+Members stand in `support/members.py`. Everything is drawn as one tree with a leaf for each member, so that each way of
+drawing compiles once.
 
 Bounds on statistics are stated with each test; seeds are fixed, so a test that passes keeps passing.
 """
@@ -9,7 +9,7 @@ Bounds on statistics are stated with each test; seeds are fixed, so a test that 
 import dataclasses
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache, reduce
 from operator import or_
 from typing import Any
@@ -21,66 +21,13 @@ import pytest
 from alike import assert_alike
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from members import MEMBERS, Own
 from scipy import stats
 
 import limpet
 from limpet.deviations._kinds import DEVIATIONS, described, deviation_class, label
 from limpet.hardware._leaf_draw import Gradient
 
-
-@dataclass(frozen=True)
-class Own(limpet.Deviation):
-    """A deviation as a user writes one: uniform around the nominal value, and common to the chip by a half."""
-
-    sigma: float
-    offset: str = "die"
-
-    def deviate(self, draw, value, strength):
-        own = draw.uniform(value.shape, value.dtype) * 2 - 1
-        common = draw.shared(self.offset).uniform((), value.dtype) * 2 - 1
-        return value * (1 + self.sigma * strength * (own + common) * math.sqrt(1.5))
-
-
-PROGRAMMING = limpet.Programming(spread=(0.01, 0.08, -0.05))
-DRIFT = limpet.Drift(
-    exponent={"kind": "logarithm", "slope": -0.0155, "offset": 0.0244, "low": 0.049, "high": 0.1},
-    spread=0.01,
-)
-READ_NOISE = limpet.ReadNoise(
-    spread={"kind": "power", "factor": 0.0088, "exponent": -0.65, "high": 0.2}, read_time=1e-6
-)
-EXAMPLES: dict[str, limpet.Deviation] = {
-    "additive": limpet.Additive(spread=0.05),
-    "binary-branches": limpet.BinaryBranches(spread=0.1),
-    "crossbar": limpet.Crossbar(PROGRAMMING),
-    "drift": DRIFT,
-    "drop-connect": limpet.DropConnect(fraction=0.1),
-    "empirical": limpet.Empirical(tuple(1 + 0.1 * np.sin(np.arange(40.0) ** 2)), bandwidth=0.02),
-    "off": limpet.Off(limpet.LogNormal(sigma=0.1)),
-    "graded": limpet.Graded(limpet.LogNormal(sigma=0.1), rows=(0.5,)),
-    "programming": PROGRAMMING,
-    "quantize": limpet.Quantize(bits=4),
-    "read-noise": READ_NOISE,
-    "relaxation": limpet.Relaxation(mean=(0.0, -0.01), spread=(0.02, 0.005)),
-    "right-censored-gaussian": limpet.RightCensoredGaussian(spread=0.1, bound=0.5),
-    "shared": limpet.Shared(limpet.LogNormal(sigma=0.1), across="chip"),
-    "spatial": limpet.Spatial(limpet.LogNormal(sigma=0.1), length=3.0, nugget=0.2),
-    "stuck": limpet.Stuck(at_zero=0.05, at_largest=0.02, at_random=0.03),
-    "synapse-branches": limpet.SynapseBranches(spread=0.1, currents=((0.6, 1.1),), core_spread=0.05),
-}
-VARIANTS: dict[str, limpet.Deviation] = {
-    "log-normal that keeps the mean": limpet.LogNormal(sigma=0.1, preserve="mean"),
-    "truncated at two sigma": limpet.TruncatedGaussian(sigma=0.1, bound=2.0),
-    "chain": limpet.Chain((limpet.LogNormal(sigma=0.1), limpet.Gaussian(0.05), limpet.Gaussian(0.05))),
-    "own": Own(sigma=0.1),
-    "additive by column": limpet.Additive(spread=0.05, relative_to="column"),
-    "additive to a number": limpet.Additive(spread=0.05, relative_to=2.0),
-    "programmed with a shift": limpet.Programming(spread=0.05, mean=(0.01, -0.05), relative_to=2.0),
-    "phase-change memory": limpet.Crossbar(limpet.Chain((PROGRAMMING, DRIFT, READ_NOISE)), drift_compensation=True),
-    "filaments": limpet.Crossbar(PROGRAMMING, mapping="single", smallest=0.1),
-    "measured factors": limpet.Empirical((0.9, 1.0, 1.3)),
-    "quantised, then programmed": limpet.Chain((limpet.Quantize(levels=31), PROGRAMMING)),
-}
 QUANTISED = ("quantize", "binary-branches", "synapse-branches", "quantised, then programmed")
 """Members that round: their gradient is not that of what they give."""
 ROUNDED = (*QUANTISED, "phase-change memory")
@@ -106,13 +53,6 @@ SEVERAL_NUMBERS = (
 """Members that draw several numbers for a value, or to which the size of a number means nothing."""
 
 
-def example(kind: str) -> limpet.Deviation:
-    cls = DEVIATIONS[kind]
-    with_sigma = "sigma" in {field.name for field in fields(cls)}
-    return EXAMPLES.get(kind) or (cls(sigma=0.1) if with_sigma else cls())
-
-
-MEMBERS: dict[str, limpet.Deviation] = {kind: example(kind) for kind in DEVIATIONS} | VARIANTS
 ONE_NUMBER_A_VALUE = [name for name in MEMBERS if name not in SEVERAL_NUMBERS]
 WITH_SIGMA = [name for name in MEMBERS if getattr(MEMBERS[name], "sigma", None) and name != "own"]
 SETTABLE = [name for name in WITH_SIGMA if "sigma" in {field.name for field in fields(MEMBERS[name])}]

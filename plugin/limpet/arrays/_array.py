@@ -210,12 +210,6 @@ class Layout:
         """The shape of `blocks`: matrices, rows, groups, columns of a group."""
         return self.matrices, self.rows, self.groups, self.columns // self.groups
 
-    def sizes(self, of: str) -> tuple[int, int, int]:
-        """How many arrays, rows or columns of arrays a matrix has, along its rows, groups and columns."""
-        _, rows, groups, columns = self.block_shape
-        along_rows = rows if of == "row" else len(self.row_tiles)
-        return along_rows, groups, columns if of == "column" else len(self.column_tiles_of_group)
-
     def blocks(self, values: jax.Array) -> jax.Array:
         """The values of a leaf as matrices, of shape (matrices, rows, groups, columns of a group)."""
         return values.transpose(self._order).reshape(self.block_shape)

@@ -58,22 +58,10 @@ def spread(numbers: jax.Array, layout: Layout, per: Per) -> jax.Array:
     """
     if not _is_cut(layout, per):
         return jnp.broadcast_to(numbers, layout.shape)
-    return spread_blocks(numbers, layout, "column" if _is_of_columns(layout, per) else "array")
-
-
-def spread_blocks(numbers: jax.Array, layout: Layout, of: Literal["array", "row", "column"]) -> jax.Array:
-    """For each value of a leaf the number of its array, row or column.
-
-    Args:
-        numbers: the numbers, of shape (matrices, *layout.sizes(of)), or the same for all matrices.
-        layout: where the values sit.
-        of: what each number is of.
-    """
-    if of != "row" and len(layout.row_tiles) > 1:
-        numbers = numbers[:, places(layout.row_tiles)[0]]
-    if of != "column" and len(layout.column_tiles_of_group) > 1:
-        numbers = numbers[..., places(layout.column_tiles_of_group)[0]]
-    return layout.leaf(jnp.broadcast_to(numbers, layout.block_shape))
+    numbers = numbers[:, _places(layout.row_tiles)[0]]
+    return layout.leaf(
+        numbers if _is_of_columns(layout, per) else numbers[..., _places(layout.column_tiles_of_group)[0]]
+    )
 
 
 @spread.defjvp
@@ -111,9 +99,41 @@ def standard_deviation(values: jax.Array, layout: Layout, per: Per) -> jax.Array
 def reduced_shape(layout: Layout, per: Per) -> tuple[int, ...]:
     """The shape of such numbers, as `reduced` gives them."""
     if _is_cut(layout, per):
-        return layout.matrices, *layout.sizes("column" if _is_of_columns(layout, per) else "array")
+        matrices, _, groups, columns = layout.block_shape
+        last = columns if _is_of_columns(layout, per) else len(layout.column_tiles_of_group)
+        return matrices, len(layout.row_tiles), groups, last
     axes = reduced_axes(layout, per)
     return tuple(1 if axis in axes else size for axis, size in enumerate(layout.shape))
+
+
+Sites = Literal["array", "rows", "columns", "devices"]
+"""What has a number of its own on each array: the array, its rows, its columns, or its devices."""
+
+
+def sites(layout: Layout, of: Sites, own: bool = True) -> tuple[int, ...]:
+    """The shape of the numbers that `placed` takes: (matrices, tiles of rows, groups, tiles of columns, rows, columns).
+
+    Smaller arrays have the first rows and columns of as many as the largest has.
+
+    Args:
+        layout: where the values sit.
+        of: what has a number of its own.
+        own: whether each array has its own numbers; else all have the same.
+    """
+    row_tiles, column_tiles = layout.row_tiles, layout.column_tiles_of_group
+    arrays = (layout.matrices, len(row_tiles), layout.groups, len(column_tiles)) if own else (1, 1, 1, 1)
+    rows = row_tiles[0] if of in ("rows", "devices") else 1
+    return *arrays, rows, column_tiles[0] if of in ("columns", "devices") else 1
+
+
+def placed(numbers: jax.Array, layout: Layout) -> jax.Array:
+    """For each value of a leaf the number of its place, from those of the shape that `sites` gives."""
+    numbers = numbers.transpose(0, 1, 4, 2, 3, 5)
+    (of_row, on_row), (of_column, on_column) = map(_places, (layout.row_tiles, layout.column_tiles_of_group))
+    _, tiles_of_rows, rows, _, tiles_of_columns, columns = numbers.shape
+    numbers = numbers[:, of_row * (tiles_of_rows > 1), on_row * (rows > 1)]
+    numbers = numbers[..., of_column * (tiles_of_columns > 1), on_column * (columns > 1)]
+    return layout.leaf(jnp.broadcast_to(numbers, layout.block_shape))
 
 
 def _is_cut(layout: Layout, per: Per) -> bool:
@@ -139,6 +159,6 @@ def _by_tiles(blocks: jax.Array, axis: int, sizes: tuple[int, ...], reduction: R
     return jnp.concatenate([of(part, *number) for part, number in zip(parts, numbers, strict=False)], axis)
 
 
-def places(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _places(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """For each place along an axis that is cut, the number of its tile, and its place on that tile."""
     return np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(size) for size in sizes])

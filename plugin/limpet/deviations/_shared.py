@@ -10,12 +10,14 @@ import numpy as np
 from .._checked import one_of, refusal, whole
 from .._errors import LimpetError
 from ..arrays._array import AXES
-from ..arrays._reductions import spread_blocks
+from ..arrays._reductions import Sites, placed, sites
 from ._deviation import Deviation, checked_level, checked_relative
 from ._draw import Draw
 
 Across = Literal["chip", "array", "row", "column"]
 """Which values share one factor: all of the chip's, of each array, of each row or of each column of an array."""
+
+_SITES: dict[str, Sites] = {"array": "array", "row": "rows", "column": "columns"}
 
 MOST_GROUPS = 2**16
 """Numbers of groups are counted from 0: a factor is drawn for each number up to the largest."""
@@ -96,10 +98,10 @@ class Shared(Deviation):
         common = draw.shared(self.name) if self.name else draw
         layout = draw.array.layout(value.shape)
         if self.across is not None:
-            sizes = 1 if self.name else layout.matrices, *layout.sizes(self.across)
+            sizes = sites(layout, _SITES[self.across], own=not self.name)
             # Drawn without the axes of length 1, so that leaves of other shapes share the same factors.
             factors = self._factors(common, tuple(size for size in sizes if size > 1), value, strength)
-            return value * spread_blocks(factors.reshape(sizes), layout, self.across)
+            return value * placed(factors.reshape(sizes), layout)
         axis = self._checked_axis(value)
         own = () if self.name else tuple(other for other in layout.stack if other != axis)
         sizes = [size if other in own else 1 for other, size in enumerate(value.shape) if other != axis]

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from .._checked import number, one_of, refusal
 from .._errors import LimpetError
-from ..arrays._reductions import places
+from ..arrays._reductions import placed, sites
 from ._deviation import Deviation, checked_level
 from ._draw import Draw
 from ._gaussian import Gaussian
@@ -107,18 +107,9 @@ class Spatial(Deviation):
             return value
         common = draw.shared(self.name) if self.name else draw
         layout = draw.array.layout(value.shape)
-        row_tiles, column_tiles = layout.row_tiles, layout.column_tiles_of_group
-        # The larger arrays come first, and smaller ones have the first sites of as large a field.
-        rows = 1 if self.sites == "columns" else row_tiles[0]
-        columns = 1 if self.sites == "rows" else column_tiles[0]
-        matrices, _, groups, _ = layout.block_shape
-        fields = (1, 1, 1, 1) if self.name else (matrices, len(row_tiles), groups, len(column_tiles))
+        *fields, rows, columns = sites(layout, self.sites, own=not self.name)
         factors = self._factors(common, math.prod(fields), (rows, columns), value, strength)
-        factors = factors.reshape(*fields, rows, columns).transpose(0, 1, 4, 2, 3, 5)
-        (of_row, on_row), (of_column, on_column) = places(row_tiles), places(column_tiles)
-        own = not self.name
-        at = factors[:, of_row * own, on_row * (rows > 1)][..., of_column * own, on_column * (columns > 1)]
-        return value * layout.leaf(jnp.broadcast_to(at, layout.block_shape))
+        return value * placed(factors.reshape(*fields, rows, columns), layout)
 
     def _factors(
         self, draw: Draw, fields: int, grid: tuple[int, int], value: jax.Array, strength: jax.Array
