@@ -4,7 +4,7 @@ import dataclasses
 import json
 import logging
 import warnings
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -40,8 +40,21 @@ def network(inputs=INPUTS, neurons=NEURONS, **options):
     )
 
 
-NET = network()
-ONE, TWO = limpet.dynapse.deploy(NET), limpet.dynapse.deploy(NET, cores=2)
+@cache
+def net():
+    return network()
+
+
+@cache
+def one():
+    return limpet.dynapse.deploy(net())
+
+
+@cache
+def two():
+    return limpet.dynapse.deploy(net(), cores=2)
+
+
 RASTER = (np.random.default_rng(1).random((1, 60, INPUTS)) < 0.4).astype(np.float32)
 
 
@@ -51,21 +64,21 @@ def output(net):
 
 
 def rate(tree, batch):
-    spikes, _, _ = NET.set_attributes(tree).reset_state()(batch)
+    spikes, _, _ = net().set_attributes(tree).reset_state()(batch)
     return spikes.mean()
 
 
 @pytest.fixture(scope="module")
 def mapped_by_rockpool():
-    return mapper(NET.as_graph(), n_cluster=2)
+    return mapper(net().as_graph(), n_cluster=2)
 
 
 def test_currents_of_a_core_are_those_of_rockpool_s_mapper(mapped_by_rockpool):
-    wanted = {(current.name, current.core): current.wanted for current in TWO.report.currents}
+    wanted = {(current.name, current.core): current.wanted for current in two().report.currents}
     for name in ("Itau_mem", "Ispkthr", "Igain_syn", "Iw_ahp"):
         for core in (0, 1):
             assert wanted[name, core] == pytest.approx(mapped_by_rockpool[name][core], rel=1e-6)
-    assert np.array_equal(TWO.core_map, mapped_by_rockpool["core_map"])
+    assert np.array_equal(two().core_map, mapped_by_rockpool["core_map"])
 
 
 @pytest.mark.long
@@ -79,16 +92,16 @@ def test_rockpool_s_quantisation_is_taken_as_it_is(mapped_by_rockpool):
         float(mapped_by_rockpool["Iscale"]),
     )
     np.random.seed(0)  # the autoencoder starts from NumPy's global generator
-    ours = limpet.dynapse.deploy(NET, cores=2, quantizer="autoencoder")
+    ours = limpet.dynapse.deploy(net(), cores=2, quantizer="autoencoder")
     assert np.array_equal(ours.specification()["weights_rec"][1], theirs["weights_rec"][1])
     assert np.array_equal(ours.specification()["sign_in"][0], theirs["sign_in"][0] * (theirs["weights_in"][0] > 0))
     wanted = {(current.name, current.core): current.wanted for current in ours.report.currents}
     assert wanted["Iw_2", 1] == pytest.approx(float(theirs["Iw_2"][1]), rel=1e-5)
-    assert np.abs(output(TWO.net) - output(NET)).mean() <= np.abs(output(ours.net) - output(NET)).mean()
+    assert np.abs(output(two().net) - output(net())).mean() <= np.abs(output(ours.net) - output(net())).mean()
 
 
 def test_masks_and_currents_make_the_deployed_weights():
-    for deployment in (ONE, TWO):
+    for deployment in (one(), two()):
         spec, leaves = deployment.specification(), limpet.attributes(deployment.net)
         for end, weight in (("in", leaves["0_LinearJax"]["weight"]), ("rec", leaves["1_DynapSim"]["w_rec"])):
             restored = sum(
@@ -101,12 +114,12 @@ def test_masks_and_currents_make_the_deployed_weights():
 
 
 def test_every_synapse_gets_a_place_in_the_memory_that_rockpool_allocates():
-    spec = ONE.specification()
+    spec = one().specification()
     allocator = WeightAllocator(
         spec["weights_in"][0], spec["weights_rec"][0], spec["sign_in"][0], spec["sign_rec"][0], spec["core_map"]
     )
     entries = [entry for entries in allocator.CAM_content().values() for entry in entries]
-    assert sum(any(entry.weight) for entry in entries) == ONE.report.stages[-1].synapses > 0
+    assert sum(any(entry.weight) for entry in entries) == one().report.stages[-1].synapses > 0
 
 
 def test_a_full_neuron_is_more_than_rockpool_s_allocator_places():
@@ -125,22 +138,31 @@ def test_a_full_neuron_is_more_than_rockpool_s_allocator_places():
                 place()
 
 
+@pytest.mark.parametrize("given", [[0.31171768, 0.57407794, 0.74416891], [2e-9], [0.5, 0.25, 0.5, 0.0]])
+def test_few_weights_are_held_exactly_and_at_once(given):
+    weights = np.array(given).reshape(-1, 1)
+    net = Sequential(LinearJax(weights.shape, weights, has_bias=False), DynapSim((1, 1)))
+    quantised = limpet.dynapse.deploy(net).report.stages[-2]
+    assert quantised.name == "quantised"
+    assert quantised.weight_error < 1e-6
+
+
 def test_the_configuration_needs_samna():
     with pytest.raises(limpet.LimpetError, match="samna is not installed"):
-        TWO.configuration()
+        two().configuration()
 
 
 def test_the_configuration_that_samna_would_take_is_built_and_compared(samna_s_classes):
-    built = TWO.configuration()["config"].chips[0].cores
+    built = two().configuration()["config"].chips[0].cores
     assert built[1].parameters["SOIF_LEAK_N"].coarse_value is not None
-    other = dataclasses.replace(TWO, quantized=TWO.quantized._replace(currents=TWO.quantized.currents * 2))
+    other = dataclasses.replace(two(), quantized=two().quantized._replace(currents=two().quantized.currents * 2))
     with pytest.raises(limpet.DeploymentError, match="SYAM_W0_P of core 0: samna's configuration has coarse and fine"):
         other.configuration()
 
 
 def test_the_deployed_network_is_the_one_that_rockpool_builds_from_the_specification():
-    spec = TWO.specification()
-    leaves = limpet.attributes(TWO.net)
+    spec = two().specification()
+    leaves = limpet.attributes(two().net)
     theirs = dynapsim_net_from_spec(
         **{name: value for name, value in spec.items() if not name.startswith(("weights", "sign", "Iw_"))},
         Iw_ahp=spec["Iw_ahp"],
@@ -149,7 +171,7 @@ def test_the_deployed_network_is_the_one_that_rockpool_builds_from_the_specifica
     )
     # It reads Iw_ahp and does not hand it on.
     theirs = theirs.set_attributes({"1_DynapSim": {"Iw_ahp": leaves["1_DynapSim"]["Iw_ahp"]}})
-    np.testing.assert_allclose(output(theirs), output(TWO.net), rtol=1e-5)
+    np.testing.assert_allclose(output(theirs), output(two().net), rtol=1e-5)
 
 
 def test_codes_are_those_of_rockpool():
@@ -174,13 +196,13 @@ def test_no_neuron_is_without_a_core(neurons, cores, sizes):
 
 
 def test_mismatch_falls_on_branches_and_is_none_at_strength_0():
-    hardware = TWO.hardware(spread=0.2, core_spread=0.1)
-    recipe, key = hardware.on(TWO.net), limpet.virtual_chip(seed=0, chip=3)
-    nominal = recipe(key, TWO.tree, 0.0)
+    hardware = two().hardware(spread=0.2, core_spread=0.1)
+    recipe, key = hardware.on(two().net), limpet.virtual_chip(seed=0, chip=3)
+    nominal = recipe(key, two().tree, 0.0)
     for layer, name in (("0_LinearJax", "weight"), ("1_DynapSim", "w_rec")):
-        np.testing.assert_array_equal(nominal[layer][name], TWO.tree[layer][name])
-    chip = recipe(key, TWO.tree)
-    held = np.asarray(TWO.tree["1_DynapSim"]["w_rec"])
+        np.testing.assert_array_equal(nominal[layer][name], two().tree[layer][name])
+    chip = recipe(key, two().tree)
+    held = np.asarray(two().tree["1_DynapSim"]["w_rec"])
     moved = np.asarray(chip["1_DynapSim"]["w_rec"])
     assert ((moved == 0) == (held == 0)).all()
     assert (np.sign(moved) == np.sign(held)).all()
@@ -190,8 +212,8 @@ def test_mismatch_falls_on_branches_and_is_none_at_strength_0():
 def test_limits_of_weights_and_nan_among_them_are_kept():
     limits = limpet.Limits(low=-0.5, high=0.5)
     hardware = limpet.Hardware(weights=limpet.Part("dynapse-weights", limpet.Gaussian(0.1), limits))
-    assert ONE.hardware(hardware).parts["weights"].limits == limits
-    branches = ONE.hardware(hardware).parts["weights"].deviation
+    assert one().hardware(hardware).parts["weights"].limits == limits
+    branches = one().hardware(hardware).parts["weights"].deviation
     held = limpet.Mismatch({"w": True}, branches)
     with jax.debug_nans(False):
         chip = jax.jit(lambda w: held(limpet.virtual_chip(0, 0), {"w": w}))(jnp.full((1, NEURONS), jnp.nan))["w"]
@@ -201,13 +223,13 @@ def test_limits_of_weights_and_nan_among_them_are_kept():
 @pytest.mark.long
 def test_costs_are_measured_in_one_call():
     hardware = limpet.Hardware(all=limpet.Part(["*/weight", "*/w_rec", "*/Itau_mem"], limpet.Gaussian(0.1)))
-    costs = TWO.costs(rate, hardware, chips=3, batch=RASTER)
+    costs = two().costs(rate, hardware, chips=3, batch=RASTER)
     clean, under_mismatch = costs.rows()
     assert clean["mismatch"] == 0
     assert clean["both"] == pytest.approx(clean["quantisation"])
     assert under_mismatch["both"] == pytest.approx(clean["trained"] - under_mismatch["deployed"], abs=1e-6)
     assert "quantisation costs  mismatch costs  both cost" in str(costs)
-    assert set(TWO.hardware(hardware).parts) == {"all", "synapses"}
+    assert set(two().hardware(hardware).parts) == {"all", "synapses"}
 
 
 def test_metrics_of_each_stage_and_what_does_not_fit_are_reported(tmp_path):
@@ -232,8 +254,8 @@ def test_metrics_of_each_stage_and_what_does_not_fit_are_reported(tmp_path):
 
 
 def test_training_meets_the_sums_of_branch_currents():
-    recipe = ONE.hardware(spread=0.0).on(ONE.net)
-    between = jax.tree.map(jnp.asarray, ONE.tree)
+    recipe = one().hardware(spread=0.0).on(one().net)
+    between = jax.tree.map(jnp.asarray, one().tree)
     between["1_DynapSim"]["w_rec"] += 1e-3
     key = limpet.virtual_chip(seed=0, chip=0)
 
@@ -244,7 +266,7 @@ def test_training_meets_the_sums_of_branch_currents():
 
     w_rec = between["1_DynapSim"]["w_rec"]
     assert (jax.grad(total)(w_rec) == 1).all()
-    assert total(w_rec) == pytest.approx(float(np.sum(ONE.tree["1_DynapSim"]["w_rec"])), rel=1e-5)
+    assert total(w_rec) == pytest.approx(float(np.sum(one().tree["1_DynapSim"]["w_rec"])), rel=1e-5)
 
 
 SQUARE = LinearJax((3, 3), has_bias=False)
@@ -283,8 +305,8 @@ LINEAR, NEURON = LinearJax((2, 3), has_bias=False), DynapSim((3, 3), has_rec=Tru
         (lambda: limpet.dynapse.deploy(NEURON, {"w": jnp.ones(3)}), "params: the network has no w"),
         (lambda: limpet.dynapse.deploy(NEURON, {"w_rec": jnp.ones(3)}), "w_rec has shape"),
         (lambda: limpet.dynapse.bias_codes("Itau", 1e-9), "name = 'Itau': allowed are 'Idc'"),
-        (lambda: ONE.hardware(limpet.Hardware(a=limpet.Part("*/w_rec", limpet.Additive(0.1)))), "spread: missing"),
-        (lambda: ONE.costs(rate, scales=[1.0]), "give 0, for what quantisation costs alone"),
+        (lambda: one().hardware(limpet.Hardware(a=limpet.Part("*/w_rec", limpet.Additive(0.1)))), "spread: missing"),
+        (lambda: one().costs(rate, scales=[1.0]), "give 0, for what quantisation costs alone"),
     ],
 )
 def test_what_cannot_be_deployed_is_said_in_a_line(ask, message):
@@ -310,7 +332,9 @@ def test_the_command_says_by_its_exit_code_whether_the_network_fits(tmp_path, ca
     assert main(["deploy", f"{__file__}:small_network", "-o", str(out), "--report", str(tmp_path / "page.html")]) == 0
     assert "the network fits on DYNAP-SE2 (1 core" in capsys.readouterr().out
     loaded = limpet.load_parameters(network(), out)
-    np.testing.assert_allclose(loaded.attributes_named("w_rec")["1_DynapSim"]["w_rec"], ONE.tree["1_DynapSim"]["w_rec"])
+    np.testing.assert_allclose(
+        loaded.attributes_named("w_rec")["1_DynapSim"]["w_rec"], one().tree["1_DynapSim"]["w_rec"]
+    )
     assert main(["deploy", f"{__file__}:wide_network", "--json"]) == 1
     assert "have more than 64 inputs" in json.loads(capsys.readouterr().out)["problems"][0]
     assert main(["deploy", f"{__file__}:off_chip"]) == 1

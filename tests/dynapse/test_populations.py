@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
@@ -38,24 +39,42 @@ def own_currents(count, scale=1.0):
     return {"Itau_mem": np.random.default_rng(count).uniform(4e-12, 6e-12, count).astype(np.float32) * scale}
 
 
-BOTH = Sequential(weights(2, 3), neurons(3, True, **own_currents(3)), weights(3, 4), neurons(4, True, Ispkthr=5e-8))
-FIRST = Sequential(neurons(3, True), weights(3, 4), neurons(4))
-SECOND = Sequential(weights(2, 3), neurons(3), weights(3, 3), neurons(3, True, **own_currents(3, 10.0)))
-THREE = Sequential(
-    weights(2, 3),
-    neurons(3, True),
-    weights(3, 4),
-    neurons(4, Ispkthr=5e-8),
-    weights(4, 2),
-    neurons(2, True, Ispkthr=2e-8),
-)
-DEPLOYED = limpet.dynapse.deploy(BOTH)
+@cache
+def both():
+    return Sequential(weights(2, 3), neurons(3, True, **own_currents(3)), weights(3, 4), neurons(4, True, Ispkthr=5e-8))
 
 
-@pytest.mark.parametrize("net", [BOTH, SECOND, THREE])
+@cache
+def first():
+    return Sequential(neurons(3, True), weights(3, 4), neurons(4))
+
+
+@cache
+def second():
+    return Sequential(weights(2, 3), neurons(3), weights(3, 3), neurons(3, True, **own_currents(3, 10.0)))
+
+
+@cache
+def three():
+    return Sequential(
+        weights(2, 3),
+        neurons(3, True),
+        weights(3, 4),
+        neurons(4, Ispkthr=5e-8),
+        weights(4, 2),
+        neurons(2, True, Ispkthr=2e-8),
+    )
+
+
+@cache
+def deployed():
+    return limpet.dynapse.deploy(both())
+
+
+@pytest.mark.parametrize("net", [both, second, three])
 def test_weights_stand_where_rockpool_s_mapper_puts_them(net):
-    theirs: Any = mapper(net.as_graph())
-    ours = mapped(net, None)
+    theirs: Any = mapper(net().as_graph())
+    ours = mapped(net(), None)
     np.testing.assert_array_equal(ours.matrix[: ours.inputs], theirs["weights_in"])
     np.testing.assert_array_equal(ours.matrix[ours.inputs :], theirs["weights_rec"])
     assert ours.scale == theirs["Iscale"]
@@ -64,8 +83,8 @@ def test_weights_stand_where_rockpool_s_mapper_puts_them(net):
 
 
 def test_currents_of_a_core_are_those_of_rockpool_s_mapper():
-    theirs: Any = mapper(SECOND.as_graph(), n_cluster=2)
-    ours = mapped(SECOND, 2)
+    theirs: Any = mapper(second().as_graph(), n_cluster=2)
+    ours = mapped(second(), 2)
     assert np.array_equal(ours.core_map, theirs["core_map"])
     for name, values in ours.currents.items():
         np.testing.assert_allclose(values, theirs[name], rtol=1e-6)
@@ -92,9 +111,9 @@ def restored(spec, end):
     return sum(WeightHandler.restore_weight_matrix(4, *of_core) for of_core in held) / spec["Iscale"]
 
 
-@pytest.mark.parametrize(("net", "inputs"), [(FIRST, 3), (THREE, 2)])
+@pytest.mark.parametrize(("net", "inputs"), [(first, 3), (three, 2)])
 def test_rockpool_s_simulation_of_the_specification_is_the_deployed_network_one_step_later_at_each_layer(net, inputs):
-    deployment = limpet.dynapse.deploy(net)
+    deployment = limpet.dynapse.deploy(net())
     spec, tree = deployment.specification(), deployment.tree
     merged = {f"weights_{end}": restored(spec, end) for end in ("in", "rec")}
     theirs = dynapsim_net_from_spec(**{name: value for name, value in spec.items() if name[:4] != "sign"} | merged)
@@ -109,7 +128,7 @@ def test_rockpool_s_simulation_of_the_specification_is_the_deployed_network_one_
     @jax.jit
     def simulated(raster, wide):
         recorded = theirs.reset_state()(wide, record=True)[2]
-        return recorded["1_DynapSim"] if chain else recorded, list(layer_by_layer(tree, net, raster))
+        return recorded["1_DynapSim"] if chain else recorded, list(layer_by_layer(tree, net(), raster))
 
     recorded, layers = simulated(raster, wide)
     start = 0
@@ -123,15 +142,17 @@ def test_rockpool_s_simulation_of_the_specification_is_the_deployed_network_one_
 
 
 def test_the_deployed_network_has_the_layers_of_the_trained_one():
-    assert jax.tree.map(jnp.shape, limpet.attributes(DEPLOYED.net)) == jax.tree.map(jnp.shape, limpet.attributes(BOTH))
-    assert DEPLOYED.core_maps == {"1_DynapSim": (0, 0, 0), "3_DynapSim": (1, 1, 1, 1)}
+    assert jax.tree.map(jnp.shape, limpet.attributes(deployed().net)) == jax.tree.map(
+        jnp.shape, limpet.attributes(both())
+    )
+    assert deployed().core_maps == {"1_DynapSim": (0, 0, 0), "3_DynapSim": (1, 1, 1, 1)}
     assert (
         "7 neurons with 2 inputs: the network fits on DYNAP-SE2 (2 cores, 1_DynapSim on 0, 3_DynapSim on 1, at most"
-        in str(DEPLOYED.report)
+        in str(deployed().report)
     )
     for layer, threshold in (("1_DynapSim", 1e-7), ("3_DynapSim", 5e-8)):
-        np.testing.assert_allclose(DEPLOYED.tree[layer]["Ispkthr"], threshold, rtol=0.02)
-    w_rec, given = BOTH.attributes_named("w_rec"), DEPLOYED.tree
+        np.testing.assert_allclose(deployed().tree[layer]["Ispkthr"], threshold, rtol=0.02)
+    w_rec, given = both().attributes_named("w_rec"), deployed().tree
     for layer in ("1_DynapSim", "3_DynapSim"):
         np.testing.assert_allclose(given[layer]["w_rec"], w_rec[layer]["w_rec"], atol=0.3)
 
@@ -154,9 +175,9 @@ def test_each_layer_has_cores_of_its_own_where_there_are_enough(sizes, cores, ma
 
 
 def test_pruning_counts_what_a_neuron_hears_of_all_layers():
-    deployment = limpet.dynapse.deploy(BOTH, prune=3)
+    deployment = limpet.dynapse.deploy(both(), prune=3)
     held = deployment.tree["2_LinearJax"]["weight"], deployment.tree["3_DynapSim"]["w_rec"]
-    trained = np.concatenate([BOTH.modules()["2_LinearJax"].weight, BOTH.modules()["3_DynapSim"].w_rec])
+    trained = np.concatenate([both().modules()["2_LinearJax"].weight, both().modules()["3_DynapSim"].w_rec])
     for neuron in range(4):
         kept = np.flatnonzero(np.concatenate(held)[:, neuron])
         assert set(kept) == set(np.argsort(-np.abs(trained[:, neuron]))[:3])
@@ -187,7 +208,7 @@ def test_mismatch_falls_on_the_branches_of_the_core_that_layers_share():
 
 
 def test_each_layer_s_weights_have_the_branch_currents_of_its_own_core():
-    parts = DEPLOYED.hardware(WEIGHTS).parts
+    parts = deployed().hardware(WEIGHTS).parts
     assert {name: ([path for path, _ in part.leaves], part.deviation.cores) for name, part in parts.items()} == {
         "weights-1_DynapSim": (["0_LinearJax/weight", "1_DynapSim/w_rec"], (0, 0, 0)),
         "weights-3_DynapSim": (["2_LinearJax/weight", "3_DynapSim/w_rec"], (1, 1, 1, 1)),
@@ -195,7 +216,7 @@ def test_each_layer_s_weights_have_the_branch_currents_of_its_own_core():
 
 
 def test_the_specification_is_built_into_a_configuration(samna_s_classes):
-    built = DEPLOYED.configuration()
+    built = deployed().configuration()
     first, second = built["config"].chips[0].cores[:2]
     # Row by row: the inputs, the first layer, the second.
     assert len(built["input_channel_map"]) == 2
@@ -217,13 +238,13 @@ class Largest:
 
 @pytest.mark.parametrize("quantizer", [binary, Largest()])
 def test_a_function_quantises_the_weights_of_each_core(quantizer):
-    report = limpet.dynapse.deploy(BOTH, quantizer=quantizer).report
-    matrix = mapped(BOTH, None).matrix
+    report = limpet.dynapse.deploy(both(), quantizer=quantizer).report
+    matrix = mapped(both(), None).matrix
     for core, own in enumerate((matrix[:, :3], matrix[:, 3:])):
         wanted = [current.wanted for current in report.currents if current.core == core and current.name[:3] == "Iw_"]
         np.testing.assert_allclose(wanted[1:], np.asarray(quantizer(own)) * 1e-8, rtol=1e-6)
     assert report.quantizer == getattr(quantizer, "__name__", "Largest")
-    least = DEPLOYED.report.stages[-2].weight_error
+    least = deployed().report.stages[-2].weight_error
     assert 0 < least < report.stages[-2].weight_error < 0.5
 
 
@@ -244,14 +265,14 @@ def test_a_function_quantises_the_weights_of_each_core(quantizer):
 )
 def test_what_a_quantiser_gives_is_checked(gives, message):
     with pytest.raises(limpet.LimpetError, match=message) as error:
-        limpet.dynapse.deploy(BOTH, quantizer=lambda weights: gives)
+        limpet.dynapse.deploy(both(), quantizer=lambda weights: gives)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("given", [np.ones((2, 4)), np.full((2, 4), 1e-14)])
 def test_branch_currents_in_another_unit_are_refused(given):
     with pytest.raises(limpet.LimpetError, match="branch_currents: the currents of a core add up to .* give amperes"):
-        limpet.dynapse.deploy(BOTH, branch_currents=given)
+        limpet.dynapse.deploy(both(), branch_currents=given)
 
 
 def chain(*layers: object) -> Callable[[], object]:
@@ -298,7 +319,7 @@ def chain(*layers: object) -> Callable[[], object]:
             "2_DynapSim/Idc: -1e-12 A is below 0",
         ),
         (
-            lambda: limpet.dynapse.deploy(SECOND, cores=1),
+            lambda: limpet.dynapse.deploy(second(), cores=1),
             "1_DynapSim/Itau_mem: 5.32e-12 A on average, and core 0, which it shares with 3_DynapSim, would have .* "
             "take cores=2, so that each layer has cores of its own",
         ),

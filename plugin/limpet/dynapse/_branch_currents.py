@@ -179,21 +179,24 @@ def _fitted(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     random = np.random.default_rng(SEED)
     binary = largest * np.linspace(0.3, 1.1, 9)[:, None] * 2.0 ** np.arange(len(BRANCHES)) / (2 ** len(BRANCHES) - 1)
     others = largest * np.sort(random.uniform(0, 1, (RANDOM_STARTS, len(BRANCHES))) ** 2)
-    best, best_error = binary[0], np.inf
-    for currents in (*binary, *others):
-        before = np.inf
-        while True:
-            sums, masks = sums_of(tuple(currents))
-            bits = (masks[:, None] >> np.arange(len(BRANCHES))) & 1
-            cut = np.concatenate([[0], np.searchsorted(sizes, (sums[1:] + sums[:-1]) / 2), [len(sizes)]])
-            count, total = np.diff(counted[cut]), np.diff(summed[cut])
-            error = squared - 2 * sums @ total + count @ sums**2
-            if error < best_error:
-                best, best_error = currents, error
-            if error > before * (1 - 1e-6):
-                break
-            before = error
-            # Least squares of as many unknowns as branches; of those that no weight uses any value is as good.
-            currents = np.linalg.lstsq(bits.T @ (bits * count[:, None]), bits.T @ total, rcond=1e-9)[0]
-            currents = np.maximum(currents, 0)
+    # All starts take their turns together, (starts, branches), until the last one gains no more.
+    currents, before = np.concatenate([binary, others]), np.full(len(binary) + len(others), np.inf)
+    best, best_error = currents[0], np.inf
+    subsets = (np.arange(2 ** len(BRANCHES))[:, None] >> np.arange(len(BRANCHES))) & 1
+    while len(currents):
+        sums = currents @ subsets.T
+        order = np.argsort(sums, axis=1, kind="stable")
+        sums, bits = np.take_along_axis(sums, order, axis=1), subsets[order]
+        cut = np.searchsorted(sizes, (sums[:, 1:] + sums[:, :-1]) / 2)
+        cut = np.pad(cut, ((0, 0), (1, 1)), constant_values=((0, 0), (0, len(sizes))))
+        count, total = np.diff(counted[cut]), np.diff(summed[cut])
+        error = np.maximum(squared - 2 * (sums * total).sum(axis=1) + (count * sums**2).sum(axis=1), 0)
+        if error.min() < best_error:
+            best, best_error = currents[error.argmin()], error.min()
+        gains = error < before * (1 - 1e-6)
+        before, bits, count, total = error[gains], bits[gains], count[gains], total[gains]
+        # Least squares of as many unknowns as branches; of those that no weight uses any value is as good.
+        across = np.swapaxes(bits, 1, 2)
+        inverse = np.linalg.pinv(across @ (bits * count[..., None]), rcond=1e-9, hermitian=True)
+        currents = np.maximum((inverse @ (across @ total[..., None]))[..., 0], 0)
     return np.sort(best)
