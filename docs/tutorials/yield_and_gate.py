@@ -95,8 +95,8 @@ print(precise.values.shape[1], "chips;", precise.yield_at(0.875)[0])
 # ## A gate
 #
 # In continuous integration a script measures, saves the curve, and asks the gate. It passes if the *lower end* of the interval reaches the yield, so a
-# lucky draw does not pass. The exit code is 0 if it passes, 1 if the chips measured fall short of the yield, and 3 if they reach it but are too few to tell;
-# here the command is called from Python.
+# lucky draw does not pass, and fails if the upper end does not, so an unlucky one does not fail. The exit code is 0 if it passes, 1 if it fails, and 3 if
+# the chips measured are too few to tell; here the command is called from Python.
 
 # %%
 curve.save("curve.npz")

@@ -28,10 +28,10 @@ def test_gate_agrees_with_the_curve(runs, capsys):
     assert answer["metric"] == "accuracy"
     assert answer["chips_passed"] == round(40 * expected.fraction)
     assert answer["passed"] == (expected.low >= 0.5)
-    assert code == (0 if answer["passed"] else 1)
+    assert code == {"passed": 0, "failed": 1, "too few chips": 3}[answer["outcome"]]
 
 
-def test_gate_turns_at_the_lower_end_of_the_interval(runs, capsys):
+def test_gate_turns_at_the_ends_of_the_interval(runs, capsys):
     expected = curve(1.0).yield_at(0.85)[1]
     assert 0 < expected.low < expected.fraction  # the fraction itself passes either way
     arguments = ["--sigma", "0.1", "--target", "0.85", "--yield"]
@@ -39,8 +39,12 @@ def test_gate_turns_at_the_lower_end_of_the_interval(runs, capsys):
     assert gate(runs / "logs/plain", capsys, *arguments, repr(math.nextafter(expected.low, 1)))[0] == 3
     tighter = [*arguments, repr(expected.low), "--confidence", "0.99"]
     assert gate(runs / "logs/plain", capsys, *tighter)[0] == 3
-    assert gate(runs / "logs/plain", capsys, *arguments, repr(expected.fraction))[0] == 3
-    assert gate(runs / "logs/plain", capsys, *arguments, repr(math.nextafter(expected.fraction, 1)))[0] == 1
+    assert expected.fraction < expected.high < 1
+    for undecided in (expected.fraction, math.nextafter(expected.fraction, 1), expected.high):
+        assert gate(runs / "logs/plain", capsys, *arguments, repr(undecided))[0] == 3
+    above = repr(math.nextafter(expected.high, 1))
+    assert gate(runs / "logs/plain", capsys, *arguments, above)[0] == 1
+    assert gate(runs / "logs/plain", capsys, *arguments, above, "--confidence", "0.99")[0] == 3
 
 
 def test_gate_knows_which_way_is_better(runs, capsys):
@@ -64,14 +68,14 @@ def test_gate_takes_the_target_that_was_logged(runs, capsys):
         ("--target 0.5 --yield 0.9", 0, r"^PASS: 40 of 40 chips have accuracy >= 0.5 .* its lower end reaches 0.9 "),
         ("--target 0.5 --yield 0.95", 3, r"^TOO FEW CHIPS: 40 of 40 .* cannot show more: measure 72 at least "),
         ("--target 0.5 --yield 0.999", 3, r"^TOO FEW CHIPS: 40 of 40 .* cannot show more: measure 3688 at least "),
-        ("--target 0.9 --yield 0.9", 1, r"^FAIL: \d+ of 40 .* its lower end is below 0.9 \("),
+        ("--target 0.9 --yield 0.9", 1, r"^FAIL: \d+ of 40 .* its upper end is below 0.9 \("),
         (
             "--target 0.85 --yield 0.85",
             3,
-            r"^TOO FEW CHIPS: 35 of 40 .* below 0.85, though the yield is not: more chips",
+            r"^TOO FEW CHIPS: 35 of 40 .*; 0.85 lies within it: more chips might tell \(",
         ),
-        ("--target 0.85 --yield 0.9", 1, r"^FAIL: 35 of 40 .* is below 0.9, and so is the yield, though its upper end"),
-        ("--target 0.85 --yield 0.999", 1, r"^FAIL: 35 of 40 .* its lower end is below 0.999 \("),
+        ("--target 0.85 --yield 0.9", 3, r"^TOO FEW CHIPS: 35 of 40 .*; 0.9 lies within it: more chips might tell"),
+        ("--target 0.85 --yield 0.999", 1, r"^FAIL: 35 of 40 .* its upper end is below 0.999 \("),
     ],
 )
 def test_gate_says_why_in_one_line(options, code, reason, runs, capsys):
@@ -82,7 +86,7 @@ def test_gate_says_why_in_one_line(options, code, reason, runs, capsys):
 
 
 @pytest.mark.parametrize(
-    ("chips", "failing", "code"), [(64, 0, 3), (3688, 0, 0), (3688, 1, 3), (500, 40, 1), (64, 1, 1)]
+    ("chips", "failing", "code"), [(64, 0, 3), (3688, 0, 0), (3688, 1, 3), (500, 40, 1), (64, 1, 3), (64, 4, 1)]
 )
 def test_too_few_chips_are_told_from_chips_that_fail(chips, failing, code, tmp_path, capsys):
     values = np.ones((1, chips))

@@ -1,13 +1,13 @@
 """`limpet gate`: pass or fail runs, by whether enough chips reach a target at one strength, or at one time.
 
-A gate is passed if the lower end of the yield's interval (Clopper-Pearson) reaches the asked yield: what the chips
-measured are enough to say, not what they happen to show.
+A gate is judged by the yield's interval (Clopper-Pearson): passed if its lower end reaches the asked yield, failed if
+its upper end does not. Between the two the chips measured are too few to tell, whatever they happen to show.
 
 exit codes:
-  0 passed: the chips show the yield that is asked for
-  1 failed: the yield of the chips measured is below it
+  0 passed: the whole interval of the yield reaches what is asked for
+  1 failed: the whole interval is below it
   2 bad input, said in one line; nothing was judged
-  3 too few chips to tell: their yield reaches it, but its lower end does not
+  3 too few chips to tell: what is asked for lies within the interval
 
 --file names a .yaml file of several gates, a list of mappings whose keys are the
 options: run, metric, step, sigma or scale or time, target, yield, confidence. RUN
@@ -73,7 +73,7 @@ class Judged:
         """Whether it is passed, failed, or too few chips were measured to tell."""
         if self.found.low >= self.asked:
             return PASSED
-        return TOO_FEW if self.found.fraction >= self.asked else FAILED
+        return FAILED if self.found.high < self.asked else TOO_FEW
 
     @property
     def passing(self) -> int:
@@ -121,13 +121,13 @@ class Judged:
         asked, found = f"{self.asked:g}", self.found
         if self.outcome == PASSED:
             return f"its lower end reaches {asked}"
-        why = f"its lower end is below {asked}"
+        if self.outcome == FAILED:
+            return f"its upper end is below {asked}"
         if found.fraction == 1:
             needed = _chips_needed(self.asked, found.confidence)
+            why = f"its lower end is below {asked}"
             return f"{why}, and {self.at_place.chips} chips cannot show more: measure {needed} at least"
-        if self.outcome == TOO_FEW:
-            return f"{why}, though the yield is not: more chips might tell"
-        return why if found.high < self.asked else f"{why}, and so is the yield, though its upper end is not"
+        return f"{asked} lies within it: more chips might tell"
 
 
 class _Entry(argparse.ArgumentParser):
