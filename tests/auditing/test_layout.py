@@ -100,7 +100,7 @@ CONTRADICTED = [
         leaf(8, 2, 3),
         Array(),
         "w (8, 2, 3) sums over axis 0 and gives axes 1, 2: 1 array of 8 x 6, taken for 1 array of 16 x 3; "
-        "say array=limpet.Array(outputs=(1, 2))",
+        "say array=limpet.Array(outputs=(1, 2)) (or stack=(1,), if each is an array of its own)",
     ),
     (
         lambda p, x: dense({"w": p["w"].T}, x),
@@ -108,6 +108,13 @@ CONTRADICTED = [
         Array(),
         "w (6, 8) sums over axis 1 and gives axis 0: 1 array of 8 x 6, taken for 1 array of 6 x 8; "
         "say array=limpet.Array(outputs=(0,))",
+    ),
+    (
+        lambda p, x: jax.vmap(lambda w: x @ w)(p["w"]),
+        leaf(3, 8, 6),
+        Array(),
+        "w (3, 8, 6) sums over axis 1 and gives axes 0, 2: 1 array of 8 x 18, taken for 1 array of 24 x 6; "
+        "say array=limpet.Array(outputs=(0, 2)) (or stack=(0,), if each is an array of its own)",
     ),
     (
         blocks,
@@ -145,8 +152,10 @@ def test_what_is_used_otherwise_than_it_is_said_to_sit_is_named(function, tree, 
 
 @pytest.mark.parametrize(("function", "tree", "said", "words"), CONTRADICTED)
 def test_what_the_words_advise_to_say_agrees(function, tree, said, words):
-    advised = eval(words.partition("say array=")[2], {"limpet": limpet})
-    assert not contradictions(uses_in(function, tree, X), {"w": advised.over(said, tree["w"].ndim)})
+    advice, _, other = words.partition("say array=")[2].partition(" (or ")
+    for text in [advice, f"limpet.Array({other.partition(', if each')[0]})"] if other else [advice]:
+        advised = eval(text, {"limpet": limpet})
+        assert not contradictions(uses_in(function, tree, X), {"w": advised.over(said, tree["w"].ndim)})
 
 
 @pytest.mark.parametrize(("function", "tree", "said"), AGREED)
@@ -261,6 +270,12 @@ def test_a_loop_does_not_warn_of_what_agrees_nor_of_backward_products():
 
     noisy = limpet.with_mismatch(lambda tree, x: loss(tree, None, x), mismatch)
     assert not warned(lambda: jax.jit(jax.grad(noisy)).trace(tree, jax.random.key(0), X))
+
+
+def test_the_audit_of_a_function_warns_too():
+    tree = leaf(3, 8, 8)
+    mismatch = hardware(limpet.Additive(spread=0.055))
+    assert len(warned(lambda: limpet.audit(metric, tree, mismatch, X))) == 1
 
 
 def test_many_leaves_are_named_in_one_warning():

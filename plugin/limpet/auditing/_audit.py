@@ -17,6 +17,7 @@ from .._errors import MismatchNotApplied
 from .._jax import Function
 from ..draws._keys import step_key
 from ..flow._probe import ProbeNotes
+from ..flow._products import uses_of
 from ..flow._uses import depends_on
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
@@ -24,6 +25,7 @@ from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import listing
 from ..leaves._probed import probed
+from ._layout_check import looks_at_arrays, warn_of_layout
 
 
 def require_reached(planted: Set[str], reached: Set[str]) -> None:
@@ -87,7 +89,8 @@ def audit(
     The loss is traced once, never compiled or run, and followed back to the draws through every operation, loop and
     condition. What it gives beside the loss is not looked at. It cannot be seen that a number makes a draw disappear,
     as in 0 * x or x - x; and a draw that only one branch of a condition reads, or that decides how often a loop runs,
-    counts as reaching the loss.
+    counts as reaching the loss. Leaves that the loss uses otherwise than the hardware says that they sit on arrays are
+    named in a warning; `limpet.layout` shows all of them.
 
     Args:
         loss_fn: `loss_fn(tree, *args)`, giving the loss or `(loss, auxiliary)`.
@@ -132,7 +135,10 @@ def audit(
         loss = loss_fn(probed(tree, selected, notes), *rest)
         return loss[0] if isinstance(loss, tuple) else loss
 
-    found = depends_on(Function(jax.make_jaxpr(probed_loss)([arrays[index] for index in traced])))
+    function = Function(jax.make_jaxpr(probed_loss)([arrays[index] for index in traced]))
+    found = depends_on(function)
+    if looks_at_arrays(recipe):
+        warn_of_layout(recipe, uses_of(function))
     reached = frozenset().union(*found)
     require_reached(notes.planted, reached)
     return AuditReport(

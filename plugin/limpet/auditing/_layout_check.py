@@ -121,7 +121,9 @@ def _otherwise(said: Array, use: LeafUse) -> str:
     say = [f"stack={stack}"] if now.stack != before.stack else []
     say += [f"outputs={now.outputs}"] if now.outputs != plain.outputs else []
     say += [f"groups={now.groups}"] if now.groups != before.groups else []
-    return f"{' and '.join(how)}: {now}, taken for {before}; say array=limpet.Array({', '.join(say)})"
+    beside = tuple(axis for axis in now.outputs if axis in before.inputs) if len(now.outputs) > 1 else ()
+    own = f" (or stack={tuple(sorted({*stack, *beside}))}, if each is an array of its own)" if beside else ""
+    return f"{' and '.join(how)}: {now}, taken for {before}; say array=limpet.Array({', '.join(say)}){own}"
 
 
 def _ways(use: LeafUse, axes: Collection[int]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._errors import MetricError, MismatchNotApplied, warn_user
 from .._jax import Function
-from ..auditing._layout_check import warn_of_layout
+from ..auditing._layout_check import looks_at_arrays, warn_of_layout
 from ..draws._keys import typed_key
 from ..flow._probe import ProbeNotes
 from ..flow._products import LeafUse, uses_of
@@ -100,7 +100,8 @@ class Measurement:
             return self.on_chip(metric, chip, rebuild(operand), case, extra)
 
         def check(results: Mapping[str, Any], function: Function) -> _Findings:
-            uses = tuple(uses_of(function)) if self.recipe is not None else ()
+            looked_at = self.recipe is not None and looks_at_arrays(self.recipe)
+            uses = tuple(uses_of(function)) if looked_at else ()
             if not self.audited:
                 return _Findings(uses=uses)
             found = self._found(notes.planted, dict(zip(results, depends_on(function), strict=True)))
