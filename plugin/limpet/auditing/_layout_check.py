@@ -38,8 +38,9 @@ def warn_of_layout(recipe: Recipe, uses: Sequence[LeafUse], differentiated: bool
     new = {path: words for path, words in found.items() if (rules[path], path, shapes[path]) not in _SAID}
     _SAID.update((rules[path], path, shapes[path]) for path in new)
     if new:
-        more = listing(list(new)[MOST:], limit=6)
-        warn_user("; ".join([*list(new.values())[:MOST], *([f"and others of the kind: {more}"] if more else [])]))
+        more = list(new)[MOST:]
+        others = [f"and others of the kind: {listing(more, limit=6)}"] if more else []
+        warn_user("; ".join([*list(new.values())[:MOST], *others]))
 
 
 def looks_at_arrays(recipe: Recipe) -> bool:
