@@ -129,8 +129,10 @@ def layout(fn: Callable[..., Any], tree: Any, *args: Any, hardware: Hardware | R
             values[place] = value
         tree, rest = structure.unflatten(values)
         leaves = adapter_of(tree).flattened(tree)[0]
-        watched = probed(tree, [path for path, leaf in leaves.items() if is_real(leaf)], notes)
-        return [value for value in jax.tree.leaves(fn(watched, *rest)) if isinstance(value, _ARRAYS)]
+        # Python's numbers stay what they are, because functions may ask for their values.
+        watched = [path for path, leaf in leaves.items() if isinstance(leaf, _ARRAYS) and is_real(leaf)]
+        tree = probed(tree, watched, notes)
+        return [value for value in jax.tree.leaves(fn(tree, *rest)) if isinstance(value, _ARRAYS)]
 
     uses = uses_of(Function(jax.make_jaxpr(function)([values[place] for place in traced])))
     by_path: dict[str, list[LeafUse]] = {}
