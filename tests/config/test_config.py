@@ -378,10 +378,11 @@ def test_a_training_chip_has_a_seed_of_its_own(write):
 def test_what_was_resolved_is_described(write):
     path = write("hardware: {weights: {leaves: '*/kernel', percent_deviation: 0.3}}\ntraining: {dynamic: {scale: 2}}")
     lines = limpet.load_config(path, "hardware.weights.sigma_rule=2").describe().splitlines()
-    assert "hardware.weights: gaussian, sigma 0.15; on */kernel" in lines
-    assert "training.dynamic: weights at every step; scale 2; schedule constant (factor 1.0); gradient through" in lines
-    assert "training: without mismatch" in limpet.load_config(path, "training={}").describe()
-    assert "training: not said" in limpet.load_config(path, "training=null").describe()
+    assert "hardware.weights: gaussian, sigma 0.15, on */kernel" in lines
+    assert "training.dynamic: weights: afresh at every step" in lines
+    assert "training.strength: constant: sigma 0.3 at every step (scale 2)" in lines
+    assert "training.nominal: weights: no mismatch while training" in limpet.load_config(path, "training={}").describe()
+    assert "training.redraws: not said" in limpet.load_config(path, "training=null").describe()
 
 
 def test_leaves_that_do_not_fit_name_their_key(write, dynapse_net):

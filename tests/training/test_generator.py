@@ -36,7 +36,7 @@ def test_the_generator_names_the_chip_everywhere():
             }
         )
         assert np.array_equal(config.freeze(tree)["w"], chip["w"])
-        assert f"generator {generator}" in config.describe()
+        assert f"seed.generator: {generator}," in config.describe()
     with pytest.raises(limpet.MetricError, match="differ in generator: fast and threefry2x32"):
         limpet.compare(*curves.values())
 

@@ -84,11 +84,10 @@ def _leaves(arguments: argparse.Namespace, config: Any) -> "list[LeafOverview]":
 
 def _redrawn(config: Any) -> dict[str, Any]:
     """Which parts training redraws, and of which chip."""
-    drawn = (*config.dynamic_parts, *config.frozen_parts)
     return {
         "dynamic": list(config.dynamic_parts),
         "frozen": list(config.frozen_parts),
-        "nominal": [part for part in config.hardware.parts if part not in drawn],
+        "nominal": list(config.nominal_parts),
         "chip": "fresh" if config.fresh_chips else config.training_chip and config.training_chip[1],
         "chip_seed": config.frozen_seed if config.frozen_parts else None,
     }
@@ -96,7 +95,7 @@ def _redrawn(config: Any) -> dict[str, Any]:
 
 def _measured(config: Any) -> dict[str, Any]:
     """Which virtual chips a network is measured on."""
-    from ._overview import left_out_chip
+    from ..config._overview import left_out_chip
 
     return {
         "parts": list(config.hardware.parts),
@@ -111,7 +110,7 @@ def _show_overview(arguments: argparse.Namespace, config: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ._overview import overview
+    from ..config._overview import overview
 
     with_overrides = f" with {' '.join(arguments.overrides)}" if arguments.overrides else ""
     grid = Table.grid(padding=(0, 2))

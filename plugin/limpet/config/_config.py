@@ -5,14 +5,14 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from limpet import DRAWS_VERSION, Condition, Injection, LimpetError, LogUniform, MeasuredChip, Recipe, freeze
+from limpet import Condition, Injection, LimpetError, LogUniform, MeasuredChip, Recipe, freeze
 from limpet.typing import Generator
 
 from ._hardware_field import HardwareField
-from ._objective_section import MeanObjective
+from ._overview import overview
 from ._run_sections import RobustnessSection, TensorboardSection
 from ._section import Section, Seed, problem, refuse
-from ._training_section import FrozenSection, RedrawSection, TrainingSection, time_words
+from ._training_section import FrozenSection, RedrawSection, TrainingSection
 
 
 class Config(Section):
@@ -101,6 +101,11 @@ class Config(Section):
     def frozen_parts(self) -> tuple[str, ...]:
         """The parts that are fixed on the chip that training meets."""
         return self._parts("frozen")
+
+    @property
+    def nominal_parts(self) -> tuple[str, ...]:
+        """The parts that training does not draw."""
+        return tuple(part for part in self.hardware.parts if part not in (*self.dynamic_parts, *self.frozen_parts))
 
     @property
     def fresh_chips(self) -> bool:
@@ -208,32 +213,6 @@ class Config(Section):
         )
 
     def describe(self) -> str:
-        """What was resolved, a line for each section."""
-        robustness, training = self.robustness, self.training
-        lines = {"seed": f"{self.seed} (generator {self.generator}, draws version {DRAWS_VERSION})"}
-        for name, part in self.hardware.parts.items():
-            lines[f"hardware.{name}"] = f"{part.label()}; on {part.leaves_label()}"
-        if not self._sections:
-            lines["training"] = "not said" if training is None else "without mismatch"
-        chip = self.training_chip
-        for name, section in self._sections.items():
-            which = "at every step" if name == "dynamic" else "of a fresh chip at every step"
-            if name == "frozen" and chip is not None:
-                which = f"of chip {chip[1]} of seed {chip[0]}"
-            lines[f"training.{name}"] = f"{', '.join(self._parts(name))} {which}; {_redraw(section)}"
-        if training is not None and training.objective != MeanObjective():
-            lines["training.objective"] = training.objective.label()
-        lines["robustness"] = (
-            f"{robustness.chips} chips of seed {self.chip_seed} at {robustness.over_words}, every "
-            f"{robustness.every_steps} steps"
-        )
-        lines["tensorboard"] = str(self.tensorboard.logdir)
-        return "\n".join(f"{name}: {line}" for name, line in lines.items())
-
-
-def _redraw(section: RedrawSection) -> str:
-    schedule = section.schedule.model_dump()
-    kind = schedule.pop("kind")
-    details = ", ".join(f"{name} {value}" for name, value in schedule.items())
-    time = "" if section.time is None else f"; time {time_words(section.time)}"
-    return f"scale {section.scale:g}; schedule {kind} ({details}){time}; gradient {section.gradient}"
+        """What was resolved, line by line, as `limpet check` shows it."""
+        sections = overview(self)
+        return "\n".join(f"{name}.{label}: {text}" for name, lines in sections.items() for label, text in lines)

@@ -1,20 +1,22 @@
 """A configuration as a person reads it: what each section resolves to."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limpet import DRAWS_VERSION
 from limpet.deviations import sigma_of
 
-from ..config._config import Config
-from ..config._objective_section import MeanObjective
-from ..config._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule
-from ..config._training_section import RedrawSection, time_words
+from ._objective_section import MeanObjective
+from ._schedule import CosineSchedule, LinearSchedule, PiecewiseSchedule
+from ._training_section import RedrawSection, time_words
+
+if TYPE_CHECKING:
+    from ._config import Config
 
 Lines = list[tuple[str, str]]
 """Label and text of each line of a section."""
 
 
-def overview(config: Config) -> dict[str, Lines]:
+def overview(config: "Config") -> dict[str, Lines]:
     """Label and text of each line, by section."""
     written = f"every {config.tensorboard.flush_steps} steps"
     if config.tensorboard.prefix:
@@ -33,15 +35,13 @@ def overview(config: Config) -> dict[str, Lines]:
     }
 
 
-def left_out_chip(config: Config) -> int | None:
+def left_out_chip(config: "Config") -> int | None:
     """The number of the chip that training meets, where it would be among the measured ones; it is left out of them."""
-    if config.training_chip is None:
-        return None
-    seed, chip = config.training_chip
-    return chip if seed == config.chip_seed and chip < config.robustness.chips else None
+    chip = config.measured_training_chip
+    return None if chip is None or chip >= config.robustness.chips else chip
 
 
-def _training(config: Config) -> Lines:
+def _training(config: "Config") -> Lines:
     training = config.training
     if training is None:
         return [("redraws", "not said; a callback needs training: {dynamic: {}}, or {} for training without mismatch")]
@@ -56,13 +56,12 @@ def _training(config: Config) -> Lines:
         lines += _redraw(config, training.frozen, config.frozen_parts)
     if training.objective != MeanObjective():
         lines += [("objective", training.objective.label())]
-    nominal = [part for part in config.hardware.parts if part not in (*config.dynamic_parts, *config.frozen_parts)]
-    if nominal:
-        lines += [("nominal", f"{', '.join(nominal)}: no mismatch while training")]
+    if config.nominal_parts:
+        lines += [("nominal", f"{', '.join(config.nominal_parts)}: no mismatch while training")]
     return lines
 
 
-def _redraw(config: Config, section: RedrawSection, parts: tuple[str, ...]) -> Lines:
+def _redraw(config: "Config", section: RedrawSection, parts: tuple[str, ...]) -> Lines:
     sigmas = {sigma_of(config.hardware.parts[part].deviation) for part in parts}
     sigma = sigmas.pop() if len(sigmas) == 1 else None
     time = [] if section.time is None else [("time", time_words(section.time))]
@@ -88,7 +87,7 @@ def _strength(section: RedrawSection, sigma: float | None) -> str:
             return f"constant: {what} {full * schedule.factor:.4g} at every step{times}"
 
 
-def _robustness(config: Config) -> Lines:
+def _robustness(config: "Config") -> Lines:
     robustness, better = config.robustness, config.robustness.higher_is_better
     sigmas = {sigma_of(part.deviation) for part in config.hardware.parts.values()}
     sigma = sigmas.pop() if len(sigmas) == 1 else None
