@@ -117,6 +117,13 @@ CONTRADICTED = [
         "say array=limpet.Array(outputs=(0, 2)) (or stack=(0,), if each is an array of its own)",
     ),
     (
+        lambda p, x: jnp.tanh(jnp.tanh(x @ p["w"]) @ p["w"]),
+        leaf(8, 8),
+        Array(outputs=0),
+        "w (8, 8) sums over axis 0 and gives axis 1: 1 array of 8 x 8, taken for 1 array of 8 x 8, whose outputs are "
+        "along axis 0; say array=limpet.Array(outputs=(1,))",
+    ),
+    (
         blocks,
         leaf(2, 12),
         Array(),

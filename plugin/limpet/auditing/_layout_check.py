@@ -124,7 +124,9 @@ def _otherwise(said: Array, use: LeafUse) -> str:
     say += [f"groups={now.groups}"] if now.groups != before.groups else []
     beside = tuple(axis for axis in now.outputs if axis in before.inputs) if len(now.outputs) > 1 else ()
     own = f" (or stack={tuple(sorted({*stack, *beside}))}, if each is an array of its own)" if beside else ""
-    return f"{' and '.join(how)}: {now}, taken for {before}; say array=limpet.Array({', '.join(say)}){own}"
+    alike = str(now) == str(before) and now.stack == before.stack
+    wrong = f"{before}, whose outputs are along {_axes(before.outputs)}" if alike else before
+    return f"{' and '.join(how)}: {now}, taken for {wrong}; say array=limpet.Array({', '.join(say)}){own}"
 
 
 def _ways(use: LeafUse, axes: Collection[int]) -> list[str]:
