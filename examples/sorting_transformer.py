@@ -25,6 +25,19 @@ TIMES = ("25 s", "1 day", "1 year")
 Batch = tuple[jax.Array, jax.Array]
 
 
+def of_two_axes(_: Any, variable: Any) -> bool:
+    """An nnx filter: parameters with two axes or more, whatever a network does with them."""
+    return isinstance(variable, nnx.Param) and variable.get_value().ndim > 1
+
+
+SELECTIONS: Mapping[str, Any] = {
+    "kernels alone": "matrices",
+    "kernels, embedding, positions": ["*/kernel", "embedding/*", "positions"],
+    "all with two axes": of_two_axes,
+}
+"""What stands on crossbars, by its name in the table."""
+
+
 class Block(nnx.Module):
     """Attention and two linear layers, each behind a norm and beside a residual connection."""
 
@@ -88,3 +101,46 @@ def trained(steps: int, seed: int) -> Transformer:
     for step in range(steps):
         update(model, optimizer, jax.random.fold_in(jax.random.key(seed), step))
     return model
+
+
+def rows_of(model: Transformer, chips: int, seed: int, batch: Batch) -> list[dict[str, Any]]:
+    """Accuracies on virtual chips by what stands on crossbars, without and with drift compensation."""
+    rows = []
+    for compensated in (False, True):
+        for name, leaves in SELECTIONS.items():
+            array = limpet.Array(rows=512, columns=512)
+            hardware = limpet.preset("pcm-hermes", leaves=leaves, array=array, drift_compensation=compensated)
+            which = limpet.Chips(chips, seed=seed)
+            curve = limpet.robustness_curve(accuracy, model, hardware, times=TIMES, chips=which, batch=batch)
+            row = {"on crossbars": name, "compensated": compensated}
+            rows.append(row | dict(zip(TIMES, curve.mean().tolist(), strict=True)))
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=1500, help="steps of training")
+    parser.add_argument("--chips", type=int, default=50, help="virtual chips that are measured")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the network and of the chips")
+    parser.add_argument("--json", type=Path, help="write the table there")
+    arguments = parser.parse_args()
+    batch = batch_of(jax.random.key(arguments.seed + 1), 200)
+    model = trained(arguments.steps, arguments.seed)
+    print(f"accuracy as trained: {float(accuracy(model, batch)):.3f}")
+    rows = rows_of(model, arguments.chips, arguments.seed, batch)
+    table = Table(title=f"Mean accuracy (%) on {arguments.chips} virtual chips")
+    for column in ("on crossbars", "drift"):
+        table.add_column(column, no_wrap=True)
+    for column in TIMES:
+        table.add_column(column, justify="right")
+    for row in rows:
+        drift = "compensated" if row["compensated"] else "as it is"
+        table.add_row(row["on crossbars"], drift, *(f"{100 * row[time]:.1f}" for time in TIMES))
+    Console().print(table)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
