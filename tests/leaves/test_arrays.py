@@ -186,8 +186,14 @@ def test_each_class_of_nnx_layer_says_where_its_variables_sit(kind):
             matrices(model)
 
 
-@pytest.mark.parametrize("kind", NNX)
-@pytest.mark.parametrize(("axis", "by"), [(0, nnx.vmap), (0, nnx.scan), (1, nnx.vmap)], ids=["vmap", "scan", "axis 1"])
+SEVERAL = ("Linear", "LinearGeneral of a batch", "Conv in groups", "MultiHeadAttention", "Embed")
+
+
+@pytest.mark.parametrize(
+    ("kind", "axis", "by"),
+    [(kind, 0, nnx.vmap) for kind in NNX]
+    + [(kind, axis, by) for kind in SEVERAL for axis, by in [(0, nnx.scan), (1, nnx.vmap)]],
+)
 def test_stacked_nnx_layers_sit_on_arrays_of_their_own(kind, axis, by):
     build, expected, kernels = NNX[kind]
     model = nnx_shapes(stacked(partial(Holder, build), axis, by))
@@ -263,43 +269,48 @@ def test_what_two_layers_share_belongs_to_the_one_that_contracts_it():
     assert printed(nnx_shapes(Tied)) == {"embed/embedding": "1 array of 9 x 4", "first/kernel": "1 array of 4 x 4"}
 
 
-# The axes that are said to be outputs are those: what changes at one place of them changes one output only.
+# What is said of layers is what their use shows
 
 
 USES = {
-    "Linear": (lambda layer, x: layer(x), (2, 3), 1),
-    "LinearGeneral": (lambda layer, x: layer(x), (2, 8), 2),
-    "LinearGeneral of two axes": (lambda layer, x: layer(x), (5, 2, 3), 2),
-    "Einsum of heads": (lambda layer, x: layer(x), (2, 3, 2), 2),
-    "Einsum, outputs first": (lambda layer, x: layer(x), (2, 3), 1),
-    "Conv in groups": (lambda layer, x: layer(x), (1, 4, 4, 4), 1),
-    "Conv in one dimension": (lambda layer, x: layer(x), (1, 6, 4), 1),
-    "ConvTranspose": (lambda layer, x: layer(x), (1, 3, 4), 1),
-    "ConvTranspose, transposed": (lambda layer, x: layer(x), (1, 3, 4), 1),
-    "Embed": (lambda layer, x: layer.attend(x), (2, 4), 1),
+    "Linear": (2, 3),
+    "LinearGeneral": (2, 8),
+    "LinearGeneral of two axes": (5, 2, 3),
+    "LinearGeneral of a batch": (7, 3),
+    "Einsum of heads": (2, 3, 2),
+    "Einsum with a batch": (2, 6, 3),
+    "Einsum, outputs first": (2, 3),
+    "Conv": (1, 6, 6, 3),
+    "Conv in one dimension": (1, 6, 4),
+    "Conv in groups": (1, 4, 4, 4),
+    "Conv of each channel": (1, 5, 6),
+    "ConvTranspose": (1, 3, 4),
+    "ConvTranspose, transposed": (1, 3, 4),
+    "MultiHeadAttention": (2, 5, 24),
+    "LoRALinear": (2, 6),
+    "Embed": (2, 4),
 }
+"""The shapes of the inputs of layers."""
+
+
+def agree_with_use(function, model, *args):
+    """The paths of leaves that a function contracts in a model, which sit as the framework says."""
+    arrays, seen = adapter_of(model).arrays(model), limpet.layout(function, model, *args)
+    for leaf in seen.leaves:
+        if leaf.array is not None:
+            assert arrays.get(leaf.path, limpet.Array()).layout(leaf.shape) == leaf.seen, leaf.path
+    return {leaf.path for leaf in seen.leaves if leaf.array is not None}
 
 
 @pytest.mark.parametrize("kind", USES)
-def test_outputs_are_those_of_the_layer(kind):
-    use, shape, ndim = USES[kind]
-    layer = NNX[kind][0](rngs=nnx.Rngs(0))
-    name = "embedding" if kind == "Embed" else "kernel"
-    variable = getattr(layer, name)
-    layout = adapter_of(layer).arrays(layer)[name].layout(variable.shape)
-    x = jax.random.normal(KEY, shape)
-
-    def outputs(value):
-        held = nnx.merge(*nnx.split(layer), copy=True)
-        getattr(held, name).set_value(value)
-        result = use(held, x)
-        return result.reshape(-1, np.prod(result.shape[-ndim:]))
-
-    place = tuple(slice(1, 2) if axis in layout.outputs else slice(None) for axis in range(len(layout.shape)))
-    changes = jnp.zeros(layout.shape).at[place].set(1.0)
-    changed = jax.jvp(outputs, (variable.get_value(),), (changes,))[1]
-    assert changed.shape[1] == layout.columns
-    assert int(jnp.any(changed != 0, axis=0).sum()) == 1
+def test_nnx_layers_are_used_as_they_are_said_to_sit(kind):
+    model, x = nnx_shapes(partial(Holder, NNX[kind][0])), jax.ShapeDtypeStruct(USES[kind], "float32")
+    use = {
+        "Embed": lambda model, x: model.layer.attend(x),
+        "MultiHeadAttention": lambda model, x: model.layer(x, decode=False),
+    }.get(kind, lambda model, x: model.layer(x))
+    kernels = {"embedding"} if kind == "Embed" else NNX[kind][2]
+    assert agree_with_use(use, model, x) == {f"layer/{path}" for path in kernels}
 
 
 # Flax Linen's variables, and states: names and shapes
@@ -365,6 +376,12 @@ class Layers(linen.Module):
         linen.DenseGeneral(5, axis=(-2, -1), name="merged")(x)
         linen.BatchNorm(False, name="norm")(x)
         linen.OptimizedLSTMCell(6, name="cell")(linen.OptimizedLSTMCell(6).initialize_carry(KEY, (2, 3)), x[0, 0, :2])
+
+
+def test_a_scanned_transformer_of_linen_is_used_as_it_is_said_to_sit():
+    module, tokens = Scanned(biases=False), jnp.zeros((2, 7), int)
+    variables = linen_shapes(module, tokens)
+    assert agree_with_use(module.apply, variables, tokens) == set(contracted_paths(variables))
 
 
 def test_layers_of_linen():
@@ -522,6 +539,24 @@ def test_each_class_of_equinox_layer_says_where_its_leaves_sit(kind, layers):
     assert all(arrays[path].outputs == ((0,) if layers == 1 else (1,)) for path in expected)
 
 
+USED = ("Linear", "Conv", "ConvTranspose", "GRUCell", "LSTMCell")
+
+
+def test_equinox_layers_are_used_as_they_are_said_to_sit():
+    layers = eqx.filter_eval_shape(lambda: {kind: EQUINOX[kind][0](key=KEY) for kind in USED})
+    x, state = jnp.ones(3), jnp.ones(4)
+
+    def use(layers):
+        images = layers["Conv"](jnp.ones((4, 5, 5))), layers["ConvTranspose"](jnp.ones((4, 5)))
+        return layers["Linear"](x), *images, layers["GRUCell"](x, state), layers["LSTMCell"](x, (state, state))
+
+    class Layers(eqx.Module):
+        layers: dict
+
+    model = Layers(layers)
+    assert agree_with_use(lambda model: use(model.layers), model) == set(contracted_paths(model))
+
+
 def test_a_layer_of_the_users_own_in_equinox_has_outputs_first():
     assert printed(Outputs(3, 4, KEY)) == {"weight": "1 array of 3 x 4"}
     assert printed(eqx.nn.MLP(3, 3, 3, 4, scan=True, key=KEY)) == {
@@ -537,6 +572,12 @@ def test_a_layer_of_the_users_own_in_equinox_has_outputs_first():
 def test_weights_of_rockpool_have_inputs_first(dynapse_net):
     network = Sequential(LinearJax((3, 4)), LIFJax((4, 2), has_rec=True))
     assert printed(network) == {"0_LinearJax/weight": "1 array of 3 x 4", "1_LIFJax/w_rec": "1 array of 2 x 4"}
+    x = jnp.zeros((1, 6, 3))
+
+    def evolved(tree):
+        return network.set_attributes(tree).evolve(x)[0]
+
+    assert agree_with_use(evolved, network) == set(contracted_paths(network))
     assert printed(dynapse_net) == {"0_LinearJax/weight": "1 array of 3 x 4", "1_DynapSim/w_rec": "1 array of 4 x 4"}
 
 
