@@ -39,13 +39,16 @@ class Transformer(nnx.Module):
 
 
 class Layer(nn.Module):
+    biases: bool = True
+
     @nn.compact
     def __call__(self, x, _):
-        x = x + nn.MultiHeadDotProductAttention(2)(nn.LayerNorm()(x))
-        return nn.Dense(8)(nn.gelu(nn.Dense(12)(x))), None
+        x = x + nn.MultiHeadDotProductAttention(2, use_bias=self.biases)(nn.LayerNorm()(x))
+        return nn.Dense(8, use_bias=self.biases)(nn.gelu(nn.Dense(12, use_bias=self.biases)(x))), None
 
 
-LINEN_STACK = nn.scan(Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)()
+def linen_stack(axis, biases):
+    return nn.scan(Layer, variable_axes={"params": axis}, split_rngs={"params": True}, length=3)(biases)
 
 
 class Tied(nnx.Module):
@@ -95,6 +98,16 @@ class SelfAttention(eqx.Module):
         return self.attention(x, x, x)
 
 
+class EquinoxCell(eqx.Module):
+    cell: eqx.nn.GRUCell
+
+    def __init__(self, key):
+        self.cell = eqx.nn.GRUCell(8, 6, key=key)
+
+    def __call__(self, x):
+        return self.cell(x, jnp.ones(6))
+
+
 MODELS = {
     "nnx transformer": nnx_case(Transformer, TOKENS),
     "nnx tied embedding": nnx_case(Tied, TOKENS),
@@ -102,8 +115,14 @@ MODELS = {
     "nnx Conv in groups": nnx_case(lambda rngs: nnx.Conv(4, 6, (3, 3), feature_group_count=2, rngs=rngs), IMAGES),
     "nnx Conv by channel": nnx_case(lambda rngs: nnx.Conv(4, 8, (3, 3), feature_group_count=4, rngs=rngs), IMAGES),
     "nnx ConvTranspose": nnx_case(lambda rngs: nnx.ConvTranspose(4, 6, (3, 3), rngs=rngs), IMAGES),
+    "nnx ConvTranspose, turned": nnx_case(
+        lambda rngs: nnx.ConvTranspose(4, 6, (3, 3), transpose_kernel=True, rngs=rngs), IMAGES
+    ),
+    "nnx LinearGeneral of a batch": nnx_case(lambda rngs: nnx.LinearGeneral(8, 3, batch_axis={0: 2}, rngs=rngs), X),
     "nnx LinearGeneral": nnx_case(lambda rngs: nnx.LinearGeneral((5, 8), (3, 2), axis=(-2, -1), rngs=rngs), X),
     "nnx Einsum": nnx_case(lambda rngs: nnx.Einsum("bld,dhk->blhk", (8, 2, 3), (2, 3), rngs=rngs), X),
+    "nnx Einsum of a batch": nnx_case(lambda rngs: nnx.Einsum("bld,bdk->blk", (2, 8, 3), rngs=rngs), X),
+    "nnx Einsum, outputs first": nnx_case(lambda rngs: nnx.Einsum("...d,kd->...k", (3, 8), rngs=rngs), X),
     "nnx LoRA": nnx_case(lambda rngs: nnx.LoRA(8, 2, 6, rngs=rngs), X),
     "nnx LSTM": nnx_case(recurrent(nnx.LSTMCell), X),
     "nnx OptimizedLSTM": nnx_case(recurrent(nnx.OptimizedLSTMCell), X),
@@ -112,10 +131,14 @@ MODELS = {
     "Linen Dense": linen_case(nn.Dense(6), X),
     "Linen DenseGeneral": linen_case(nn.DenseGeneral((2, 3)), X),
     "Linen Conv": linen_case(nn.Conv(6, (3, 3)), IMAGES),
-    "Linen stack": linen_case(LINEN_STACK, X, None),
+    "Linen stack": linen_case(linen_stack(0, True), X, None),
+    "Linen stack without biases": linen_case(linen_stack(0, False), X, None),
+    "Linen stack along the second axis": linen_case(linen_stack(1, True), X, None),
     "Linen LSTM": linen_case(nn.RNN(nn.OptimizedLSTMCell(6)), X),
     "Equinox Linear": equinox_case(lambda key: eqx.nn.Linear(8, 6, key=key), X[0]),
     "Equinox Conv2d": equinox_case(lambda key: eqx.nn.Conv2d(6, 4, 3, key=key), IMAGES),
+    "Equinox ConvTranspose1d": equinox_case(lambda key: eqx.nn.ConvTranspose1d(5, 4, 3, key=key), X),
+    "Equinox GRU": equinox_case(EquinoxCell, X[0]),
     "Equinox MLP": equinox_case(lambda key: eqx.nn.MLP(8, 6, 12, 2, key=key), X[0]),
     "Equinox attention": equinox_case(SelfAttention, X),
     "Rockpool LinearJax": rockpool_case(lambda nn, _: nn.LinearJax((8, 6)), X),
