@@ -43,6 +43,23 @@ def patience(monkeypatch):
     monkeypatch.setattr("limpet.measure._progress.PATIENCE", 3600.0)
 
 
+PICTURES = {}
+
+
+@pytest.fixture(autouse=True)
+def pictures(monkeypatch):
+    """To draw the picture of an evaluation takes longer than all else that is logged: one of each kind is drawn."""
+    from limpet.tensorboard import _writer
+
+    def first_of_its_kind(drawable, height_in_inches, drawn=_writer.drawn):
+        kind = type(drawable), getattr(drawable, "axis", None)
+        if kind not in PICTURES:
+            PICTURES[kind] = drawn(drawable, height_in_inches)
+        return PICTURES[kind]
+
+    monkeypatch.setattr(_writer, "drawn", first_of_its_kind)
+
+
 @pytest.fixture(scope="session")
 def dynapse_net():
     """Linear (3 to 4), then a recurrent DynapSim of 4 neurons."""

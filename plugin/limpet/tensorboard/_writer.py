@@ -220,16 +220,8 @@ class CurveWriter:
             return scalar_pb(self.prefix + tag, value)
 
     def _picture(self, tag: str, description: str, drawable: Any, height_in_inches: float) -> Summary:
-        from matplotlib.figure import Figure
-
-        # Not one of pyplot's: those are kept until they are closed, and the user's own would be drawn on.
-        figure = Figure(figsize=(6, height_in_inches), dpi=120)
-        drawable.plot(figure.add_subplot())
-        width, height = figure.canvas.get_width_height()
-        png = io.BytesIO()
-        figure.savefig(png, format="png")
         metadata = image_metadata.create_summary_metadata("", description, converted_to_tensor=True)
-        return self._tensor(tag, metadata, [str(width).encode(), str(height).encode(), png.getvalue()])
+        return self._tensor(tag, metadata, drawn(drawable, height_in_inches))
 
     def _tensor(self, tag: str, metadata: SummaryMetadata, content: list[bytes]) -> Summary:
         tensor = make_tensor_proto(content)
@@ -254,6 +246,19 @@ class CurveWriter:
         except OSError as error:
             reason = f"cannot be written ({error.strerror or error})"
             raise refused(self.logdir, f"{reason}; name a directory of your own, on a disk that is not full") from None
+
+
+def drawn(drawable: Any, height_in_inches: float) -> list[bytes]:
+    """A picture as TensorBoard has it: its width and height in pixels, and the PNG."""
+    from matplotlib.figure import Figure
+
+    # Not one of pyplot's: those are kept until they are closed, and the user's own would be drawn on.
+    figure = Figure(figsize=(6, height_in_inches), dpi=120)
+    drawable.plot(figure.add_subplot())
+    width, height = figure.canvas.get_width_height()
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return [str(width).encode(), str(height).encode(), png.getvalue()]
 
 
 def refused(logdir: Path, reason: str) -> LogdirError:
