@@ -6,7 +6,7 @@ python examples/sorting_transformer.py
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +103,14 @@ def trained(steps: int, seed: int) -> Transformer:
     return model
 
 
-def rows_of(model: Transformer, chips: int, seed: int, batch: Batch) -> list[dict[str, Any]]:
+def rows_of(model: Transformer, which: limpet.Chips, batch: Batch, names: Sequence[str]) -> list[dict[str, Any]]:
     """Accuracies on virtual chips by what stands on crossbars, without and with drift compensation."""
     rows = []
     for compensated in (False, True):
-        for name, leaves in SELECTIONS.items():
+        for name in names:
+            leaves = SELECTIONS[name]
             array = limpet.Array(rows=512, columns=512)
             hardware = limpet.preset("pcm-hermes", leaves=leaves, array=array, drift_compensation=compensated)
-            which = limpet.Chips(chips, seed=seed)
             curve = limpet.robustness_curve(accuracy, model, hardware, times=TIMES, chips=which, batch=batch)
             row = {"on crossbars": name, "compensated": compensated}
             rows.append(row | dict(zip(TIMES, curve.mean().tolist(), strict=True)))
@@ -122,12 +122,14 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1500, help="steps of training")
     parser.add_argument("--chips", type=int, default=50, help="virtual chips that are measured")
     parser.add_argument("--seed", type=int, default=0, help="seed of the network and of the chips")
+    parser.add_argument("--only", action="append", choices=SELECTIONS, help="what stands on crossbars; all if left out")
     parser.add_argument("--json", type=Path, help="write the table there")
     arguments = parser.parse_args()
     batch = batch_of(jax.random.key(arguments.seed + 1), 200)
     model = trained(arguments.steps, arguments.seed)
     print(f"accuracy as trained: {float(accuracy(model, batch)):.3f}")
-    rows = rows_of(model, arguments.chips, arguments.seed, batch)
+    which = limpet.Chips(arguments.chips, seed=arguments.seed)
+    rows = rows_of(model, which, batch, arguments.only or list(SELECTIONS))
     table = Table(title=f"Mean accuracy (%) on {arguments.chips} virtual chips")
     for column in ("on crossbars", "drift"):
         table.add_column(column, no_wrap=True)

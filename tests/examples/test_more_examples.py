@@ -52,6 +52,18 @@ def test_calibration_of_each_chip(tmp_path):
     assert (tmp_path / "log" / "standard, biases" / "after calibration").is_dir()
 
 
+@pytest.mark.long
+def test_a_transformer_with_kernels_alone_on_crossbars(tmp_path):
+    """Reduced; the whole run, of one and a half minutes, gives the table in docs/guides/transformer.md."""
+    settings = ["--steps", "20", "--chips", "2", "--only", "kernels alone", "--json", tmp_path / "table.json"]
+    ran = run_here("sorting_transformer.py", *settings)
+    assert ran.returncode == 0, ran.stderr
+    assert "warn" not in ran.stderr.lower()
+    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    assert [row["compensated"] for row in rows] == [False, True]
+    assert all(0 < row[time] < 1 for row in rows for time in ("25 s", "1 day", "1 year"))
+
+
 def evidence(name, monkeypatch):
     """A script of the evidence, which imports from its own folder and from the examples'."""
     for folder in ("examples", "examples/evidence"):

@@ -66,7 +66,8 @@ class PartSection(Section):
 
     Attributes:
         leaves: the leaves that deviate: path globs ("*/kernel", or a list), rules by glob ({"*/kernel": true, "head/*":
-            false}; the last match decides), or a name: matrices, dynapse-weights, dynapse-frozen.
+            false}; the last match decides), or a name: matrices (what matrix products contract), dynapse-weights,
+            dynapse-frozen.
         sigma: relative standard deviation of a value.
         percent_deviation: the same as Rockpool says it: sigma = percent_deviation / sigma_rule.
         sigma_rule: how many sigmas `percent_deviation` stands for; 3 if left out.
