@@ -36,11 +36,16 @@ PROGRAMMING = limpet.Programming(spread=(0.0105392, 0.0786, -0.046924))
 MADE: dict[str, limpet.Deviation] = {
     "additive": limpet.Additive(spread=0.05),
     "additive-by-column": limpet.Additive(spread=0.05, relative_to="column"),
+    "additive-by-tile": limpet.Additive(spread=0.05),
     "programming": PROGRAMMING,
+    "programming-by-column": limpet.Programming(spread=PROGRAMMING.spread, relative_to="column"),
+    "programming-by-tile": PROGRAMMING,
     "quantised-additive": limpet.Chain((limpet.Quantize(bits=8), limpet.Additive(spread=0.05))),
     "pairs": limpet.Crossbar(PROGRAMMING),
 }
 """Deviations that are measured under names of their own; all others at a relative standard deviation of 0.1."""
+TILES = limpet.Array(rows=1024, columns=1024)
+"""The arrays of those whose names end in -by-tile: 2 or 4 of them for each large kernel."""
 GRADIENTS: tuple[Gradient, ...] = ("straight_through", "through")
 Injection = Callable[[Any, jax.Array], Any]
 Way = Literal["dispatched", "awaited", "compiled"]
@@ -74,7 +79,8 @@ def deviated(gradient: Gradient, generator: Any, kind: str = "gaussian") -> Inje
     deviation = MADE.get(kind) or deviation_class(kind)(sigma=0.1)  # pyright: ignore[reportCallIssue]
 
     def inject(params: Any, number: jax.Array) -> Any:
-        mismatch = limpet.Mismatch(dict.fromkeys(params, True), deviation, gradient)
+        array = TILES if kind.endswith("-by-tile") else limpet.Array()
+        mismatch = limpet.Mismatch(dict.fromkeys(params, True), deviation, gradient, array=array)
         return mismatch(jax.random.fold_in(jax.random.key(0, impl=generator), number), params)
 
     return inject

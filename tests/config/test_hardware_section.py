@@ -117,12 +117,13 @@ def load(tmp_path):
             limpet.Shared(limpet.Chain((limpet.Gaussian(0.1),)), groups=(0, 0, 1), name="core"),
         ),
         (
-            "deviation: {kind: shared, axes: [0], deviation: {kind: drop-connect, fraction: 0.1}}",
-            limpet.Shared(limpet.DropConnect(0.1), axes=(0,)),
+            "deviation: {kind: shared, across: column, deviation: {kind: drop-connect, fraction: 0.1}}",
+            limpet.Shared(limpet.DropConnect(0.1), across="column"),
         ),
         (
-            "deviation: {kind: spatial, length: 3, grid: [2, 2], axis: null, deviation: {kind: gaussian, sigma: 0.1}}",
-            limpet.Spatial(limpet.Gaussian(0.1), length=3.0, grid=(2, 2), axis=None),
+            "deviation: {kind: spatial, length: 3, grid: [2, 2], sites: devices, "
+            "deviation: {kind: gaussian, sigma: 0.1}}",
+            limpet.Spatial(limpet.Gaussian(0.1), length=3.0, grid=(2, 2), sites="devices"),
         ),
         (
             "deviation: {kind: spatial, length: 3, positions: [[0, 1], [2.5, 3]], "
@@ -142,6 +143,36 @@ def load(tmp_path):
 def test_a_deviation_by_kind_by_parameters_and_as_a_chain(load, part, deviation):
     config = load(f"{{leaves: '*/kernel', {part}}}")
     assert config.hardware.parts["weights"] == limpet.Part("*/kernel", deviation)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        ("{rows: 512, columns: 256}", limpet.Array(rows=512, columns=256)),
+        ("{stack: 0, outputs: [1, 2], groups: 2}", limpet.Array(stack=(0,), outputs=(1, 2), groups=2)),
+        ("{'*/kernel': {rows: 8}, '*': {stack: [0]}}", {"*/kernel": limpet.Array(rows=8), "*": limpet.Array(stack=0)}),
+    ],
+)
+def test_arrays_of_a_part(load, array, expected):
+    config = load(f"{{leaves: '*', sigma: 0.1, array: {array}}}")
+    assert config.hardware.parts["weights"] == limpet.Part("*", limpet.Gaussian(0.1), array=expected)
+    assert limpet.Config.model_validate_json(config.model_dump_json()) == config
+    assert "array" in config.model_dump()["hardware"]["weights"]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        ("512", "weights.array = 512: allowed is a mapping such as {rows: 512, columns: 512}"),
+        ("{row: 512}", "weights.array.row: unknown key; did you mean 'rows'?"),
+        ("{rows: 0}", "weights.array.rows = 0: allowed is a whole number from 1 on"),
+        ("{stack: [0], outputs: 0}", "weights.array: axis 0 is both in the stack and an output"),
+        ("{'*/kernel': {rows: wide}}", "weights.array..*/kernel.*rows = 'wide'"),
+    ],
+)
+def test_what_is_no_array_is_refused_under_its_key(load, array, message):
+    with pytest.raises(limpet.ConfigError, match=message):
+        load(f"{{leaves: '*', sigma: 0.1, array: {array}}}")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +214,7 @@ def test_limits_of_a_part(load, limits, expected):
             "{leaves: a, deviation: {kind: shared, across: chip, deviation: {kind: additive, spread: 1}}}",
             "weights.deviation.deviation: what several values have in common is a factor",
         ),
-        ("{leaves: a, deviation: {kind: shared, deviation: {kind: gaussian, sigma: 1}}}", "by one of across, axes and"),
+        ("{leaves: a, deviation: {kind: shared, deviation: {kind: gaussian, sigma: 1}}}", "by either across or groups"),
         (
             "{leaves: a, deviation: {kind: log-normal, pelgrom: {a_vt: 5.05, width: 1.0}}}",
             "weights.deviation.pelgrom: allowed is a mapping of a_vt, width, length",

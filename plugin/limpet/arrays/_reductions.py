@@ -58,10 +58,9 @@ def spread(numbers: jax.Array, layout: Layout, per: Per) -> jax.Array:
     """
     if not _is_cut(layout, per):
         return jnp.broadcast_to(numbers, layout.shape)
-    numbers = numbers[:, _places(layout.row_tiles)[0]]
-    return layout.leaf(
-        numbers if _is_of_columns(layout, per) else numbers[..., _places(layout.column_tiles_of_group)[0]]
-    )
+    if not _is_of_columns(layout, per):
+        numbers = _over_tiles(numbers, 3, layout.column_tiles_of_group)
+    return layout.leaf(_over_tiles(numbers, 1, layout.row_tiles))
 
 
 @spread.defjvp
@@ -80,7 +79,7 @@ SMALL = 2**14
 
 def total(values: jax.Array, layout: Layout, per: Per) -> jax.Array:
     """The sum of the values of each array, column or leaf."""
-    whole = not _is_cut(layout, per) and len(reduced_axes(layout, per)) == len(layout.shape)
+    whole = not _is_cut(layout, per) and len(reduced_axes(layout, per)) == values.ndim
     if not whole or values.size <= SMALL:
         return reduced(values, layout, per, jnp.sum)
     rows = values.reshape(-1, values.shape[-1])
@@ -157,6 +156,19 @@ def _by_tiles(blocks: jax.Array, axis: int, sizes: tuple[int, ...], reduction: R
 
     numbers = ((larger, sizes[0]), (len(sizes) - larger, sizes[-1]))
     return jnp.concatenate([of(part, *number) for part, number in zip(parts, numbers, strict=False)], axis)
+
+
+def _over_tiles(numbers: jax.Array, axis: int, sizes: tuple[int, ...]) -> jax.Array:
+    """The number of its tile for each place along an axis: the inverse of `_by_tiles`."""
+    larger = sizes.count(sizes[0])
+    parts = jnp.split(numbers, [larger], axis) if larger < len(sizes) else [numbers]
+
+    def of(part: jax.Array, size: int) -> jax.Array:
+        shape = *part.shape[: axis + 1], size, *part.shape[axis + 1 :]
+        repeated = jnp.broadcast_to(jnp.expand_dims(part, axis + 1), shape)
+        return repeated.reshape(*part.shape[:axis], -1, *part.shape[axis + 1 :])
+
+    return jnp.concatenate([of(part, size) for part, size in zip(parts, (sizes[0], sizes[-1]), strict=False)], axis)
 
 
 def _places(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -68,9 +68,8 @@ def pelgrom(
     if np.ndim(width) or np.ndim(length):
         of = partial(pelgrom, a_vt, pair=pair, delta_width=delta_width, delta_length=delta_length)
         widths, lengths = np.broadcast_arrays(width, length)
-        return np.array([of(*sizes) for sizes in zip(widths.ravel(), lengths.ravel(), strict=True)]).reshape(
-            widths.shape
-        )
+        found = [of(*sizes) for sizes in zip(widths.ravel(), lengths.ravel(), strict=True)]
+        return np.array(found).reshape(widths.shape)
     a_vt = checked_strength(a_vt, "a_vt")
     area = _effective("width", width, delta_width) * _effective("length", length, delta_length)
     return a_vt * 1e-3 / math.sqrt(area) / (math.sqrt(2) if flag("pair", pair, StrengthError) else 1)

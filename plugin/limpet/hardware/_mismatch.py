@@ -225,9 +225,9 @@ class Recipe(ABC):
         for path, rule in rules.items():
             if rule.deviation.arranged and rule.array.axes not in (None, values[path].ndim):
                 raise LimpetError(
-                    f"leaf '{path}' has the shape {values[path].shape}; where the recipe was built it had "
-                    f"{rule.array.axes} axes: build it from a tree of the shapes that are drawn, or map over an axis of "
-                    f"stacked networks with jax.vmap"
+                    f"leaf '{path}' has the shape {values[path].shape}, not the {rule.array.axes} axes that it had "
+                    f"where the recipe was built: build it from a tree of the shapes that are drawn, or map over "
+                    f"an axis of stacked networks with jax.vmap"
                 )
         warn_of_coarse({path: rule.deviation.relative_spread for path, rule in rules.items()}, values, condition.scale)
         within_shard_map = jax.sharding.get_abstract_mesh().manual_axes
