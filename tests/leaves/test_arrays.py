@@ -251,7 +251,15 @@ class Subclass(nnx.Linear):
     """A layer of the user's own."""
 
 
+class Otherwise(nnx.Linear):
+    """A layer that holds something else than its base does."""
+
+    def __init__(self, rngs):
+        self.kernel = nnx.Param(jnp.zeros((2, 3, 4)))
+
+
 def test_a_subclass_is_a_layer_as_its_base():
+    assert printed(nnx_shapes(Otherwise)) == {"kernel": "1 array of 6 x 4"}
     assert printed(nnx_shapes(stacked(lambda rngs: Subclass(3, 4, rngs=rngs)))) == {"kernel": "11 arrays of 3 x 4"}
 
 
@@ -380,6 +388,9 @@ def test_layers_of_linen():
             {"blocks__ln__scale": (12, 64), "blocks__wq": (12, 64, 256), "head__w": (64, 9)},
             {"blocks/wq": "12 arrays of 64 x 256", "head/w": "1 array of 64 x 9"},
         ),
+        # A leaf named `b` is a bias beside `w`, and a matrix beside `a`.
+        ({"a": (12, 4), "b": (4, 12)}, {"a": "1 array of 12 x 4", "b": "1 array of 4 x 12"}),
+        ({"pos_proj": (4, 12)}, {"pos_proj": "1 array of 4 x 12"}),
         ({"w1": (64, 256), "scale": (1, 256)}, {"w1": "1 array of 64 x 256"}),
     ],
 )
@@ -422,10 +433,11 @@ def test_a_state_is_read_as_variables_of_linen_are():
         "params/norm/scale",
         "params/posembed_input/pos_embedding",
         "params/position_embeddings",
+        "params/positions",
+        "params/w_scale",
         "params/cls",
         "embed/embedding",
         "params/relpos/relative_position_bias",
-        "linear/b",
         "batch_stats/spectral/u",
         "cache/attention/cached_key",
     ],

@@ -77,8 +77,9 @@ class Part:
             '*/kernel, not head/*'
         """
         if isinstance(self.leaves, tuple):
-            named = ((getattr(glob, "__name__", glob), chosen) for glob, chosen in self.leaves)
-            return ", ".join(f"{name}" if chosen else f"not {name}" for name, chosen in named)
+            return ", ".join(
+                name if chosen else f"not {name}" for name, chosen in described_leaves(self.leaves).items()
+            )
         return str(self.leaves)
 
     def ranges(self, model: Any) -> Mapping[str, Range] | None:
@@ -216,5 +217,5 @@ def _is_rule(rule: Any) -> bool:
 def described_leaves(leaves: Any) -> Any:
     """A part's leaves as plain values, as a configuration writes them."""
     if isinstance(leaves, tuple):
-        return {str(glob): chosen for glob, chosen in leaves}
+        return {str(getattr(glob, "__name__", glob)): chosen for glob, chosen in leaves}
     return leaves if isinstance(leaves, str) else selection(leaves.tree)

@@ -1,8 +1,9 @@
 """What the class of a layer says of one of its leaves, and where an array of such a leaf sits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from ..arrays._array import Array
 
@@ -46,6 +47,26 @@ class LayerLeaf:
 def digital(*shape: int | None) -> LayerLeaf:
     """A leaf that no product contracts, such as a bias: one array whose values are all outputs."""
     return LayerLeaf(shape, outputs=tuple(range(len(shape))), product=False)
+
+
+def leaves_said(
+    say: Callable[[Any], Mapping[str, LayerLeaf]], layer: Any
+) -> Iterator[tuple[str, Any, LayerLeaf, Array]]:
+    """What a layer's class says of those leaves that are as it says: name, value, what is said, where it sits.
+
+    Args:
+        say: what the class says, by name, of a layer of it.
+        layer: the layer.
+    """
+    try:
+        said = say(layer)
+    except AttributeError:  # a subclass that was made in another way, and so holds something else
+        return
+    for name, leaf in said.items():
+        value = getattr(layer, name, None)
+        shape = getattr(value, "shape", None)
+        if shape is not None and (array := leaf.array(shape)) is not None:
+            yield name, value, leaf, array
 
 
 def _added_axes(inner: Sequence[int | None], shape: Sequence[int]) -> tuple[int, ...] | None:

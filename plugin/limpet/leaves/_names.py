@@ -17,7 +17,7 @@ Placed = tuple[Axes, Axes]
 _BIAS = {"kernel": "bias", "w": "b"}
 """The names of weights, inputs before outputs, and of the bias beside them: Flax's, and Haiku's."""
 
-_VECTORS = frozenset("b bias scale offset gamma beta mean var".split())
+_VECTORS = frozenset("bias scale offset gamma beta mean var".split())
 """Names of leaves that have one axis in one layer."""
 
 _DIGITAL = _VECTORS | frozenset("cls cls_token mask_token negative_slope wpe".split())
@@ -26,8 +26,9 @@ _DIGITAL = _VECTORS | frozenset("cls cls_token mask_token negative_slope wpe".sp
 _DIGITAL_ENDS = frozenset("embedding embeddings bias scale".split())
 """Last words of such names, as in `token_embedding` and `relative_position_bias`."""
 
-_POSITIONS = frozenset("pos position positions positional".split())
-"""First words of such names, as in `pos_embed`."""
+_POSITIONS = frozenset("pos position positions positional posemb".split())
+_TABLES = frozenset("embed emb encoding encodings table".split()) | _POSITIONS
+"""First and last words of such names, as in `pos_embed` and `positions`."""
 
 _NO_PARAMETERS = frozenset("batch_stats cache intermediates".split())
 """Collections of Linen's variables that hold no weights."""
@@ -44,13 +45,16 @@ def digital_by_name(paths: Collection[str]) -> list[str]:
         ['params/Dense_0/bias', 'params/posembed_input/pos_embedding']
     """
 
+    there = frozenset(paths)
+
     def says_so(path: str) -> bool:
         *parents, name = path.lower().split("/")
         words = name.split("_")
         return (
             name in _DIGITAL
             or words[-1] in _DIGITAL_ENDS
-            or words[0] in _POSITIONS
+            or (words[0] in _POSITIONS and words[-1] in _TABLES)
+            or (_name(path) == "b" and _beside(path, "w") in there)  # alone, it may be the second of two matrices
             or not _NO_PARAMETERS.isdisjoint(parents[:1])
             or parents[-1:] == ["scales"]  # of nnx.WeightNorm
         )

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from ..arrays._array import Array
-from ._layer_leaf import LayerLeaf, digital
+from ._layer_leaf import LayerLeaf, digital, leaves_said
 from ._paths import path_of
 from .tree import PlainTree
 
@@ -56,10 +56,7 @@ def layer_leaves(model: Any) -> dict[str, tuple[LayerLeaf, Array]]:
     """What the classes of layers in a module say of their leaves, by path, and where their values sit."""
     found = {}
     for path, module in modules(model):
-        for name, leaf in _layer(module).items():
-            shape = getattr(getattr(module, name, None), "shape", None)
-            if shape is not None and (array := leaf.array(shape)) is not None:
-                found[_joined(path, name)] = leaf, array
+        found |= {_joined(path, name): (leaf, array) for name, _, leaf, array in leaves_said(_layer, module)}
     return found
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from .._errors import LimpetError, PrototypeError
 from ..arrays._array import Array
 from ._adapter import Leaves, Structure
-from ._layer_leaf import LayerLeaf, digital
+from ._layer_leaf import LayerLeaf, digital, leaves_said
 from ._paths import is_real, leaves_by_path, listing
 from .tree import PlainTree, nested
 
@@ -163,13 +163,9 @@ def layer_leaves(module: Any) -> dict[str, tuple[LayerLeaf, Array]]:
     for _, node in nodes:
         if not is_module(node):
             continue
-        for name, leaf in _layer(node).items():
-            variable: Any = getattr(node, name, None)
-            if (path := paths.get(id(variable))) is None:
-                continue
-            array = leaf.array(variable.get_value().shape)
+        for _, variable, leaf, array in leaves_said(_layer, node):
             # What two layers share, such as a tied embedding, belongs to the one that contracts it.
-            if array is not None and (leaf.product or path not in found):
+            if (path := paths.get(id(variable))) is not None and (leaf.product or path not in found):
                 found[path] = leaf, array
     return found
 
