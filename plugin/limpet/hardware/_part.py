@@ -214,8 +214,12 @@ def _is_rule(rule: Any) -> bool:
     )
 
 
+def _named(glob: Any) -> str:
+    return glob.__name__ if isinstance(glob, type) else str(glob)
+
+
 def described_leaves(leaves: Any) -> Any:
     """A part's leaves as plain values, as a configuration writes them."""
     if isinstance(leaves, tuple):
-        return {str(getattr(glob, "__name__", glob)): chosen for glob, chosen in leaves}
+        return {_named(glob): chosen for glob, chosen in leaves}
     return leaves if isinstance(leaves, str) else selection(leaves.tree)
