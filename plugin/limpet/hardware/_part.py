@@ -77,9 +77,7 @@ class Part:
             '*/kernel, not head/*'
         """
         if isinstance(self.leaves, tuple):
-            return ", ".join(
-                name if chosen else f"not {name}" for name, chosen in described_leaves(self.leaves).items()
-            )
+            return ", ".join(_named(glob) if chosen else f"not {_named(glob)}" for glob, chosen in self.leaves)
         return str(self.leaves)
 
     def ranges(self, model: Any) -> Mapping[str, Range] | None:
