@@ -15,7 +15,7 @@ from quick import FLAGS
 # start inherits this. `XLA_FLAGS= python -m pytest` compiles as users do.
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 jax.config.update("jax_num_cpu_devices", 8)
-# Rockpool copies a whole module at every attribute that it sets, array by array. Arrays of JAX cannot be changed, so the
+# Rockpool copies a whole module at every attribute that it sets, array by array. Arrays of JAX cannot be changed: the
 # same one will do, which takes a third off the tests that build its networks.
 type(jax.numpy.zeros(())).__deepcopy__ = lambda self, memo: self
 settings.register_profile("limpet", database=None, derandomize=True, deadline=None)
