@@ -1,4 +1,4 @@
-"""`limpet check`: validate a configuration, and show what it resolves to.
+r"""`limpet check`: validate a configuration, and show what it resolves to.
 
 Given a network, or its saved parameters, it also shows which leaves deviate,
 as parts of the hardware, on which arrays they sit, and what training meets of
@@ -13,7 +13,8 @@ examples:
   limpet check configs/dynapse.yaml hardware.weights.sigma=0.2 training={}
   limpet check configs/dynapse.yaml --model examples/dynapse_frozen_noise.py:network
   limpet check config.yaml --tree params.npz --json
-  limpet check configs/digits_calibration.yaml --task examples/digits_calibration.py:task
+  limpet check configs/digits_calibration.yaml \
+      --task examples/digits_calibration.py:task
 """
 
 import argparse
@@ -45,7 +46,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check one configuration."""
     config = configured(arguments)
-    name: str | None = arguments.model or arguments.tree or arguments.task
+    given = (arguments.model, arguments.tree, arguments.task)
+    name: str | None = next((name for name in given if name is not None), None)
     leaves = None if name is None else _leaves(arguments, config)
     if arguments.json:
         write_json(
