@@ -7,8 +7,8 @@ import yaml
 from chance import case, cases, damaged
 
 import limpet
-from limpet.cli._overview import overview
 from limpet.config._hparams import hparams_of
+from limpet.config._overview import overview
 
 SECONDS = 2.0
 """Of process time, in which a configuration is read or refused."""
