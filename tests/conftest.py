@@ -74,5 +74,5 @@ def dynapse_net():
 
 def pytest_sessionfinish():
     """Loops of tests that were bad on purpose are nobody's, who would have to be told when Python exits."""
-    if (audits := sys.modules.get("limpet.auditing._loop_audit")) is not None:
-        audits._OPEN.clear()
+    if (audits := sys.modules.get("limpet.auditing._listening")) is not None:
+        audits.OPEN.clear()

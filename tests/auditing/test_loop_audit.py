@@ -354,7 +354,7 @@ update(params, jnp.int32(0))
 def test_where_jax_tells_nothing_the_audit_says_that_it_cannot_see(monkeypatch):
     monkeypatch.setattr("limpet._jax._TRACED", "renamed")
     monkeypatch.setattr("limpet._jax._LOWERED", "renamed")
-    monkeypatch.setattr("limpet.auditing._loop_audit._LISTENING", [False])
+    monkeypatch.setattr("limpet.auditing._listening.LISTENING", [False])
     injection = told()
     jax.jit(lambda params, step: a_loss(injection.inject, params, step)).lower(PARAMS, jnp.int32(0))
     with pytest.warns(RuntimeWarning, match="could not see what was compiled"):

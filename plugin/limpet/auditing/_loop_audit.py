@@ -1,7 +1,5 @@
 """The audit of a running loop: does what is drawn reach what is trained, and is it new at each step?"""
 
-import atexit
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,15 +11,16 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._errors import MismatchNotApplied, warn_user
-from .._jax import Function, is_traced, is_tracing, on_programs
+from .._jax import is_traced, is_tracing
 from ..flow._probe import ProbeNotes
-from ..flow._products import LeafUse, uses_of
-from ..flow._uses import Use, uses_in
+from ..flow._products import LeafUse
+from ..flow._uses import Use
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import never_read, unboxed
 from ..leaves._paths import listing
 from ._audit import require_reached
 from ._layout_check import looks_at_arrays, warn_of_layout
+from ._listening import enter, is_told, listen
 
 NEVER_INJECTED = (
     "callback.inject was never called, so nothing {deviated}: call loss_fn(callback.inject(params, step), batch) "
@@ -38,11 +37,6 @@ NO_GRADIENT = (
 )
 _INJECTED: set[str] = set()
 """The paths of leaves that any loop of this process injected, by which a callback knows that it has a predecessor."""
-_OPEN: "list[ref[LoopAudit]]" = []
-"""The audits of all loops that injected something. It is added to and copied only, because programs are traced in
-several threads."""
-_LISTENING: list[bool] = []
-"""Empty until JAX is listened to; then whether it has told of a program."""
 
 
 class LoopAudit:
@@ -137,12 +131,17 @@ class LoopAudit:
         return notes
 
     def _begin(self) -> None:
-        _listen()
+        listen()
         if not self._begun:
             self._begun = True
-            _OPEN[:] = [*(known for known in _OPEN if known() is not None), ref(self)]
+            enter(self)
 
-    def _waits(self, whole: bool) -> bool:
+    @property
+    def asks_layout(self) -> bool:
+        """Whether some leaves sit on arrays, so that it matters what programs do with them."""
+        return bool(self._recipes)
+
+    def waits(self, whole: bool) -> bool:
         """Whether there is something to be read from a program: not from one that was read as a whole."""
         return not self.done and (whole or len(self._whole) < len(self._traces))
 
@@ -239,7 +238,7 @@ class LoopAudit:
                 )
             self._trained |= trained
             return
-        if not any(_LISTENING):
+        if not is_told():
             self._warn(
                 "deaf",
                 "the audit could not see what was compiled, because this version of JAX does not tell: check the loss "
@@ -262,7 +261,7 @@ class LoopAudit:
         self.done = True
         if self._refused:  # and the loop was told
             return
-        if self._traces and not any(_LISTENING):  # nothing was seen, so that nothing is known
+        if self._traces and not is_told():  # nothing was seen, so that nothing is known
             return
         if not self._traces:
             if self._trained and not self._eager:
@@ -305,7 +304,7 @@ class LoopAudit:
     def _require_some_reached(self) -> None:
         """Refuse a loop of which no update depends on a draw; one alone may have been traced for its shapes."""
         differentiated = [notes for notes in self._traces if notes.planted and notes.in_gradient]
-        if differentiated and any(_LISTENING) and not any(map(self._reached, differentiated)):
+        if differentiated and is_told() and not any(map(self._reached, differentiated)):
             require_reached(set().union(*(notes.planted for notes in differentiated)), set())
 
     def _require_new_draws(self, step: int) -> None:
@@ -362,47 +361,6 @@ class LoopAudit:
     def _never_injected(self, deviated: str) -> str:
         has_predecessor = not _INJECTED.isdisjoint(self._paths)
         return NEVER_INJECTED.format(deviated=deviated, earlier=STILL_THE_OLD_ONE if has_predecessor else "")
-
-
-def _listen() -> None:
-    if _LISTENING:
-        return
-    _LISTENING.append(False)
-    on_programs(_heard)
-    atexit.register(_settle)
-
-
-def _heard(function: Function, whole: bool) -> None:
-    _LISTENING[0] = True
-    if not any(audit._waits(whole) for audit in _opened()):
-        return
-    by_judge: dict[LoopAudit, dict[ProbeNotes, Use]] = {}
-    for notes, use in uses_in(function).items():
-        if isinstance(notes.judge, LoopAudit) and not notes.judge.done:
-            by_judge.setdefault(notes.judge, {})[notes] = use
-    for judge, uses in by_judge.items():
-        judge.hear(uses, whole)
-    if whole and any(judge._recipes for judge in by_judge):
-        leaves: dict[ProbeNotes, list[LeafUse]] = {}
-        for use in uses_of(function):
-            leaves.setdefault(use.leaf.mark, []).append(use)
-        for judge, uses in by_judge.items():
-            judge.hear_layout({notes: leaves.get(notes, []) for notes in uses})
-
-
-def _opened() -> "list[LoopAudit]":
-    return [audit for known in [*_OPEN] if (audit := known()) is not None]
-
-
-def _settle() -> None:
-    """Say of audits that are open when Python exits what is wrong, unless an exception ended it."""
-    if getattr(sys, "last_exc", getattr(sys, "last_value", None)) is not None:
-        return
-    for audit in _opened():
-        try:
-            audit.close()
-        except MismatchNotApplied as error:
-            print(f"limpet: {error}", file=sys.stderr)
 
 
 def _known(number: Any) -> int | None:
