@@ -1,5 +1,8 @@
 """Draws within `jax.shard_map`: each device draws its own part of the chip, or the draw is refused."""
 
+import math
+import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import or_
@@ -113,3 +116,51 @@ def test_where_jax_does_not_know_whether_leaves_are_parts_a_warning_says_so():
     drawn = over_devices(lambda tree: ONE(KEY, tree), in_specs=ROWS, out_specs=ROWS, check_vma=False)
     with pytest.warns(UserWarning, match="check_vma=False.*cannot be seen.*give sharding="):
         drawn(W)
+
+
+def collectives(compiled: str) -> tuple[Counter[str], int]:
+    """The operations of a compiled program that hand values between devices, but for sums and maxima, by kind and type;
+    and how many values the sums and maxima give."""
+    moved, reduced = Counter[str](), 0
+    for types, kind in re.findall(
+        r" = (\S+|\(.*?\)) (all-gather|all-to-all|collective-permute|all-reduce)\(", compiled
+    ):
+        if kind == "all-reduce":
+            shapes = re.findall(r"\[([\d,]*)\]", types)
+            reduced += sum(math.prod(int(size) for size in shape.split(",") if size) for shape in shapes)
+        else:
+            moved[f"{kind} {types}"] += 1
+    return moved, reduced
+
+
+@pytest.mark.parametrize("per", ["array", "column"])
+def test_the_largest_values_of_divided_arrays_are_all_that_devices_tell_each_other(per):
+    """No weight is moved for what is relative to its array's largest, and none for its exact gradient."""
+    arrays = {
+        "rows": (limpet.Array(), PartitionSpec("a"), (512, 256)),
+        "columns": (limpet.Array(), PartitionSpec(None, "a"), (256, 512)),
+        "stack": (limpet.Array(stack=0), PartitionSpec(None, "a"), (3, 64, 64)),
+        "tiles": (limpet.Array(rows=128, columns=128), PartitionSpec("a"), (512, 256)),
+        "uneven": (limpet.Array(rows=200, columns=100), PartitionSpec("a", "b"), (512, 256)),
+    }
+    recipe = limpet.Mismatch(
+        dict.fromkeys(arrays, True),
+        limpet.Programming(spread=(0.01, 0.08, -0.05), relative_to=per),
+        array={name: array for name, (array, _, _) in arrays.items()},
+    )
+    shardings = {name: NamedSharding(MESH, spec) for name, (_, spec, _) in arrays.items()}
+    tree = {
+        name: jax.ShapeDtypeStruct(shape, "float32", sharding=shardings[name]) for name, (*_, shape) in arrays.items()
+    }
+
+    def compiled(draw):
+        def loss(tree):
+            drawn = draw(tree)
+            return sum((jnp.ones((2, leaf.shape[-2])) @ leaf).sum() for leaf in drawn.values())
+
+        return jax.jit(jax.grad(loss), out_shardings=shardings).lower(tree).compile().as_text()
+
+    (plain, summed), (moved, reduced) = map(collectives, map(compiled, (lambda tree: tree, partial(recipe, KEY))))
+    assert moved == plain
+    matrices = sum(math.prod(shape) for *_, shape in arrays.values())
+    assert 0 < reduced - summed < matrices / (20 if per == "array" else 5)

@@ -147,6 +147,10 @@ def _is_of_columns(layout: Layout, per: Per) -> bool:
 def _by_tiles(blocks: jax.Array, axis: int, sizes: tuple[int, ...], reduction: Reduction) -> jax.Array:
     """A number for each tile along an axis. Tiles have two sizes at most, the larger ones first, so that two batched
     reductions take all of them."""
+    if _keeps_places(sizes):
+        masks = jnp.expand_dims(_members(sizes), range(2, blocks.ndim - axis + 1))
+        values = jnp.expand_dims(blocks, axis)
+        return reduction(values, axis=axis + 1, where=masks, initial=_IDENTITIES[reduction])
     larger = sizes.count(sizes[0])
     parts = jnp.split(blocks, [larger * sizes[0]], axis) if larger < len(sizes) else [blocks]
 
@@ -158,8 +162,13 @@ def _by_tiles(blocks: jax.Array, axis: int, sizes: tuple[int, ...], reduction: R
     return jnp.concatenate([of(part, *number) for part, number in zip(parts, numbers, strict=False)], axis)
 
 
+_IDENTITIES: dict[Reduction, float] = {jnp.max: -jnp.inf, jnp.min: jnp.inf, jnp.sum: 0.0}
+
+
 def _over_tiles(numbers: jax.Array, axis: int, sizes: tuple[int, ...]) -> jax.Array:
     """The number of its tile for each place along an axis: the inverse of `_by_tiles`."""
+    if _keeps_places(sizes):
+        return jnp.take(numbers, _places(sizes)[0], axis, mode="clip")
     larger = sizes.count(sizes[0])
     parts = jnp.split(numbers, [larger], axis) if larger < len(sizes) else [numbers]
 
@@ -169,6 +178,16 @@ def _over_tiles(numbers: jax.Array, axis: int, sizes: tuple[int, ...]) -> jax.Ar
         return repeated.reshape(*part.shape[:axis], -1, *part.shape[axis + 1 :])
 
     return jnp.concatenate([of(part, size) for part, size in zip(parts, (sizes[0], sizes[-1]), strict=False)], axis)
+
+
+def _keeps_places(sizes: tuple[int, ...]) -> bool:
+    """Whether an axis is left as it is: cut unevenly, its parts would have to be moved between several devices."""
+    return sizes[0] > sizes[-1] and jax.device_count() > 1
+
+
+def _members(sizes: tuple[int, ...]) -> jax.Array:
+    """Which places along an axis lie on which tile, of shape (tiles, places)."""
+    return jnp.arange(len(sizes))[:, None] == jnp.asarray(_places(sizes)[0])
 
 
 def _places(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
