@@ -100,7 +100,7 @@ class Operation(NamedTuple):
 
         None where the operation does more than to pick out, move, repeat or convert values. Of a reshape it is the
         order in which it reads the axes of the operand, before it divides them anew. It reads parameters of transpose,
-        squeeze, reshape, broadcast_in_dim and gather: another name there is a KeyError or an AttributeError.
+        squeeze, reshape, broadcast_in_dim, unstack and gather: another name there is a KeyError or an AttributeError.
         """
         rank = _rank(self.operands[0]) if self.operands else 0
         match self.name:
@@ -115,6 +115,8 @@ class Operation(NamedTuple):
             case "broadcast_in_dim":
                 place_of = {place: axis for axis, place in enumerate(self.parameters["broadcast_dimensions"])}
                 return tuple(place_of.get(place) for place in range(_rank(self.results[0])))
+            case "unstack":
+                return tuple(axis for axis in range(rank) if axis != self.parameters["axis"])
             case "gather":
                 numbers = self.parameters["dimension_numbers"]
                 picked = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
@@ -128,8 +130,24 @@ class Operation(NamedTuple):
 
     @property
     def joined(self) -> int | None:
-        """The axis along which the operation joins its operands; None where it does something else."""
-        return self.parameters["dimension"] if self.name == "concatenate" else None
+        """The axis of the result along which the operation joins its operands; None where it does something else.
+
+        It reads parameters of concatenate and of stack, whose axis is a new one: another name there is a KeyError.
+        """
+        match self.name:
+            case "concatenate":
+                return self.parameters["dimension"]
+            case "stack":
+                return self.parameters["axis"]
+        return None
+
+    @property
+    def repeated(self) -> tuple[int, ...] | None:
+        """How often the operation repeats its operand along each axis; None where it does something else.
+
+        It reads a parameter of tile: another name there is a KeyError.
+        """
+        return tuple(self.parameters["reps"]) if self.name == "tile" else None
 
     @property
     def product(self) -> "Product | None":

@@ -341,6 +341,20 @@ CASES = {
         [X],
         {"w": matrix()},
     ),
+    "layers taken apart": (
+        lambda p, x: [x := jnp.tanh(x @ w) for w in jnp.unstack(p["w"], axis=1)][-1],
+        kernel(8, 3, 8),
+        [X],
+        {"w": matrix((1,), (0,), (2,), calls=Fraction(1, 3))},
+    ),
+    "layers put together": (
+        lambda p, x: jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, jnp.stack([p["w"], p["u"]]))[0],
+        {"w": jnp.ones((8, 8)), "u": jnp.ones((8, 8))},
+        [X],
+        {"w": matrix(), "u": matrix()},
+    ),
+    "tiled": (lambda p, x: jnp.tile(x, 2) @ jnp.tile(p["w"], (2, 1)), W, [X], {"w": matrix()}),
+    "tiled along a new axis": (lambda p, x: x @ jnp.tile(p["w"], (3, 1, 1)), W, [X], {"w": matrix()}),
     "multiplied and added up": (lambda p, x: (x[0][:, None] * p["w"]).sum(0), W, [X], {"w": ["multiplied by values"]}),
     "quantised": (
         lambda p, x: x @ jnp.round(jnp.clip(p["w"] / jnp.abs(p["w"]).max(), -1, 1) * 127),

@@ -390,6 +390,11 @@ def test_layers_of_linen():
         ),
         # A leaf named `b` is a bias beside `w`, and a matrix beside `a`.
         ({"a": (12, 4), "b": (4, 12)}, {"a": "1 array of 12 x 4", "b": "1 array of 4 x 12"}),
+        (
+            {"w": (12, 6), "a": (12, 2), "b": (2, 6)},
+            {"w": "1 array of 12 x 6", "a": "1 array of 12 x 2", "b": "1 array of 2 x 6"},
+        ),
+        ({"W": (12, 5, 6), "b": (12, 6)}, {"W": "1 array of 60 x 6"}),
         ({"pos_proj": (4, 12)}, {"pos_proj": "1 array of 4 x 12"}),
         ({"w1": (64, 256), "scale": (1, 256)}, {"w1": "1 array of 64 x 256"}),
     ],

@@ -33,7 +33,7 @@ _WORDS = {
     **dict.fromkeys(("mul", "div"), "multiplied by values"),
     **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin", "cumsum"), "reduced"),
     **dict.fromkeys(("gt", "lt", "ge", "le", "eq", "ne"), "compared"),
-    "concatenate": "joined with other values",
+    **dict.fromkeys(("concatenate", "stack"), "joined with other values"),
     "select_n": "chosen from",
 }
 
@@ -254,8 +254,12 @@ def _viewed(operation: Operation, facts: Sequence[Fact]) -> list[Fact] | None:
         if not all(isinstance(fact, View) for fact in facts):
             return None
         fitted: Any = [_fitted(*pair) for pair in zip(facts, operation.operands, strict=True)]
+        if len(shapes[0]) > len(fitted[0].shape):
+            fitted = [view.widened(along) for view in fitted]
         found = joined(fitted, along, shapes[0][along])
         return None if found is None else [found]
+    if (times := operation.repeated) is not None:
+        return [first.tiled(times) if isinstance(first, View) else first]
     if operation.name in _ELEMENTWISE:
         found = _changed(operation, facts, shapes[0])
         return None if found is None else [found]

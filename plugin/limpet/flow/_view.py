@@ -110,6 +110,15 @@ class View:
             axes.append(_resized(axis, size))
         return replace(self, axes=tuple(axes), stepped=(*self.stepped, *self._steps(lost, PICKED)))
 
+    def widened(self, along: int) -> "View":
+        """The view with a new axis of one value, before it is joined along that."""
+        return replace(self, axes=(*self.axes[:along], (Strand((), 1),), *self.axes[along:]))
+
+    def tiled(self, times: Sequence[int]) -> "View":
+        """The view after an operation that repeats it so many times along each axis."""
+        pairs = zip(times, self.axes, strict=True)
+        return replace(self, axes=tuple((Strand((), time), *axis) if time > 1 else axis for time, axis in pairs))
+
     def reshaped(self, shape: Sequence[int]) -> "View":
         """The view after a reshape."""
         strands = [strand for axis in self.axes for strand in axis]

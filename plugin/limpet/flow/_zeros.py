@@ -14,13 +14,13 @@ from ._dataflow import Dataflow
 
 _ALL = None
 _NEEDED = {
-    **dict.fromkeys(("add", "add_any", "sub", "concatenate", "max", "min"), _ALL),
+    **dict.fromkeys(("add", "add_any", "sub", "concatenate", "stack", "max", "min"), _ALL),
     **dict.fromkeys(
-        ("neg", "convert_element_type", "broadcast_in_dim", "reshape", "squeeze", "transpose", "rev"), (0,)
+        ("neg", "convert_element_type", "broadcast_in_dim", "reshape", "squeeze", "transpose", "rev", "tile"), (0,)
     ),
     **dict.fromkeys(("slice", "dynamic_slice", "gather", "copy", "copy_p", "real", "imag", "reduce_precision"), (0,)),
     **dict.fromkeys(("reduce_sum", "cumsum", "reduce_max", "reduce_min", "abs", "sign", "div", "pvary"), (0,)),
-    **dict.fromkeys(("sharding_constraint", "expand_dims", "symbolic_zeros"), (0,)),
+    **dict.fromkeys(("sharding_constraint", "expand_dims", "symbolic_zeros", "unstack"), (0,)),
     **dict.fromkeys(("pad", "dynamic_update_slice"), (0, 1)),
     **dict.fromkeys(("scatter-add", "scatter_add"), (0, 2)),
 }

@@ -5,7 +5,7 @@ Linen names the weights of a layer `kernel`, inputs before outputs, and its bias
 outputs. So a bias tells which axes of the kernel beside it are outputs, and which count layers: those that both have.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..arrays._array import Array
 
@@ -37,15 +37,16 @@ _LAYERS = frozenset("layers layer blocks block stack stages stage experts expert
 """Names of axes that count layers, where axes have names (`nn.scan` and `nn.vmap` give one by `metadata_params`)."""
 
 
-def digital_by_name(paths: Collection[str]) -> list[str]:
+def digital_by_name(shapes: Mapping[str, Shape]) -> list[str]:
     """The paths whose names say that no product contracts the leaf.
 
-    Examples:
-        >>> digital_by_name(["params/Dense_0/kernel", "params/Dense_0/bias", "params/posembed_input/pos_embedding"])
-        ['params/Dense_0/bias', 'params/posembed_input/pos_embedding']
-    """
+    Args:
+        shapes: the shapes of all leaves.
 
-    there = frozenset(paths)
+    Examples:
+        >>> digital_by_name({"Dense_0/kernel": (8, 6), "Dense_0/bias": (6,), "posembed_input/pos_embedding": (9, 8)})
+        ['Dense_0/bias', 'posembed_input/pos_embedding']
+    """
 
     def says_so(path: str) -> bool:
         *parents, name = path.lower().split("/")
@@ -54,12 +55,12 @@ def digital_by_name(paths: Collection[str]) -> list[str]:
             name in _DIGITAL
             or words[-1] in _DIGITAL_ENDS
             or (words[0] in _POSITIONS and words[-1] in _TABLES)
-            or (_name(path) == "b" and _beside(path, "w") in there)  # alone, it may be the second of two matrices
+            or (_name(path) == "b" and not _is_factor(path, shapes))
             or not _NO_PARAMETERS.isdisjoint(parents[:1])
             or parents[-1:] == ["scales"]  # of nnx.WeightNorm
         )
 
-    return [path for path in paths if says_so(path)]
+    return [path for path in shapes if says_so(path)]
 
 
 def arrays_by_name(
@@ -83,6 +84,7 @@ def arrays_by_name(
         name, last = _name(path), len(shape) - 1
         if name in _BIAS and shape:
             bias = _beside(path, _BIAS[name])
+            bias = "" if bias in shapes and _is_factor(bias, shapes) else bias
             of_layer = _layer(shape, inner.get(bias), _heads(path, inner))
             placed |= {leaf: axes for leaf, axes in zip((path, bias), of_layer, strict=True) if leaf in inner}
         elif name in _VECTORS and last > 0:
@@ -143,7 +145,9 @@ def _common_position(
         shapes: the shapes of all leaves.
         said: the arrays of leaves of which the classes of modules say them.
     """
-    digital = set(digital_by_name([path for path in leaves if path not in said]))
+    digital = set(
+        digital_by_name({path: shape for path, shape in shapes.items() if path in leaves and path not in said})
+    )
     others = [path for path in leaves if path not in said and path not in digital]
     classes = [path for path in leaves if path in said]
     # A scale alone tells of layers only where every matrix has an axis more, too.
@@ -217,6 +221,21 @@ def _heads(path: str, shapes: Mapping[str, Shape]) -> int | None:
     if len(query) < 3 or len(query) != len(out) or query[-2:] != out[-3:-1]:
         return None
     return 1 if role == "out" else 2
+
+
+def _is_factor(path: str, shapes: Mapping[str, Shape]) -> bool:
+    """Whether a leaf is named as a bias is, but is a matrix, such as the second of `a @ b`: no leaf beside it has all
+    of its axes and more, as the weights of its layer would have."""
+    shape, place = shapes[path], path.rpartition("/")[0]
+    beside = [other for leaf, other in shapes.items() if leaf.rpartition("/")[0] == place]
+    has_weights = any(len(other) > len(shape) and _in_order(shape, other) for other in beside)
+    return _name(path) == "b" and len(shape) > 1 and 1 not in shape and not has_weights
+
+
+def _in_order(some: Shape, sizes: Shape) -> bool:
+    """Whether some sizes are found among others, in their order."""
+    left = iter(sizes)
+    return all(size in left for size in some)
 
 
 def _name(path: str) -> str:

@@ -43,7 +43,8 @@ class PlainTree:
     def no_products(self, model: Any) -> Collection[str]:
         said = self.layer_leaves(model)
         digital = {path for path, (leaf, _) in said.items() if not leaf.product}
-        return digital.union(digital_by_name([path for path in self.leaves(model) if path not in said]))
+        shapes = shapes_of(self.leaves(model))
+        return digital.union(digital_by_name({path: shape for path, shape in shapes.items() if path not in said}))
 
     def layer_leaves(self, model: Any) -> Mapping[str, tuple[LayerLeaf, Array]]:
         """What the classes of layers say of their leaves, by path, and where the values of these sit."""
