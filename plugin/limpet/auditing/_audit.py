@@ -50,7 +50,7 @@ class LeafAudit:
     """What the audit found of one selected leaf.
 
     Attributes:
-        path: the leaf.
+        path: the path of the leaf in the tree.
         sigma_asked: relative standard deviation asked for, as the deviation says it; None where its strength is no
             relative standard deviation.
         sigma_realised: root mean square of the relative deviation over one draw; NaN where all values are 0.
@@ -95,7 +95,7 @@ def audit(
     Args:
         loss_fn: `loss_fn(tree, *args)`, giving the loss or `(loss, auxiliary)`.
         params: the tree of nominal values that the recipe describes.
-        mismatch: the recipe, or the hardware.
+        mismatch: the recipe by which leaves deviate, or the hardware that gives one.
         *args: what else the loss takes (a batch, ...).
         seed: the seed of the draw that `sigma_realised` is taken from.
 

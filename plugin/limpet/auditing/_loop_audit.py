@@ -205,7 +205,7 @@ class LoopAudit:
         """Judge what is known so far; to be called after each training step.
 
         Args:
-            step: the step that was done.
+            step: the number of the training step that was done.
             trained: whether it is certain that a training step was done.
             params: the nominal parameters, by which it is seen whether they were trained; None if they are not at hand.
 

@@ -29,11 +29,11 @@ class Candidate:
     """One distribution, fitted: factors are `center` times what the deviation makes of 1.
 
     Attributes:
-        deviation: relative to the center.
+        deviation: the fitted deviation, relative to the center.
         center: the mean factor (of a log-normal, the median): what all devices have in common, 1 for a bench on which
             nominal values are met on average.
         parameters: how many numbers were fitted, the center among them.
-        log_likelihood: the log-likelihood of all factors.
+        log_likelihood: the log-likelihood of all factors under the fitted distribution.
     """
 
     deviation: Deviation

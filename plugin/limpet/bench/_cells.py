@@ -30,7 +30,7 @@ class Cells(NamedTuple):
     """A table as text.
 
     Attributes:
-        source: the file's name, or "table".
+        source: the name of the file, or "table" for columns that a program holds.
         header: the names of its columns, as they stand there.
         rows: for each row, a text for each column.
         lines: where each row stands in the file; of a table, its number.

@@ -26,8 +26,8 @@ class Component:
         level: "chip" (what all devices of a chip have in common), "core" (what those of a core have in common beyond
             that) or "neuron" (what is left).
         sigma: relative standard deviation; NaN where these measurements cannot tell.
-        low: lower end of its 95% interval.
-        high: upper end.
+        low: the lower end of the 95% interval of sigma.
+        high: the upper end of that interval.
         note: why it cannot be told, or that the estimate is at the boundary 0; else empty.
     """
 
@@ -60,7 +60,7 @@ def components(
     square then varies more; see `kurtosis`.
 
     Args:
-        factors: shape (values,).
+        factors: the ratios measured / nominal, shape (values,).
         chips: name of the chip of each.
         cores: name of the core within the chip of each.
         center: what sigmas are relative to; of logarithms it has no effect.

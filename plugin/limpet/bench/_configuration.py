@@ -15,7 +15,7 @@ def configuration(table: Measurements, parts: Mapping[str, ParameterFit]) -> str
     """The hardware as fitted, as a configuration in YAML that `limpet.load_config` reads.
 
     Args:
-        table: what was read.
+        table: the measurements that the hardware was fitted to.
         parts: what was found, by the name of the part that it becomes.
     """
     lines = [

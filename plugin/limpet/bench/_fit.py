@@ -37,7 +37,7 @@ class Fit:
     """What a bench's measurements say of the hardware.
 
     Attributes:
-        measurements: what was read.
+        measurements: the measurements that the fit was made of.
         parameters: what was found, by the parameter's name.
     """
 

@@ -24,11 +24,11 @@ class Measurements:
     """Values that a bench measured, one for each device and parameter. All arrays have shape (values,).
 
     Attributes:
-        source: the file's name, or "table".
+        source: the name of the file, or "table" for columns that a program holds.
         chip: which chip a device is on.
-        core: which core of that chip.
+        core: the core on which each value was measured, numbered within its chip.
         neuron: which neuron (or other device) of that core.
-        parameter: what was measured of it.
+        parameter: the name of the parameter that each value is of.
         nominal: what it should be, in the base unit.
         measured: what it is, in the base unit.
         unit: that base unit, such as "A"; empty where none was said.

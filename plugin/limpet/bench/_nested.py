@@ -74,7 +74,7 @@ class Nested:
     """Values in groups of groups.
 
     Attributes:
-        values: shape (values,).
+        values: the measured factors or their logarithms, shape (values,).
         chip: number of the chip of each value, from 0 on without gaps, shape (values,).
         core: number of the core of each value, likewise; no two chips share one.
     """

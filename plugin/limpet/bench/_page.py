@@ -31,8 +31,8 @@ def page(table: Measurements, parameters: Mapping[str, ParameterFit], configurat
     """The page, as HTML.
 
     Args:
-        table: what was read.
-        parameters: what was found, by name.
+        table: the measurements that the fit was made of.
+        parameters: the fit of each parameter, by the parameter's name.
         configuration: the hardware as fitted, in YAML.
     """
     from plotly.offline import get_plotlyjs

@@ -16,8 +16,8 @@ class ParameterFit:
     """What was found of one parameter.
 
     Attributes:
-        name: the name of the parameter.
-        factors: measured / nominal, shape (values,).
+        name: the name of the parameter, as the table writes it.
+        factors: the ratio measured / nominal of each device, shape (values,).
         chips: the name of the chip of each, shape (values,).
         cores: the name of the core within that chip, shape (values,).
         nominal: the median of the nominal values, in `unit`.

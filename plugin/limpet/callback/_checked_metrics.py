@@ -22,7 +22,7 @@ def checked_metrics(metrics: Any, numbers: np.ndarray, taken: Collection[str]) -
     Args:
         metrics: the metrics by name; each one number, or an array of shape (steps,).
         numbers: the numbers of the steps, shape (steps,).
-        taken: tags that are logged otherwise.
+        taken: the tags under which something else is logged already.
 
     Raises:
         MetricError: they are no mapping, or one cannot be logged; names it.

@@ -259,7 +259,7 @@ class MismatchCallback:
         Args:
             step: the number of the step under which they are logged, and of the read at which chips are measured: that
                 of the last call of the callback or a later one, and each once.
-            params: nominal parameters.
+            params: the nominal parameters, or the nnx module, to be measured.
 
         Returns:
             A `RobustnessCurve` by metric name.

@@ -17,7 +17,7 @@ def run_checkpoint(config: Config, step: int, fingerprint: str, run: str | None)
     """What a checkpoint keeps beside parameters and optimizer state: plain JSON.
 
     Args:
-        config: the configuration of the run.
+        config: the configuration of the run, by which a later one is compared.
         step: the last one that the parameters hold.
         fingerprint: the fingerprint of the hardware on the model that is trained.
         run: which run the log directory holds; None where nothing was logged.

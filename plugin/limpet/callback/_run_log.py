@@ -44,7 +44,7 @@ class RunLog:
     more is written: what comes after a gap would look whole. Evaluations are finished all the same.
 
     Args:
-        open_writer: opens the run's event file.
+        open_writer: the function that opens the run's event file when something is first written.
         strengths: a function from the number of a step to the strength in force, by the tag under which it is logged.
         to_results: makes of an evaluation its curves by metric name, and the counts of values beyond limits, if any.
         targets: the target of the yield by metric name; one number for all; None.
@@ -53,7 +53,7 @@ class RunLog:
             given once.
 
     Attributes:
-        curves: the newest evaluation written.
+        curves: the curves of the newest evaluation that was written, by metric name.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ def add_command(
 
     Args:
         commands: the commands of the whole parser.
-        name: the name of the command.
+        name: the name of the command, as it is typed behind `limpet`.
         doc: the docstring of the command's file. Its first line, "`limpet NAME`: what it does.", describes the command;
             what follows stands at the end of the help. (None where Python runs without docstrings.)
         run: the function that runs the command, and returns the exit code.

@@ -265,7 +265,7 @@ def _at_place(evaluated: EvaluatedCurve, given: Mapping[str, Any]) -> Robustness
     """The curve where it is judged.
 
     Args:
-        evaluated: the curve.
+        evaluated: the curve that is judged, and where it comes from.
         given: the place that the command line names on each axis; None but for one.
 
     Raises:

@@ -18,7 +18,7 @@ class LeafOverview:
     """One leaf, and what the configuration says of it.
 
     Attributes:
-        path: canonical leaf path.
+        path: the path of the leaf, such as dense/kernel.
         shape: the shape of the array; None for what is no array.
         dtype: the dtype of the array; the type's name for what is none.
         part: the part of the hardware that the leaf belongs to; None for a leaf that does not deviate.
@@ -48,8 +48,8 @@ def leaf_overviews(config: Config, model: Any, use: tuple[Callable[..., Any], An
     """Every leaf of a model, in flattening order.
 
     Args:
-        config: the configuration.
-        model: the network.
+        config: the configuration that says what deviates and what training redraws.
+        model: the network or tree of arrays, with nominal values.
         use: a metric and its batch, by which it is seen what is done with leaves; None for none.
 
     Raises:

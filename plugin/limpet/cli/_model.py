@@ -41,7 +41,7 @@ def load_model(spec: str, config: Any) -> Any:
     """The network or tree that MODULE:NAME stands for.
 
     Args:
-        spec: MODULE:NAME, or path/script.py:NAME.
+        spec: the name of a Python object, as MODULE:NAME or path/script.py:NAME.
         config: the configuration, for a function that takes it.
 
     Raises:
@@ -68,7 +68,7 @@ def load_task(spec: str, config: Any, needed: Sequence[str]) -> dict[str, Any]:
     """The network that MODULE:NAME gives with functions and data, by name.
 
     Args:
-        spec: MODULE:NAME, or path/script.py:NAME.
+        spec: the name of a Python object, as MODULE:NAME or path/script.py:NAME.
         config: the configuration, for a function that takes it.
         needed: the names that have to be there; "tree" is that of the network.
 

@@ -32,7 +32,7 @@ def table(columns: Mapping[str, str], rows: Iterable[Iterable[Any]]) -> "Table":
     """A table of text.
 
     Args:
-        columns: "left" or "right" by header.
+        columns: the side to which each column is aligned, "left" or "right", by header.
         rows: cells: strings, or `rich.text.Text` where they carry a style.
     """
     from rich import box

@@ -18,7 +18,7 @@ class EvaluatedCurve:
     Attributes:
         source: the path as it was given.
         step: the training step; None for a saved curve, which has none.
-        curve: the curve.
+        curve: the robustness curve as it was logged or saved.
         target: the target at which its yield was logged; None where none was.
     """
 
@@ -69,7 +69,7 @@ def chosen_metric(metric: str | None, runs: dict[str, dict[str, dict[int | None,
 
     Args:
         metric: asked for; None for the only one.
-        runs: what `read_curves` gave, by path.
+        runs: the curves of each run as `read_curves` gave them, by path.
 
     Raises:
         MetricError: a run does not hold it, or there is none or more than one to choose from.

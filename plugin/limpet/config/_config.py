@@ -25,8 +25,8 @@ class Config(Section):
             parameters}. In a program also a `limpet.Hardware` or a recipe.
         training: what training redraws; {} for nothing. Where it is not said, a `MismatchCallback` refuses the
             configuration.
-        robustness: evaluation on virtual chips.
-        tensorboard: logging.
+        robustness: the virtual chips, strengths and steps at which networks are measured.
+        tensorboard: the directory in which a run is logged, and how often.
         train: whatever the user's own loop reads; Limpet does not. Narrow its type in a subclass to have it checked.
     """
 

@@ -69,8 +69,8 @@ def problems_of(source: str, error: ValidationError) -> str:
     """All problems of a configuration at once, each with its key path, its value and what is allowed.
 
     Args:
-        source: where the configuration comes from.
-        error: what pydantic found.
+        source: the name of the file or function that the configuration comes from.
+        error: the error that pydantic raised, with all of its entries.
     """
     entries = error.errors()
     within = {entry["loc"][:depth] for entry in entries for depth in range(len(entry["loc"]))}

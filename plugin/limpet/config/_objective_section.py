@@ -62,8 +62,8 @@ class ObjectiveSection(Section):
         """The objective.
 
         Args:
-            loss_fn: the loss of a tree.
-            chips: what draws by step.
+            loss_fn: the loss of one tree on one batch, `loss_fn(tree, *args)`.
+            chips: the injection, which draws the chips of a step by its number.
             teacher: the teacher's parameters, for an objective that needs them.
         """
         values = self.model_dump(exclude={"kind", "schedule"})
@@ -86,8 +86,8 @@ def mean(loss_fn: Callable[..., Any], mismatch: Injector, *, draws: int | Litera
     """The mean loss over several chips; see `limpet.with_mismatch`.
 
     Args:
-        loss_fn: the loss of a tree.
-        mismatch: what draws by step.
+        loss_fn: the loss of one tree on one batch, `loss_fn(tree, *args)`.
+        mismatch: the injection, which draws the chips of a step by its number.
         draws: the number of chips that each step draws; "per_example" for a chip of its own for each example.
     """
     return objectives.with_mismatch(lambda tree, *args: objectives.loss_of(loss_fn(tree, *args)), mismatch, draws=draws)
@@ -115,8 +115,8 @@ def _section(
     """The section of one kind.
 
     Args:
-        kind: its name.
-        function: the objective.
+        kind: the name by which a configuration calls it.
+        function: the function that makes the objective of a loss and an injection.
         scheduled: the argument that a schedule multiplies, if any.
         **types: types of arguments that differ from those of other kinds.
     """

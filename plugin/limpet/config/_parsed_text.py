@@ -38,7 +38,7 @@ def read_values(path: Path, endings: Collection[str] = (".yaml", ".yml", ".toml"
     """What a file in YAML or TOML stands for.
 
     Args:
-        path: the file.
+        path: the file to be read, a regular one.
         endings: the endings of its name that are allowed.
 
     Raises:

@@ -89,7 +89,7 @@ def preset(
     """The hardware of a chip that was measured or simulated by others. `limpet presets` lists them.
 
     Args:
-        name: the preset's name.
+        name: the name of the preset, which is that of its file.
         leaves: which leaves are its weights, in place of what the preset says (see `limpet.Part`); for a preset of
             several parts, a mapping by part.
         array: the physical arrays that they sit on: a `limpet.Array`, a mapping by path glob, or either as a

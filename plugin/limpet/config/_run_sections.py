@@ -26,7 +26,7 @@ def _for_each_metric(kind: Any, example: str) -> Any:
     """The validator of a value for all metrics, or of a mapping of values by the name of a metric.
 
     Args:
-        kind: the type of a value.
+        kind: the type of a value, with its bounds, as pydantic takes it.
         example: a mapping as the file may write it.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(kind)

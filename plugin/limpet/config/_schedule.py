@@ -12,7 +12,7 @@ class ConstantSchedule(Section):
     """The same factor at every step.
 
     Attributes:
-        factor: the factor.
+        factor: the factor on the strength at every step.
     """
 
     kind: Literal["constant"] = "constant"
@@ -48,9 +48,9 @@ class CosineSchedule(Section):
     """Half a cosine from `start` to `end`; constant afterwards.
 
     Attributes:
-        start: the factor at step 0.
+        start: the factor on the strength at step 0.
         end: the factor from step `steps` on.
-        steps: how many steps it takes.
+        steps: the number of steps from `start` to `end`.
     """
 
     kind: Literal["cosine"]

@@ -70,8 +70,8 @@ def problem(location: tuple[int | str, ...], message: str, value: Any, kind: str
 
     Args:
         location: keys and indices, from the section that is checked.
-        message: what is allowed.
-        value: what was given.
+        message: the sentence that says what is allowed.
+        value: the value that was given in the configuration.
         kind: "unknown_key" where the message says all and the value need not be shown.
     """
     # The message is given as a value: in a template its braces would stand for values.
@@ -93,7 +93,7 @@ def details_of(error: ValidationError, prefix: tuple[int | str, ...] = ()) -> li
     """The entries of an error, to be raised again as entries of another one.
 
     Args:
-        error: the error.
+        error: the error of a part, which becomes a part of a larger one.
         prefix: what stands before the location of each entry.
     """
     details = []
@@ -131,8 +131,8 @@ def taken(make: Callable[[], Made], values: Mapping[str, Any] | None = None, nam
     """What the library makes of some values; what it says against one becomes a problem of the key that it is about.
 
     Args:
-        make: the call.
-        values: the arguments, by key.
+        make: the call of the library, without arguments.
+        values: the arguments of the call, by the key that the configuration has for each.
         name: the name of what takes them.
     """
     try:
@@ -170,9 +170,9 @@ def unknown_key(
     """The problem of an unknown key.
 
     Args:
-        key: the key.
-        allowed: the keys that there are.
-        value: what stands behind it.
+        key: the key that the section does not know.
+        allowed: the keys that the section has, for the list and the hint.
+        value: the value that stands behind it in the configuration.
         moved: keys of earlier configurations, and where what they said stands now.
     """
     names = sorted(allowed)
@@ -187,8 +187,8 @@ def close_to(given: Any, allowed: Iterable[str], mark: str = "") -> str:
     """A question that hints at the name that was meant, or nothing.
 
     Args:
-        given: what was given.
-        allowed: the names that there are.
+        given: the name that was given, of any type.
+        allowed: the names among which the nearest is looked for.
         mark: the quotation mark around a name.
     """
     close = difflib.get_close_matches(str(given)[:80], allowed, n=1)

@@ -58,7 +58,7 @@ def fitted(network: MappedNetwork) -> NDArray[np.float64]:
     levels that are sums. Weights that are 0 stay 0 and take no part.
 
     Args:
-        network: the network to deploy.
+        network: the network to deploy, mapped to cores.
 
     Returns:
         (cores, branches), as weights, the smallest first.
@@ -72,9 +72,9 @@ def by_function(
     """The branch currents of each core as a function of one's own chooses them.
 
     Args:
-        network: the network to deploy.
+        network: the network to deploy, mapped to cores.
         function: the function, which takes the weights of one core, (rows, neurons), and gives its branch currents.
-        name: the function's name.
+        name: the name of the function, by which errors call it.
 
     Returns:
         (cores, branches), as weights.
@@ -95,9 +95,9 @@ def checked(given: ArrayLike, largest: ArrayLike, name: str, unit: str) -> NDArr
     """Branch currents that someone gives.
 
     Args:
-        given: the branch currents.
+        given: the branch currents of each core, or of one, in any order.
         largest: the size of the largest weight, in the same unit: of each core, or of one.
-        name: what gives them.
+        name: the name of what gives them, by which errors call it.
         unit: the unit in which they are wanted.
 
     Raises:
@@ -126,7 +126,7 @@ def by_autoencoder(network: MappedNetwork) -> tuple[Quantized, MappedNetwork]:
     """Masks, branch currents and weights as Rockpool's `autoencoder_quantization` chooses them.
 
     Args:
-        network: the network to deploy.
+        network: the network to deploy, mapped to cores.
 
     Raises:
         LimpetError: a core has no weights.
@@ -161,8 +161,8 @@ def with_masks(network: MappedNetwork, masks: NDArray[np.int64], currents: NDArr
     """The same network with the weights that masks and branch currents make, and the signs of its own.
 
     Args:
-        network: the network.
-        masks: the mask of each synapse.
+        network: the network whose signs and places of weights are kept.
+        masks: the mask of each synapse, whose bit b says whether branch b is on.
         currents: the branch currents as weights, (cores, branches).
     """
     bits = (masks[..., None] >> np.arange(currents.shape[1])) & 1

@@ -39,8 +39,8 @@ class Deployment:
         net: the network as it runs on the chip, a copy of the trained one with other weights and bias currents.
         tree: its attributes, as a metric takes them.
         report: what became of it at each stage.
-        trained_net: the network before.
-        network: weights, currents and cores.
+        trained_net: the network as it was trained, before it was deployed.
+        network: the weights, bias currents and cores that the chip is set to.
         quantized: masks of the synapses, and branch currents.
     """
 
@@ -180,9 +180,9 @@ class Deployment:
         by the same numbers: four branch currents of a synapse deviate where one weight did.)
 
         Args:
-            metric_fn: the metric, as for `curve`.
+            metric_fn: the metric, `metric_fn(tree, batch)`, as `curve` takes it.
             hardware: the hardware of the trained network, as for `curve`.
-            scales: 0 among them.
+            scales: the scales to measure at, 0 among them, by which quantisation alone is told.
             spread: the spread of a branch current, as for `hardware`.
             core_spread: the spread that a core's synapses have in common, as for `hardware`.
             **options: further arguments of `limpet.robustness_curve`: chips, batch, condition and the like.

@@ -35,7 +35,7 @@ class MappedNetwork:
             leaves, such as "1_DynapSim/".
         currents: the bias currents by name, in amperes, one for each core.
         trained_currents: the bias currents by name, in amperes, with which each neuron was trained.
-        core_map: the core of each neuron.
+        core_map: the core of each neuron, in the order of the matrix's columns.
         scale: Iscale, the current in amperes of a weight of 1.
         dt: the time step of the simulation, in seconds.
     """
@@ -104,7 +104,7 @@ def mapped(net: Any, cores: int | None) -> MappedNetwork:
     number of a core that there is not where the cores do not divide them, and takes two cores for 256 neurons.)
 
     Args:
-        net: the network.
+        net: the Rockpool module whose weights and currents are laid over cores.
         cores: how many; None for as few as hold it, each DynapSim on its own where a chip has enough.
 
     Raises:

@@ -17,7 +17,7 @@ def page(report: "DeploymentReport") -> str:
     """The page, as HTML.
 
     Args:
-        report: the report of `limpet.dynapse.deploy`.
+        report: the report that a deployment by `limpet.dynapse.deploy` has.
     """
     notes = [f"<p>{html.escape(problem)}.</p>" for problem in report.problems]
     outside = "".join(f"<li>{html.escape(warning)}</li>" for warning in report.warnings)

@@ -36,7 +36,7 @@ class BiasCurrent:
 
     Attributes:
         name: the name that DynapSim gives it; "Iw_0" to "Iw_3" are those of weights.
-        core: its number.
+        core: the number of the core, from 0 to 3.
         wanted: the current that the network asks for, in amperes.
         given: the current that the generator gives, in amperes.
         coarse: the coarse value of the generator, 0 to 5.
@@ -68,11 +68,11 @@ class DeploymentReport:
 
     Attributes:
         stages: the network after each step, in order.
-        currents: every current of every core.
+        currents: every bias current and branch current of every core.
         quantizer: the method by which the branch currents were chosen, or the name of the function that chose them;
             "given" where they were given.
-        neurons: the number of neurons.
-        inputs: the number of inputs.
+        neurons: the number of neurons of all layers together.
+        inputs: the number of inputs from outside of the chip.
         cores: the number of cores in use.
         layers: the core of each neuron of each DynapSim, by the layer's path.
         fan_in: the largest number of inputs that a neuron has, as deployed.

@@ -24,7 +24,7 @@ def write_calibration(
 
     Args:
         logdir: the directory of the two runs.
-        calibrations: what `limpet.calibrate` gave.
+        calibrations: the result of `limpet.calibrate`, or the results of `limpet.calibrations` by metric name.
         step: the training step under which they are logged.
         target: the target of the yield; by metric name where there are several.
 

@@ -27,7 +27,7 @@ def events_of(path: Path, complain: Callable[[str], object]) -> Iterator[Event]:
     """The events of a file, up to where it is damaged.
 
     Args:
-        path: the event file.
+        path: the event file, which may still be written by a running process.
         complain: is given a line on what cannot be read.
     """
     if not path.is_file():  # a pipe would be waited for
@@ -112,7 +112,7 @@ def event_files(root: Path, complain: Callable[[str], object]) -> Iterator[Path]
     A link that leads back to a directory above it is followed no further, because it would never end.
 
     Args:
-        root: the directory.
+        root: the directory under which event files are looked for, at any depth.
         complain: is given a line on what cannot be read, and on what has an event file's name but is none.
     """
     waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(root, ())]

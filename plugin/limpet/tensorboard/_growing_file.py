@@ -42,11 +42,11 @@ class GrowingFile:
     one; and where the disk is full, its thread dies with a traceback, and leaves half a record.
 
     Args:
-        directory: the directory, which exists.
+        directory: the directory of the run, which exists already.
         run: the name of the run that it is part of; None for that which the directory holds, or a new one.
 
     Attributes:
-        run: the name of the run.
+        run: the name of the run, by which its files are told from those of other runs; None for a new run.
         path: the path of the file when it was begun.
 
     Raises:

@@ -30,7 +30,7 @@ class LoggedSeries:
     """The curves, sensitivities and counts beyond limits of all runs.
 
     Args:
-        provider: TensorBoard's data provider.
+        provider: the data provider by which TensorBoard answers for all of its log directory.
     """
 
     def __init__(self, provider: DataProvider) -> None:
@@ -42,8 +42,8 @@ class LoggedSeries:
         """What the metadata of each run say, by metric, without reading values: the newest step, and the result.
 
         Args:
-            ctx: the context of the request.
-            experiment: TensorBoard's experiment id.
+            ctx: the context of the request that TensorBoard hands on.
+            experiment: the id of the experiment, which TensorBoard's own server leaves empty.
             kind: the kind of results; counts beyond limits are of no metric, "".
         """
         runs: dict[str, dict[str, tuple[int, Logged]]] = {}
@@ -60,11 +60,11 @@ class LoggedSeries:
         """The results of some runs by step; runs that hold none are left out.
 
         Args:
-            ctx: the context of the request.
-            experiment: TensorBoard's experiment id.
-            kind: the kind of results.
+            ctx: the context of the request that TensorBoard hands on.
+            experiment: the id of the experiment, which TensorBoard's own server leaves empty.
+            kind: the kind of results: curves, sensitivities or counts beyond limits.
             metric: their metric; "" for counts beyond limits.
-            runs: the runs' names.
+            runs: the names of the runs, as TensorBoard lists them.
         """
         by_run, outdated = {}, {}
         for run, tags in self._listed(ctx, experiment, runs).items():

@@ -31,9 +31,9 @@ def overview(last_step: int, curve: RobustnessCurve, target: float | None) -> di
     """What is known of a run's curves before any values are read.
 
     Args:
-        last_step: the newest step.
+        last_step: the training step of the newest evaluation.
         curve: the newest curve, whose values are not looked at.
-        target: the target of its yield.
+        target: the target at which its yield was logged; None where none was.
     """
     return {
         "last_step": last_step,
@@ -102,7 +102,7 @@ def table_row(curve: RobustnessCurve, sigma: float, target: float | None) -> dic
     """What the table of runs says of a curve at a sigma.
 
     Args:
-        curve: the curve.
+        curve: the curve from which the row's numbers are taken.
         sigma: one of its strengths; at another, only the nominal value is given.
         target: the target of the yield; None for no yield.
     """

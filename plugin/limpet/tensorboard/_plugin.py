@@ -58,7 +58,7 @@ class RobustnessTab(TBPlugin):
     """Robustness curves of several runs over training.
 
     Args:
-        provider: TensorBoard's.
+        provider: the data provider by which TensorBoard answers for all of its log directory.
     """
 
     plugin_name = PLUGIN_NAME

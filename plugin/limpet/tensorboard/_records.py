@@ -20,7 +20,7 @@ def records_of(path: Path) -> Iterator[bytes]:
     """The data of a file's records, one after another.
 
     Args:
-        path: the file.
+        path: the event file, which may still grow while it is read.
 
     Raises:
         OSError: it cannot be read.

@@ -116,9 +116,9 @@ def packed_chips(curves: Mapping[str, RobustnessCurve], low: float, high: float)
     """What a report holds of the chips of the runs of one metric.
 
     Args:
-        curves: the curves by run.
+        curves: the newest curve of each run, by the run's name.
         low: the smallest target in the charts of their yield.
-        high: the largest.
+        high: the largest target in the charts of their yield.
 
     Returns:
         `low`, `high` and `points`, the largest number of targets; for each run its sigmas, in rising order, its values,

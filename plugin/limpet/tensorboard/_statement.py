@@ -23,7 +23,7 @@ def statement(curves: Mapping[str, RobustnessCurve], target: float | None, metri
     Args:
         curves: the curves by the name of their run, not empty.
         target: the target of the yield; None to speak of the mean.
-        metric: the metric's name.
+        metric: the name of the metric that the curves are of.
     """
     of_hardware: dict[str, dict[str, RobustnessCurve]] = {}
     for run, curve in curves.items():

@@ -33,7 +33,7 @@ class Logged(NamedTuple):
     """What a summary holds.
 
     Attributes:
-        kind: what it is.
+        kind: the kind of the result: a curve, a sensitivity or counts beyond limits.
         metric: the metric's name; empty for counts beyond limits, which are of no metric.
         result: the curve, the sensitivity or the counts.
         description: what the metadata say, as plain values.
@@ -51,7 +51,7 @@ def curve_summary(curve: RobustnessCurve, target: float | None = None, prefix: s
     Args:
         curve: the curve; the tensor is its values, shape (strengths, chips).
         target: the target at which its yield is shown, unless the viewer chooses another.
-        prefix: what the tag begins with.
+        prefix: the text that stands before the tag, for directories shared with another writer.
     """
     described = {name: value for name, value in curve.to_dict().items() if name != "values"}
     if any(condition.read for condition in curve.conditions):  # each evaluation would have a tag of its own
@@ -67,8 +67,8 @@ def sensitivity_summary(costs: Sensitivity, metric: str, prefix: str = "") -> Su
         costs: what `limpet.sensitivity` gave. The tensor is one row: the nominal metric, the first-order estimate of
             each group, then the metric of each chip with everything deviating, with each group alone, and with all but
             each group.
-        metric: the metric's name.
-        prefix: what the tag begins with.
+        metric: the name of the metric, which the tag and the metadata hold.
+        prefix: the text that stands before the tag, for directories shared with another writer.
     """
     described = {"metric": metric, "groups": list(costs.groups), "higher_is_better": costs.higher_is_better}
     described |= {"antithetic": costs.antithetic}
@@ -82,7 +82,7 @@ def limits_summary(beyond: BeyondLimits, prefix: str = "") -> Summary:
 
     Args:
         beyond: the counts. The tensor has shape (2, strengths, leaves): the share of values, and the number of chips.
-        prefix: what the tag begins with.
+        prefix: the text that stands before the tag, for directories shared with another writer.
     """
     described = {
         "leaves": list(beyond.leaves),
@@ -114,7 +114,7 @@ def unpacked(content: bytes, numbers: NDArray[Any] | None = None) -> Logged:
     """What one of the functions above has written.
 
     Args:
-        content: the summary's metadata.
+        content: the content of the summary's metadata, in JSON.
         numbers: the numbers of its tensor; None for zeros in their place, where only the metadata are of interest.
 
     Raises:

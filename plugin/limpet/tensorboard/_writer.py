@@ -82,8 +82,8 @@ class CurveWriter:
 
         Args:
             series: a number for each step, by tag.
-            steps: training steps.
-            wall_time: when they were done.
+            steps: the numbers of the training steps, in rising order.
+            wall_time: the time at which they were done, in seconds since 1970.
         """
         rows = zip(steps, *series.values(), strict=True)
         self._write(
@@ -116,8 +116,8 @@ class CurveWriter:
         """Log a robustness curve: its values, statistics as scalars and histograms for each sigma, and a picture.
 
         Args:
-            curve: the curve.
-            step: training step.
+            curve: the curve to be logged under its own metric's name.
+            step: the training step after which it was measured.
             target: where given, the yield at this value is logged too.
         """
         statistics: dict[str, Iterable[float]] = {"mean": curve.mean(), "std": curve.std(), "worst": curve.worst()}
@@ -148,9 +148,9 @@ class CurveWriter:
         """Log which leaves cost the metric how much, as `limpet.sensitivity` found it; with a picture.
 
         Args:
-            costs: what `limpet.sensitivity` gave.
-            step: training step.
-            metric: name of the metric.
+            costs: the result of `limpet.sensitivity`, with all groups of leaves.
+            step: the training step after which it was measured.
+            metric: the name of the metric that was asked for.
         """
         picture = self._picture(
             f"sensitivity/{metric}", f"what each leaf costs {metric}", costs, 1.2 + 0.28 * len(costs.groups)
@@ -161,8 +161,8 @@ class CurveWriter:
         """Log how many values were beyond their limits, by leaf.
 
         Args:
-            beyond: the counts.
-            step: training step.
+            beyond: the counts of values beyond their limits, by leaf.
+            step: the training step after which it was measured.
         """
         self._add(limits_summary(beyond, self.prefix), step)
 
