@@ -14,6 +14,7 @@ import mkdocs_gen_files
 import numpy as np
 
 import limpet
+from limpet.arrays._reductions import Per, reduced_shape, spread
 from limpet.results._yield import yield_of
 
 THEMES = {"light": ("#222", "#888"), "dark": ("#ddd", "#777")}
@@ -82,6 +83,37 @@ def shapes() -> Any:
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("weight as trained")
     axes[0].set_ylabel("weight on the chip")
+    return figure
+
+
+def arrays() -> Any:
+    """What one largest value is taken of, in a leaf that holds two layers."""
+    shape = (2, 12, 10)
+    shown: list[tuple[str, limpet.Array, Per]] = [
+        ('relative to "tensor"', limpet.Array(), "tensor"),
+        ("stack=0", limpet.Array(stack=0), "array"),
+        ("stack=0, rows=6, columns=5", limpet.Array(stack=0, rows=6, columns=5), "array"),
+        ('the same, relative to "column"', limpet.Array(stack=0, rows=6, columns=5), "column"),
+    ]
+    colours = np.concatenate([plt.get_cmap(name)(range(20)) for name in ("tab20", "tab20b")])
+    figure, axes = plt.subplots(2, 4, figsize=(9, 4.6), layout="constrained")
+    for column, (title, array, per) in enumerate(shown):
+        layout = array.layout(shape)
+        numbers = spread(
+            jnp.arange(float(np.prod(reduced_shape(layout, per)))).reshape(reduced_shape(layout, per)), layout, per
+        )
+        for layer in range(2):
+            axis = axes[layer, column]
+            axis.imshow(colours[np.asarray(numbers[layer], int)])
+            axis.set_xticks(np.arange(-0.5, 10), [], minor=True)
+            axis.set_yticks(np.arange(-0.5, 12), [], minor=True)
+            axis.grid(which="minor", color="white", linewidth=0.5)
+            axis.tick_params(which="both", length=0, labelbottom=False, labelleft=False)
+            axis.spines[:].set_visible(False)
+        axes[0, column].set_title(title, fontsize=9)
+        axes[1, column].set_xlabel("outputs", fontsize=8)
+    for layer in range(2):
+        axes[layer, 0].set_ylabel(f"layer {layer}: inputs", fontsize=8)
     return figure
 
 
@@ -204,6 +236,7 @@ def sensitivity() -> Any:
 for name, draw in {
     "deviations": deviations,
     "shapes": shapes,
+    "arrays": arrays,
     "chips": chips,
     "intervals": intervals,
     "drift": drift,

@@ -165,6 +165,29 @@ def test_gains_are_factors_behind_the_weights():
         calibrated(gains=["*/bias"])
 
 
+@pytest.mark.parametrize(
+    ("array", "shape"),
+    [
+        (limpet.Array(), (5,)),
+        (limpet.Array(stack=0), (3, 5)),
+        (limpet.Array(outputs=0), (3,)),
+        (limpet.Array(stack=0, outputs=1, rows=2), (3, 4)),
+    ],
+)
+def test_each_output_of_each_matrix_of_a_stack_gets_a_gain(array, shape):
+    tree = {"w": jnp.arange(60.0).reshape(3, 4, 5)}
+
+    def loss(tree, batch):
+        return ((tree["w"] * batch) ** 2).sum()
+
+    fit = limpet.GradientFit(loss, [jnp.ones(())], trainable=["w"], gains=["w"], steps=1, optimizer=optax.sgd(0.0))
+    hardware = limpet.Hardware(w=limpet.Part("w", limpet.Gaussian(0.1), array=array))
+    calibration = limpet.calibrate(
+        fit, tree, hardware, metric_fn=loss, scales=[1], chips=2, batch=jnp.array(2.0), higher_is_better=False
+    )
+    assert calibration.given["w/gain"].shape == (1, 2, *shape)
+
+
 def test_measured_chips_are_calibrated_alike(tmp_path):
     """A virtual chip as a measured one: by values of its weights, and with a factor on what it is given."""
     frozen = limpet.freeze(PARAMS, HARDWARE, seed=3, chip=4)

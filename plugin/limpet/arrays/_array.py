@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -55,6 +55,18 @@ class Array:
     rows: int | None = None
     columns: int | None = None
     axes: int | None = None
+
+    if TYPE_CHECKING:  # one axis may be given as a number
+
+        def __init__(
+            self,
+            stack: Sequence[int] | int | None = None,
+            outputs: Sequence[int] | int | None = None,
+            groups: int | None = None,
+            rows: int | None = None,
+            columns: int | None = None,
+            axes: int | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         for key in ("stack", "outputs"):

@@ -161,14 +161,14 @@ class ChipFit:
         fit: the way in which the chip is fitted.
         values: the values that the chip makes of nominal ones.
         trainable: the paths of the leaves that it is given anew.
-        gains: the paths of the leaves whose outputs get a gain.
+        gains: the axes that count inputs, by path of each leaf whose outputs get a gain.
         levels: the values between which the chip chooses, increasing, by path of a leaf that it is given anew.
     """
 
     fit: Procedure
     values: ChipValues
     trainable: tuple[str, ...]
-    gains: tuple[str, ...]
+    gains: Mapping[str, tuple[int, ...]]
     levels: Mapping[str, tuple[float, ...]]
 
     @property
@@ -189,7 +189,8 @@ class ChipFit:
 
             def tree_of(given: Given) -> Any:
                 values = held | on_chip({path: given[path] for path in self.trainable})
-                values |= {path: values[path] * given[f"{path}{GAIN}"] for path in self.gains}
+                gains = {path: jnp.expand_dims(given[f"{path}{GAIN}"], inputs) for path, inputs in self.gains.items()}
+                values |= {path: values[path] * gain for path, gain in gains.items()}
                 return structure.unflatten([values.get(path, leaf) for path, leaf in whole.items()])
 
             return tree_of
@@ -210,7 +211,7 @@ class ChipFit:
             return limited(given), state
 
         given = {path: jnp.asarray(nominal[path]) for path in self.trainable}
-        given |= {f"{path}{GAIN}": jnp.ones_like(nominal[path], shape=nominal[path].shape[-1:]) for path in self.gains}
+        given |= {f"{path}{GAIN}": jnp.ones_like(nominal[path].max(axis)) for path, axis in self.gains.items()}
         given = limited(given)
         before = metric(tree_of(settable(given)))
         fitted, _ = jax.lax.fori_loop(0, steps, step, (given, self.fit.initial(given)))

@@ -9,21 +9,27 @@ import numpy as np
 from .._checked import shown
 from .._errors import LimpetError, PrototypeError
 from ..leaves._adapters import adapter_of
+from ..leaves._arrays import Arrays, arrays_of
 from ..leaves._chosen import chosen_paths
 from ..leaves._paths import is_real, listing
 from ._chip_fit import ChipFit, ChipValues, Procedure
 
 
-def chip_fit(fit: Procedure, values: ChipValues, tree: Any) -> ChipFit:
+def chip_fit(fit: Procedure, values: ChipValues, tree: Any, arrays: Arrays = ()) -> ChipFit:
     """How each chip is fitted, for one network.
+
+    Args:
+        fit: the way in which chips are fitted.
+        values: the values that a chip makes of nominal ones.
+        tree: the network.
+        arrays: the arrays that leaves sit on, by path, where hardware says them.
 
     Raises:
         LimpetError: the fit is none, or its levels are none.
         PrototypeError: a glob matches no leaf, or one that cannot be given anew.
     """
     given = trainable_paths(tree, fit.trainable)
-    gains = gained_paths(tree, fit.gains)
-    return ChipFit(fit, values, tuple(given), tuple(gains), levels_of(given, fit.levels, values))
+    return ChipFit(fit, values, tuple(given), gained(tree, fit.gains, arrays), levels_of(given, fit.levels, values))
 
 
 def checked_fit(fit: Any) -> Procedure:
@@ -52,14 +58,22 @@ def trainable_paths(tree: Any, globs: Any) -> list[str]:
     return paths
 
 
-def gained_paths(tree: Any, globs: Any) -> list[str]:
+def gained(tree: Any, globs: Any, arrays: Arrays) -> dict[str, tuple[int, ...]]:
+    """The axes that count inputs, along which an output's gain is the same, by path of each leaf whose outputs get one.
+
+    Raises:
+        PrototypeError: a glob matches no leaf, or one that has no inputs.
+    """
     leaves = adapter_of(tree).leaves(tree)
     paths = chosen_paths(globs, list(leaves), "gains")
-    if wrong := [path for path in paths if not is_real(leaves[path]) or np.ndim(leaves[path]) < 2]:
+    found = {
+        path: array.layout(np.shape(leaves[path])).inputs for path, array in arrays_of(tree, arrays, paths).items()
+    }
+    if wrong := [path for path, inputs in found.items() if not is_real(leaves[path]) or not inputs]:
         raise PrototypeError(
             f"gains: {listing(wrong)} are no weights of two axes or more, so that there are no outputs to scale"
         )
-    return paths
+    return found
 
 
 def levels_of(given: Sequence[str], levels: Any, chips: ChipValues) -> dict[str, tuple[float, ...]]:

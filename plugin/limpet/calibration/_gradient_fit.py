@@ -31,9 +31,10 @@ class GradientFit:
         batches: the data that chips are calibrated on: batches of one shape, over which steps go again and again. Of
             more batches than steps the first are taken, so that they may come from a stream without an end.
         trainable: path globs of the leaves that each chip is given anew.
-        gains: path globs of weights of two axes or more, the last of which counts a layer's outputs: each output gets
-            a gain, which is trained as well. It stands for a digital factor behind the crossbar: the chip's weights are
-            multiplied by it, whatever they deviate by.
+        gains: path globs of weights of two axes or more: each output gets a gain, which is trained as well. It stands
+            for a digital factor behind the crossbar: the chip's weights are multiplied by it, whatever they deviate by.
+            Which axes count outputs, and which stacked layers with outputs of their own, follows from the hardware's
+            `limpet.Array`, and from the framework.
         levels: the only values that a chip can be given, by path glob of trainable leaves; None where it can be given
             any. Those beyond the hardware's limits are left out. What was fitted is rounded to the nearest before the
             chip is measured, and so is what it was given before. For a DynapSim:
