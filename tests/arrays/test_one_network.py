@@ -4,6 +4,7 @@ A part of a leaf that is an array of its own is drawn twice: within the leaf, an
 Both are given the same random numbers, so that values are compared as equals, not as samples.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from alike import assert_alike
 from members import MEMBERS
@@ -192,3 +194,75 @@ def test_what_an_array_has_in_common_is_its_own(kind):
     named = limpet.Mismatch({"w": True}, replace(deviation, name="die"), array=Array(stack=0, rows=2))
     chip = named(KEY, {"w": jnp.ones((2, 4, 2))})["w"]
     np.testing.assert_array_equal(chip[0, :2], chip[1, 2:])
+
+
+@pytest.mark.long
+def test_a_trained_network_is_as_accurate_stacked_as_with_its_layers_apart():
+    """Six layers whose largest weights differ: mean accuracies of 200 chips each agree within a 99.9% interval."""
+    centres = jax.random.normal(jax.random.key(5), (10, 64))
+    labels = jnp.arange(1000) % 10
+    batch = centres[labels] + 2.5 * jax.random.normal(jax.random.key(6), (1000, 64)), labels
+    keys = jax.random.split(jax.random.key(1), 8)
+    scales = jnp.geomspace(0.3, 1.5, 6)[:, None, None]
+    params = {
+        "first": jax.random.normal(keys[0], (64, 32)) / 8,
+        "layers": jnp.stack([jax.random.normal(key, (32, 32)) / 32**0.5 for key in keys[1:7]]) * scales,
+        "last": jax.random.normal(keys[7], (32, 10)) / 32**0.5,
+    }
+
+    def logits(params, x):
+        x = jax.nn.tanh(x @ params["first"])
+        x, _ = jax.lax.scan(lambda x, layer: (x + jax.nn.tanh(x @ layer), None), x, params["layers"])
+        return x @ params["last"]
+
+    def loss(params):
+        return optax.softmax_cross_entropy_with_integer_labels(logits(params, batch[0]), batch[1]).mean()
+
+    optimizer = optax.adam(3e-3)
+
+    @jax.jit
+    def trained(params):
+        def step(_, state):
+            params, moments = state
+            updates, moments = optimizer.update(jax.grad(loss)(params), moments, params)
+            return optax.apply_updates(params, updates), moments
+
+        return jax.lax.fori_loop(0, 300, step, (params, optimizer.init(params)))[0]
+
+    def joined(params):
+        return params | {"layers": jnp.stack([params["layers"][str(layer)] for layer in range(6)])}
+
+    def accuracy_of(params, batch):
+        params = params if isinstance(params["layers"], jax.Array) else joined(params)
+        return (logits(params, batch[0]).argmax(1) == batch[1]).mean()
+
+    params = trained(params)
+    apart = params | {"layers": {str(layer): weights for layer, weights in enumerate(params["layers"])}}
+    noise = limpet.Additive(spread=0.15)
+    arrays = {"stacked": Array(stack=0), "one array": Array()}
+    means = {}
+    for name, array in arrays.items():
+        parts = {"layers": limpet.Part("layers", noise, array=array), "others": limpet.Part(["first", "last"], noise)}
+        with warnings.catch_warnings():  # the wrong array is warned of
+            warnings.simplefilter("ignore")
+            curve = limpet.robustness_curve(
+                accuracy_of, params, limpet.Hardware(parts), scales=[1], chips=200, batch=batch
+            )
+        means[name] = np.asarray(curve.values[0])
+    curve = limpet.robustness_curve(
+        accuracy_of,
+        apart,
+        limpet.Hardware(all=limpet.Part("*", noise)),
+        scales=[1],
+        chips=limpet.Chips(200, seed=1),
+        batch=batch,
+    )
+    separate = np.asarray(curve.values[0])
+
+    def distance(one: np.ndarray) -> float:
+        """In standard errors of the difference of the means."""
+        return abs(one.mean() - separate.mean()) / np.sqrt((one.var() + separate.var()) / 200)
+
+    assert 0.5 < separate.mean() < 0.97
+    assert distance(means["stacked"]) < 3.3
+    assert distance(means["one array"]) > 5
