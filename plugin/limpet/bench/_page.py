@@ -1,7 +1,6 @@
 """A fit as one HTML file with pictures, which needs nothing else to be read."""
 
 import html
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -13,12 +12,11 @@ import numpy as np
 
 from limpet.deviations import label
 
-from ..tensorboard._page_files import page_files
+from ..tensorboard._page_files import in_script, json_in_script, page_files, paragraphs
 from ._components import Component
 from ._configuration import off_center
 from ._measurements import Measurements
 from ._parameter_fit import ParameterFit
-from ._units import quantity
 
 MOST_POINTS = 400
 """Of a quantile-quantile plot; of more values, evenly spaced ranks are shown, and both tails in full."""
@@ -49,12 +47,12 @@ def page(table: Measurements, parameters: Mapping[str, ParameterFit], configurat
             f"{Path(table.source).name}: {len(table.line):,} values of {len(found)} parameters on "
             f"{len(table.chips)} chips; written {datetime.now(UTC):%Y-%m-%d %H:%M UTC}"
         ),
-        result="\n".join(f"<p>{html.escape(_sentence(parameter))}</p>" for parameter in found),
+        result=paragraphs(map(_sentence, found)),
         overview=_overview(found),
         cards="\n".join(_card(number, parameter) for number, parameter in enumerate(found)),
         configuration=html.escape(configuration),
-        plotly=_in_script(get_plotlyjs()),
-        figures=json.dumps(figures, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        plotly=in_script(get_plotlyjs()),
+        figures=json_in_script(figures),
     )
 
 
@@ -74,18 +72,7 @@ _LEVELS = {"chip": "from chip to chip", "core": "from core to core", "neuron": "
 
 def _overview(found: Iterable[ParameterFit]) -> str:
     headers = ("parameter", "values", "nominal", "center", "distribution", "p", "chip", "core", "neuron")
-    rows = [
-        (
-            parameter.name,
-            f"{len(parameter.factors):,}",
-            quantity(parameter.nominal, parameter.unit),
-            f"{parameter.best.center:.4f}",
-            label(parameter.deviation),
-            f"{parameter.p_value:.2g}",
-            *map(_percent, parameter.components),
-        )
-        for parameter in found
-    ]
+    rows = [(*parameter.row(), f"{parameter.p_value:.2g}", *map(_percent, parameter.components)) for parameter in found]
     return _table(headers, rows, "overview")
 
 
@@ -209,8 +196,3 @@ def _layout(title: str, x: str, y: str) -> dict[str, Any]:
 
 def _rounded(values: Any) -> list[float]:
     return [float(f"{value:.6g}") for value in np.asarray(values, np.float64)]
-
-
-def _in_script(script: str) -> str:
-    """A script that cannot end the element it stands in."""
-    return script.replace("</script", "<\\/script")

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limpet import Deviation
+from limpet.deviations import label
 
 from ._candidate import Candidate
 from ._components import Component
+from ._units import quantity
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,11 @@ class ParameterFit:
     def aic(self) -> dict[str, float]:
         """AIC by kind of deviation, the lowest first; those that cannot have given the factors are not there."""
         return {candidate.kind: candidate.aic for candidate in self.candidates}
+
+    def row(self) -> tuple[str, str, str, str, str]:
+        """What tables of parameters begin with: name, count of values, nominal, center and deviation."""
+        nominal = quantity(self.nominal, self.unit)
+        return self.name, f"{len(self.factors):,}", nominal, f"{self.best.center:.4f}", label(self.deviation)
 
     @property
     def center_error(self) -> float:

@@ -62,21 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _show(fit: Any) -> None:
     from rich.text import Text
 
-    from limpet.deviations import label
-
     from ..bench._configuration import off_center
-    from ..bench._units import quantity
 
     found, measured = list(fit.parameters.values()), fit.measurements
     chips = len(measured.chips)
     show(Text(f"{measured.source}: {len(measured.line):,} values on {chips} chip{'s' * (chips != 1)}", "bold"))
     rows = [
         [
-            parameter.name,
-            str(len(parameter.factors)),
-            quantity(parameter.nominal, parameter.unit),
-            f"{parameter.best.center:.4f}",
-            label(parameter.deviation),
+            *parameter.row(),
             _next_best(parameter),
             Text(f"{parameter.p_value:.2g}", "yellow" if parameter.p_value < 0.05 else ""),
         ]

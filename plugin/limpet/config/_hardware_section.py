@@ -12,12 +12,16 @@ from limpet import Array, Gaussian, Hardware, Limits, Part, Recipe
 from ._deviation_field import DeviationField, checked_fraction
 from ._section import NonNegative, Number, Section, each, problem, refuse, require_few, shown, taken, unknown_key
 
-LIMITS = tuple(field.name for field in fields(Limits))
-"""The keys of `limits`."""
-
 
 def _parsed_leaves(leaves: Any) -> Any:
     return taken(lambda: Part(leaves, Gaussian(0.0)).leaves)
+
+
+def _made(cls: Any, given: Mapping[str, Any]) -> Any:
+    """An object of a dataclass whose fields are the keys of a mapping."""
+    keys = [field.name for field in fields(cls)]
+    refuse(*[unknown_key(key, keys, value) for key, value in given.items() if key not in keys])
+    return taken(lambda: cls(**given), given, cls.__name__)
 
 
 def _parsed_limits(value: Any) -> Limits | None:
@@ -28,13 +32,7 @@ def _parsed_limits(value: Any) -> Limits | None:
         raise ValueError(
             "allowed are a mapping such as {low: 1e-13, high: 1e-6, policy: clip}, and the name of a table"
         )
-    given: dict[str, Any] = {"table": value} if isinstance(value, str) else dict(value)
-    refuse(*[unknown_key(key, LIMITS, given[key]) for key in given if key not in LIMITS])
-    return taken(lambda: Limits(**given), given, "Limits")
-
-
-ARRAY = tuple(field.name for field in fields(Array))
-"""The keys of `array`."""
+    return _made(Limits, {"table": value} if isinstance(value, str) else value)
 
 
 def _parsed_array(value: Any) -> Array:
@@ -42,9 +40,7 @@ def _parsed_array(value: Any) -> Array:
         return value
     if not isinstance(value, Mapping):
         raise ValueError("allowed is a mapping such as {rows: 512, columns: 512}")
-    given = dict(value)
-    refuse(*[unknown_key(key, ARRAY, given[key]) for key in given if key not in ARRAY])
-    return taken(lambda: Array(**given), given, "Array")
+    return _made(Array, value)
 
 
 def parsed_arrays(value: Any) -> Any:

@@ -1,8 +1,12 @@
 """The page's files: as TensorBoard serves them, and all scripts in one for a file that stands alone."""
 
+import html
+import json
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w.]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
@@ -13,6 +17,21 @@ def page_files() -> dict[str, str]:
     """Scripts, style and the report's template: name to text."""
     folder = files("limpet.tensorboard") / "web"
     return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.is_file()}
+
+
+def in_script(script: str) -> str:
+    """A script that cannot end the element it stands in."""
+    return script.replace("</script", "<\\/script")
+
+
+def json_in_script(value: Any) -> str:
+    """Plain values as JSON that cannot end the element it stands in, nor begin another one."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def paragraphs(lines: Iterable[str]) -> str:
+    """A paragraph of HTML for each line of text."""
+    return "\n".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
 def one_script(entry: str) -> str:

@@ -1,7 +1,6 @@
 """The report: one HTML file that shows the newest evaluations of every run, and needs nothing else to be read."""
 
 import html
-import json
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +8,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from limpet import LogdirError, MetricError, RobustnessCurve
 from limpet.checks import number
@@ -17,7 +15,7 @@ from limpet.files import path_of, write_text
 from limpet.results import hardware_names
 
 from ._logged_runs import LoggedRun, logged_runs
-from ._page_files import one_script, page_files
+from ._page_files import in_script, json_in_script, one_script, page_files, paragraphs
 from ._report_answers import metrics_of, newest, report_answers, target_of
 from ._statement import named, statement
 
@@ -79,12 +77,12 @@ def report_html(runs: Mapping[str, LoggedRun]) -> str:
     rows = [f"<tr><td>{html.escape(name)}</td><td>{html.escape(number)}</td></tr>" for name, number in _versions()]
     return template.substitute(
         style=page_files()["style.css"],
-        plotly=_in_script(get_plotlyjs()),
-        answers=_in_script(_json(report_answers(runs)).replace("<", "\\u003c")),
-        script=_in_script(one_script("report.js")),
-        result="\n".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences),
+        plotly=in_script(get_plotlyjs()),
+        answers=json_in_script(report_answers(runs)),
+        script=in_script(one_script("report.js")),
+        result=paragraphs(sentences),
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        hardware="\n".join(f"<p>{html.escape(line)}</p>" for line in _hardware(runs)),
+        hardware=paragraphs(_hardware(runs)),
         configurations="\n".join(_configurations(runs)),
         versions="\n".join(rows),
     )
@@ -120,12 +118,3 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield package[0], version(package[0])
         except PackageNotFoundError:
             yield package[0], "not installed"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
-
-
-def _in_script(script: str) -> str:
-    """A script that cannot end the element it stands in."""
-    return script.replace("</script", "<\\/script")
