@@ -112,11 +112,26 @@ def test_tiles_are_as_few_and_as_even_as_possible_the_larger_ones_first(size, mo
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: Array(stack=0.5), r"Array\.stack = 0\.5: allowed is a whole number"),
+        (
+            lambda: Array(stack=0.5),
+            r"Array\.stack = 0\.5: allowed are a whole number, which counts an axis, and a tuple",
+        ),
         (lambda: Array(stack=(0, 1), outputs=(1,)), "axis 1 is both in the stack and an output"),
         (lambda: Array(stack=0, outputs=-3).layout((2, 3, 4)), "axis 0 of a leaf of shape .2, 3, 4. is both"),
         (lambda: Array(rows=0), r"Array\.rows = 0: allowed is a whole number from 1 on"),
         (lambda: Array(groups=3).layout((4, 8)), r"Array\.groups = 3: a leaf of shape \(4, 8\) has 8 outputs"),
+        (
+            lambda: Array(stack="layers"),
+            r"Array\.stack = 'layers': allowed are a whole number, which counts an axis, and",
+        ),
+        (lambda: Array(stack=0).layout(()), r"Array\.stack = \(0,\): a leaf of shape \(\) has no axis"),
+        (lambda: Array(axes=2).layout((4, 8, 3)), r"Array\.axes = 2: a leaf of shape \(4, 8, 3\) has 3"),
+        (
+            lambda: limpet.Hardware(a=limpet.Part("*", limpet.Gaussian(0.1), array={"kernel": Array(stack=0)})).on(
+                {"w": jnp.ones((3, 3))}
+            ),
+            r"hardware\.a\.array: 'kernel' matches no leaf; the paths are: w",
+        ),
         (lambda: Array(stack=2).layout((4, 8)), r"Array\.stack = \(2,\): a leaf of shape \(4, 8\) has axes 0 to 1"),
         (lambda: Array(outputs=(1, -1)).layout((4, 8)), "is named twice"),
         (lambda: limpet.Part("*", limpet.Gaussian(0.1), array=512), r"array = 512: allowed are limpet\.Array"),

@@ -177,6 +177,17 @@ def test_what_is_no_factor_cannot_be_shared(deviation):
         limpet.Shared(0.1, across="chip")  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.parametrize("deviation", [limpet.Graded(FACTOR, rows=(1.0, 2.0)), limpet.Shared(FACTOR, across="row")])
+def test_what_depends_on_the_place_on_an_array_cannot_be_shared(deviation):
+    with pytest.raises(limpet.LimpetError, match=r"Shared\.deviation = .* sits on no array"):
+        limpet.Shared(deviation, across="column")
+
+
+def test_a_leaf_without_values_has_no_factor():
+    nothing = limpet.Shared(FACTOR, across="row")
+    assert drawn(nothing, a=jnp.ones((0, 4)), b=jnp.ones((4, 0)))["a"].shape == (0, 4)
+
+
 def test_levels_of_one_name_in_a_chain_would_draw_the_same_numbers():
     with pytest.raises(limpet.LimpetError, match=r"two of them are named 'chip'"):
         limpet.Chain((limpet.Shared(FACTOR, across="chip"), limpet.Shared(FACTOR, across="chip")))

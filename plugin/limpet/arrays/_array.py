@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
 from .._checked import refusal, whole
 from .._errors import LimpetError
@@ -137,6 +138,8 @@ class Array:
                 no multiple of the groups.
         """
         ndim = len(shape)
+        if self.axes not in (None, ndim):
+            raise refusal("Array.axes", self.axes, f"a leaf of shape {tuple(shape)} has {ndim}")
         stack = _axes_of(self.stack or (), shape, "Array.stack")
         rest = [axis for axis in range(ndim) if axis not in stack]
         outputs = tuple(rest[-1:]) if self.outputs is None else _axes_of(self.outputs, shape, "Array.outputs")
@@ -264,7 +267,9 @@ def _checked_axes(given: Any, name: str) -> tuple[int, ...] | None:
     if given is None:
         return None
     axes = given if isinstance(given, tuple | list) else (given,)
-    return tuple(whole(name, axis, *AXES) for axis in axes)
+    if not all(isinstance(axis, int | np.integer) for axis in axes):
+        raise refusal(name, given, "allowed are a whole number, which counts an axis, and a tuple of them")
+    return tuple(sorted(whole(name, axis, *AXES) for axis in axes))
 
 
 def _axes_of(axes: tuple[int, ...], shape: Sequence[int], name: str) -> tuple[int, ...]:
@@ -275,7 +280,8 @@ def _axes_of(axes: tuple[int, ...], shape: Sequence[int], name: str) -> tuple[in
     """
     found = sorted(axis + len(shape) if axis < 0 else axis for axis in axes)
     if any(axis not in range(len(shape)) for axis in found):
-        raise refusal(name, axes, f"a leaf of shape {tuple(shape)} has axes 0 to {len(shape) - 1}")
+        held = f"axes 0 to {len(shape) - 1}" if shape else "no axis"
+        raise refusal(name, axes, f"a leaf of shape {tuple(shape)} has {held}")
     if len(set(found)) < len(found):
         raise refusal(name, axes, f"an axis of a leaf of shape {tuple(shape)} is named twice")
     return tuple(found)

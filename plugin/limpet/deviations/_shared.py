@@ -45,7 +45,8 @@ class Shared(Deviation):
             own (for "chip", that is the name). It is also the name by which `Hardware.without` switches the level off.
 
     Raises:
-        LimpetError: `deviation` is none, or is not relative to a value; or another argument is none of these.
+        LimpetError: `deviation` is none, is not relative to a value, or depends on where on an array a value sits; or
+            another argument is none of these.
 
     Examples:
         >>> import limpet
@@ -63,7 +64,9 @@ class Shared(Deviation):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        checked_relative(self.deviation, f"{name}.deviation")
+        if checked_relative(self.deviation, f"{name}.deviation").arranged:
+            reason = "a factor that several values have in common sits on no array; take a deviation of devices"
+            raise refusal(f"{name}.deviation", self.deviation, reason)
         if self.across is not None:
             one_of(f"{name}.across", self.across, get_args(Across))
         object.__setattr__(self, "groups", _whole_numbers(self.groups, f"{name}.groups"))
@@ -96,6 +99,8 @@ class Shared(Deviation):
         if self.across == "chip":
             return value * self._factors(draw.shared(self.level), (), value, strength)
         common = draw.shared(self.name) if self.name else draw
+        if not value.size:
+            return value
         layout = draw.array.layout(value.shape)
         if self.across is not None:
             sizes = sites(layout, _SITES[self.across], own=not self.name)

@@ -1,6 +1,6 @@
 """Which array each leaf of a model sits on: what the user says, over what the model's framework knows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,7 +11,7 @@ from .._errors import LimpetError
 from ..arrays._array import UNSAID, Array, Layout
 from ._adapters import adapter_of
 from ._chosen import chosen_paths
-from ._paths import is_real
+from ._paths import is_real, listing
 
 Arrays = tuple[tuple[str, Array], ...]
 """By path glob, where leaves sit; the last glob that matches a leaf decides."""
@@ -51,6 +51,21 @@ def array_at(path: str, arrays: Mapping[str, Array]) -> Array:
         return arrays[path]
     matching = (array for glob, array in reversed([*arrays.items()]) if fnmatchcase(path, glob))
     return next(matching, UNSAID)
+
+
+def require_matches(arrays: Arrays, paths: Collection[str]) -> None:
+    """Refuse arrays that are said of no leaf, as by a slip in a path.
+
+    Args:
+        arrays: what the user says of arrays.
+        paths: the paths of a model's leaves.
+
+    Raises:
+        LimpetError: names the glob.
+    """
+    for glob, _ in arrays:
+        if glob not in paths and not any(fnmatchcase(path, glob) for path in paths):
+            raise LimpetError(f"{glob!r} matches no leaf; the paths are: {listing(paths)}")
 
 
 def layouts_of_kernels(model: Any, globs: Sequence[str] | None, given: Arrays) -> dict[str, Layout]:
