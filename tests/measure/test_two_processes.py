@@ -1,4 +1,7 @@
-"""Two processes, joined by jax.distributed on loopback, do what one does."""
+"""Two processes, joined by jax.distributed on loopback, do what one does.
+
+`test_monte_carlo.py` holds the same of several devices of one process, which takes less time.
+"""
 
 import os
 import socket
@@ -12,6 +15,8 @@ import pytest
 from shared_work import measure, replicated_step
 
 import limpet
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """An event file while it is written: its name and number follow those that lie there, and it grows by whole events."""
 
 import errno
-import io
 import os
 import re
 import socket
@@ -16,9 +15,9 @@ from operator import itemgetter
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from ._event_files import PATTERN, SUFFIX, number_and_run, written_as
+from ._records import record_of
 
 VERSION = "brain.Event:2"
 """What an event file begins with; readers go by session starts only where they find it."""
@@ -74,12 +73,9 @@ class GrowingFile:
         Raises:
             OSError: the disk is full, the file was removed, and the like.
         """
-        records = io.BytesIO()
-        record_writer = RecordWriter(records)
-        for event in events:
-            record_writer.write(event.SerializeToString())
+        records = b"".join(record_of(event.SerializeToString()) for event in events)
         with self._lock:
-            self._append(records.getvalue())
+            self._append(records)
 
     def check(self) -> None:
         """Refuse to go on where the file is no more: what is written to a removed file is lost without an error.

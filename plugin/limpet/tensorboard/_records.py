@@ -1,7 +1,7 @@
 """The records of an event file: each a length, the data, and a checksum of either.
 
-TensorBoard's own reader computes the checksum in Python, byte by byte, which takes most of the time that reading a log
-takes; and it asks for as much memory as a record says it is long.
+TensorBoard's own reader and writer compute the checksum in Python, byte by byte, which takes most of the time that
+reading or writing a log takes; and the reader asks for as much memory as a record says it is long.
 """
 
 import os
@@ -42,6 +42,13 @@ def records_of(path: Path) -> Iterator[bytes]:
         while place < size or place < os.fstat(file.fileno()).st_size:
             (length,) = struct.unpack("<Q", checked(8, "a record's length"))
             yield checked(length, "a record")
+
+
+def record_of(data: bytes) -> bytes:
+    """A record that holds some data."""
+    length = struct.pack("<Q", len(data))
+    checksums = [masked_checksum(part).to_bytes(4, "little") for part in (length, data)]
+    return b"".join([length, checksums[0], data, checksums[1]])
 
 
 def masked_checksum(data: bytes) -> int:
