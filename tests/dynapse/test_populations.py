@@ -275,47 +275,48 @@ def test_branch_currents_in_another_unit_are_refused(given):
         limpet.dynapse.deploy(both(), branch_currents=given)
 
 
-def chain(*layers: object) -> Callable[[], object]:
-    return lambda: limpet.dynapse.deploy(Sequential(*layers))
+def chain(layers: Callable[[], Any]) -> Callable[[], object]:
+    """Deploys layers that are made when they are asked for, because Rockpool's take long to make."""
+    return lambda: limpet.dynapse.deploy(Sequential(*layers()))
 
 
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
         (
-            chain(weights(2, 3), neurons(3), weights(3, 4)),
+            chain(lambda: (weights(2, 3), neurons(3), weights(3, 4))),
             "2_LinearJax: a layer behind the last neurons runs off the chip",
         ),
         (
-            chain(neurons(3), weights(3, 4), neurons(4), weights(4, 2), weights(2, 1)),
+            chain(lambda: (neurons(3), weights(3, 4), neurons(4), weights(4, 2), weights(2, 1))),
             "3_LinearJax: a layer behind the last neurons",
         ),
         (
-            chain(weights(2, 3), neurons(3), neurons(3)),
+            chain(lambda: (weights(2, 3), neurons(3), neurons(3))),
             r"2_DynapSim: follows 1_DynapSim without weights between them, .* LinearJax\(\(3, 3\), jnp.eye\(3\)",
         ),
         (
-            chain(weights(2, 3), weights(3, 4), neurons(4)),
+            chain(lambda: (weights(2, 3), weights(3, 4), neurons(4))),
             "1_LinearJax: follows 0_LinearJax without neurons between them; multiply",
         ),
         (
-            chain(neurons(3), weights(3, 4, bias=True), neurons(4)),
+            chain(lambda: (neurons(3), weights(3, 4, bias=True), neurons(4))),
             "1_LinearJax/bias: synapses of DYNAP-SE2 have no biases",
         ),
         (
-            chain(weights(2, 3), neurons(3), weights(3, 4), neurons(4, Iscale=2e-8)),
+            chain(lambda: (weights(2, 3), neurons(3), weights(3, 4), neurons(4, Iscale=2e-8))),
             "3_DynapSim/Iscale = 2e-08, and 1_DynapSim/Iscale = 1e-08: .* multiply the layer's weights",
         ),
         (
-            chain(neurons(3, dt=2e-3), weights(3, 4), neurons(4)),
+            chain(lambda: (neurons(3, dt=2e-3), weights(3, 4), neurons(4))),
             "2_DynapSim/dt = 0.001, and 0_DynapSim/dt = 0.002: .* train them with the same time step",
         ),
         (
-            chain(neurons(3), weights(3, 1022), neurons(1022)),
+            chain(lambda: (neurons(3), weights(3, 1022), neurons(1022))),
             "1025 neurons need 5 cores of 256, and a chip has 4",
         ),
         (
-            chain(neurons(3), weights(3, 3), neurons(3).set_attributes({"Idc": jnp.full(3, -1e-12)})),
+            chain(lambda: (neurons(3), weights(3, 3), neurons(3).set_attributes({"Idc": jnp.full(3, -1e-12)}))),
             "2_DynapSim/Idc: -1e-12 A is below 0",
         ),
         (
@@ -324,7 +325,7 @@ def chain(*layers: object) -> Callable[[], object]:
             "take cores=2, so that each layer has cores of its own",
         ),
         (
-            chain(neurons(2, Iref=2e-9), *(layer for _ in range(4) for layer in (weights(2, 2), neurons(2)))),
+            chain(lambda: (neurons(2, Iref=2e-9), *(layer for _ in range(4) for layer in (weights(2, 2), neurons(2))))),
             "0_DynapSim/Iref: .* which it shares with 2_DynapSim and .* and 8_DynapSim, .* within 20% of their mean",
         ),
     ],
