@@ -128,3 +128,22 @@ def test_the_summary_says_which_deviation_falls_on_which_leaves():
     many = {f"layer_{number}": jnp.ones(2) for number in range(200)}
     mismatch = limpet.Mismatch(jax.tree.map(lambda _: True, many), limpet.Gaussian(0.1))
     assert len(summary(mismatch, dict.fromkeys(many, (2,)))) < 120
+
+
+@pytest.mark.parametrize(
+    ("array", "same"),
+    [
+        (limpet.Array(rows=6), True),
+        (limpet.Array(rows=512, columns=512, outputs=1), True),
+        (limpet.Array(rows=5), False),
+        (limpet.Array(outputs=0), False),
+        (limpet.Array(groups=2), False),
+    ],
+)
+def test_arrays_that_hold_a_whole_matrix_are_those_of_which_nothing_is_said(array, same):
+    params = {"w": jnp.ones((6, 6))}
+    said, unsaid = (
+        limpet.fingerprint(limpet.Hardware(w=limpet.Part("w", limpet.Additive(0.1), array=of)), params)
+        for of in (array, limpet.Array())
+    )
+    assert (said == unsaid) is same

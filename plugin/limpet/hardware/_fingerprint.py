@@ -95,8 +95,10 @@ def _arranged(rule: LeafRule, shape: tuple[int, ...] | None) -> list[str]:
     """Where the values of a leaf sit, where what a chip holds depends on it, and it is not one array."""
     if shape is None or not rule.deviation.arranged:
         return []
-    here, alone = rule.array.layout(shape), UNSAID.layout(shape)
-    return [] if here == alone else [f"{here} {here.stack} {here.outputs}"]
+    here, alone = (
+        f"{layout} {layout.stack} {layout.outputs}" for layout in (rule.array.layout(shape), UNSAID.layout(shape))
+    )
+    return [] if here == alone else [here]
 
 
 def _limits_of(rule: LeafRule) -> list[Limits]:
