@@ -68,6 +68,20 @@ W, STACK = leaf(8, 6), leaf(12, 8, 8)
 
 CONTRADICTED = [
     (
+        lambda p, x: x @ p["w"],
+        W,
+        Array(stack=0),
+        "w (8, 6) sums over axis 0 and gives axis 1: 1 array of 8 x 6, taken for 8 arrays of 1 x 6; "
+        "say array=limpet.Array(stack=())",
+    ),
+    (
+        lambda p, x: x @ p["w"].T,
+        leaf(6, 8),
+        Array(stack=1),
+        "w (6, 8) sums over axis 1 and gives axis 0: 1 array of 8 x 6, taken for 8 arrays of 1 x 6; "
+        "say array=limpet.Array(stack=(), outputs=(0,))",
+    ),
+    (
         scanned,
         STACK,
         Array(),

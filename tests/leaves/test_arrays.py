@@ -607,3 +607,17 @@ def test_heads_are_arrays_of_their_own_where_one_says_so():
         "layer/query/kernel": "44 arrays of 24 x 6",
         "layer/value/kernel": "11 arrays of 24 x 24",
     }
+
+
+@pytest.mark.parametrize("head", ["head", "readout"])
+def test_a_matrix_that_is_left_out_because_a_stack_is_said_of_all_leaves_is_named(head):
+    params = {"layers": jnp.ones((3, 6, 6)), "gains": jnp.ones((3, 6)), head: jnp.ones((6, 2))}
+    with pytest.warns(UserWarning, match=rf"^{head} \(6, 2\): no matrix, .* array says Array\(stack=\(0,\)\)"):
+        matrices(params, checked_arrays(limpet.Array(stack=0)))
+
+
+def test_a_matrix_of_which_a_stack_is_said_by_path_is_left_out_without_a_word(recwarn):
+    params = {"layers": jnp.ones((3, 6, 6)), "gains": jnp.ones((3, 6)), "head": jnp.ones((6, 2))}
+    stacks = {"layers": limpet.Array(stack=0), "gains": limpet.Array(stack=0)}
+    assert matrices(params, checked_arrays(stacks)) == {"layers": True, "gains": False, "head": True}
+    assert not recwarn

@@ -90,11 +90,17 @@ def agrees(said: Layout, use: LeafUse) -> bool:
     """Whether a product uses a leaf as it is said to sit; axes of one value, and unclear ones, say nothing."""
     seen = _layout_of(use)
     told = {axis for axis, size in enumerate(said.shape) if size > 1} - use.unclear
-    if not told.intersection(seen.stack) <= set(said.stack):
+    if not told.intersection(seen.stack) <= set(said.stack) or _split(said, seen, told):
         return False
     if _is_matrix(said) and (told - set(said.stack)) & (set(said.outputs) ^ set(seen.outputs)):
         return False
     return said.groups % seen.groups == 0
+
+
+def _split(said: Layout, seen: Layout, told: set[int]) -> bool:
+    """Whether no array that is said holds more than one row of a matrix, as where the stack of others is said of it."""
+    rows = told & set(seen.inputs)
+    return bool(rows) and rows <= set(said.stack)
 
 
 def _layout_of(use: LeafUse) -> Layout:
@@ -110,11 +116,13 @@ def _otherwise(said: Array, use: LeafUse) -> str:
     """What a product makes of a leaf, beside what is said of it, and what to say."""
     shape, seen = use.leaf.shape, _layout_of(use)
     before = said.layout(shape)
-    stack = tuple(sorted({*seen.stack, *before.stack} - use.unclear))
+    told = {axis for axis, size in enumerate(shape) if size > 1} - use.unclear
+    kept = set(before.stack) - (told & set(seen.inputs) if _split(before, seen, told) else set())
+    stack = tuple(sorted({*seen.stack, *kept} - use.unclear))
     outputs = tuple(axis for axis in seen.outputs if axis not in stack)
     now = replace(said, stack=stack, outputs=outputs, groups=seen.groups).layout(shape)
     how = _ways(use, [axis for axis in stack if axis not in before.stack])
-    if now.outputs != tuple(axis for axis in before.outputs if axis not in stack):
+    if now.outputs != tuple(axis for axis in before.outputs if axis not in stack) or kept != set(before.stack):
         how.append(f"sums over {_axes(now.inputs)} and gives {_axes(now.outputs)}")
     if now.groups != before.groups:
         how.append(f"is used in {now.groups} groups")
