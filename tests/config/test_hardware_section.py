@@ -131,6 +131,22 @@ def load(tmp_path):
             limpet.Spatial(limpet.Gaussian(1.0), length=3.0, positions=((0.0, 1.0), (2.5, 3.0))),
         ),
         (
+            "deviation: {kind: graded, columns: [1, 0.5], devices: [[1, 2], [0, 1]], "
+            "deviation: {kind: gaussian, sigma: 0.1}}",
+            limpet.Graded(limpet.Gaussian(0.1), columns=(1.0, 0.5), devices=((1.0, 2.0), (0.0, 1.0))),
+        ),
+        (
+            "deviation: {kind: crossbar, device: {kind: programming, spread: 0.1}, significances: [1, 3], "
+            "filling: lowest first, drift_compensation: column, relative_to: column}",
+            limpet.Crossbar(
+                limpet.Programming(0.1),
+                significances=(1.0, 3.0),
+                filling="lowest first",
+                drift_compensation="column",
+                relative_to="column",
+            ),
+        ),
+        (
             "deviation: {kind: log-normal, pelgrom: {a_vt: 5.05, width: 1.0, length: 0.5}}",
             limpet.LogNormal(sigma_vth=limpet.pelgrom(5.05, 1.0, 0.5)),
         ),

@@ -92,3 +92,33 @@ def _written(values):
     path = Path(tempfile.mkdtemp()) / "config.yaml"
     path.write_text(json.dumps(values))
     return path
+
+
+def test_a_preset_takes_arrays_and_what_the_largest_value_is_of():
+    said = limpet.Array(rows=2, columns=3)
+    by_hand = limpet.preset("pcm-hermes", leaves="*/kernel", array=said, relative_to="column")
+    part = by_hand.parts["weights"]
+    assert part.array == limpet.Part("*", part.deviation, array=said).array
+    assert isinstance(part.deviation, limpet.Crossbar)
+    assert part.deviation.relative_to == "column"
+    plain = {"preset": "pcm-hermes", "leaves": "*/kernel", "array": {"rows": 2, "columns": 3}, "relative_to": "column"}
+    config = limpet.Config.model_validate({"hardware": plain})
+    assert config.hardware == by_hand
+    by_glob = limpet.preset("brainscales2", array={"*/kernel": {"rows": 256}, "head/*": limpet.Array(stack=0)})
+    assert dict(by_glob.parts["weights"].array) == {"*/kernel": limpet.Array(rows=256), "head/*": limpet.Array(stack=0)}
+    (quantised, _) = limpet.preset("brainscales2", relative_to=1.5).parts["weights"].deviation.members
+    assert quantised.relative_to == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("pcm-hermes", {"array": 512}, r"array = 512: allowed is a mapping such as \{rows: 512"),
+        ("pcm-hermes", {"array": {"row": 512}}, "unknown key"),
+        ("pcm-hermes", {"relative_to": "row"}, r"relative_to = 'row': allowed are 'array'"),
+        ("teili-dpi", {"relative_to": "column"}, "nothing of it depends on a largest value"),
+    ],
+)
+def test_what_a_preset_cannot_take_is_refused(name, given, message):
+    with pytest.raises(limpet.LimpetError, match=message):
+        limpet.preset(name, **given)
