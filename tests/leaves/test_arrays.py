@@ -612,8 +612,10 @@ def test_heads_are_arrays_of_their_own_where_one_says_so():
 @pytest.mark.parametrize("head", ["head", "readout"])
 def test_a_matrix_that_is_left_out_because_a_stack_is_said_of_all_leaves_is_named(head):
     params = {"layers": jnp.ones((3, 6, 6)), "gains": jnp.ones((3, 6)), head: jnp.ones((6, 2))}
-    with pytest.warns(UserWarning, match=rf"^{head} \(6, 2\): no matrix, .* array says Array\(stack=\(0,\)\)"):
+    with pytest.warns(UserWarning, match=rf"^{head} \(6, 2\): taken for no matrix, .* says Array\(stack=\(0,\)\)"):
         matrices(params, checked_arrays(limpet.Array(stack=0)))
+    with pytest.warns(UserWarning, match=rf"^{head} \(6, 2\): taken for no matrix, and left out"):
+        limpet.clip_weights(2.0, array=limpet.Array(stack=0)).update(params, limpet.clip_weights().init(params), params)
 
 
 def test_a_matrix_of_which_a_stack_is_said_by_path_is_left_out_without_a_word(recwarn):

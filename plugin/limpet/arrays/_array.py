@@ -180,10 +180,15 @@ class Layout:
         """The axes that count rows."""
         return tuple(axis for axis in range(len(self.shape)) if axis not in self.stack + self.outputs)
 
+    @property
+    def stack_shape(self) -> tuple[int, ...]:
+        """How many matrices there are along each axis of the stack."""
+        return tuple(self.shape[axis] for axis in self.stack)
+
     @cached_property
     def matrices(self) -> int:
         """The number of matrices in the stack."""
-        return self._size(self.stack)
+        return math.prod(self.stack_shape)
 
     @cached_property
     def rows(self) -> int:

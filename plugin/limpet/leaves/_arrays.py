@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._checked import refusal
-from .._errors import LimpetError
+from .._errors import LimpetError, warn_user
 from ..arrays._array import UNSAID, Array, Layout
 from ._adapters import adapter_of
 from ._chosen import chosen_paths
@@ -86,7 +86,36 @@ def layouts_of_kernels(model: Any, globs: Sequence[str] | None, given: Arrays) -
     matrices = [path for path in chosen if is_real(leaves[path]) and np.ndim(leaves[path]) > 1 and path not in apart]
     arrays = arrays_of(model, given, matrices)
     layouts = {path: array.layout(np.shape(leaves[path])) for path, array in arrays.items()}
-    return {path: layout for path, layout in layouts.items() if len(layout.shape) - len(layout.stack) > 1}
+    kernels = {path: layout for path, layout in layouts.items() if len(layout.shape) - len(layout.stack) > 1}
+    _warn_of_other_stacks(model, given, layouts, kernels)
+    return kernels
+
+
+def _warn_of_other_stacks(
+    model: Any, given: Arrays, layouts: Mapping[str, Layout], kernels: Mapping[str, Layout]
+) -> None:
+    """Say which matrices are left out because a stack is said of them that is none of those which the others have: a
+    head, as a rule, beside layers.
+
+    Args:
+        model: the parameters, or a module.
+        given: what the user says of arrays.
+        layouts: where leaves of two axes or more sit, by path.
+        kernels: those of which a matrix is left besides the stack.
+    """
+    of_all, stacks = dict(given).get("*"), {layout.stack_shape for layout in kernels.values()}
+    others = [path for path in layouts if path not in kernels and layouts[path].stack_shape not in stacks]
+    unsaid = arrays_of(model, tuple(by for by in given if by[0] != "*"), others)
+    others = [
+        f"{path} {layouts[path].shape}"
+        for path, array in unsaid.items()
+        if len(layouts[path].shape) - len(array.stack or ()) > 1
+    ]
+    if kernels and others:
+        warn_user(
+            f"{listing(others)}: taken for no matrix, and left out, because array says {of_all} of all leaves; where "
+            f"there is no such stack, say it by path, such as array={{'layers/*': limpet.Array(...)}}"
+        )
 
 
 def arrays_of(model: Any, given: Arrays, paths: Iterable[str]) -> dict[str, Array]:

@@ -1,6 +1,6 @@
 """Selection: which leaves of a tree deviate."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .._errors import PrototypeError, warn_user
 from ._adapters import adapter_of, some_leaves
-from ._arrays import Arrays, arrays_of, layouts_of_kernels
+from ._arrays import Arrays, layouts_of_kernels
 from ._paths import leaves_by_path, listing
 from ._paths import require_real as require_real
 from .tree import shapes_of
@@ -84,7 +84,6 @@ def matrices(tree: Any, arrays: Arrays = ()) -> Any:
     """
     adapter, leaves = adapter_of(tree), some_leaves(tree)
     contracted = contracted_paths(tree, arrays)
-    _warn_of_other_stacks(tree, arrays, contracted)
     if not contracted:
         raise PrototypeError(
             f"'matrices' selects what products contract, leaves with two axes or more beside stacks of layers, and no "
@@ -98,21 +97,6 @@ def contracted_paths(tree: Any, arrays: Arrays = ()) -> list[str]:
     """The paths that `matrices` selects."""
     candidates = set(adapter_of(tree).globbed(tree))
     return [path for path in layouts_of_kernels(tree, None, arrays) if path in candidates]
-
-
-def _warn_of_other_stacks(tree: Any, arrays: Arrays, contracted: Collection[str]) -> None:
-    """Say which matrices are left out because a stack is said of them that is none of those which the others have: a
-    head, as a rule, beside layers."""
-    leaves, unsaid = shapes_of(some_leaves(tree)), contracted_paths(tree, tuple(by for by in arrays if by[0] != "*"))
-    said = arrays_of(tree, arrays, unsaid)
-    sizes = {path: tuple(leaves[path][axis] for axis in of.stack or ()) for path, of in said.items()}
-    known = {sizes[path] for path in contracted}
-    others = [f"{path} {leaves[path]}" for path in unsaid if path not in contracted and sizes[path] not in known]
-    if known and others:
-        warn_user(
-            f"{listing(others)}: no matrix, and so none of 'matrices', because array says {dict(arrays)['*']} of all "
-            f"leaves; where these are no such stack, say it by path, such as array={{'layers/*': limpet.Array(...)}}"
-        )
 
 
 def warn_of_lumped(tree: Any, chosen: Mapping[str, bool]) -> None:
