@@ -114,7 +114,8 @@ def test_a_preset_takes_arrays_and_what_the_largest_value_is_of():
     ("name", "given", "message"),
     [
         ("pcm-hermes", {"array": 512}, r"array = 512: allowed is a mapping such as \{rows: 512"),
-        ("pcm-hermes", {"array": {"row": 512}}, "unknown key"),
+        ("pcm-hermes", {"array": {"row": 512}}, r"array = \{'row': 512\}: row = 512: unknown key; did you mean 'rows'"),
+        ("pcm-hermes", {"array": {"*": {"rows": 0}}}, r"\}: \*\.rows = 0: allowed is a whole number from 1 on$"),
         ("pcm-hermes", {"relative_to": "row"}, r"relative_to = 'row': allowed are 'array'"),
         ("teili-dpi", {"relative_to": "column"}, "nothing of it depends on a largest value"),
     ],

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from limpet import Chain, Deviation, Hardware, LimpetError
 from limpet.checks import listing
 from limpet.deviations import ToLargest
@@ -118,6 +120,12 @@ def preset(
     if array is not None:
         try:
             said = parsed_arrays(array)
+        except ValidationError as error:
+            problems = (
+                f"{'.'.join(map(str, entry['loc']))} = {entry['input']!r}: {entry['msg'].removeprefix('Value error, ')}"
+                for entry in error.errors()
+            )
+            raise LimpetError(f"preset {name!r}: array = {array!r}: {'; '.join(problems)}") from None
         except ValueError as error:
             raise LimpetError(f"preset {name!r}: array = {array!r}: {error}") from None
         parts = {part: replace(held, array=said) for part, held in parts.items()}
