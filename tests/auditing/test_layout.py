@@ -383,3 +383,15 @@ def test_what_a_layout_shows_can_be_said_as_it_is():
     assert warned(lambda: limpet.robustness_curve(metric, tree, hardware(deviation, "*"), **options))
     said = hardware(deviation, "*", limpet.layout(metric, tree, X).arrays)
     assert not warned(lambda: limpet.robustness_curve(metric, tree, said, **options))
+
+
+@pytest.mark.parametrize(
+    ("fn", "tree", "message"),
+    [
+        (3, {"w": jnp.ones(2)}, "fn = 3: give the function"),
+        (lambda tree: tree, None, "None has no leaves: give a tree"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused(fn, tree, message):
+    with pytest.raises(limpet.LimpetError, match=message):
+        limpet.layout(fn, tree)

@@ -85,6 +85,7 @@ def test_transistors_of_several_sizes_deviate_by_their_areas():
         ({"columns": (1.0, float("nan"))}, r"Graded\.columns = .*allowed are finite numbers"),
         ({"devices": (1.0, 2.0)}, r"Graded\.devices = .*in a row for each row of the array"),
         ({"rows": "wide"}, r"Graded\.rows = 'wide'"),
+        ({"rows": (1.0,), "deviation": limpet.Quantize(bits=4)}, "its strength does not matter"),
         ({"rows": (1.0,), "deviation": limpet.Shared(limpet.Gaussian(0.1), across="chip")}, "has no strength of each"),
         (
             {

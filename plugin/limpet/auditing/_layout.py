@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._checked import refusal
 from .._jax import Function
 from ..arrays._array import Array, Layout
 from ..flow._probe import ProbeNotes
@@ -15,7 +16,7 @@ from ..flow._products import PRODUCT, LeafUse, uses_of
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..leaves._adapters import adapter_of
+from ..leaves._adapters import adapter_of, some_leaves
 from ..leaves._paths import is_real
 from ..leaves._probed import probed
 from ._layout_check import agrees, in_words
@@ -101,7 +102,8 @@ def layout(fn: Callable[..., Any], tree: Any, *args: Any, hardware: Hardware | R
         What is seen, which prints as a table. Its `arrays` are what to say of leaves, by path.
 
     Raises:
-        PrototypeError: hardware and tree do not fit.
+        LimpetError: `fn` cannot be called.
+        PrototypeError: the tree has no leaves, or hardware and tree do not fit.
 
     Examples:
         >>> import jax, jax.numpy as jnp, limpet
@@ -118,6 +120,9 @@ def layout(fn: Callable[..., Any], tree: Any, *args: Any, hardware: Hardware | R
         >>> seen.arrays["layers/kernel"]
         Array(stack=(0,), outputs=(2,), groups=1)
     """
+    if not callable(fn):
+        raise refusal("fn", fn, "give the function that computes with the network, fn(tree, *args)")
+    some_leaves(tree)
     recipe = hardware.on(tree) if isinstance(hardware, Hardware) else hardware
     tree = adapter_of(tree).nominal(tree)
     recipe = None if recipe is None else checked_recipe(recipe, tree)
