@@ -14,7 +14,6 @@ from .._errors import LimpetError, StrengthError
 from ..arrays._reductions import placed, sites
 from ._deviation import Deviation, checked_deviation
 from ._draw import Draw
-from ._off import Off
 from ._quantize import Quantize
 from ._shared import Shared
 from ._spatial import Spatial
@@ -59,7 +58,7 @@ class Graded(Deviation):
         if _common(checked_deviation(self.deviation, f"{name}.deviation")):
             reason = "what several values have in common has no strength of each place; grade what each device has"
             raise refusal(f"{name}.deviation", self.deviation, reason)
-        if isinstance(self.deviation, Quantize | Off):
+        if isinstance(self.deviation, Quantize):
             raise refusal(f"{name}.deviation", self.deviation, "its strength does not matter, so that no factor would")
         for key, axes in (("rows", 1), ("columns", 1), ("devices", 2)):
             object.__setattr__(self, key, _checked_factors(getattr(self, key), axes, f"{name}.{key}"))
