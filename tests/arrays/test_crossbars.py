@@ -41,7 +41,7 @@ def test_drift_is_compensated_by_the_mean_absolute_output_to_one_hot_inputs(per,
 
 @pytest.mark.parametrize(("size", "most"), [(64, 0.006), (256, 0.0015)])
 def test_the_gain_differs_little_from_chip_to_chip(size, most):
-    """Of zero-mean weights, too, because no output sums over rows: a sum over all rows gave .027 and .018."""
+    """Of zero-mean weights, too, because no output sums over rows: with a sum over all rows it is .018 and .010."""
     weights = jax.random.normal(jax.random.key(1), (size, size))
     largest = np.unravel_index(jnp.abs(weights).argmax(), weights.shape)
     devices, compensated = (
@@ -62,6 +62,13 @@ def test_errors_of_pairs_that_hold_the_same_average(count):
     noise = limpet.Programming(spread=0.05)
     one, several = (spread_of(Crossbar(noise, significances=(1.0,) * pairs), 0.5) for pairs in (1, count))
     assert abs(several * np.sqrt(count) / one - 1) < 5 / np.sqrt(40_000)
+
+
+def test_pairs_are_given_in_the_order_in_which_they_are_filled():
+    noise = limpet.Programming(spread=0.05)
+    with pytest.raises(limpet.LimpetError, match=r"significances = \(3\.0, 1\.0\): the lowest is filled first"):
+        Crossbar(noise, significances=(3.0, 1.0), filling="lowest first")
+    assert Crossbar(noise, significances=(3.0, 1.0)).significances == (3.0, 1.0)
 
 
 @pytest.mark.parametrize(("value", "held"), [(0.1, (0.4, 0.0)), (0.25, (1.0, 0.0)), (0.7, (1.0, 0.6))])

@@ -130,12 +130,20 @@ def test_tiles_are_as_few_and_as_even_as_possible_the_larger_ones_first(size, mo
             lambda: limpet.Hardware(a=limpet.Part("*", limpet.Gaussian(0.1), array={"kernel": Array(stack=0)})).on(
                 {"w": jnp.ones((3, 3))}
             ),
-            r"hardware\.a\.array: 'kernel' matches no leaf; the paths are: w",
+            r"hardware\.a\.array: array is said of 'kernel', which matches no leaf; the paths are: w",
         ),
         (lambda: Array(stack=2).layout((4, 8)), r"Array\.stack = \(2,\): a leaf of shape \(4, 8\) has axes 0 to 1"),
         (lambda: Array(outputs=(1, -1)).layout((4, 8)), "is named twice"),
         (lambda: limpet.Part("*", limpet.Gaussian(0.1), array=512), r"array = 512: allowed are limpet\.Array"),
         (lambda: limpet.Part("*", limpet.Gaussian(0.1), array={"*": 3}), "allowed are limpet"),
+        (lambda: limpet.Mismatch({"w": True}, NOISE, array={"v": Array()}), "array is said of 'v', which matches no"),
+        (lambda: limpet.clip_bounds({"w": jnp.eye(3)}, array={"layrs/*": Array(stack=0)}), "'layrs/.', which matches"),
+        (
+            lambda: limpet.clip_weights(array={"b*": Array()}).update(
+                {"w": jnp.eye(3)}, limpet.clip_weights().init({}), {"w": jnp.eye(3)}
+            ),
+            "array is said of 'b.', which matches no leaf; the paths are: w",
+        ),
         (
             lambda: limpet.Hardware(a=limpet.Part("*", limpet.Additive(0.1), array=Array(stack=2))).on(
                 {"w": jnp.ones((3, 3))}

@@ -118,6 +118,7 @@ def test_a_preset_takes_arrays_and_what_the_largest_value_is_of():
         ("pcm-hermes", {"array": {"*": {"rows": 0}}}, r"\}: \*\.rows = 0: allowed is a whole number from 1 on$"),
         ("pcm-hermes", {"relative_to": "row"}, r"relative_to = 'row': allowed are 'array'"),
         ("teili-dpi", {"relative_to": "column"}, "nothing of it depends on a largest value"),
+        ("rockpool-30", {"relative_to": "array"}, "nothing of it depends on a largest value"),
     ],
 )
 def test_what_a_preset_cannot_take_is_refused(name, given, message):

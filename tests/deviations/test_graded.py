@@ -101,6 +101,22 @@ def test_what_cannot_be_graded(arguments, message):
         Graded(**{"deviation": limpet.Gaussian(0.1), **arguments})
 
 
+@pytest.mark.parametrize(
+    "within",
+    [
+        lambda device: limpet.Chain((device, limpet.ReadNoise(spread=0.1, of="largest"))),
+        lambda device: limpet.Chain((limpet.LogNormal(sigma=0.1), device, limpet.Drift(0.05, 0.01))),
+        lambda device: limpet.Crossbar(device),
+        lambda device: limpet.Crossbar(limpet.Chain((device, limpet.ReadNoise(spread=0.1))), smallest=0.1),
+    ],
+)
+@pytest.mark.parametrize("reference", ["array", 0.4])
+def test_a_graded_device_is_that_device_in_a_chain_and_in_a_crossbar(within, reference):
+    """It draws its numbers, programs what it does, and errs by a fraction of the same largest conductance."""
+    device = limpet.Programming(spread=(0.02, 0.1, -0.05), relative_to=reference)
+    np.testing.assert_array_equal(drawn(within(Graded(device, rows=(1.0,)))), drawn(within(device)))
+
+
 def test_a_level_that_is_switched_off_is_so_within_a_grading():
     graded = Graded(limpet.Gaussian(0.1), rows=FACTORS)
     off = limpet.Mismatch({"w": True}, graded).without("device")

@@ -623,3 +623,13 @@ def test_a_matrix_of_which_a_stack_is_said_by_path_is_left_out_without_a_word(re
     stacks = {"layers": limpet.Array(stack=0), "gains": limpet.Array(stack=0)}
     assert matrices(params, checked_arrays(stacks)) == {"layers": True, "gains": False, "head": True}
     assert not recwarn
+
+
+def test_what_is_said_goes_before_the_framework_even_where_it_is_what_plain_leaves_are():
+    """Inputs first, in an Equinox layer whose class says that outputs are: said in full, that equals what is so of a
+    leaf of which nothing is said."""
+    layer = eqx.nn.Linear(3, 4, use_bias=False, key=jax.random.key(0))
+    said = limpet.Array(stack=(), outputs=(-1,), groups=1)
+    for array, words in ((said, "1 array of 4 x 3"), (limpet.Array(), "1 array of 3 x 4")):
+        recipe = limpet.Hardware(a=limpet.Part("weight", limpet.Additive(0.1), array=array)).on(layer)
+        assert str(recipe.rules["weight"].array.layout((4, 3))) == words

@@ -25,7 +25,7 @@ from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of, never_read
 from ..leaves._paths import listing
 from ..leaves._probed import probed
-from ._layout_check import looks_at_arrays, warn_of_layout
+from ._layout_check import looks_at_arrays, otherwise_than_said, warn_of_layout
 
 
 def require_reached(planted: Set[str], reached: Set[str]) -> None:
@@ -138,7 +138,7 @@ def audit(
     function = Function(jax.make_jaxpr(probed_loss)([arrays[index] for index in traced]))
     found = depends_on(function)
     if looks_at_arrays(recipe):
-        warn_of_layout(recipe, uses_of(function))
+        warn_of_layout(recipe, otherwise_than_said(recipe, uses_of(function)))
     reached = frozenset().union(*found)
     require_reached(notes.planted, reached)
     return AuditReport(

@@ -19,11 +19,11 @@ MOST = 3
 """The leaves of which one warning speaks in full."""
 
 _SAID: set[Any] = set()
-"""The leaves that a warning spoke of, by rule, path and shape."""
+"""The leaves that a warning spoke of, by rule, path and words."""
 
 
-def warn_of_layout(recipe: Recipe, uses: Sequence[LeafUse], differentiated: bool = False) -> None:
-    """Warn of leaves whose arrays are others than the hardware says, once for each rule and leaf.
+def otherwise_than_said(recipe: Recipe, uses: Sequence[LeafUse], differentiated: bool = False) -> dict[str, str]:
+    """The leaves whose arrays are others than the hardware says, by path, in words.
 
     Leaves whose deviation does not depend on arrays are left alone.
 
@@ -33,10 +33,18 @@ def warn_of_layout(recipe: Recipe, uses: Sequence[LeafUse], differentiated: bool
         differentiated: whether the program holds backward passes, too.
     """
     rules = {path: rule for path, rule in recipe.rules.items() if rule is not None and rule.deviation.arranged}
-    shapes = {use.leaf.path: use.leaf.shape for use in uses}
-    found = contradictions(uses, {path: rule.array for path, rule in rules.items()}, differentiated)
-    new = {path: words for path, words in found.items() if (rules[path], path, shapes[path]) not in _SAID}
-    _SAID.update((rules[path], path, shapes[path]) for path in new)
+    return contradictions(uses, {path: rule.array for path, rule in rules.items()}, differentiated)
+
+
+def warn_of_layout(recipe: Recipe, found: Mapping[str, str]) -> None:
+    """Warn of leaves whose arrays are others than the hardware says, once for each rule and leaf.
+
+    Args:
+        recipe: who deviates, and how.
+        found: the leaves that `otherwise_than_said` found.
+    """
+    new = {path: words for path, words in found.items() if (recipe.rules[path], path, words) not in _SAID}
+    _SAID.update((recipe.rules[path], path, words) for path, words in new.items())
     if new:
         more = list(new)[MOST:]
         others = [f"and others of the kind: {listing(more, limit=6)}"] if more else []

@@ -19,7 +19,7 @@ from ..hardware._mismatch import Recipe
 from ..leaves._adapters import never_read, unboxed
 from ..leaves._paths import listing
 from ._audit import require_reached
-from ._layout_check import looks_at_arrays, warn_of_layout
+from ._layout_check import looks_at_arrays, otherwise_than_said, warn_of_layout
 from ._listening import enter, is_told, listen
 
 NEVER_INJECTED = (
@@ -149,7 +149,7 @@ class LoopAudit:
         """Take what a program does with leaves, by the draw; warn where they sit otherwise than the hardware says."""
         for recipe in self._recipes:
             for notes, of in uses.items():
-                warn_of_layout(recipe, of, notes.in_gradient)
+                warn_of_layout(recipe, otherwise_than_said(recipe, of, notes.in_gradient))
 
     def hear(self, uses: Mapping[ProbeNotes, Use], whole: bool) -> None:
         """Take what a program does with draws.

@@ -211,7 +211,9 @@ class ChipFit:
             return limited(given), state
 
         given = {path: jnp.asarray(nominal[path]) for path in self.trainable}
-        given |= {f"{path}{GAIN}": jnp.ones_like(nominal[path].max(axis)) for path, axis in self.gains.items()}
+        for path, inputs in self.gains.items():
+            outputs = tuple(size for axis, size in enumerate(nominal[path].shape) if axis not in inputs)
+            given[f"{path}{GAIN}"] = jnp.ones_like(nominal[path], shape=outputs)
         given = limited(given)
         before = metric(tree_of(settable(given)))
         fitted, _ = jax.lax.fori_loop(0, steps, step, (given, self.fit.initial(given)))

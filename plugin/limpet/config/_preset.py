@@ -130,13 +130,17 @@ def preset(
             raise LimpetError(f"preset {name!r}: array = {array!r}: {error}") from None
         parts = {part: replace(held, array=said) for part, held in parts.items()}
     if relative_to is not None:
-        moved = {part: replace(held, deviation=_relative(held.deviation, relative_to)) for part, held in parts.items()}
-        if moved == parts and relative_to != "array":
+        if not any(_is_relative(held.deviation) for held in parts.values()):
             raise LimpetError(
                 f"preset {name!r}: relative_to = {relative_to!r}: nothing of it depends on a largest value"
             )
-        parts = moved
+        parts = {part: replace(held, deviation=_relative(held.deviation, relative_to)) for part, held in parts.items()}
     return Hardware(parts)
+
+
+def _is_relative(deviation: Deviation) -> bool:
+    members = deviation.members if isinstance(deviation, Chain) else (deviation,)
+    return any(isinstance(member, ToLargest) for member in members)
 
 
 def _relative(deviation: Deviation, reference: Any) -> Deviation:

@@ -10,8 +10,8 @@ from .._checked import refusal
 from .._errors import LimpetError
 from ._deviation import UNNAMED_LEVELS, Deviation, checked_deviation
 from ._draw import Draw
-from ._off import Off
 from ._quantize import Quantize
+from ._rescaled import acting_of
 from ._to_largest import ToLargest
 
 
@@ -76,7 +76,7 @@ class Chain(Deviation):
         before: Counter[str] = Counter()
         target, programmed = draw.written or (value, value)
         for member in self.members:
-            acting = member.deviation if isinstance(member, Off) else member
+            acting = acting_of(member)
             rounds = isinstance(acting, Quantize)
             if isinstance(acting, ToLargest):
                 if acting.programs and value is not target:

@@ -13,7 +13,7 @@ from ..draws._strength import checked_strength
 from ._chain import Chain
 from ._deviation import Deviation, checked_deviation
 from ._draw import Draw
-from ._off import Off
+from ._rescaled import Rescaled
 from ._slopes import with_slopes
 from ._to_largest import ToLargest, fraction_of
 
@@ -86,6 +86,9 @@ class Crossbar(ToLargest):
             raise refusal(f"{name}.significances", self.significances, "give one number above 0 or more, in a tuple")
         object.__setattr__(self, "significances", factors)
         one_of(f"{name}.filling", self.filling, get_args(Filling))
+        if self.filling == "lowest first" and factors != tuple(sorted(factors)):
+            reason = "the lowest is filled first: give them in increasing order"
+            raise refusal(f"{name}.significances", self.significances, reason)
 
     @property
     def elementwise(self) -> bool:
@@ -169,6 +172,6 @@ def _of_conductances(device: Deviation) -> Deviation:
     """The device's deviation, where the largest conductance is 1."""
     if isinstance(device, Chain):
         return Chain(tuple(map(_of_conductances, device.members)))
-    if isinstance(device, Off):
-        return Off(_of_conductances(device.deviation))
+    if isinstance(device, Rescaled):
+        return replace(device, deviation=_of_conductances(device.deviation))
     return replace(device, relative_to=1.0) if isinstance(device, ToLargest) else device

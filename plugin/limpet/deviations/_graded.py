@@ -12,16 +12,17 @@ from jax.typing import ArrayLike
 from .._checked import refusal
 from .._errors import LimpetError, StrengthError
 from ..arrays._reductions import placed, sites
-from ._deviation import Deviation, checked_deviation
+from ._deviation import Deviation
 from ._draw import Draw
 from ._quantize import Quantize
+from ._rescaled import Rescaled
 from ._shared import Shared
 from ._spatial import Spatial
 from ._synapse_branches import SynapseBranches
 
 
 @dataclass(frozen=True)
-class Graded(Deviation):
+class Graded(Rescaled):
     """A deviation whose strength differs from row to row, from column to column, or from device to device of an array.
 
     By Pelgrom's law a transistor that is twice as wide and twice as long deviates half as much; rows far from their
@@ -48,14 +49,14 @@ class Graded(Deviation):
         ['0.2', '0.1']
     """
 
-    deviation: Deviation
     rows: tuple[float, ...] = ()
     columns: tuple[float, ...] = ()
     devices: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         name = type(self).__name__
-        if _common(checked_deviation(self.deviation, f"{name}.deviation")):
+        if _common(self.deviation):
             reason = "what several values have in common has no strength of each place; grade what each device has"
             raise refusal(f"{name}.deviation", self.deviation, reason)
         if isinstance(self.deviation, Quantize):
@@ -68,14 +69,6 @@ class Graded(Deviation):
     @property
     def arranged(self) -> bool:
         return True
-
-    @property
-    def relative(self) -> bool:
-        return self.deviation.relative
-
-    @property
-    def batched(self) -> bool:
-        return self.deviation.batched
 
     @property
     def relative_spread(self) -> float | None:

@@ -24,8 +24,10 @@ def levels_of(deviation: Deviation) -> frozenset[str]:
     """
     if isinstance(deviation, Chain):
         return frozenset().union(*map(levels_of, deviation.members))
-    if isinstance(deviation, Crossbar | Graded):
-        return levels_of(deviation.device if isinstance(deviation, Crossbar) else deviation.deviation)
+    if isinstance(deviation, Crossbar):
+        return levels_of(deviation.device)
+    if isinstance(deviation, Graded):
+        return levels_of(deviation.deviation)
     if isinstance(deviation, SynapseBranches):
         return frozenset(level for level, field in _SPREADS.items() if getattr(deviation, field))
     return frozenset({deviation.level}) if deviation.level else frozenset()

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ._deviation import Deviation, checked_deviation
 from ._draw import Draw
+from ._rescaled import Rescaled
 
 
 @dataclass(frozen=True)
-class Off(Deviation):
+class Off(Rescaled):
     """A deviation at strength 0: it keeps its place in a chain, so that what is drawn beside it stays the same.
 
     It is what `Hardware.without` makes of a level.
@@ -28,22 +28,9 @@ class Off(Deviation):
         [1.0, 1.0]
     """
 
-    deviation: Deviation
-
-    def __post_init__(self) -> None:
-        checked_deviation(self.deviation, f"{type(self).__name__}.deviation")
-
     @property
     def elementwise(self) -> bool:
         return self.deviation.elementwise
-
-    @property
-    def batched(self) -> bool:
-        return self.deviation.batched
-
-    @property
-    def relative(self) -> bool:
-        return self.deviation.relative
 
     @property
     def level(self) -> str:

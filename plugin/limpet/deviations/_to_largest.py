@@ -96,10 +96,10 @@ def _(layout: Layout, per: Per, primals: tuple, tangents: tuple) -> tuple[jax.Ar
     largest = largest_of(values, layout, per)
     has_it = jnp.abs(values) == spread(largest, layout, per)
     rate = total(jnp.where(has_it, jnp.sign(values) * rates, 0), layout, per)
-    return largest, rate / _holders(values, largest, layout, per)
+    return largest, rate / _holders(values, has_it, largest, layout, per)
 
 
-def _holders(values: jax.Array, largest: jax.Array, layout: Layout, per: Per) -> jax.Array:
+def _holders(values: jax.Array, has_it: jax.Array, largest: jax.Array, layout: Layout, per: Per) -> jax.Array:
     """How many values have the largest absolute value: one, as a rule, and then only its row is looked at.
 
     In a leaf that is not large all are looked at, because the condition would take longer to compile than it saves; and
@@ -110,7 +110,6 @@ def _holders(values: jax.Array, largest: jax.Array, layout: Layout, per: Per) ->
         return jnp.where(jnp.abs(some) == largest.ravel(), jnp.ones_like(some), 0).sum().reshape(largest.shape)
 
     if largest.size > 1 or values.size <= LARGE or jax.device_count() > 1:
-        has_it = jnp.abs(values) == spread(largest, layout, per)
         return total(jnp.where(has_it, jnp.ones_like(values), 0), layout, per)
     rows = values.reshape(-1, values.shape[-1])
     of_row = jnp.maximum(rows.max(1), -rows.min(1)) == largest.ravel()

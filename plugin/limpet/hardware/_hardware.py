@@ -11,7 +11,7 @@ from .._errors import LimpetError, PrototypeError
 from ..deviations._kinds import described
 from ..deviations._levels import without
 from ..leaves._adapters import adapter_of
-from ..leaves._arrays import arrays_of, checked_arrays, described_arrays, require_matches
+from ..leaves._arrays import arrays_of, checked_arrays, described_arrays
 from ..leaves._paths import listing
 from ..leaves._prototype import selection
 from ._dtypes import require_finite
@@ -91,7 +91,6 @@ class Hardware:
                 raise PrototypeError(f"hardware.{name}.leaves: {error}") from None
             try:
                 said = checked_arrays(part.array)
-                require_matches(said, adapter_of(model).leaves(model))
                 arrays = arrays_of(model, said, [path for path, held in selection(chosen).items() if held])
             except LimpetError as error:
                 raise type(error)(f"hardware.{name}.array: {error}") from None

@@ -28,7 +28,7 @@ from ..deviations._levels import levels_of, without
 from ..draws._keys import path_hash
 from ..leaves._adapter import Leaves, Range
 from ..leaves._adapters import adapter_of
-from ..leaves._arrays import Arrays, array_at, checked_arrays
+from ..leaves._arrays import Arrays, array_at, checked_arrays, require_matches
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
 from ..results._condition import Condition, condition_of
@@ -296,8 +296,8 @@ class Mismatch(Recipe):
 
     Raises:
         PrototypeError: the prototype is empty or no tree of bools.
-        LimpetError: the deviation is none, or keeps parameters outside its fields; or limits are none, or do not go
-            with the deviation.
+        LimpetError: the deviation is none, or keeps parameters outside its fields; limits are none, or do not go with
+            the deviation; or the array is none, or said of no leaf.
 
     Examples:
         >>> import limpet
@@ -320,6 +320,7 @@ class Mismatch(Recipe):
     def __post_init__(self) -> None:
         checked_deviation(self.deviation)
         object.__setattr__(self, "array", checked_arrays(self.array))
+        require_matches(checked_arrays(self.array), selection(self.prototype))
         if checked_limits(self.limits) is not None:
             self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]
         if (self.ranges is not None) != (self.limits is not None and self.limits.table is not None):

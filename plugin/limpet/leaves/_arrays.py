@@ -28,7 +28,8 @@ def checked_arrays(given: Any, name: str = "array") -> Arrays:
         LimpetError: it is neither.
     """
     if isinstance(given, Array):
-        return () if given == UNSAID else (("*", given),)
+        # Not by equality: what is said may be what is so where nothing is said, and no framework's default.
+        return (("*", given),) if given.described() else ()
     pairs = tuple(given.items()) if isinstance(given, Mapping) else given
     if isinstance(pairs, tuple) and all(
         isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], Array)
@@ -65,7 +66,7 @@ def require_matches(arrays: Arrays, paths: Collection[str]) -> None:
     """
     for glob, _ in arrays:
         if glob not in paths and not any(fnmatchcase(path, glob) for path in paths):
-            raise LimpetError(f"{glob!r} matches no leaf; the paths are: {listing(paths)}")
+            raise LimpetError(f"array is said of {glob!r}, which matches no leaf; the paths are: {listing(paths)}")
 
 
 def layouts_of_kernels(model: Any, globs: Sequence[str] | None, given: Arrays) -> dict[str, Layout]:
@@ -105,13 +106,15 @@ def _warn_of_other_stacks(
     """
     of_all, stacks = dict(given).get("*"), {layout.stack_shape for layout in kernels.values()}
     others = [path for path in layouts if path not in kernels and layouts[path].stack_shape not in stacks]
+    if not (kernels and others):
+        return
     unsaid = arrays_of(model, tuple(by for by in given if by[0] != "*"), others)
     others = [
         f"{path} {layouts[path].shape}"
         for path, array in unsaid.items()
         if len(layouts[path].shape) - len(array.stack or ()) > 1
     ]
-    if kernels and others:
+    if others:
         warn_user(
             f"{listing(others)}: taken for no matrix, and left out, because array says {of_all} of all leaves; where "
             f"there is no such stack, say it by path, such as array={{'layers/*': limpet.Array(...)}}"
@@ -122,11 +125,12 @@ def arrays_of(model: Any, given: Arrays, paths: Iterable[str]) -> dict[str, Arra
     """The array of some leaves of a model by path, with nothing left open.
 
     Raises:
-        LimpetError: a leaf has no such axes; names it.
+        LimpetError: an array is said of no leaf, or a leaf has no such axes; names it.
     """
     adapter, said = adapter_of(model), dict(given)
     leaves, known = adapter.leaves(model), adapter.arrays(model)
     found = {}
+    require_matches(given, leaves)
     for path in paths:
         try:
             shape = np.shape(leaves[path])

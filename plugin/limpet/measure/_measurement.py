@@ -10,10 +10,10 @@ import numpy as np
 
 from .._errors import MetricError, MismatchNotApplied, warn_user
 from .._jax import Function
-from ..auditing._layout_check import looks_at_arrays, warn_of_layout
+from ..auditing._layout_check import looks_at_arrays, otherwise_than_said, warn_of_layout
 from ..draws._keys import typed_key
 from ..flow._probe import ProbeNotes
-from ..flow._products import LeafUse, uses_of
+from ..flow._products import uses_of
 from ..flow._uses import depends_on
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of, never_read
@@ -100,12 +100,13 @@ class Measurement:
             return self.on_chip(metric, chip, rebuild(operand), case, extra)
 
         def check(results: Mapping[str, Any], function: Function) -> _Findings:
-            looked_at = self.recipe is not None and looks_at_arrays(self.recipe)
-            uses = tuple(uses_of(function)) if looked_at else ()
+            layout = {}
+            if self.recipe is not None and looks_at_arrays(self.recipe):
+                layout = otherwise_than_said(self.recipe, uses_of(function))
             if not self.audited:
-                return _Findings(uses=uses)
+                return _Findings(layout=layout)
             found = self._found(notes.planted, dict(zip(results, depends_on(function), strict=True)))
-            return found._replace(uses=uses)
+            return found._replace(layout=layout)
 
         found = prepared(chip_fn, self._operands(operand, batch), cases, chips.mesh, check)
         self._warn(found.program.findings, written)
@@ -134,7 +135,7 @@ class Measurement:
 
     def _warn(self, findings: "_Findings", written: Set[str]) -> None:
         if self.recipe is not None:
-            warn_of_layout(self.recipe, findings.uses)
+            warn_of_layout(self.recipe, findings.layout)
         name = f"metric_fn '{function_name(self.metric_fn)}'"
         if findings.flat:
             warn_user(
@@ -159,12 +160,12 @@ class _Findings(NamedTuple):
     Attributes:
         flat: metrics that depend on no draw.
         lost: leaves whose draw no metric depends on.
-        uses: what the metric does with leaves.
+        layout: leaves that the metric uses otherwise than the hardware says that they sit, by path, in words.
     """
 
     flat: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
-    uses: tuple[LeafUse, ...] = ()
+    layout: Mapping[str, str] = {}
 
 
 def gathered(rounds: Iterator[dict[str, jax.Array]], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
