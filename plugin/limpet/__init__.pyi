@@ -90,6 +90,8 @@ from .measure._robustness_curve import robustness_curve as robustness_curve
 from .measure._robustness_curve import robustness_curves as robustness_curves
 from .measure._sensitivity import sensitivity as sensitivity
 from .objectives._with_mismatch import with_mismatch as with_mismatch
+from .products._converter import Converter as Converter
+from .products._product import Product as Product
 from .results._calibration import Calibration as Calibration
 from .results._chip_metrics import ChipMetrics as ChipMetrics
 from .results._comparison import Comparison as Comparison
