@@ -95,7 +95,8 @@ class Hardware:
             except LimpetError as error:
                 raise type(error)(f"hardware.{name}.array: {error}") from None
             try:
-                members.append(Mismatch(chosen, part.deviation, gradient, part.limits, part.ranges(model), arrays))
+                ranges = part.ranges(model)
+                members.append(Mismatch(chosen, part.deviation, gradient, part.limits, ranges, arrays, part.product))
             except LimpetError as error:
                 raise type(error)(f"hardware.{name}.limits: {error}") from None
         recipe = JoinedMismatch(tuple(members), names)
@@ -120,6 +121,10 @@ class Hardware:
             {name: replace(part, deviation=without(part.deviation, levels)) for name, part in self._parts.items()}
         )
 
+    def without_products(self) -> "Hardware":
+        """The hardware whose weights deviate and whose products are exact, as x @ w is computed everywhere."""
+        return Hardware({name: replace(part, product=None) for name, part in self._parts.items()})
+
     def require_parts(self, names: Collection[str], key: str) -> None:
         """Refuse names of parts that there are not.
 
@@ -137,6 +142,7 @@ class Hardware:
             name: {"leaves": described_leaves(part.leaves), "deviation": described(part.deviation)}
             | ({"limits": part.limits.described()} if part.limits else {})
             | ({"array": described_arrays(checked_arrays(part.array))} if part.array else {})
+            | ({"product": part.product.described()} if part.product else {})
             for name, part in self._parts.items()
         }
 
@@ -158,7 +164,11 @@ def _parts_of(recipe: Recipe) -> dict[str, Part]:
     if isinstance(recipe, Mismatch):
         return {
             "part_0": Part(
-                Prototype(jax.tree.map(bool, recipe.prototype)), recipe.deviation, recipe.limits, recipe.array
+                Prototype(jax.tree.map(bool, recipe.prototype)),
+                recipe.deviation,
+                recipe.limits,
+                recipe.array,
+                recipe.product,
             )
         }
     assert isinstance(recipe, JoinedMismatch)

@@ -18,6 +18,7 @@ from ..deviations._kinds import label
 from ..draws._apart import apart, unknown_truth
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
+from ..products._product import Product
 from ..results._condition import Condition
 from ._limits import Limits
 from ._sharding import Division
@@ -35,6 +36,7 @@ class LeafRule:
     gradient: Gradient
     limits: Limits | None = None
     array: Array = UNSAID
+    product: Product | None = None
 
     @property
     def label(self) -> str:

@@ -31,6 +31,7 @@ from ..leaves._adapters import adapter_of
 from ..leaves._arrays import Arrays, array_at, checked_arrays, require_matches
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
+from ..products._product import Product, checked_product
 from ..results._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
 from ._leaf_draw import Gradient, LeafRule, deviate_alike, leaf_keys, path_hashes
@@ -87,6 +88,15 @@ class Recipe(ABC):
         """
         require_levels(levels, [rule.deviation for rule in self.rules.values() if rule is not None])
         return self._without(levels)
+
+    @abstractmethod
+    def without_products(self) -> "Recipe":
+        """The same recipe with exact products: its weights deviate, and x @ w is computed of them as everywhere."""
+
+    @cached_property
+    def has_products(self) -> bool:
+        """Whether some leaf has a product other than x @ w itself, so that it has to be used within `limpet.products`."""
+        return any(rule.product is not None for rule in self.rules.values() if rule is not None)
 
     @abstractmethod
     def unlimited(self) -> "Recipe":
@@ -293,11 +303,12 @@ class Mismatch(Recipe):
         array: the physical arrays that the leaves sit on: a `limpet.Array` for all of them, or a mapping by path glob.
             A recipe by hand knows no framework: what an array leaves open is as `limpet.Array` says for leaves of which
             nothing is known.
+        product: what the arrays compute of their inputs, see `limpet.Product`; None for the exact product.
 
     Raises:
         PrototypeError: the prototype is empty or no tree of bools.
         LimpetError: the deviation is none, or keeps parameters outside its fields; limits are none, or do not go with
-            the deviation; or the array is none, or said of no leaf.
+            the deviation; the array is none, or said of no leaf; or the product is none.
 
     Examples:
         >>> import limpet
@@ -316,9 +327,11 @@ class Mismatch(Recipe):
     limits: Limits | None = None
     ranges: Mapping[str, Range] | None = None
     array: Array | Mapping[str, Array] | Arrays = UNSAID
+    product: Product | None = None
 
     def __post_init__(self) -> None:
         checked_deviation(self.deviation)
+        checked_product(self.product)
         object.__setattr__(self, "array", checked_arrays(self.array))
         require_matches(checked_arrays(self.array), selection(self.prototype))
         if checked_limits(self.limits) is not None:
@@ -340,7 +353,7 @@ class Mismatch(Recipe):
             limits = self.limits
             if limits is not None and self.ranges is not None:
                 limits = Limits(*self.ranges[path], limits.policy) if path in self.ranges else None
-            return LeafRule(self.deviation, self.gradient, limits, array_at(path, arrays))
+            return LeafRule(self.deviation, self.gradient, limits, array_at(path, arrays), self.product)
 
         return {path: rule(path) if chosen else None for path, chosen in selection(self.prototype).items()}
 
@@ -352,6 +365,9 @@ class Mismatch(Recipe):
 
     def unlimited(self) -> Self:
         return replace(self, limits=None, ranges=None)
+
+    def without_products(self) -> Self:
+        return replace(self, product=None)
 
     def _without(self, levels: Collection[str]) -> Self:
         return replace(self, deviation=without(self.deviation, levels))
@@ -400,6 +416,9 @@ class JoinedMismatch(Recipe):
 
     def unlimited(self) -> Self:
         return replace(self, members=tuple(member.unlimited() for member in self.members))
+
+    def without_products(self) -> Self:
+        return replace(self, members=tuple(member.without_products() for member in self.members))
 
     def _without(self, levels: Collection[str]) -> Self:
         return replace(self, members=tuple(member._without(levels) for member in self.members))

@@ -15,6 +15,7 @@ from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._arrays import Arrays, checked_arrays
 from ..leaves._paths import listing
 from ..leaves._prototype import matrices, prototype, selection, warn_of_lumped
+from ..products._product import Product, checked_product
 from ._limits import Limits, checked_limits
 
 
@@ -41,9 +42,11 @@ class Part:
         limits: the values between which the chip can hold these leaves; None for any.
         array: the physical arrays that they sit on: a `limpet.Array` for all of them, or a mapping by path glob. What
             it leaves open is as the framework's modules say.
+        product: what the arrays compute of their inputs: converters and noise around x @ w; None for the exact product.
+            It acts within `limpet.products`.
 
     Raises:
-        LimpetError: the deviation is none, limits are none or do not go with it, or the array is none.
+        LimpetError: the deviation is none, limits are none or do not go with it, or the array or the product is none.
         PrototypeError: `leaves` is none of these.
 
     Examples:
@@ -56,17 +59,20 @@ class Part:
     deviation: Deviation
     limits: Limits | None = None
     array: Array | Mapping[str, Array] | Arrays = UNSAID
+    product: Product | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leaves", checked_leaves(self.leaves))
+        checked_product(self.product)
         object.__setattr__(self, "array", checked_arrays(self.array))
         checked_deviation(self.deviation)
         if checked_limits(self.limits) is not None:
             self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]
 
     def label(self) -> str:
-        """The deviation and the limits in a few words."""
-        return label(self.deviation) + (f", {self.limits.label()}" if self.limits else "")
+        """The deviation, the limits and the product in a few words."""
+        words = [label(self.deviation), self.limits and self.limits.label(), self.product and self.product.label()]
+        return ", ".join(word for word in words if word)
 
     def leaves_label(self) -> str:
         """The leaves in a line; `not` stands before globs that leave leaves out.

@@ -113,7 +113,9 @@ class Product:
         if outputs.bound is None:
             for name, said in (("bound_management", self.bound_management), ("saturates", self.saturates)):
                 if said:
-                    raise LimpetError(f"Product.{name}: outputs have no bound; give outputs=limpet.Converter(bound=...)")
+                    raise LimpetError(
+                        f"Product.{name}: outputs have no bound; give outputs=limpet.Converter(bound=...)"
+                    )
         if self.read_noise_of != "weights" and not self.read_noise:
             raise LimpetError("Product.read_noise_of: there is no read_noise")
 
@@ -142,6 +144,17 @@ class Product:
         """The product as plain values, as a configuration writes it; what is as by default is left out."""
         given = {key: getattr(self, key) for key, default in _DEFAULTS.items() if getattr(self, key) != default}
         return {key: held.described() if isinstance(held, Converter) else held for key, held in given.items()}
+
+
+def checked_product(given: Any) -> Product | None:
+    """A product, or None.
+
+    Raises:
+        LimpetError: it is neither.
+    """
+    if not isinstance(given, Product | None):
+        raise refusal("product", given, "give limpet.Product(inputs=limpet.Converter(bits=8, range='dynamic'), ...)")
+    return given
 
 
 _DEFAULTS = {key: held.default for key, held in Product.__dataclass_fields__.items()}
