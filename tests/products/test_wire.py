@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from limpet.products._wire import lost
 
 from .nodal_solver import currents
@@ -69,7 +70,7 @@ def test_pulses_that_begin_together_lose_up_to_a_third_more():
 
 
 def test_the_row_nearest_to_the_converter_is_row_0():
-    """Whole columns of equal devices are driven, and one row conducts a little better: where it is far, more is lost."""
+    """Of equal devices, all driven, one conducts a little better: where it is far, more is lost."""
     rows, resistance = 128, 0.5 / 128**2
 
     def lost_more(solution, row):
