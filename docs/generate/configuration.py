@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from limpet import Limits, Section
+from limpet import Converter, Limits, Product, Section
 from limpet.config._config import Config
 from limpet.config._hardware_section import PartSection
 from limpet.config._objective_section import OBJECTIVES
@@ -212,6 +212,9 @@ def page() -> str:
         if cls is PartSection:
             text, _ = documented(Limits)
             parts.append(f"## `{path}.limits`\n\n{text.partition(chr(10) * 2)[0]}\n\n{parameters(Limits)}\n")
+            parts.append(f"## `{path}.product`\n\n{documented(Product)[0]}\n\n{parameters(Product)}\n")
+            title = f"## `{path}.product.inputs` and `outputs`"
+            parts.append(f"{title}\n\n{documented(Converter)[0]}\n\n{parameters(Converter)}\n")
     parts.append(
         "## Schedules\n\nA factor on a strength over training steps, `schedule: {kind: linear, steps: 300}`.\n\n"
         f"{kinds(SCHEDULES)}"

@@ -47,6 +47,7 @@ from .deviations._draw import Draw as Draw
 from .deviations._drift import Drift as Drift
 from .deviations._drop_connect import DropConnect as DropConnect
 from .deviations._empirical import Empirical as Empirical
+from .deviations._exact import Exact as Exact
 from .deviations._gaussian import Gaussian as Gaussian
 from .deviations._graded import Graded as Graded
 from .deviations._log_normal import LogNormal as LogNormal

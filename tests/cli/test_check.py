@@ -114,6 +114,18 @@ def test_on_which_arrays_leaves_sit_and_what_a_metric_makes_of_them(workplace, c
     assert (unused["path"], unused["arrays"], unused["used"]) == ("unused", None, None)
 
 
+def test_the_product_of_a_part_is_shown(workplace, capsys):
+    product = "hardware.kernels={leaves: '*/kernel', product: {inputs: {bits: 8, range: dynamic}}}"
+    assert main(["check", "config.yaml", product]) == 0
+    assert "hardware kernels exact, inputs: 8 bits, range dynamic, on */kernel" in lines_of(capsys)
+    assert main(["check", "config.yaml", product, "--model", "nets_of_test_cli:build", "--json"]) == 0
+    found = strict(capsys.readouterr().out)
+    words = {leaf["path"]: (leaf["deviation"], leaf["product"]) for leaf in found["leaves"]}
+    assert words["dense/kernel"] == ("exact", "inputs: 8 bits, range dynamic")
+    assert words["dense/bias"][1] is None
+    assert found["resolved"]["hardware"]["kernels"]["product"] == {"inputs": {"bits": 8, "range": "dynamic"}}
+
+
 def test_a_task_without_a_metric_is_refused(workplace, capsys):
     assert main(["check", "config.yaml", "--task", "nets_of_test_cli:build"]) == 2
     needed = "needed are tree, metric_fn, batch"

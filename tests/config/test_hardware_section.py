@@ -191,6 +191,74 @@ def test_what_is_no_array_is_refused_under_its_key(load, array, message):
         load(f"{{leaves: '*', sigma: 0.1, array: {array}}}")
 
 
+GIVEN = limpet.Product(
+    inputs=limpet.Converter(bits=8, range="dynamic"),
+    outputs=limpet.Converter(bits=6, bound=10.0, gain=limpet.LogNormal(0.1), offset=0.2),
+    read_noise=0.0175,
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "deviation", "product"),
+    [
+        ("sigma: 0.1, product: {inputs: {bits: 8, range: 2.5}}", 0.1, {"inputs": {"bits": 8, "range": 2.5}}),
+        (
+            "product: {inputs: {bits: 8, range: dynamic}, outputs: {bits: 6, bound: 10, gain: {kind: log-normal, "
+            "sigma: 0.1}, offset: 0.2}, read_noise: 0.0175}",
+            None,
+            GIVEN,
+        ),
+        ("deviation: exact, product: {outputs: {noise: 0.1}, inputs: null}", None, {"outputs": {"noise": 0.1}}),
+        ("sigma: 0.1, product: null", 0.1, None),
+    ],
+)
+def test_products_of_a_part(load, part, deviation, product):
+    config = load(f"{{leaves: '*', {part}}}")
+    if isinstance(product, dict):
+        product = limpet.Product(**{key: limpet.Converter(**given) for key, given in product.items()})
+    given = limpet.Exact() if deviation is None else limpet.Gaussian(deviation)
+    assert config.hardware.parts["weights"] == limpet.Part("*", given, product=product)
+    assert limpet.Config.model_validate_json(config.model_dump_json()) == config
+    if product is not None:
+        assert product.label() in config.describe()
+        assert limpet.Config(hardware=config.hardware.described()).hardware == config.hardware
+
+
+@pytest.mark.parametrize(
+    ("product", "messages"),
+    [
+        ("8", ["product = 8: allowed is a mapping such as {inputs: {bits: 8, range: dynamic}"]),
+        (
+            "{inputs: {bit: 8}, outputs: 6, read_nois: 1}",
+            [
+                "product.inputs.bit: unknown key; did you mean 'bits'? Allowed are bits, bound",
+                "product.outputs = 6: allowed is a mapping such as {bits: 8",
+                "product.read_nois: unknown key; did you mean 'read_noise'?",
+            ],
+        ),
+        ("{inputs: {bits: 80, range: 1}}", ["product.inputs.bits = 80: allowed is a whole number from 2 to 16"]),
+        ("{inputs: {bits: 8}}", ["product.inputs: rounding needs a range"]),
+        ("{inputs: {range: dynamc}}", ["product.inputs.range = 'dynamc': allowed are a number, 'dynamic', "]),
+        ("{inputs: {range: 1, gain: 0.1}}", ["product.inputs.gain = 0.1: gain belongs to outputs"]),
+        ("{outputs: {range: dynamic}}", ["product.outputs.range = 'dynamic': range belongs to inputs"]),
+        ("{outputs: {gain: gaussian, offset: yes}}", ["product.outputs.gain.sigma: is missing"]),
+        (
+            "{outputs: {gain: {kind: lognormal}}}",
+            ["product.outputs.gain.kind = 'lognormal': there is no such deviation"],
+        ),
+        ("{outputs: {offset: yes}}", ["product.outputs.offset = true: allowed is a finite number"]),
+        ("{bound_management: 3}", ["product.bound_management = 3: outputs have no bound"]),
+        ("{relative_to: row}", ["product.relative_to = 'row': allowed are 'array', 'column' and 'tensor'"]),
+    ],
+)
+def test_what_is_no_product_is_refused_under_its_key(load, product, messages):
+    with pytest.raises(limpet.ConfigError) as refused:
+        load(f"{{leaves: '*', product: {product}}}")
+    assert f"{len(messages)} problem" in str(refused.value)
+    for message in messages:
+        assert f"hardware.weights.{message}" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [
@@ -262,6 +330,7 @@ def test_limits_of_a_part(load, limits, expected):
         ),
         ("{leaves: a}", "weights: no strength: give sigma, or percent_deviation"),
         ("{leaves: a, deviation: log-normal}", "weights: no strength: give sigma"),
+        ("{leaves: a, deviation: gaussian, product: {}}", "weights: no strength: give sigma"),
         ("{leaves: a, sgima: 0.1}", "weights.sgima: unknown key; did you mean 'sigma'?"),
         (
             "{leaves: a, sigma: 1, deviation: lognormal}",

@@ -30,6 +30,18 @@ def test_a_configuration_is_one_flat_row():
     assert all(isinstance(value, bool | int | float | str | None) for value in {**standard, **mismatch}.values())
 
 
+def test_a_product_has_a_column_for_each_of_its_numbers():
+    product = limpet.Product(inputs=limpet.Converter(bits=8, range="dynamic"), wire=1e-6)
+    flat = hparams_of(limpet.Config(hardware=limpet.Hardware(a=limpet.Part("*", product=product))))
+    assert {key: value for key, value in flat.items() if key.startswith("hardware.")} == {
+        "hardware.a.leaves": "*",
+        "hardware.a.deviation.kind": "exact",
+        "hardware.a.product.inputs.bits": 8,
+        "hardware.a.product.inputs.range": "dynamic",
+        "hardware.a.product.wire": 1e-6,
+    }
+
+
 def test_all_runs_have_the_same_columns():
     # Whichever run's columns TensorBoard takes, what the others redraw is among them.
     both = {"dynamic": {"parts": ["a"]}, "frozen": {"chip": 1}}

@@ -34,7 +34,8 @@ ROUNDED = (*QUANTISED, "phase-change memory")
 """Members whose differences over a small step are not their derivatives: drift is compensated in whole steps."""
 WITH_FIXED_PART = (*QUANTISED, "drift", "relaxation", "phase-change memory", "programmed with a shift")
 """Members that change values at strength 0 as well, each in the same way on every chip."""
-NOT_RANDOM = ("quantize", "off")
+NOT_RANDOM = ("quantize", "off", "exact")
+"""Members that draw nothing: all their chips are the same."""
 SEVERAL_NUMBERS = (
     "off",
     "chain",
@@ -43,6 +44,7 @@ SEVERAL_NUMBERS = (
     "crossbar",
     "phase-change memory",
     "empirical",
+    "exact",
     "quantised, then programmed",
     "stuck",
     "drop-connect",
@@ -50,7 +52,7 @@ SEVERAL_NUMBERS = (
     "right-censored-gaussian",
     "synapse-branches",
 )
-"""Members that draw several numbers for a value, or to which the size of a number means nothing."""
+"""Members that draw several numbers for a value, or none, or to which the size of a number means nothing."""
 
 
 ONE_NUMBER_A_VALUE = [name for name in MEMBERS if name not in SEVERAL_NUMBERS]

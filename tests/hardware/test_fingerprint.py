@@ -104,6 +104,30 @@ def test_it_differs_where_chips_do(recipe):
 SEEN = {USUAL}
 
 
+def product_on(rows=None, **product):
+    part = limpet.Part("a/w", limpet.Gaussian(0.1), array=limpet.Array(rows=rows), product=limpet.Product(**product))
+    return limpet.Hardware(w=part).on(TREE)
+
+
+DAC = limpet.Converter(bits=8, range="dynamic")
+
+
+def test_it_tells_products_apart():
+    """And the arrays that they are of; not the way of gradients, nor a product that is the exact one."""
+    others = [
+        product_on(inputs=DAC),
+        product_on(inputs=limpet.Converter(bits=8, range=1.0)),
+        product_on(inputs=DAC, relative_to="tensor"),
+        product_on(rows=2, inputs=DAC),
+        product_on(outputs=limpet.Converter(gain=0.1)),
+        product_on(outputs=limpet.Converter(gain=limpet.LogNormal(0.1))),
+    ]
+    assert len({USUAL, *(digest(recipe, SHAPES) for recipe in others)}) == 7
+    assert digest(product_on(inputs=DAC, backward="analog"), SHAPES) == digest(others[0], SHAPES)
+    assert digest(product_on(rows=2), SHAPES) == USUAL
+    assert "gaussian, sigma 1, inputs: 8 bits, range dynamic on a/w (3x2)" in summary(others[0], SHAPES)
+
+
 @pytest.mark.parametrize("shape", [(2, 3), (6,), (3, 2, 1), ()])
 def test_it_differs_by_the_shapes_of_leaves_that_deviate(shape):
     assert digest(on(), {**SHAPES, "a/w": shape}) != USUAL

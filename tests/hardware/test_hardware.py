@@ -155,6 +155,13 @@ def test_a_prototype_may_describe_unselected_leaves_that_the_model_has_not():
     assert limpet.Hardware(part=limpet.Part(more, GAUSSIAN)).on(PARAMS).paths == KERNELS
 
 
+def test_weights_behind_converters_need_not_deviate():
+    product = limpet.Product(inputs=limpet.Converter(bits=8, range="dynamic"))
+    part = limpet.Part("*/kernel", product=product)
+    assert part == limpet.Part("*/kernel", limpet.Exact(), product=product)
+    assert limpet.Hardware(w=part).without_products() == limpet.Hardware(w=limpet.Part("*/kernel", limpet.Exact()))
+
+
 @pytest.mark.parametrize("deviation", [None, 0.1, limpet.Gaussian, "gaussian"])
 def test_a_part_needs_a_deviation(deviation):
     with pytest.raises(limpet.LimpetError, match="give a deviation such as limpet.Gaussian"):

@@ -25,14 +25,14 @@ _SAID: set[Any] = set()
 def otherwise_than_said(recipe: Recipe, uses: Sequence[LeafUse], differentiated: bool = False) -> dict[str, str]:
     """The leaves whose arrays are others than the hardware says, by path, in words.
 
-    Leaves whose deviation does not depend on arrays are left alone.
+    Leaves whose deviation and product do not depend on arrays are left alone.
 
     Args:
         recipe: who deviates, and how.
         uses: what a program does with the leaves, in its order.
         differentiated: whether the program holds backward passes, too.
     """
-    rules = {path: rule for path, rule in recipe.rules.items() if rule is not None and rule.deviation.arranged}
+    rules = {path: rule for path, rule in recipe.rules.items() if rule is not None and rule.arranged}
     return contradictions(uses, {path: rule.array for path, rule in rules.items()}, differentiated)
 
 
@@ -53,7 +53,7 @@ def warn_of_layout(recipe: Recipe, found: Mapping[str, str]) -> None:
 
 def looks_at_arrays(recipe: Recipe) -> bool:
     """Whether some leaf deviates so that it matters where it sits."""
-    return any(rule is not None and rule.deviation.arranged for rule in recipe.rules.values())
+    return any(rule is not None and rule.arranged for rule in recipe.rules.values())
 
 
 def contradictions(

@@ -23,6 +23,7 @@ class LeafOverview:
         dtype: the dtype of the array; the type's name for what is none.
         part: the part of the hardware that the leaf belongs to; None for a leaf that does not deviate.
         deviation: the deviation in words; None for a leaf that does not deviate.
+        product: what its arrays compute of their inputs, in words; None where that is x @ w itself.
         sigma: the relative standard deviation at scale 1; None where there is none.
         training: what training meets: "dynamic", "fresh chip", "chip 3", or "nominal".
         unread: whether the framework registers the leaf, but never reads it.
@@ -37,6 +38,7 @@ class LeafOverview:
     dtype: str
     part: str | None
     deviation: str | None
+    product: str | None
     sigma: float | None
     training: str
     unread: bool
@@ -69,6 +71,7 @@ def leaf_overviews(config: Config, model: Any, use: tuple[Callable[..., Any], An
                 str(leaf.dtype) if hasattr(leaf, "dtype") else type(leaf).__name__,
                 name,
                 None if rule is None else label(rule.deviation),
+                None if rule is None or rule.product is None else rule.product.label(),
                 None if rule is None else sigma_of(rule.deviation),
                 met_in_training(config, name),
                 adapter.never_read(path),

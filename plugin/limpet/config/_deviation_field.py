@@ -34,7 +34,7 @@ def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, Deviation | list):
         if sigma is not None or percent_deviation is not None:
             raise ValueError("it has its own strength, inside of it: take away the one that stands beside it")
-        return _standing_alone(value)
+        return standing_alone(value)
     cls, parameters = _kind_and_parameters(value)
     takes = inspect.signature(cls).parameters
     if percent_deviation is not None:
@@ -50,8 +50,13 @@ def _parsed_deviation(value: Any, info: ValidationInfo) -> Any:
     return _built(cls, {**parameters, "sigma": sigma})
 
 
-def _standing_alone(value: Any) -> Deviation:
-    """A deviation beside which no strength stands: an object, or one in a chain."""
+def standing_alone(value: Any) -> Deviation:
+    """A deviation beside which no strength stands: an object; the name of a kind, a mapping of kind and parameters, or
+    a list of these.
+
+    Raises:
+        ValueError: it is none.
+    """
     if isinstance(value, Deviation):
         name = type(value).__name__
         return taken(lambda: checked_deviation(value, name), name=name)
@@ -61,7 +66,7 @@ def _standing_alone(value: Any) -> Deviation:
         raise ValueError("an empty chain: give one deviation or more")
     if len(value) > MAX_CHAIN:
         raise ValueError(f"a chain of {len(value):,} deviations; allowed are {MAX_CHAIN} at most")
-    members, problems = each(enumerate(value), lambda _, member: _standing_alone(member))
+    members, problems = each(enumerate(value), lambda _, member: standing_alone(member))
     refuse(*problems)
     return Chain(tuple(members.values()))
 
@@ -125,7 +130,7 @@ def _built(cls: type[Deviation], values: Mapping[str, Any]) -> Deviation:
 def _parameter(cls: type[Deviation], key: str, annotation: Any, value: Any) -> Any:
     """A parameter as its class takes it."""
     if isinstance(annotation, type) and issubclass(annotation, Deviation):
-        return _standing_alone(value)
+        return standing_alone(value)
     if cls not in DEVIATIONS.values():
         value = _of_type(annotation.type if isinstance(annotation, InitVar) else annotation, value)
     elif key == "sigma" and isinstance(value, int | float):

@@ -1,15 +1,15 @@
 """The `hardware` section: named parts, each with its leaves and its deviation."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
-from limpet import Array, Gaussian, Hardware, Limits, Part, Recipe
+from limpet import Array, Converter, Deviation, Exact, Gaussian, Hardware, Limits, Part, Product, Recipe
 
-from ._deviation_field import DeviationField, checked_fraction
+from ._deviation_field import DeviationField, checked_fraction, standing_alone
 from ._section import NonNegative, Number, Section, each, problem, refuse, require_few, shown, taken, unknown_key
 
 
@@ -17,11 +17,17 @@ def _parsed_leaves(leaves: Any) -> Any:
     return taken(lambda: Part(leaves, Gaussian(0.0)).leaves)
 
 
-def _made(cls: Any, given: Mapping[str, Any]) -> Any:
-    """An object of a dataclass whose fields are the keys of a mapping."""
+def _made(cls: Any, given: Mapping[str, Any], **parsers: Callable[[Any], Any]) -> Any:
+    """An object of a dataclass whose fields are the keys of a mapping; some of them may have parsers of their own."""
     keys = [field.name for field in fields(cls)]
-    refuse(*[unknown_key(key, keys, value) for key, value in given.items() if key not in keys])
-    return taken(lambda: cls(**given), given, cls.__name__)
+    known = [(key, value) for key, value in given.items() if key in keys]
+    parsed, problems = each(known, lambda key, value: parsers.get(key, _as_it_is)(value))
+    refuse(*problems, *[unknown_key(key, keys, value) for key, value in given.items() if key not in keys])
+    return taken(lambda: cls(**parsed), given, cls.__name__)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _parsed_limits(value: Any) -> Limits | None:
@@ -54,6 +60,30 @@ def parsed_arrays(value: Any) -> Any:
     return _parsed_array(value)
 
 
+def _parsed_product(value: Any) -> Product | None:
+    """A product: an object, or a mapping whose inputs and outputs are mappings of a converter's fields."""
+    if value is None or isinstance(value, Product):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            "allowed is a mapping such as {inputs: {bits: 8, range: dynamic}, outputs: {bits: 8, bound: 10}}"
+        )
+    return _made(Product, value, inputs=_parsed_converter, outputs=_parsed_converter)
+
+
+def _parsed_converter(value: Any) -> Converter | None:
+    if value is None or isinstance(value, Converter):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError("allowed is a mapping such as {bits: 8, noise: 0.04}")
+    return _made(Converter, value, gain=_parsed_spread, offset=_parsed_spread)
+
+
+def _parsed_spread(value: Any) -> Any:
+    """The number of a standard deviation, which the converter checks; or a deviation."""
+    return standing_alone(value) if isinstance(value, Deviation | Mapping | list | str) else value
+
+
 class PartSection(Section):
     """One part of the hardware: its leaves, and the deviation that falls on them.
 
@@ -73,6 +103,9 @@ class PartSection(Section):
             name of a table.
         array: the physical arrays that these leaves sit on: {rows: 512, columns: 512, stack: [0], outputs: [-1]}, or a
             mapping of path glob to these. What is left out is as the framework's modules say.
+        product: what the arrays compute of their inputs: {inputs: {bits: 8, range: dynamic}, outputs: {bits: 8, bound:
+            10, noise: 0.04}, read_noise: 0.0175}. Beside it, the strength may be left out with the deviation: then the
+            values do not deviate.
     """
 
     _moved: ClassVar[Mapping[str, str]] = {
@@ -90,6 +123,7 @@ class PartSection(Section):
     deviation: DeviationField = Field("gaussian", validate_default=True)  # after its strength, which it takes up
     limits: Annotated[Any, PlainValidator(_parsed_limits)] = None
     array: Annotated[Any, PlainValidator(parsed_arrays)] = Array()
+    product: Annotated[Any, PlainValidator(_parsed_product)] = None
 
     @field_validator("sigma", "percent_deviation")
     @classmethod
@@ -102,15 +136,15 @@ class PartSection(Section):
             raise ValueError("give sigma, or percent_deviation with sigma_rule, not both (null takes one back)")
         if self.sigma_rule is not None and self.percent_deviation is None:
             raise ValueError("sigma_rule goes with percent_deviation, which is missing")
-        if isinstance(self.deviation, str):
+        if isinstance(self.deviation, str) and (self.product is None or "deviation" in self.model_fields_set):
             raise ValueError("no strength: give sigma, or percent_deviation (with sigma_rule, 3 if left out)")
-        if self.limits is not None:
-            taken(lambda: self.limits.require_fit(self.deviation))
+        taken(self.part)
         return self
 
     def part(self) -> Part:
         """The part that the section describes."""
-        return Part(self.leaves, self.deviation, self.limits, self.array)
+        deviation = Exact() if isinstance(self.deviation, str) else self.deviation
+        return Part(self.leaves, deviation, self.limits, self.array, self.product)
 
 
 def parsed_hardware(value: Any) -> Hardware:

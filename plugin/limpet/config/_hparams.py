@@ -20,6 +20,8 @@ def hparams_of(config: Config) -> dict[str, bool | int | float | str | None]:
         flat |= flattened({"deviation": described(part.deviation)}, f"hardware.{name}.")
         if part.limits is not None:
             flat |= flattened({"limits": part.limits.described()}, f"hardware.{name}.")
+        if part.product is not None:
+            flat |= flattened({"product": part.product.described()}, f"hardware.{name}.")
     for name, example in _EXAMPLES.items():
         section = getattr(config.training, name, None)
         values = flattened((section or example).model_dump(), f"training.{name}.")

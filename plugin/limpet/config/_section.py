@@ -132,16 +132,21 @@ def taken(make: Callable[[], Made], values: Mapping[str, Any] | None = None, nam
 
     Args:
         make: the call of the library, without arguments.
-        values: the arguments of the call, by the key that the configuration has for each.
+        values: the arguments of the call, by the key that the configuration has for each; within them, those of what
+            they hold.
         name: the name of what takes them.
     """
     try:
         return make()
     except LimpetError as error:
-        key = error.argument.rpartition(".")[2]
-        if values is None or key not in values:
+        location, held = [], values
+        for key in error.argument.removeprefix(f"{name}.").split("."):
+            if isinstance(held, Mapping) and key in held:
+                held = held[key]
+                location.append(key)
+        if not location:
             raise ValueError(error.reason.removeprefix(f"{name}: ")) from None
-        refuse(problem((key,), error.reason, values[key]))
+        refuse(problem(tuple(location), error.reason, held))
         raise
 
 

@@ -12,6 +12,7 @@ from ._draw import Draw as Draw
 from ._drift import Drift as Drift
 from ._drop_connect import DropConnect as DropConnect
 from ._empirical import Empirical as Empirical
+from ._exact import Exact as Exact
 from ._gaussian import Gaussian as Gaussian
 from ._graded import Graded as Graded
 from ._kinds import DEVIATIONS as DEVIATIONS

@@ -17,6 +17,7 @@ from ._deviation import Deviation
 from ._drift import Drift
 from ._drop_connect import DropConnect
 from ._empirical import Empirical
+from ._exact import Exact
 from ._gaussian import Gaussian
 from ._graded import Graded
 from ._law import Law, described_law
@@ -42,6 +43,7 @@ DEVIATIONS: dict[str, type[Deviation]] = {
     "drift": Drift,
     "drop-connect": DropConnect,
     "empirical": Empirical,
+    "exact": Exact,
     "gaussian": Gaussian,
     "graded": Graded,
     "log-normal": LogNormal,

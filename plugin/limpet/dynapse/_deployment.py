@@ -98,10 +98,15 @@ class Deployment:
             chosen = [path for path, selected in selection(part.prototype(self.trained_net)).items() if selected]
             others = [path for path in chosen if path not in self.network.blocks]
             if len(others) < len(chosen):
+                if part.product is not None:
+                    raise LimpetError(
+                        f"hardware.{name}.product: synapses of DYNAP-SE2 add currents, which no converter converts; "
+                        f"leave the product out"
+                    )
                 sigmas.add(sigma_of(part.deviation))
                 limits.add(part.limits)
             if others:
-                parts[name] = part if len(others) == len(chosen) else Part(others, part.deviation, part.limits)
+                parts[name] = part if len(others) == len(chosen) else replace(part, leaves=others)
         if spread is None:
             if len(sigmas) != 1 or None in sigmas:
                 raise StrengthError(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..arrays._array import UNSAID
 from ..deviations._kinds import described, label
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, listing
+from ..products._product import Product
 from ._hardware import Hardware
 from ._leaf_draw import LeafRule
 from ._limits import Limits
@@ -51,7 +53,8 @@ def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
 
 
 def digest(recipe: Recipe, shapes: Shapes) -> str:
-    """Sixteen hexadecimal digits that stand for which leaves deviate, their shapes, their deviations and limits.
+    """Sixteen hexadecimal digits that stand for which leaves deviate, their shapes, their deviations, limits and
+    products.
 
     A sigma that all leaves share is left out: over sigma, networks of another shared sigma meet the same chips.
 
@@ -67,6 +70,7 @@ def digest(recipe: Recipe, shapes: Shapes) -> str:
             described(rule.deviation),
             *(limits.described() for limits in _limits_of(rule)),
             *_arranged(rule, shapes.get(path)),
+            *({"product": replace(product, backward="exact").described()} for product in _product_of(rule)),
         )
         for path, rule in recipe.rules.items()
         if rule is not None
@@ -75,7 +79,7 @@ def digest(recipe: Recipe, shapes: Shapes) -> str:
 
 
 def summary(recipe: Recipe, shapes: Shapes) -> str:
-    """The same in words: the deviations, and the leaves that each falls on.
+    """The same in words: deviations, limits and products, and the leaves that each falls on.
 
     Args:
         recipe: who deviates, and how.
@@ -85,7 +89,9 @@ def summary(recipe: Recipe, shapes: Shapes) -> str:
     groups: dict[str, list[str]] = {}
     for path, rule in recipe.rules.items():
         if rule is not None:
-            words = ", ".join([label(rule.deviation), *(limits.label() for limits in _limits_of(rule))])
+            words = ", ".join(
+                [label(rule.deviation), *(held.label() for held in (*_limits_of(rule), *_product_of(rule)))]
+            )
             shape = "x".join(map(str, shapes.get(path, ()))) or "scalar"
             groups.setdefault(words, []).append(f"{path} ({shape})")
     return "; ".join(f"{words} on {listing(paths, limit=4)}" for words, paths in groups.items())
@@ -93,7 +99,7 @@ def summary(recipe: Recipe, shapes: Shapes) -> str:
 
 def _arranged(rule: LeafRule, shape: tuple[int, ...] | None) -> list[str]:
     """Where the values of a leaf sit, where what a chip holds depends on it, and it is not one array."""
-    if shape is None or not rule.deviation.arranged:
+    if shape is None or not rule.arranged:
         return []
     here, alone = (
         f"{layout} {layout.stack} {layout.outputs}" for layout in (rule.array.layout(shape), UNSAID.layout(shape))
@@ -104,6 +110,11 @@ def _arranged(rule: LeafRule, shape: tuple[int, ...] | None) -> list[str]:
 def _limits_of(rule: LeafRule) -> list[Limits]:
     """The limits of a leaf, where they change what a chip holds: those that count or refuse leave chips as they are."""
     return [rule.limits] if rule.limits is not None and rule.limits.acts else []
+
+
+def _product_of(rule: LeafRule) -> list[Product]:
+    """The product of a leaf, where it is another than the exact one."""
+    return [] if rule.product is None or rule.product.ideal else [rule.product]
 
 
 def _without_shared_sigma(recipe: Recipe) -> Recipe:

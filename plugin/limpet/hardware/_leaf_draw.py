@@ -39,6 +39,11 @@ class LeafRule:
     product: Product | None = None
 
     @property
+    def arranged(self) -> bool:
+        """Whether it matters on which arrays the values sit."""
+        return self.deviation.arranged or (self.product is not None and not self.product.ideal)
+
+    @property
     def label(self) -> str:
         """The deviation, and the limits that change what a chip holds, in a few words."""
         return ", ".join([label(self.deviation), *([self.limits.label()] if self.limits and self.limits.acts else [])])

@@ -233,7 +233,7 @@ class Recipe(ABC):
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
         values = {path: _as_array(leaves[path]) for path in rules}
         for path, rule in rules.items():
-            if rule.deviation.arranged and rule.array.axes not in (None, values[path].ndim):
+            if rule.arranged and rule.array.axes not in (None, values[path].ndim):
                 raise LimpetError(
                     f"leaf '{path}' has the shape {values[path].shape}, not the {rule.array.axes} axes that it had "
                     f"where the recipe was built: build it from a tree of the shapes that are drawn, or map over "

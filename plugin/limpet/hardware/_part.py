@@ -9,6 +9,7 @@ from .._checked import refusal
 from .._errors import LimpetError, PrototypeError
 from ..arrays._array import UNSAID, Array
 from ..deviations._deviation import Deviation, checked_deviation
+from ..deviations._exact import Exact
 from ..deviations._kinds import label
 from ..leaves._adapter import Range
 from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
@@ -38,7 +39,8 @@ class Part:
               network;
             - an nnx filter, where the model is an nnx module;
             - a prototype, a tree of bools with the model's structure.
-        deviation: the distribution.
+        deviation: the distribution. It may be left out beside a product: then it is `limpet.Exact()`, which leaves values as
+            they are.
         limits: the values between which the chip can hold these leaves; None for any.
         array: the physical arrays that they sit on: a `limpet.Array` for all of them, or a mapping by path glob. What
             it leaves open is as the framework's modules say.
@@ -56,7 +58,7 @@ class Part:
     """
 
     leaves: Any
-    deviation: Deviation
+    deviation: Deviation = None  # pyright: ignore[reportAssignmentType]
     limits: Limits | None = None
     array: Array | Mapping[str, Array] | Arrays = UNSAID
     product: Product | None = None
@@ -65,6 +67,8 @@ class Part:
         object.__setattr__(self, "leaves", checked_leaves(self.leaves))
         checked_product(self.product)
         object.__setattr__(self, "array", checked_arrays(self.array))
+        if self.deviation is None and self.product is not None:
+            object.__setattr__(self, "deviation", Exact())
         checked_deviation(self.deviation)
         if checked_limits(self.limits) is not None:
             self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]

@@ -80,7 +80,8 @@ class Converter:
             if getattr(self, key) is not None:
                 whole(f"Converter.{key}", getattr(self, key), low, high)
         if isinstance(self.range, str):
-            one_of("Converter.range", self.range, ("dynamic", "batch", "learned"))
+            if self.range not in ("dynamic", "batch", "learned"):
+                raise refusal("Converter.range", self.range, "allowed are a number, 'dynamic', 'batch' and 'learned'")
         elif self.range is not None:
             object.__setattr__(self, "range", number("Converter.range", self.range, 0, above=True))
         if self.bound is not None:

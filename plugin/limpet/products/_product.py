@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .._checked import flag, number, one_of, refusal, whole
-from .._errors import LimpetError
 from ..arrays._reductions import Per
 from ._converter import Converter
 
@@ -98,26 +97,30 @@ class Product:
         inputs, outputs = self.inputs or Converter(), self.outputs or Converter()
         for key in ("bound", "gain", "offset", "corrected"):
             if getattr(inputs, key) != getattr(Converter, key):
-                raise LimpetError(f"Product.inputs: {key} belongs to outputs; of inputs, say range, bits and noise")
+                reason = f"{key} belongs to outputs; of inputs, say range, bits and noise"
+                raise refusal(f"Product.inputs.{key}", getattr(inputs, key), reason)
         for key in ("range", "slice_bits"):
             if getattr(outputs, key) is not None:
-                raise LimpetError(f"Product.outputs: {key} belongs to inputs; the largest output is bound")
+                reason = f"{key} belongs to inputs; the largest output is bound"
+                raise refusal(f"Product.outputs.{key}", getattr(outputs, key), reason)
         if inputs.codes and inputs.range is None:
-            raise LimpetError("Product.inputs: rounding needs a range: a number, 'dynamic', 'batch' or 'learned'")
+            reason = "rounding needs a range: a number, 'dynamic', 'batch' or 'learned'"
+            raise refusal("Product.inputs", inputs, reason)
         if outputs.codes and outputs.bound is None:
-            raise LimpetError("Product.outputs: rounding needs a bound, such as bound=10.0")
+            raise refusal("Product.outputs", outputs, "rounding needs a bound, such as bound=10.0")
         if inputs.slice_bits is not None and (not inputs.bits or inputs.slice_bits >= inputs.bits):
-            raise LimpetError("Product.inputs.slice_bits: allowed is a number below bits, which has to be given")
+            reason = "allowed is a number below bits, which has to be given"
+            raise refusal("Product.inputs.slice_bits", inputs.slice_bits, reason)
         if outputs.corrected and outputs.gain is None and outputs.offset is None:
-            raise LimpetError("Product.outputs.corrected: there is neither gain nor offset that could be taken out")
+            reason = "there is neither gain nor offset that could be taken out"
+            raise refusal("Product.outputs.corrected", True, reason)
         if outputs.bound is None:
-            for name, said in (("bound_management", self.bound_management), ("saturates", self.saturates)):
-                if said:
-                    raise LimpetError(
-                        f"Product.{name}: outputs have no bound; give outputs=limpet.Converter(bound=...)"
-                    )
+            for name in ("bound_management", "saturates"):
+                if said := getattr(self, name):
+                    reason = "outputs have no bound; give outputs=limpet.Converter(bound=...)"
+                    raise refusal(f"Product.{name}", said, reason)
         if self.read_noise_of != "weights" and not self.read_noise:
-            raise LimpetError("Product.read_noise_of: there is no read_noise")
+            raise refusal("Product.read_noise_of", self.read_noise_of, "there is no read_noise")
 
     @property
     def ideal(self) -> bool:
@@ -138,7 +141,9 @@ class Product:
         """The product in a few words."""
         words = [f"{key}: {held.label()}" for key in ("inputs", "outputs") if (held := getattr(self, key)) is not None]
         rest = {key: value for key, value in self.described().items() if key not in ("inputs", "outputs")}
-        return "; ".join([*words, *(f"{key.replace('_', ' ')} {value}" for key, value in rest.items())]) or "exact"
+        return (
+            "; ".join([*words, *(f"{key.replace('_', ' ')} {value}" for key, value in rest.items())]) or "exact product"
+        )
 
     def described(self) -> dict[str, Any]:
         """The product as plain values, as a configuration writes it; what is as by default is left out."""
