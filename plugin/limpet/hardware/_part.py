@@ -39,8 +39,8 @@ class Part:
               network;
             - an nnx filter, where the model is an nnx module;
             - a prototype, a tree of bools with the model's structure.
-        deviation: the distribution. It may be left out beside a product: then it is `limpet.Exact()`, which leaves values as
-            they are.
+        deviation: the distribution. It may be left out beside a product: then it is `limpet.Exact()`, which leaves
+            values as they are.
         limits: the values between which the chip can hold these leaves; None for any.
         array: the physical arrays that they sit on: a `limpet.Array` for all of them, or a mapping by path glob. What
             it leaves open is as the framework's modules say.
