@@ -93,6 +93,7 @@ from .measure._sensitivity import sensitivity as sensitivity
 from .objectives._with_mismatch import with_mismatch as with_mismatch
 from .products._converter import Converter as Converter
 from .products._product import Product as Product
+from .products._products import products as products
 from .results._calibration import Calibration as Calibration
 from .results._chip_metrics import ChipMetrics as ChipMetrics
 from .results._comparison import Comparison as Comparison

@@ -60,6 +60,70 @@ class Operation(NamedTuple):
     parameters: Mapping[str, Any]
     operands: Sequence[Any]
     results: Sequence[Any]
+    equation: Any
+
+    def bind(self, values: Sequence[Any]) -> list[Any]:
+        """Its results for other operands.
+
+        It reads `primitive`, `params` and `ctx` of an equation, and relies on `get_bind_params` giving parameters alone.
+        """
+        primitive = self.equation.primitive
+        with self.equation.ctx.manager:
+            results = primitive.bind(*values, **primitive.get_bind_params(self.equation.params))
+        return list(results) if primitive.multiple_results else [results]
+
+    @property
+    def in_gradient(self) -> bool:
+        """Whether it is one of those that JAX makes of a function when that is differentiated within the traced one.
+
+        JAX writes it into the stack of names that an equation keeps for profilers. Under other words, products of a
+        gradient that is taken within `limpet.products` would become analog ones, too.
+        """
+        return "jvp(" in str(self.equation.source_info.name_stack)
+
+    def calling(self, function: Callable[..., Any], operands: Any) -> Any:
+        """Call another function of pytrees as the operation calls its own: at once, rematerialised, or on shards.
+
+        It reads parameters of checkpoint and of shard_map: another name there is a KeyError.
+        """
+        match self.name:
+            case "checkpoint" | "remat" | "remat2":
+                named = {key: self.parameters[key] for key in ("prevent_cse", "policy")}
+                return jax.checkpoint(function, **named)(operands)
+            case "shard_map":
+                named = {key: self.parameters[key] for key in ("mesh", "in_specs", "out_specs", "check_vma")}
+                manual = self.parameters["newly_manual_axes"]
+                return jax.shard_map(function, axis_names=set(manual), **named)(*operands)
+        return function(operands)
+
+    def dot(self, left: Any, right: Any, summed: Any, stacked: Any, dtype: Any = None) -> jax.Array:
+        """A product of two operands, as precise as this one, which is a product; see `Product`.
+
+        It reads parameters of dot_general and conv_general_dilated: another name there is a KeyError.
+        """
+        precision, dtype = self.parameters["precision"], dtype or self.parameters["preferred_element_type"]
+        return jax.lax.dot_general(left, right, (summed, stacked), precision, dtype)
+
+    def patches(self, image: Any) -> jax.Array:
+        """What each output of a convolution sees of an image, as (image, channel, *window, *places of the outputs).
+
+        It reads parameters of conv_general_dilated: another name there is a KeyError or an AttributeError.
+        """
+        given, numbers = self.parameters, self.parameters["dimension_numbers"]
+        shape = array_of(self.operands[1])[0]
+        window = tuple(shape[axis] for axis in numbers.rhs_spec[2:])
+        image = jnp.transpose(image, numbers.lhs_spec)
+        names = [given[key] for key in ("window_strides", "padding", "lhs_dilation", "rhs_dilation")]
+        # At the highest precision: a patch is a copy, and would be rounded on accelerators.
+        found = jax.lax.conv_general_dilated_patches(image, window, *names, precision=jax.lax.Precision.HIGHEST)
+        return found.reshape(found.shape[0], image.shape[1], *window, *found.shape[2:])
+
+    @property
+    def image_axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of a convolution: which axes of its kernel count outputs, channels and the window, and which axes of its
+        result count images, outputs and places."""
+        numbers = self.parameters["dimension_numbers"]
+        return numbers.rhs_spec, numbers.out_spec
 
     @property
     def functions(self) -> Iterator["Function"]:
@@ -82,7 +146,8 @@ class Operation(NamedTuple):
                 body = Function(self.parameters["jaxpr"])
                 carried = len(self.results) - _rows(self.results, body.results)
                 constants = len(self.operands) - _rows(self.operands, body.arguments) - carried
-                return Scan(body, constants, carried, self.parameters["length"])
+                how = {key: self.parameters[key] for key in ("reverse", "unroll")}
+                return Scan(body, constants, carried, self.parameters["length"], how)
             case "while":
                 condition, body = Function(self.parameters["cond_jaxpr"]), Function(self.parameters["body_jaxpr"])
                 carried = len(self.results)
@@ -173,7 +238,7 @@ class Operation(NamedTuple):
 
 _IN_PLACE = frozenset(
     "convert_element_type copy copy_p reduce_precision name optimization_barrier pvary pcast sharding_constraint "
-    "mesh_cast reshard device_put slice dynamic_slice split pad rev limpet_probe".split()
+    "mesh_cast reshard device_put slice dynamic_slice split pad rev limpet_probe limpet_product".split()
 )
 """Operations that leave each axis where it is, though perhaps with fewer values along it."""
 
@@ -217,7 +282,7 @@ class Function:
         """What it does, in order."""
         for equation in self._jaxpr.eqns:
             operands = [_operand(atom) for atom in equation.invars]
-            yield Operation(equation.primitive.name, equation.params, operands, equation.outvars)
+            yield Operation(equation.primitive.name, equation.params, operands, equation.outvars, equation)
 
     @property
     def results(self) -> Sequence[Any]:
@@ -231,9 +296,14 @@ class Function:
         return [name or "" for name in names]
 
     @property
+    def captured_variables(self) -> Sequence[Any]:
+        """The variables that stand for the arrays that it captured."""
+        return self._jaxpr.constvars
+
+    @property
     def captured(self) -> Sequence[Any]:
-        """The arrays that it captured, if the jaxpr is closed."""
-        return self.closed.consts
+        """The arrays that it captured, if the jaxpr is closed; open ones hold none."""
+        return getattr(self.closed, "consts", ())
 
     def __call__(self, captured: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
         """The results, for the arrays that it captured or others. If `eval_jaxpr` goes, importing Limpet fails."""
@@ -247,6 +317,7 @@ class Scan(NamedTuple):
     constants: int
     carried: int
     length: int
+    how: Mapping[str, Any]
 
 
 class While(NamedTuple):
@@ -574,6 +645,39 @@ def identity_primitive(
     ad.primitive_jvps[primitive] = derivative
     ad.primitive_transposes[primitive] = transposed
     partial_eval.dce_rules[primitive] = pruned  # without it, what only a probe uses is lowered
+    return primitive
+
+
+def marking_primitive(name: str, refuse: Callable[..., Exception]) -> Primitive:
+    """A primitive that gives its first operand, and keeps others beside it for whoever reads the traced function.
+
+    It cannot be computed or compiled. Its derivative is the first operand's.
+
+    Args:
+        name: the name of the primitive.
+        refuse: a function from its parameters to the error that is raised where it would be computed or compiled.
+    """
+    primitive = Primitive(name)
+
+    def refused(*_: Any, **parameters: Any) -> Any:
+        raise refuse(**parameters)
+
+    def derivative(primals: Any, tangents: Any, **parameters: Any) -> tuple[Any, Any]:
+        return primitive.bind(*primals, **parameters), tangents[0]
+
+    def batched(values: Any, axes: Any, **parameters: Any) -> tuple[Any, Any]:
+        (size,) = {value.shape[axis] for value, axis in zip(values, axes, strict=True) if axis is not None}
+        moved = [
+            jnp.broadcast_to(value, (size, *value.shape)) if axis is None else jnp.moveaxis(value, axis, 0)
+            for value, axis in zip(values, axes, strict=True)
+        ]
+        return primitive.bind(*moved, **parameters), 0
+
+    primitive.def_impl(refused)
+    primitive.def_abstract_eval(lambda first, *_, **__: first)
+    mlir.register_lowering(primitive, refused)
+    batching.primitive_batchers[primitive] = batched
+    ad.primitive_jvps[primitive] = derivative
     return primitive
 
 

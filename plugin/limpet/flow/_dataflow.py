@@ -61,17 +61,22 @@ class Dataflow(ABC, Generic[Fact]):
 
     def scan(self, scan: Scan, facts: list[Fact]) -> list[Fact]:
         """What is known of each result of a scan, from what is known of its operands."""
+        carry, results = self.scanned(scan, facts)
+        return results if scan.length else [*carry, *results[scan.carried :]]
+
+    def scanned(self, scan: Scan, facts: list[Fact]) -> tuple[list[Fact], list[Fact]]:
+        """What is known at every turn of a scan of what it carries, and of the results of its body."""
         carried = scan.constants + scan.carried
         constants, carry, rows = facts[: scan.constants], facts[scan.constants : carried], facts[carried:]
         while True:
             results = self.results(scan.body, [*constants, *carry, *rows])
             joined = list(map(self.either, carry, results))
             if joined == carry:
-                return results if scan.length else [*carry, *results[scan.carried :]]
+                return carry, results
             carry = joined
 
     def loop(self, loop: While, facts: list[Fact]) -> list[Fact]:
-        """What is known of each result of a loop, from what is known of its operands."""
+        """What is known of what a loop carries, at every turn and as a result, from what is known of its operands."""
         first, second = loop.condition_constants, loop.condition_constants + loop.body_constants
         carry = facts[second:]
         while True:

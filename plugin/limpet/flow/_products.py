@@ -116,6 +116,8 @@ class LeafFlow(Dataflow[Fact]):
     """
 
     nothing = DATA
+    entries = frozenset({PROBE})
+    """The names of the operations at which leaves enter."""
 
     def __init__(self) -> None:
         self.noted: Notes = {}
@@ -143,7 +145,7 @@ class LeafFlow(Dataflow[Fact]):
         place = operation.results[0] if operation.results else None
         if all(isinstance(fact, Plain) for fact in facts) and not self._enters(operation):
             self.noted.pop(place, None)
-            return [_plain(operation, facts)] * len(operation.results)
+            return [plain(operation, facts)] * len(operation.results)
         outside, self.noted = self.noted, {}
         found = super().through(operation, facts)
         outside[place], self.noted = self.noted, outside
@@ -151,7 +153,7 @@ class LeafFlow(Dataflow[Fact]):
 
     def _enters(self, operation: Operation) -> bool:
         """Whether a leaf enters the program there."""
-        if operation.name == PROBE:
+        if operation.name in self.entries:
             return True
         for function in operation.functions:
             key = id(function.closed)
@@ -184,7 +186,7 @@ class LeafFlow(Dataflow[Fact]):
         if operation.name == PROBE and operation.parameters["kind"] == "draw":
             return [_drawn(path, operand, operation) for path, operand in _probed(operation)]
         if (product := operation.product) is not None:
-            return [self._product(product, operation, facts)] * len(operation.results)
+            return [self.multiplied(product, operation, facts)] * len(operation.results)
         found = _viewed(operation, facts)
         kept = {leaf for fact in found or () if isinstance(fact, View) for leaf in fact.leaves}
         for place, fact in enumerate(facts):
@@ -197,22 +199,19 @@ class LeafFlow(Dataflow[Fact]):
             self.results(function, [found] * len(function.arguments))
         return [found] * len(operation.results)
 
-    def _product(self, product: Product, operation: Operation, facts: Sequence[Fact]) -> Fact:
+    def multiplied(self, product: Product, operation: Operation, facts: Sequence[Fact]) -> Fact:
         """Note what a product does with leaves. What it gives for data is data."""
-        facts = [_fitted(*pair) for pair in zip(facts, operation.operands, strict=True)]
-        weights = [place for place, fact in enumerate(facts[:2]) if not isinstance(fact, Plain)]
-        if len(weights) == 2:  # an embedding that was looked up, or a mask, meets a weight as data do
-            own = [place for place in weights if not _met_data(facts[place])]
-            weights = own if len(own) == 1 else weights
+        facts = [fitted(*pair) for pair in zip(facts, operation.operands, strict=True)]
+        weights = weights_among(facts)
         for place, fact in enumerate(facts):
-            if len(weights) == 1 and [place] == weights and isinstance(fact, View) and place < 2:
+            if [place] == weights and isinstance(fact, View):
                 self._contract(fact, product, place)
             else:
                 self.note(place, fact, CONTRACTED if len(weights) == 2 else "multiplied by values")
         return _computed(facts) if len(weights) == 2 else DATA
 
     def _contract(self, view: View, product: Product, place: int) -> None:
-        array, unclear = _array_of(view, product, place)
+        array, unclear = array_of_product(view, product, place)
         if array is None:
             self.note(place, view, "multiplied by values")
             return
@@ -232,6 +231,15 @@ class LeafFlow(Dataflow[Fact]):
         self.noted[where] = uses
 
 
+def weights_among(facts: Sequence[Fact]) -> list[int]:
+    """Which of the two operands of a product hold leaves rather than data."""
+    weights = [place for place, fact in enumerate(facts[:2]) if not isinstance(fact, Plain)]
+    if len(weights) == 2:  # an embedding that was looked up, or a mask, meets a weight as data do
+        own = [place for place in weights if not _met_data(facts[place])]
+        weights = own if len(own) == 1 else weights
+    return weights
+
+
 def _probed(probe: Operation) -> Iterable[tuple[str, Any]]:
     return zip(probe.parameters["paths"], probe.operands, strict=True)
 
@@ -241,7 +249,7 @@ def _drawn(path: str, operand: Any, probe: Operation) -> Fact:
     return view_of(Leaf(path, notes.shapes.get(path, shape), notes), shape) or DATA
 
 
-def _fitted(fact: Fact, operand: Any) -> Fact:
+def fitted(fact: Fact, operand: Any) -> Fact:
     """What is known of a value; within `jax.shard_map` a device has a part of it, of another shape."""
     return fact.resized(array_of(operand)[0]) if isinstance(fact, View) else fact
 
@@ -249,14 +257,14 @@ def _fitted(fact: Fact, operand: Any) -> Fact:
 def _viewed(operation: Operation, facts: Sequence[Fact]) -> list[Fact] | None:
     """What is known of the results of an operation that keeps views; None where it is no such operation."""
     shapes = [array_of(result)[0] for result in operation.results]
-    first = _fitted(facts[0], operation.operands[0])
+    first = fitted(facts[0], operation.operands[0])
     if (along := operation.joined) is not None:
         if not all(isinstance(fact, View) for fact in facts):
             return None
-        fitted: Any = [_fitted(*pair) for pair in zip(facts, operation.operands, strict=True)]
-        if len(shapes[0]) > len(fitted[0].shape):
-            fitted = [view.widened(along) for view in fitted]
-        found = joined(fitted, along, shapes[0][along])
+        views: Any = [fitted(*pair) for pair in zip(facts, operation.operands, strict=True)]
+        if len(shapes[0]) > len(views[0].shape):
+            views = [view.widened(along) for view in views]
+        found = joined(views, along, shapes[0][along])
         return None if found is None else [found]
     if (times := operation.repeated) is not None:
         return [first.tiled(times) if isinstance(first, View) else first]
@@ -287,7 +295,7 @@ def _changed(operation: Operation, facts: Sequence[Fact], shape: tuple[int, ...]
     other leaves. What is repeated along a batch, or is a vector, is none any more once it has met data.
     """
     many = [
-        _fitted(*pair) for pair in zip(facts, operation.operands, strict=True) if not _is_uniform(*pair)
+        fitted(*pair) for pair in zip(facts, operation.operands, strict=True) if not _is_uniform(*pair)
     ]  # all but single numbers
     views = {fact for fact in many if isinstance(fact, View) and fact.shape == shape}
     if len(views) > 1:  # a scale by column, which is repeated, beside a matrix
@@ -311,7 +319,7 @@ def _is_uniform(fact: Fact, operand: Any) -> bool:
     return all(size == 1 for size in shape)
 
 
-def _plain(operation: Operation, facts: Sequence[Fact]) -> Plain:
+def plain(operation: Operation, facts: Sequence[Fact]) -> Plain:
     """What is known of a value that no leaf is part of."""
     data = any(fact.data for fact in facts if isinstance(fact, Plain))
     keeps = operation.name in _ELEMENTWISE or operation.name in ("reshape", "broadcast_in_dim", "convert_element_type")
@@ -344,7 +352,7 @@ def _computed(facts: Iterable[Fact]) -> Fact:
     return Computed(frozenset(leaves)) if leaves else CONSTANT
 
 
-def _array_of(view: View, product: Product, place: int) -> tuple[Array | None, frozenset[int]]:
+def array_of_product(view: View, product: Product, place: int) -> tuple[Array | None, frozenset[int]]:
     """The arrays that a product makes of a leaf, and the axes of which it cannot be told what they count.
 
     Returns:

@@ -31,6 +31,7 @@ from ..leaves._adapters import adapter_of
 from ..leaves._arrays import Arrays, array_at, checked_arrays, require_matches
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
+from ..products._mark import Chip, Note, marked
 from ..products._product import Product, checked_product
 from ..results._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
@@ -95,7 +96,7 @@ class Recipe(ABC):
 
     @cached_property
     def has_products(self) -> bool:
-        """Whether some leaf has a product other than x @ w itself, so that it has to be used within `limpet.products`."""
+        """Whether some leaf has a product, so that it has to be used within `limpet.products`."""
         return any(rule.product is not None for rule in self.rules.values() if rule is not None)
 
     @abstractmethod
@@ -251,6 +252,9 @@ class Recipe(ABC):
         for path, rule in rules.items():
             if rule.limits is not None and rule.limits.policy == "error":
                 rule.limits.require(deviated[path], path)
+            if rule.product is not None:
+                chip = Chip(values[path], keys[place_of[path]], key, condition)
+                deviated[path] = marked(deviated[path], chip, Note(path, values[path].shape, rule.product, rule.array))
         return leaves | deviated
 
     def require_described(self, leaves: Leaves) -> None:

@@ -50,6 +50,7 @@ class Converter:
         rounding: "nearest", or "floor", the next code below, as counters that are cut off have it.
         signed: whether codes below 0 exist. Inputs below 0 go through unsigned converters in a pass of their own, and
             its outputs are subtracted; outputs below 0 are clipped.
+        decay: for inputs, the rate at which a learned range decays where nearly all inputs lie within it.
         slice_bits: for inputs, so many bits of their magnitude enter the array at a time, lowest first; the outputs of
             each pass are converted, shifted and added digitally. None: all at once.
 
@@ -71,6 +72,7 @@ class Converter:
     corrected: bool = False
     rounding: Rounding = "nearest"
     signed: bool = True
+    decay: float = 0.001
     slice_bits: int | None = None
 
     def __post_init__(self) -> None:
@@ -86,7 +88,10 @@ class Converter:
             object.__setattr__(self, "range", number("Converter.range", self.range, 0, above=True))
         if self.bound is not None:
             object.__setattr__(self, "bound", number("Converter.bound", self.bound, 0, above=True))
-        object.__setattr__(self, "noise", number("Converter.noise", self.noise, 0))
+        for key in ("noise", "decay"):
+            object.__setattr__(self, key, number(f"Converter.{key}", getattr(self, key), 0))
+        if self.decay != Converter.decay and self.range != "learned":
+            raise refusal("Converter.decay", self.decay, "only a range that is 'learned' decays")
         for key in ("corrected", "signed"):
             flag(f"Converter.{key}", getattr(self, key))
         one_of("Converter.rounding", self.rounding, ("nearest", "floor"))

@@ -119,6 +119,11 @@ class Product:
                 if said := getattr(self, name):
                     reason = "outputs have no bound; give outputs=limpet.Converter(bound=...)"
                     raise refusal(f"Product.{name}", said, reason)
+        if self.bound_management and inputs.range is None:
+            raise refusal("Product.bound_management", self.bound_management, "inputs have no range that could grow")
+        if self.saturates and not isinstance(inputs.range, float | None):
+            reason = "the range of inputs has to be a number, so that all arrays share it"
+            raise refusal("Product.saturates", self.saturates, reason)
         if self.read_noise_of != "weights" and not self.read_noise:
             raise refusal("Product.read_noise_of", self.read_noise_of, "there is no read_noise")
 

@@ -1,0 +1,218 @@
+"""The form of a product: its operands as matrices, cut into the arrays that hold the weights.
+
+Inputs get the axes (stack..., free..., rows), weights (stack..., rows, columns...), outputs (stack..., free...,
+columns...), whatever the axes of the user's product. Convolutions become products with what each of their outputs sees.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._jax import Operation
+from .._jax import Product as Contraction
+from ..arrays._array import Layout
+from ..flow._view import Strand, View
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one product goes along the axes of its operands.
+
+    Attributes:
+        operation: the product as the user's function computes it.
+        inputs: the order of the inputs' axes: stack, free, rows.
+        weights: the order of the weights' axes: stack, rows, columns.
+        stack: the number of axes of the stack.
+        rows: the number of axes that are summed.
+        swapped: whether the weights are the first operand, so that outputs have their columns before what is free.
+        whole: whether the rows are all rows of the leaf in their order.
+    """
+
+    operation: Operation
+    inputs: tuple[int, ...]
+    weights: tuple[int, ...]
+    stack: int
+    rows: int
+    swapped: bool
+    whole: bool
+
+    def matrices(self, x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Inputs and weights in their order, with one axis of rows."""
+        x, w = x.transpose(self.inputs), w.transpose(self.weights)
+        after = self.stack + self.rows
+        return (
+            x.reshape(*x.shape[: x.ndim - self.rows], -1) if self.rows != 1 else x,
+            w.reshape(*w.shape[: self.stack], -1, *w.shape[after:]) if self.rows != 1 else w,
+        )
+
+    def dot(self, x: jax.Array, w: jax.Array, dtype: Any = None, cut: int = 0) -> jax.Array:
+        """The product of inputs (stack..., free..., [tiles,] rows) with weights (stack..., [tiles,] rows, columns...)."""
+        stacked = [*range(self.stack)]
+        first, second = (stacked + [x.ndim - 2], stacked + [self.stack]) if cut else (stacked, stacked)
+        return self.operation.dot(x, w, ([x.ndim - 1], [self.stack + bool(cut)]), (first, second), dtype)
+
+    def columns_of(self, sites: Any) -> Any:
+        """Something that the leaf has for each of its places, along the first row: shape (stack..., columns...)."""
+        ordered = sites.transpose(self.weights)
+        return ordered[(*[slice(None)] * self.stack, *[0] * self.rows)]
+
+    @property
+    def of_columns(self) -> tuple[int, ...]:
+        """The weights' axes of the stack and of columns."""
+        return (*self.weights[: self.stack], *self.weights[self.stack + self.rows :])
+
+    def outputs(self, y: jax.Array) -> jax.Array:
+        """Outputs in the order that the user's product gives them."""
+        if not self.swapped:
+            return y
+        columns = len(self.weights) - self.stack - self.rows
+        free = y.ndim - self.stack - columns
+        places = [*range(self.stack), *range(self.stack + free, y.ndim), *range(self.stack, self.stack + free)]
+        return y.transpose(places)
+
+
+def form_of(operation: Operation, contraction: Contraction, place: int, view: View, rank: int, layout: Layout) -> Form:
+    """The form of a product.
+
+    Args:
+        operation: the product.
+        contraction: how it goes along the axes of its operands; none of them is grouped.
+        place: which of both operands the weights are.
+        view: the weights.
+        rank: the number of axes of the inputs.
+        layout: where the leaf sits.
+    """
+    own, other = contraction.summed[place], contraction.summed[1 - place]
+    pairs = sorted(zip(own, other, strict=True), key=lambda pair: _first(view.axes[pair[0]]))
+    rows = tuple(pair[0] for pair in pairs)
+    stack, stack_of_inputs = contraction.stacked[place], contraction.stacked[1 - place]
+    columns = tuple(axis for axis in range(len(view.axes)) if axis not in (*stack, *rows))
+    summed = tuple(pair[1] for pair in pairs)
+    free = tuple(axis for axis in range(rank) if axis not in (*stack_of_inputs, *summed))
+    whole = _is_whole([strand for axis in rows for strand in view.axes[axis]], layout)
+    return Form(
+        operation,
+        (*stack_of_inputs, *free, *summed),
+        (*stack, *rows, *columns),
+        len(stack),
+        len(rows),
+        place == 0,
+        whole,
+    )
+
+
+def unrolled(
+    operation: Operation, x: jax.Array, w: jax.Array, view: View, sites: Any
+) -> tuple[jax.Array, jax.Array, View, Any, Contraction, Callable[[jax.Array], jax.Array]]:
+    """A convolution as a product with what each of its outputs sees.
+
+    Returns:
+        Inputs, weights, their view and what goes with them; the product of both; and the function that gives its
+        outputs the axes of the convolution's.
+    """
+    kernel, result = operation.image_axes
+    groups = operation.product.groups  # pyright: ignore[reportOptionalMemberAccess]
+    seen = operation.patches(x)
+    window = len(kernel) - 2
+    channels, places = seen.shape[1] // groups, seen.shape[2 + window :]
+    seen = seen.reshape(seen.shape[0], groups, channels, *seen.shape[2 : 2 + window], *places)
+    order = tuple(kernel)  # outputs, channels, window
+    shape = (groups, w.shape[order[0]] // groups, *(w.shape[axis] for axis in order[1:]))
+    view = view.placed(order, [w.shape[axis] for axis in order]).reshaped(shape)
+    w = w.transpose(order).reshape(shape)
+    sites = None if sites is None else sites.transpose(order).reshape(shape)
+    summed = tuple(range(2, 3 + window))  # alike in both
+    contraction = Contraction((summed, summed), ((1,), (0,)))
+
+    def restored(y: jax.Array) -> jax.Array:
+        y = jnp.moveaxis(y, 0, -2)  # images, places, groups, columns of a group
+        y = y.reshape(*y.shape[:-2], -1)
+        axes = (result[0], *result[2:], result[1])
+        return y.transpose([axes.index(axis) for axis in range(len(axes))])
+
+    return seen, w, view, sites, contraction, restored
+
+
+def pieces(x: jax.Array, w: jax.Array, stack: int, sizes: Sequence[int]) -> Iterator[tuple[Any, Any, slice]]:
+    """Inputs and weights cut into tiles of rows, those of one size together.
+
+    Args:
+        x: inputs, shape (stack..., free..., rows).
+        w: weights, shape (stack..., rows, columns...).
+        stack: the number of axes of the stack.
+        sizes: the rows of each tile, the larger ones first.
+
+    Yields:
+        Inputs (stack..., free..., tiles, rows), weights (stack..., tiles, rows, columns...), and which tiles they are.
+    """
+    first = start = 0
+    while first < len(sizes):
+        size = sizes[first]
+        count = sum(other == size for other in sizes)
+        end = start + size * count
+        part = jax.lax.slice_in_dim(x, start, end, axis=x.ndim - 1)
+        held = jax.lax.slice_in_dim(w, start, end, axis=stack)
+        yield (
+            part.reshape(*part.shape[:-1], count, size),
+            held.reshape(*held.shape[:stack], count, size, *held.shape[stack + 1 :]),
+            slice(first, first + count),
+        )
+        first, start = first + count, end
+
+
+def known_sites(view: View, axes: Sequence[int]) -> np.ndarray | None:
+    """Where in the flat leaf the first row of each column lies, for some axes of a view; None where that is not known.
+
+    Args:
+        view: a view whose axes have not been cut or turned round.
+        axes: its axes of the stack and of columns.
+    """
+    (leaf,) = view.leaves
+    strides = [math.prod(leaf.shape[axis + 1 :]) for axis in range(len(leaf.shape))]
+    places = np.zeros((), np.int64)
+    for axis in axes:
+        of_axis = np.zeros((), np.int64)
+        for strand in view.axes[axis]:
+            if len(strand.axes) > 1 or (strand.axes and strand.stride is None):
+                return None
+            step = strand.stride * strides[strand.axes[0]] if strand.axes else 0  # pyright: ignore[reportOptionalOperand]
+            of_axis = np.add.outer(of_axis, np.arange(strand.size) * step)
+        places = np.add.outer(places, of_axis.reshape(-1))
+    return places
+
+
+def columns_at(places: Any, layout: Layout) -> Any:
+    """The number of the column, counted through all matrices, at places of the flat leaf: `matrix * columns + column`."""
+    shape = layout.shape
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    number: Any = 0
+    for axis in (*layout.stack, *layout.outputs):
+        number = number * shape[axis] + places // strides[axis] % shape[axis]
+    return number + places * 0
+
+
+def _first(strands: Sequence[Strand]) -> tuple[int, int]:
+    return min(
+        ((strand.axes[0], -(strand.stride or 0)) for strand in strands if strand.axes and strand.size > 1),
+        default=(-1, 0),
+    )
+
+
+def _is_whole(strands: Sequence[Strand], layout: Layout) -> bool:
+    """Whether strands go along all rows of the leaf, in order."""
+    held = iter([strand for strand in strands if strand.size != 1])
+    for axis in layout.inputs:
+        left = layout.shape[axis]
+        while left > 1:
+            strand = next(held, None)
+            if strand is None or strand.axes != (axis,) or left % strand.size:
+                return False
+            left //= strand.size
+            if strand.stride != left:
+                return False
+    return next(held, None) is None

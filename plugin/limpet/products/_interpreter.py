@@ -1,0 +1,527 @@
+"""Traced functions, computed anew with analog products in the place of those of marked leaves.
+
+Every value of the function goes with what is known of it (`flow/_products.py`): a view of a marked leaf, or anything
+else. What holds functions of its own, as loops, conditions and rematerialised functions do, is built anew around what
+becomes of these; all else is computed as it stands.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+
+from .._errors import LimpetError
+from .._jax import Call, Cond, Function, Number, Operation, Scan, While, array_of
+from .._jax import Product as Contraction
+from ..arrays._array import Array, Layout
+from ..draws._keys import path_hash
+from ..draws._normal import scaled_normal
+from ..flow._probe import PROBE
+from ..flow._products import (
+    DATA,
+    GATHERED,
+    Computed,
+    Fact,
+    LeafFlow,
+    Plain,
+    array_of_product,
+    fitted,
+    plain,
+    weights_among,
+)
+from ..flow._view import Leaf, View, view_of
+from ._analog import Analog, Seen
+from ._form import columns_at, form_of, known_sites, unrolled
+from ._mark import MARK, Chip, Note
+from ._tables import Tables, tables_of
+
+_IN_PLACE = frozenset("convert_element_type copy copy_p reduce_precision name neg mul div".split())
+_KEEPING_ORDER = _IN_PLACE | frozenset(
+    "transpose reshape broadcast_in_dim squeeze optimization_barrier pvary pcast sharding_constraint mesh_cast reshard "
+    "device_put".split()
+)
+"""Operations after which a view's axes still say where each value of it was in the leaf."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of the function, and what is known of it.
+
+    Attributes:
+        held: the value.
+        fact: what it is.
+        sites: of a view, the place in the flat leaf of each of its values; None where nothing asks for it.
+        moved: of a view, whether its axes no more say where its values were in the leaf.
+    """
+
+    held: Any
+    fact: Fact
+    sites: Any = None
+    moved: bool = False
+
+    @property
+    def operands(self) -> tuple[Any, Any]:
+        """What has to be handed into a function built anew."""
+        return self.held, self.sites
+
+    def of(self, operands: tuple[Any, Any], fact: Fact | None = None) -> "Value":
+        """The same, of other operands, as those within a function."""
+        return replace(self, held=operands[0], sites=operands[1], fact=self.fact if fact is None else fact)
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """A leaf that has a mark, with the tables of its arrays by how they are driven."""
+
+    note: Note
+    chip: Chip
+    tables: Mapping[Array, tuple[Layout, Tables]]
+
+
+class Interpreter(LeafFlow):
+    """Computes traced functions with analog products.
+
+    Args:
+        seen: is called with the path of a leaf and what each of its products saw and gave; None for nobody.
+    """
+
+    entries = frozenset({MARK})
+
+    def __init__(self, seen: Callable[[str, int], Seen] | None = None) -> None:
+        super().__init__()
+        self._seen = seen
+        self._marked: dict[Leaf, _Marked] = {}
+        self._used: defaultdict[str, set[Array]] = defaultdict(set)
+        """How the arrays of the leaf of each path are driven."""
+        self._products: Counter[str] = Counter()
+        """How many products there were already of the leaf of each path."""
+        self._counters: list[jax.Array] = []
+        """Of each loop around the present place, the number of its turn."""
+
+    def results_of(self, function: Function, captured: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+        """The results of a traced function.
+
+        Raises:
+            LimpetError: the product of a marked leaf cannot be told, or a marked leaf has none.
+        """
+        self.results(function, [DATA] * len(arguments))  # to know how arrays are driven, before the first one is met
+        found = self._evaluate(function, captured, [Value(held, DATA) for held in arguments])
+        for leaf in self._marked:
+            if not self._products[leaf.path]:
+                raise LimpetError(
+                    f"leaf '{leaf.path}' has a product, and the function contracts it with nothing: no dot, einsum or "
+                    f"convolution of the leaf with inputs was found (an elementwise product that is summed afterwards "
+                    f"is none). Select leaves that are, such as leaves='matrices'"
+                )
+        return [value.held for value in found]
+
+    def _evaluate(self, function: Function, captured: Sequence[Any], arguments: Sequence[Value]) -> list[Value]:
+        known: dict[Any, Value] = dict(zip(function.arguments, arguments, strict=True))
+        known |= {
+            variable: Value(held, DATA) for variable, held in zip(function.captured_variables, captured, strict=True)
+        }
+
+        def of(operand: Any) -> Value:
+            return Value(operand.value, self.number(operand.value)) if isinstance(operand, Number) else known[operand]
+
+        for operation in function.operations:
+            found = self._computed(operation, list(map(of, operation.operands)))
+            known |= zip(operation.results, found, strict=True)
+        return list(map(of, function.results))
+
+    def _computed(self, operation: Operation, values: list[Value]) -> list[Value]:
+        facts, held = [value.fact for value in values], [value.held for value in values]
+        if all(isinstance(fact, Plain) for fact in facts) and not self._enters(operation):
+            fact = plain(operation, facts)
+            return [Value(result, fact) for result in operation.bind(held)]
+        if operation.name == MARK:
+            return [self._mark(operation, values)]
+        if operation.name == PROBE:
+            return [replace(value, held=bound) for value, bound in zip(values, operation.bind(held), strict=True)]
+        match operation.structure:
+            case Scan() as scan:
+                return self._scan(scan, values)
+            case While() as loop:
+                return self._while(loop, values)
+            case Cond(branches):
+                return self._switch(branches, values)
+            case Call(body):
+                return self._call(operation, body, values)
+        if (contraction := operation.product) is not None:
+            return self._multiplied(operation, contraction, values)
+        found, bound, sites = self.operation(operation, facts), operation.bind(held), _sites_after(operation, values)
+        return [self._moved(operation, values, *of_result) for of_result in zip(found, bound, sites, strict=True)]
+
+    def _moved(self, operation: Operation, values: list[Value], fact: Fact, held: Any, sites: Any) -> Value:
+        """A result of an operation that is no product."""
+        views = [value for value in values if isinstance(value.fact, View)]
+        if not isinstance(fact, View):
+            # What a matrix becomes that meets data value by value is no activation.
+            lost = [value.fact for value in views if np.shape(held) == np.shape(value.held) and np.ndim(held) > 1]
+            leaves = frozenset(leaf for view in lost if isinstance(view, View) for leaf in view.leaves)
+            return Value(held, Computed(leaves) if leaves and fact == DATA else fact)
+        moved = any(value.moved for value in views) or operation.name not in _KEEPING_ORDER
+        return Value(held, fact, sites, moved)
+
+    # ---- Functions within functions.
+
+    def _scan(self, scan: Scan, values: list[Value]) -> list[Value]:
+        carried = scan.constants + scan.carried
+        inside = [value.fact.row() if isinstance(value.fact, View) else value.fact for value in values[carried:]]
+        facts = [*(value.fact for value in values[:carried]), *inside]
+        carry_facts, _ = self.scanned(scan, facts)
+        constants, carry, rows = values[: scan.constants], values[scan.constants : carried], values[carried:]
+        loop = _Carry(carry, carry_facts, scan.body, scan.constants)
+        given: list[Value] = []
+
+        def body(state: Any, taken: Any) -> Any:
+            turn, held = state
+            with self._turning(turn):
+                arguments = [
+                    *constants,
+                    *loop.arguments(held),
+                    *(value.of(*pair) for value, pair in zip(rows, zip(taken, inside, strict=True), strict=True)),
+                ]
+                results = self._evaluate(scan.body, scan.body.captured, arguments)
+            given[:] = results
+            return (turn + 1, loop.operands(results)), [value.held for value in results[scan.carried :]]
+
+        start = (jnp.uint32(0), loop.operands(carry))
+        (_, last), stacked = jax.lax.scan(body, start, [value.operands for value in rows], scan.length, **scan.how)
+        views = [value.fact for value in values[carried:] if isinstance(value.fact, View)]
+        return [
+            *loop.results(last),
+            *(
+                Value(
+                    held, fact.stacked(views, scan.length) if isinstance(fact := value.fact, View) else fact, None, True
+                )
+                for value, held in zip(given[scan.carried :], stacked, strict=True)
+            ),
+        ]
+
+    def _while(self, loop: While, values: list[Value]) -> list[Value]:
+        first, second = loop.condition_constants, loop.condition_constants + loop.body_constants
+        facts = [value.fact for value in values]
+        carry = _Carry(values[second:], self.loop(loop, facts), loop.body, loop.body_constants)
+
+        def goes_on(state: Any) -> Any:
+            arguments = [*values[:first], *carry.arguments(state[1])]
+            return self._evaluate(loop.condition, loop.condition.captured, arguments)[0].held
+
+        def body(state: Any) -> Any:
+            turn, held = state
+            with self._turning(turn):
+                arguments = [*values[first:second], *carry.arguments(held)]
+                results = self._evaluate(loop.body, loop.body.captured, arguments)
+            return turn + 1, carry.operands(results)
+
+        _, last = jax.lax.while_loop(goes_on, body, (jnp.uint32(0), carry.operands(values[second:])))
+        return carry.results(last)
+
+    def _switch(self, branches: Sequence[Function], values: list[Value]) -> list[Value]:
+        given: list[list[Value]] = []
+
+        def taking(branch: Function) -> Callable[[Any], Any]:
+            def computed(operands: Any) -> Any:
+                arguments = [value.of(pair) for value, pair in zip(values[1:], operands, strict=True)]
+                given.append(self._evaluate(branch, branch.captured, arguments))
+                return [value.held for value in given[-1]]
+
+            return computed
+
+        operands = [value.operands for value in values[1:]]
+        held = jax.lax.switch(values[0].held, [taking(branch) for branch in branches], operands)
+        facts = [value.fact for value in given[0]]
+        for other in given[1:]:
+            facts = [self.either(fact, value.fact) for fact, value in zip(facts, other, strict=True)]
+        return [Value(result, fact, None, True) for result, fact in zip(held, facts, strict=True)]
+
+    def _call(self, operation: Operation, body: Function, values: list[Value]) -> list[Value]:
+        if operation.name.startswith("custom_"):
+            return self._custom(operation, body, values)
+        if operation.name in ("jit", "pjit", "closed_call", "core_call"):
+            return self._evaluate(body, body.captured, values)
+        given: list[Value] = []
+
+        def computed(*operands: Any) -> Any:
+            (pairs,) = operands if len(operands) == 1 else (operands,)
+            arguments = [value.of(pair) for value, pair in zip(values, pairs, strict=True)]
+            given[:] = self._evaluate(body, body.captured, arguments)
+            return [value.held for value in given]
+
+        if operation.name != "shard_map":
+            held = operation.calling(computed, [value.operands for value in values])
+        else:
+
+            def on_shards(*operands: Any) -> Any:
+                arguments = [
+                    Value(shard, value.fact, None, True) for value, shard in zip(values, operands, strict=True)
+                ]
+                given[:] = self._evaluate(body, body.captured, arguments)
+                return tuple(value.held for value in given)
+
+            held = operation.calling(on_shards, [value.held for value in values])
+        return [Value(result, value.fact, None, True) for result, value in zip(held, given, strict=True)]
+
+    def _custom(self, operation: Operation, body: Function, values: list[Value]) -> list[Value]:
+        """The results of a function with a derivative of its own, which would be lost if it were computed anew."""
+        before = {path: set(used) for path, used in self._used.items()}
+        self._used.clear()
+        facts = self.results(body, [value.fact for value in values])
+        within = next((path for path, used in self._used.items() if used), None)
+        self._used.update(before)
+        if within is not None:
+            raise LimpetError(
+                f"leaf '{within}': its product stands within a function that has a derivative of its own "
+                f"(jax.custom_vjp or jax.custom_jvp), which would be the exact product's. Take the product out of that "
+                f"function, or leave the leaf without a product"
+            )
+        bound = operation.bind([value.held for value in values])
+        return [
+            Value(held, Computed(frozenset(fact.leaves)) if isinstance(fact, View) else fact)
+            for held, fact in zip(bound, facts, strict=True)
+        ]
+
+    @contextmanager
+    def _turning(self, turn: jax.Array) -> Iterator[None]:
+        self._counters.append(turn)
+        yield
+        self._counters.pop()
+
+    # ---- Leaves and products.
+
+    def operation(self, operation: Operation, facts: Sequence[Fact]) -> list[Fact]:
+        if operation.name == PROBE:
+            return list(facts)
+        if operation.name == MARK:  # where it is only asked what becomes of values, as at the turns of a loop
+            note = operation.parameters["note"]
+            return [
+                view_of(Leaf(note.path, note.shape, operation.results[0]), array_of(operation.results[0])[0]) or DATA
+            ]
+        return super().operation(operation, facts)
+
+    def multiplied(self, product: Contraction, operation: Operation, facts: Sequence[Fact]) -> Fact:
+        weights = weights_among(facts)
+        if len(weights) == 1 and isinstance(fact := facts[weights[0]], View):
+            used, _ = array_of_product(fitted(fact, operation.operands[weights[0]]), product, weights[0])
+            for leaf in fact.leaves if used is not None else ():
+                self._used[leaf.path].add(_driven(used))
+        return super().multiplied(product, operation, facts)
+
+    def note(self, where: Hashable, fact: Fact, how: str) -> None:
+        pass
+
+    def _mark(self, operation: Operation, values: list[Value]) -> Value:
+        note: Note = operation.parameters["note"]
+        chip: Chip = operation.parameters["structure"].unflatten([value.held for value in values[1:]])
+        weights = values[0].held
+        leaf = Leaf(note.path, note.shape, len(self._marked))
+        if weights.shape != note.shape:
+            raise LimpetError(
+                f"leaf '{note.path}' has the shape {weights.shape} within limpet.products, and had {note.shape} where "
+                f"it was drawn: jax.vmap maps over chips within limpet.products. Put it outside: "
+                f"jax.vmap(limpet.products(...))"
+            )
+        view = view_of(leaf, note.shape)
+        assert view is not None
+        tables: dict[Array, tuple[Layout, Tables]] = {}
+        if not note.product.ideal:
+            for driven, (layout, name) in self._layouts(note).items():
+                tables[driven] = layout, tables_of(chip, note.product, layout, name)
+        self._marked[leaf] = _Marked(note, chip, tables)
+        return Value(weights, view, None if note.product.ideal else _sites(note.shape))
+
+    def _layouts(self, note: Note) -> dict[Array, tuple[Layout, str]]:
+        """How the arrays of a leaf are driven, by what products show, and what they are called there.
+
+        Raises:
+            LimpetError: products show other arrays than the hardware says, of more than one kind.
+        """
+        said, shown = note.array.settled(note.shape), self._used[note.path]
+        if len(shown) == 1 and _driven(said) not in shown:  # what is said was a default, as a rule
+            (only,) = shown
+            said = replace(only, rows=note.array.rows, columns=note.array.columns)
+        back = replace(said, outputs=said.layout(note.shape).inputs, groups=1, rows=said.columns, columns=said.rows)
+        found = {_driven(said): (said.layout(note.shape), ""), _driven(back): (back.layout(note.shape), "back ")}
+        if stray := shown - found.keys():
+            raise LimpetError(
+                f"leaf '{note.path}' of shape {note.shape}: a product has {stray.pop()}, and the hardware says "
+                f"{_driven(said)}: say array=limpet.Array(...) as products have it"
+            )
+        return {driven: found[driven] for driven in shown}
+
+    def _multiplied(self, operation: Operation, contraction: Contraction, values: list[Value]) -> list[Value]:
+        facts = [fitted(*pair) for pair in zip((v.fact for v in values), operation.operands, strict=True)]
+        weights, held = weights_among(facts), [value.held for value in values]
+        fact = facts[weights[0]] if weights else DATA
+        if len(weights) == 2:
+            return [Value(result, self.multiplied(contraction, operation, facts)) for result in operation.bind(held)]
+        if isinstance(fact, Computed) and np.ndim(held[weights[0]]) > 1:
+            raise self._refusal(fact, "is computed with before the product")
+        if not isinstance(fact, View):
+            return [Value(result, DATA) for result in operation.bind(held)]
+        place = weights[0]
+        used, unclear = array_of_product(fact, contraction, place)
+        if used is None:
+            return [Value(result, DATA) for result in operation.bind(held)]
+        changed = [word for word in fact.changed if word != "scaled"]
+        if changed or len(fact.leaves) > 1 or fact.data:
+            raise self._refusal(fact, f"is {', '.join(changed) or 'changed'} before the product")
+        if operation.in_gradient:
+            raise LimpetError(
+                f"leaf '{fact.leaves[0].path}': a gradient is taken within limpet.products, so that products of the "
+                f"gradient would become analog ones, too. Take it outside: jax.grad(limpet.products(fn))"
+            )
+        marked = self._marked[fact.leaves[0]]
+        path, product = marked.note.path, marked.note.product
+        number, self._products[path] = self._products[path], self._products[path] + 1
+        if product.ideal:
+            return [Value(result, DATA) for result in operation.bind(held)]
+        if unclear or operation.name == "ragged_dot_general":
+            raise LimpetError(
+                f"leaf '{path}': which of its axes are inputs and which outputs of a product ({operation.name}) cannot "
+                f"be told, so that its arrays are not known"
+            )
+        weight = replace(values[place], fact=fact)
+        y = self._analog(operation, contraction, place, values[1 - place].held, weight, marked, used, number)
+        return [Value(y.astype(array_of(operation.results[0])[1]), DATA)]
+
+    def _analog(
+        self,
+        operation: Operation,
+        contraction: Contraction,
+        place: int,
+        x: jax.Array,
+        weight: Value,
+        marked: _Marked,
+        used: Array,
+        number: int,
+    ) -> jax.Array:
+        w, sites, view, restored = weight.held, weight.sites, weight.fact, None
+        path, product = marked.note.path, marked.note.product
+        assert isinstance(view, View)
+        if operation.name == "conv_general_dilated":
+            x, w, view, sites, contraction, restored = unrolled(operation, x, w, view, sites)
+        layout, tables = marked.tables[_driven(used)]
+        form = form_of(operation, contraction, place, view, x.ndim, layout)
+        if not form.whole and (len(layout.row_tiles) > 1 or product.wire):
+            raise LimpetError(
+                f"leaf '{path}': a product sums along some of its rows, or along them in another order "
+                f"({layout.rows} rows as {layout}), so that it cannot be told which array holds which of them. Multiply "
+                f"the whole leaf, or say arrays of as many rows"
+            )
+        known = None if weight.moved or view.stepped else known_sites(view, form.of_columns)
+        if known is None and sites is None:
+            raise LimpetError(
+                f"leaf '{path}': which columns of its arrays a product has cannot be told, after what moved its values. "
+                f"Multiply the leaf as it was drawn, and pick of the result"
+            )
+        at = columns_at(form.columns_of(sites) if known is None else known, layout)
+        key = jax.random.fold_in(marked.chip.key, jnp.uint32(path_hash("limpet: what is new at each product")))
+        for part in (marked.chip.condition.read, jnp.uint32(number), *self._counters):
+            key = jax.random.fold_in(key, part)
+        strength = jnp.asarray(marked.chip.condition.scale, jnp.float32)
+        seen = None if self._seen is None else self._seen(path, number)
+        analog = Analog(product, form, layout, tables, at, strength, _normal(key, marked.chip.condition.sign), seen)
+        y = form.outputs(analog(*form.matrices(x, w)))
+        return y if restored is None else restored(y)
+
+    def _refusal(self, fact: View | Computed, how: str) -> LimpetError:
+        paths = ", ".join(sorted(f"'{leaf.path}'" for leaf in fact.leaves))
+        picked = isinstance(fact, View) and GATHERED in fact.changed
+        why = (
+            "which array an index picks is known only when the function runs"
+            if picked
+            else "what the array would hold is not the leaf but what is computed of it (a mask, a norm of weights, the "
+            "product of two leaves, kernels joined to one)"
+        )
+        return LimpetError(
+            f"leaf {paths} {how}, so that its product is none of an array: {why}. Compute it before the draw, and draw "
+            f"of the result; or leave the leaf without a product"
+        )
+
+
+class _Carry:
+    """What a loop carries: views that stay as they are from turn to turn are taken from outside."""
+
+    def __init__(self, values: Sequence[Value], facts: Sequence[Fact], body: Function, constants: int) -> None:
+        arguments = body.arguments[constants : constants + len(values)]
+        same = [result is argument for result, argument in zip(body.results, arguments, strict=False)]
+        self._kept = [
+            value if isinstance(value.fact, View) and stays else None for value, stays in zip(values, same, strict=True)
+        ]
+        self._facts = facts
+
+    def operands(self, values: Sequence[Value]) -> list[Any]:
+        return [value.held for value, kept in zip(values, self._kept, strict=False) if kept is None]
+
+    def arguments(self, operands: Sequence[Any]) -> list[Value]:
+        left = iter(operands)
+        return [
+            Value(next(left), fact, None, True) if kept is None else kept
+            for fact, kept in zip(self._facts, self._kept, strict=True)
+        ]
+
+    def results(self, operands: Sequence[Any]) -> list[Value]:
+        return self.arguments(operands)
+
+
+def _normal(key: jax.Array, sign: jax.Array | None) -> Callable[[str, jax.Array], jax.Array]:
+    """Standard normal numbers by name, of the shape of values: new ones for each example where `jax.vmap` maps over
+    examples alone, of each chip where it maps over chips."""
+
+    def normal(name: str, like: jax.Array) -> jax.Array:
+        own = jax.random.fold_in(key, jnp.uint32(path_hash(name)))
+        numbers = _drawn(own, jax.lax.stop_gradient(like) > 0)
+        return numbers if sign is None else numbers * sign
+
+    return normal
+
+
+@custom_vmap
+def _drawn(key: jax.Array, like: jax.Array) -> jax.Array:
+    return scaled_normal(key, like.shape, jnp.ones((), jnp.float32))
+
+
+@_drawn.def_vmap
+def _(size: int, mapped: Sequence[bool], key: jax.Array, like: jax.Array) -> tuple[jax.Array, bool]:
+    of_key, of_values = mapped
+    if not of_key:
+        return _drawn(key, like), True
+    return jax.vmap(_drawn, (0, 0 if of_values else None), axis_size=size)(key, like), True
+
+
+def _sites(shape: tuple[int, ...]) -> jax.Array:
+    """The place of each value in the flat leaf."""
+    sites = jnp.zeros((), jnp.int32)
+    for size in shape:
+        sites = sites[..., None] * size + jax.lax.iota(jnp.int32, size)
+    return sites
+
+
+def _sites_after(operation: Operation, values: Sequence[Value]) -> list[Any]:
+    """Where the values of each result were in a leaf, as the operation moved them; None where that is not known."""
+    unknown, first = [None] * len(operation.results), next((v for v in values if v.sites is not None), None)
+    if first is None:
+        return unknown
+    if len(values) == len(operation.results) > 1:  # as many values as there are operands, each as it is
+        return [value.sites for value in values]
+    if operation.joined is not None:
+        held = [value.sites for value in values]
+        return unknown if any(sites is None for sites in held) else operation.bind(held)
+    if operation.placed is None or operation.name in _IN_PLACE:
+        return [first.sites if np.shape(first.sites) == array_of(result)[0] else None for result in operation.results]
+    if first is not values[0] or operation.name == "pad":
+        return unknown
+    return operation.bind([first.sites, *(value.held for value in values[1:])])
+
+
+def _driven(array: Array) -> Array:
+    """How an array is driven, apart from the size of its tiles."""
+    return replace(array, rows=None, columns=None, axes=None)

@@ -1,0 +1,74 @@
+"""Marks: what stands on a deviated leaf whose arrays compute a product, until `limpet.products` reads it."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+
+from .._errors import LimpetError
+from .._jax import is_tracing, marking_primitive
+from ..arrays._array import Array
+from ..results._condition import Condition
+from ._product import Product
+
+MARK = "limpet_product"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is known of a marked leaf when it is marked.
+
+    Attributes:
+        path: the path of the leaf.
+        shape: the shape of the leaf.
+        product: what its arrays compute.
+        array: where it sits.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    product: Product
+    array: Array
+
+
+class Chip(NamedTuple):
+    """The arrays of one leaf on one chip.
+
+    Attributes:
+        nominal: the nominal weights, of which the largest is taken.
+        key: the leaf's own random key, shape ().
+        chip_key: the key of the whole draw, shape ().
+        condition: the condition under which the chip is looked at, a checked one.
+        ranges: the largest input of each array, shape (matrices, row tiles), where it is learned or was found from data.
+    """
+
+    nominal: jax.Array
+    key: jax.Array
+    chip_key: jax.Array
+    condition: Condition
+    ranges: jax.Array | None = None
+
+
+def marked(value: jax.Array, chip: Chip, note: Note) -> jax.Array:
+    """A deviated leaf with a mark on it.
+
+    Raises:
+        LimpetError: no function is being traced, so that nobody could read it.
+    """
+    if not is_tracing():
+        raise _refused(note)
+    beside, structure = jax.tree.flatten(chip)
+    return _mark.bind(value, *beside, note=note, structure=structure)
+
+
+def _refused(note: Note, **_: Any) -> LimpetError:
+    return LimpetError(
+        f"leaf '{note.path}' has a product ({note.product.label()}), and the function that computes with it is not "
+        f"within limpet.products, so that its products would be exact ones. Wrap what both draws and computes:\n"
+        f"    jax.value_and_grad(limpet.products(lambda p: loss_fn(callback.inject(p, step), batch)))(params)\n"
+        f"callback.loss, limpet.with_mismatch, objectives and curves do that by themselves; limpet.on_chip is a function "
+        f"on one chip. For weights alone, draw of hardware.without_products()"
+    )
+
+
+_mark = marking_primitive(MARK, _refused)
