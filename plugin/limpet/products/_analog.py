@@ -10,7 +10,6 @@ import numpy as np
 
 from ..arrays._array import Layout
 from ._convert import converted, largest_of, value_of_code, within_learned
-from ._converter import Converter
 from ._form import Form, pieces
 from ._product import Product
 from ._tables import Tables

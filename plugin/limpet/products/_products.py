@@ -5,7 +5,6 @@ from functools import wraps
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from .._errors import LimpetError
 from .._jax import Function
