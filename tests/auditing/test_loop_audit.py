@@ -302,6 +302,33 @@ def test_a_step_that_is_compiled_anew_each_time_is_named():
         injection.audit.check(1, trained=True)
 
 
+@pytest.mark.parametrize(
+    ("deviation", "fine"), [(limpet.Exact(), True), (limpet.Quantize(bits=4), True), (limpet.Gaussian(0.1), False)]
+)
+def test_what_draws_nothing_may_have_one_number_for_all_steps(deviation, fine):
+    """By an injection and by a key; but it has to reach the loss, as all that is on a chip."""
+    params, recipe = {"a": PARAMS["a"]}, limpet.Mismatch({"a": True}, deviation)
+    injection, noisy = limpet.Injection(params, recipe), limpet.with_mismatch(lambda p: half(p, "a"), recipe)
+
+    def scanned(gradient):
+        def turn(params, _):
+            return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient(params)), None
+
+        jax.make_jaxpr(jax.jit(lambda p: jax.lax.scan(turn, p, None, 2)[0]))(params)
+
+    for gradient in (
+        jax.grad(lambda p: half(injection.inject(p, 0), "a")),
+        lambda p: jax.grad(noisy)(p, jax.random.key(0)),
+    ):
+        if fine:
+            scanned(gradient)
+        else:
+            with pytest.raises(limpet.MismatchNotApplied, match="every turn of a loop"):
+                scanned(gradient)
+    with pytest.raises(limpet.MismatchNotApplied, match="does not reach the loss"):
+        limpet.audit(lambda p: half(params, "a"), params, recipe)
+
+
 def test_what_is_said_names_the_leaves():
     for name, message in {
         "erased": "the draw of a, b does not reach the loss",

@@ -94,7 +94,7 @@ def _written(values):
     return path
 
 
-def test_a_preset_takes_arrays_and_what_the_largest_value_is_of():
+def test_a_preset_takes_arrays_products_and_what_the_largest_value_is_of():
     said = limpet.Array(rows=2, columns=3)
     by_hand = limpet.preset("pcm-hermes", leaves="*/kernel", array=said, relative_to="column")
     part = by_hand.parts["weights"]
@@ -104,6 +104,9 @@ def test_a_preset_takes_arrays_and_what_the_largest_value_is_of():
     plain = {"preset": "pcm-hermes", "leaves": "*/kernel", "array": {"rows": 2, "columns": 3}, "relative_to": "column"}
     config = limpet.Config.model_validate({"hardware": plain})
     assert config.hardware == by_hand
+    product = {"inputs": {"bits": 8, "range": "dynamic"}}
+    converted = limpet.preset("pcm-hermes", leaves="*/kernel", product=product).parts["weights"]
+    assert converted.product == limpet.Product(inputs=limpet.Converter(bits=8, range="dynamic"))
     by_glob = limpet.preset("brainscales2", array={"*/kernel": {"rows": 256}, "head/*": limpet.Array(stack=0)})
     assert dict(by_glob.parts["weights"].array) == {"*/kernel": limpet.Array(rows=256), "head/*": limpet.Array(stack=0)}
     (quantised, _) = limpet.preset("brainscales2", relative_to=1.5).parts["weights"].deviation.members
@@ -117,6 +120,8 @@ def test_a_preset_takes_arrays_and_what_the_largest_value_is_of():
         ("pcm-hermes", {"array": {"row": 512}}, r"array = \{'row': 512\}: row = 512: unknown key; did you mean 'rows'"),
         ("pcm-hermes", {"array": {"*": {"rows": 0}}}, r"\}: \*\.rows = 0: allowed is a whole number from 1 on$"),
         ("pcm-hermes", {"relative_to": "row"}, r"relative_to = 'row': allowed are 'array'"),
+        ("pcm-hermes", {"product": {"inputs": {"bit": 8}}}, "inputs.bit = 8: unknown key; did you mean 'bits'"),
+        ("rockpool-30", {"product": {}}, "its parts .* are not all matrices"),
         ("teili-dpi", {"relative_to": "column"}, "nothing of it depends on a largest value"),
         ("rockpool-30", {"relative_to": "array"}, "nothing of it depends on a largest value"),
     ],

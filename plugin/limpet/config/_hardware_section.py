@@ -60,7 +60,7 @@ def parsed_arrays(value: Any) -> Any:
     return _parsed_array(value)
 
 
-def _parsed_product(value: Any) -> Product | None:
+def parsed_product(value: Any) -> Product | None:
     """A product: an object, or a mapping whose inputs and outputs are mappings of a converter's fields."""
     if value is None or isinstance(value, Product):
         return value
@@ -123,7 +123,7 @@ class PartSection(Section):
     deviation: DeviationField = Field("gaussian", validate_default=True)  # after its strength, which it takes up
     limits: Annotated[Any, PlainValidator(_parsed_limits)] = None
     array: Annotated[Any, PlainValidator(parsed_arrays)] = Array()
-    product: Annotated[Any, PlainValidator(_parsed_product)] = None
+    product: Annotated[Any, PlainValidator(parsed_product)] = None
 
     @field_validator("sigma", "percent_deviation")
     @classmethod

@@ -1,7 +1,7 @@
 """Presets: chips that were measured or simulated by others, with their sources."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from limpet import Chain, Deviation, Hardware, LimpetError
 from limpet.checks import listing
 from limpet.deviations import ToLargest
 
-from ._hardware_section import parsed_arrays, parsed_hardware
+from ._hardware_section import parsed_arrays, parsed_hardware, parsed_product
 from ._parsed_text import parsed_yaml
 
 _FOLDER = Path(__file__).parent / "presets"
@@ -86,7 +86,14 @@ class Preset:
 
 
 def preset(
-    name: str, /, *, leaves: Any = None, array: Any = None, relative_to: Any = None, **parameters: Any
+    name: str,
+    /,
+    *,
+    leaves: Any = None,
+    array: Any = None,
+    product: Any = None,
+    relative_to: Any = None,
+    **parameters: Any,
 ) -> Hardware:
     """The hardware of a chip that was measured or simulated by others. `limpet presets` lists them.
 
@@ -96,6 +103,8 @@ def preset(
             several parts, a mapping by part.
         array: the physical arrays that they sit on: a `limpet.Array`, a mapping by path glob, or either as a
             configuration writes it, such as {"rows": 512, "columns": 512}.
+        product: what these arrays compute of their inputs: a `limpet.Product`, or one as a configuration writes it,
+            such as {"inputs": {"bits": 8, "range": "dynamic"}}.
         relative_to: what the largest conductance stands for: the largest weight of each "array", of each "column", of
             the whole "tensor", or a number (see `limpet.deviations.ToLargest`); None for each array.
         **parameters: what may be chosen for this chip, such as `drift_compensation=True`; `limpet presets NAME` shows
@@ -103,7 +112,7 @@ def preset(
 
     Raises:
         LimpetError: there is no such preset, no such parameter, or a value outside the range that was measured; `array`
-            is none; or nothing of the preset is relative to a largest value.
+            or `product` is none; or nothing of the preset is relative to a largest value.
         PrototypeError: `leaves` is none.
 
     Examples:
@@ -117,18 +126,15 @@ def preset(
         if not isinstance(leaves, Mapping) or leaves.keys() - parts.keys():
             raise LimpetError(f"preset {name!r}: leaves = {leaves!r}: give a mapping by part, of {listing(parts)}")
         parts |= {part: replace(parts[part], leaves=given) for part, given in leaves.items()}
-    if array is not None:
-        try:
-            said = parsed_arrays(array)
-        except ValidationError as error:
-            problems = (
-                f"{'.'.join(map(str, entry['loc']))} = {entry['input']!r}: {entry['msg'].removeprefix('Value error, ')}"
-                for entry in error.errors()
-            )
-            raise LimpetError(f"preset {name!r}: array = {array!r}: {'; '.join(problems)}") from None
-        except ValueError as error:
-            raise LimpetError(f"preset {name!r}: array = {array!r}: {error}") from None
-        parts = {part: replace(held, array=said) for part, held in parts.items()}
+    if product is not None and len(parts) > 1:
+        raise LimpetError(
+            f"preset {name!r}: product = {product!r}: its parts {listing(parts)} are not all matrices; give it to "
+            f"the limpet.Part that is"
+        )
+    for key, given, parse in (("array", array, parsed_arrays), ("product", product, parsed_product)):
+        if given is not None:
+            said = _said(f"preset {name!r}: {key}", given, parse)
+            parts = {part: replace(held, **{key: said}) for part, held in parts.items()}
     if relative_to is not None:
         if not any(_is_relative(held.deviation) for held in parts.values()):
             raise LimpetError(
@@ -136,6 +142,20 @@ def preset(
             )
         parts = {part: replace(held, deviation=_relative(held.deviation, relative_to)) for part, held in parts.items()}
     return Hardware(parts)
+
+
+def _said(name: str, given: Any, parse: Callable[[Any], Any]) -> Any:
+    """What is said beside a preset, as a configuration writes it."""
+    try:
+        return parse(given)
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, entry['loc']))} = {entry['input']!r}: {entry['msg'].removeprefix('Value error, ')}"
+            for entry in error.errors()
+        )
+        raise LimpetError(f"{name} = {given!r}: {'; '.join(problems)}") from None
+    except ValueError as error:
+        raise LimpetError(f"{name} = {given!r}: {error}") from None
 
 
 def _is_relative(deviation: Deviation) -> bool:

@@ -98,6 +98,12 @@ class Deviation(ABC):
         return any(part.timed for part in self._held())
 
     @property
+    def random(self) -> bool:
+        """Whether anything is drawn; where nothing is, all chips are the same. A deviation of others draws what they
+        draw."""
+        return not self._held() or any(part.random for part in self._held())
+
+    @property
     def noisy_reads(self) -> bool:
         """Whether each read of a chip gives other values, which `draw.of_read` draws. It does where it holds such a
         deviation. A chip with noisy reads is not calibrated to a single one of them."""

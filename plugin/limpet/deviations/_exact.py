@@ -31,6 +31,10 @@ class Exact(Deviation):
         return 0.0
 
     @property
+    def random(self) -> bool:
+        return False
+
+    @property
     def level(self) -> str:
         return ""
 

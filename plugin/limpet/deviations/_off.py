@@ -33,6 +33,10 @@ class Off(Rescaled):
         return self.deviation.elementwise
 
     @property
+    def random(self) -> bool:
+        return False
+
+    @property
     def level(self) -> str:
         return ""
 

@@ -51,6 +51,10 @@ class Quantize(ToLargest):
             raise refusal(f"{name}.levels", self.levels, "allowed is an odd number, so that 0 is a level")
 
     @property
+    def random(self) -> bool:
+        return False
+
+    @property
     def programs(self) -> bool:
         return True
 

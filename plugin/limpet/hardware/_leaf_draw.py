@@ -44,6 +44,11 @@ class LeafRule:
         return self.deviation.arranged or (self.product is not None and not self.product.ideal)
 
     @property
+    def random(self) -> bool:
+        """Whether chips differ, or what one chip computes at one time and at another."""
+        return self.deviation.random or (self.product is not None and (self.product.own or self.product.fresh))
+
+    @property
     def label(self) -> str:
         """The deviation, and the limits that change what a chip holds, in a few words."""
         return ", ".join([label(self.deviation), *([self.limits.label()] if self.limits and self.limits.acts else [])])

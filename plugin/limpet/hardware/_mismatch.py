@@ -114,6 +114,11 @@ class Recipe(ABC):
         return any(rule.deviation.timed for rule in self.rules.values() if rule is not None)
 
     @cached_property
+    def random(self) -> bool:
+        """Whether anything is drawn; where nothing is, all chips are the same."""
+        return any(rule.random for rule in self.rules.values() if rule is not None)
+
+    @cached_property
     def noisy_reads(self) -> bool:
         """Whether each read of a chip gives other values."""
         return any(rule.deviation.noisy_reads for rule in self.rules.values() if rule is not None)

@@ -94,7 +94,8 @@ class StepChips:
         notes, adapter = self._audit.notes(key), adapter_of(params)
         if notes is None:
             return recipe(key if draw is None else jax.random.fold_in(key, draw), params, condition)
-        key, draw = numbered(key, notes), None if draw is None else numbered(draw, notes)
+        if recipe.random:
+            key, draw = numbered(key, notes), None if draw is None else numbered(draw, notes)
         nominal = adapter.with_values(params, lambda leaves: plant(leaves, recipe.paths, notes, "nominal"))
         deviated = recipe(key if draw is None else jax.random.fold_in(key, draw), nominal, condition)
         return adapter.with_values(deviated, lambda leaves: plant(leaves, recipe.paths, notes))

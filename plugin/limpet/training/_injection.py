@@ -67,7 +67,7 @@ class StepDraw:
     def follows_step(self) -> bool:
         """Whether what is drawn changes with the step's number, other than by the strength."""
         timed = self.time is not None and not isinstance(self.time, float)
-        return self.chip is None or self.recipe.noisy_reads or timed
+        return timed or (self.recipe.random and (self.chip is None or self.recipe.noisy_reads))
 
     def key(self, step: ArrayLike, draw: ArrayLike | None) -> jax.Array:
         """The random key of one step."""
@@ -320,7 +320,7 @@ class Injection:
         notes = None if self.audit.done else self.audit.notes(step)
         if notes is not None:
             plant(held, (path for path in held.keys() - set(self.paths) if is_real(held[path])), notes, "beside")
-            if any(part.follows_step for part in self.draws):
+            if deviation is not None or any(part.follows_step for part in self.draws):
                 step, draw = numbered(step, notes), None if draw is None else numbered(draw, notes)
         if not all(path in held for path in self.paths):  # else the rest of the model is not needed
             tree = self._adapter.completed(self.model, params)
