@@ -1,5 +1,7 @@
 """The audit finds draws that never reach the loss, wherever the step differentiates."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +61,8 @@ def test_the_loss_is_traced_once_and_never_run():
     assert calls == [True]
 
 
+OVER = SimpleNamespace(done=True)
+"""An audit that is over, so that nothing is told to it, whatever the process listens to."""
 STEPS = {
     "plain": lambda step: step,
     "value and gradient": lambda step: jax.value_and_grad(step),
@@ -73,7 +77,7 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("loss", [good_loss, erased])
 def test_probes_see_what_is_compiled(name, loss):
-    notes = ProbeNotes(judge="a test")
+    notes = ProbeNotes(OVER)
     x = jnp.ones((3, 500))
 
     def step(tree, x):
@@ -86,13 +90,13 @@ def test_probes_see_what_is_compiled(name, loss):
 
 
 def test_a_gradient_is_reach_enough():
-    notes = ProbeNotes(judge="a test")
+    notes = ProbeNotes(OVER)
     traced = jax.make_jaxpr(jax.grad(lambda tree: probed(tree, ["w"], notes)["w"].sum()))(PARAMS)
     assert notes.planted == uses_in(Function(traced))[notes].reached == {"w"}
 
 
 def test_outside_jit_nothing_is_noted():
-    notes = ProbeNotes(judge="a test")
+    notes = ProbeNotes(OVER)
     jax.grad(lambda tree: erased(probed(tree, ["w"], notes), 1.0))(PARAMS)
     assert not notes.planted
 
@@ -100,7 +104,7 @@ def test_outside_jit_nothing_is_noted():
 def test_probes_leave_nothing_in_the_compiled_program():
     plain = jax.jit(good_loss).lower(PARAMS, 1.0).as_text()
     watched = (
-        jax.jit(lambda tree, x: good_loss(probed(tree, ["w"], ProbeNotes(judge="a test")), x))
+        jax.jit(lambda tree, x: good_loss(probed(tree, ["w"], ProbeNotes(OVER)), x))
         .lower(PARAMS, 1.0)
         .as_text()
     )
