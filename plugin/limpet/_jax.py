@@ -65,7 +65,7 @@ class Operation(NamedTuple):
     def bind(self, values: Sequence[Any]) -> list[Any]:
         """Its results for other operands.
 
-        It reads `primitive`, `params` and `ctx` of an equation, and relies on `get_bind_params` giving parameters alone.
+        It reads `primitive`, `params` and `ctx` of an equation; `get_bind_params` has to give parameters alone.
         """
         primitive = self.equation.primitive
         with self.equation.ctx.manager:

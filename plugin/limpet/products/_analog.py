@@ -63,7 +63,9 @@ class Analog:
         if not self.product.saturates:
             return total
         outputs, largest = self.product.outputs, self.tables.largest
-        assert outputs is not None and outputs.bound is not None and largest is not None
+        assert outputs is not None
+        assert outputs.bound is not None
+        assert largest is not None
         bound = self._at(largest.max(0, keepdims=True), None) * (outputs.bound * self._range(x, None))
         return jnp.clip(total, -bound, bound)
 
@@ -222,7 +224,8 @@ class Analog:
 
     def _bound(self, full: float, tiles: Any) -> jax.Array:
         outputs = self.product.outputs
-        assert outputs is not None and outputs.bound is not None
+        assert outputs is not None
+        assert outputs.bound is not None
         return self._unit(full, tiles) * outputs.bound
 
     @property

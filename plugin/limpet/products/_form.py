@@ -50,11 +50,12 @@ class Form:
             w.reshape(*w.shape[: self.stack], -1, *w.shape[after:]) if self.rows != 1 else w,
         )
 
-    def dot(self, x: jax.Array, w: jax.Array, dtype: Any = None, cut: int = 0) -> jax.Array:
-        """The product of inputs (stack..., free..., [tiles,] rows) with weights (stack..., [tiles,] rows, columns...)."""
+    def dot(self, x: jax.Array, w: jax.Array, dtype: Any = None, cut: bool = False) -> jax.Array:
+        """The product of inputs (stack, free, [tiles,] rows) with weights (stack, [tiles,] rows, columns)."""
         stacked = [*range(self.stack)]
-        first, second = (stacked + [x.ndim - 2], stacked + [self.stack]) if cut else (stacked, stacked)
-        return self.operation.dot(x, w, ([x.ndim - 1], [self.stack + bool(cut)]), (first, second), dtype)
+        first = [*stacked, x.ndim - 2] if cut else stacked
+        second = [*stacked, self.stack] if cut else stacked
+        return self.operation.dot(x, w, ([x.ndim - 1], [self.stack + cut]), (first, second), dtype)
 
     def columns_of(self, sites: Any) -> Any:
         """Something that the leaf has for each of its places, along the first row: shape (stack..., columns...)."""
@@ -187,7 +188,7 @@ def known_sites(view: View, axes: Sequence[int]) -> np.ndarray | None:
 
 
 def columns_at(places: Any, layout: Layout) -> Any:
-    """The number of the column, counted through all matrices, at places of the flat leaf: `matrix * columns + column`."""
+    """The number of the column at places of the flat leaf, counted through all matrices: matrix columns + column."""
     shape = layout.shape
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     number: Any = 0

@@ -413,13 +413,13 @@ class Interpreter(LeafFlow):
         if not form.whole and (len(layout.row_tiles) > 1 or product.wire):
             raise LimpetError(
                 f"leaf '{path}': a product sums along some of its rows, or along them in another order "
-                f"({layout.rows} rows as {layout}), so that it cannot be told which array holds which of them. Multiply "
+                f"({layout.rows} rows as {layout}), so that it cannot be told which array holds which. Multiply "
                 f"the whole leaf, or say arrays of as many rows"
             )
         known = None if weight.moved or view.stepped else known_sites(view, form.of_columns)
         if known is None and sites is None:
             raise LimpetError(
-                f"leaf '{path}': which columns of its arrays a product has cannot be told, after what moved its values. "
+                f"leaf '{path}': which columns of its arrays a product has cannot be told after what moved its values. "
                 f"Multiply the leaf as it was drawn, and pick of the result"
             )
         at = columns_at(form.columns_of(sites) if known is None else known, layout)

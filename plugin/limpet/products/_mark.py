@@ -39,7 +39,7 @@ class Chip(NamedTuple):
         key: the leaf's own random key, shape ().
         chip_key: the key of the whole draw, shape ().
         condition: the condition under which the chip is looked at, a checked one.
-        ranges: the largest input of each array, shape (matrices, row tiles), where it is learned or was found from data.
+        ranges: the largest input of each array, shape (matrices, row tiles), where it is learned or was found.
     """
 
     nominal: jax.Array
@@ -66,8 +66,8 @@ def _refused(note: Note, **_: Any) -> LimpetError:
         f"leaf '{note.path}' has a product ({note.product.label()}), and the function that computes with it is not "
         f"within limpet.products, so that its products would be exact ones. Wrap what both draws and computes:\n"
         f"    jax.value_and_grad(limpet.products(lambda p: loss_fn(callback.inject(p, step), batch)))(params)\n"
-        f"callback.loss, limpet.with_mismatch, objectives and curves do that by themselves; limpet.on_chip is a function "
-        f"on one chip. For weights alone, draw of hardware.without_products()"
+        f"callback.loss, limpet.with_mismatch, objectives and curves do that by themselves; limpet.on_chip is a "
+        f"function on one chip. For weights alone, draw of hardware.without_products()"
     )
 
 

@@ -38,7 +38,7 @@ def products(fn: Callable[..., Any]) -> Callable[..., Any]:
             computed with before it meets its inputs, or stands in a function with a derivative of its own.
 
     Examples:
-        >>> import limpet
+        >>> import jax.numpy as jnp, limpet
         >>> adc = limpet.Converter(levels=3, bound=1.0)
         >>> hardware = limpet.Hardware(
         ...     w=limpet.Part("w", limpet.Gaussian(0.0), product=limpet.Product(outputs=adc))
