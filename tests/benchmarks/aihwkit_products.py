@@ -11,8 +11,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 INPUTS, OUTPUTS, BATCH = 40, 10, 16
 RANGE = 2.0
 PASSES = 20_000

@@ -42,12 +42,18 @@ def largest_weight(w: Matrix, per: str) -> Matrix:
     return np.abs(w).max(axis=0 if per == "column" else None, keepdims=True)
 
 
+def range_of(x: Matrix, input_range: float | str) -> Matrix:
+    """The range of each input vector, shape (B, 1)."""
+    return np.abs(x).max(axis=1, keepdims=True) if input_range == "dynamic" else np.full((len(x), 1), input_range)
+
+
 def aihwkit(
     x: Matrix,
     w: Matrix,
     rows: int | None = None,
     *,
     input_range: float | str = 1.0,
+    clamp: bool = True,
     weight_scaling: str = "column",
     inp_states: float | None = None,
     inp_noise: float = 0.0,
@@ -66,6 +72,8 @@ def aihwkit(
     Args:
         input_range: the range of inputs, which are clipped to it and divided by it; "dynamic" for noise management
             ABS_MAX, by the largest of each vector, without clipping.
+        clamp: whether inputs are clipped digitally (`input_range.enable`), or by their converter alone, once bound
+            management has divided them (noise management CONSTANT).
         weight_scaling: whether weights are held as fractions of the largest of their "column" or of the "tile".
         inp_states: the number of steps between minus and plus 1, `1 / inp_res`.
         inp_noise: of inputs, behind their converter.
@@ -82,11 +90,8 @@ def aihwkit(
     def tile(x: Matrix, w: Matrix) -> Matrix:
         scale = largest_weight(w, weight_scaling)
         w = w / scale
-        if input_range == "dynamic":
-            unit = np.abs(x).max(axis=1, keepdims=True)
-        else:
-            unit = np.full((len(x), 1), input_range)
-            x = np.clip(x, -unit, unit)
+        unit = range_of(x, input_range)
+        x = np.clip(x, -unit, unit) if clamp else x
         x = np.divide(x, unit, where=unit > 0, out=np.zeros_like(x))
         y = np.stack([vector(one, w) for one in x])
         return np.where(unit > 0, y * unit * scale, 0.0)
@@ -143,7 +148,7 @@ def lightning(
     count = len(tiles(len(w), rows))
 
     def tile(x: Matrix, w: Matrix) -> Matrix:
-        unit = np.abs(x).max(axis=1, keepdims=True) if input_range == "dynamic" else np.full((len(x), 1), input_range)
+        unit = range_of(x, input_range)
         y = rounded(np.clip(x, -unit, unit), unit, inp_states) @ w
         noise = out_noise / np.sqrt(count) * unit * largest_weight(w, "column" if out_noise_per_channel else "tile")
         y = y + noise * normal(generator, y.shape)
@@ -151,6 +156,29 @@ def lightning(
         return np.clip(rounded(y, bound, out_states), -bound, bound)
 
     return over_tiles(x, w, rows, tile)
+
+
+def lightning_gradients(
+    x: Matrix,
+    w: Matrix,
+    towards: Matrix,
+    rows: int | None = None,
+    *,
+    input_range: float | str = 1.0,
+    inp_states: float | None = None,
+    out_bound: float = np.inf,
+) -> tuple[Matrix, Matrix]:
+    """The gradients of lightning's inputs and weights, straight through rounding, for a slope at its outputs."""
+    x, w, parts = np.asarray(x, np.float64), np.asarray(w, np.float64), tiles(len(w), rows)
+    of_x, of_w = np.zeros_like(x), np.zeros_like(w)
+    for part in parts:
+        held, weights = x[:, part], w[part]
+        unit = range_of(held, input_range)
+        sent = rounded(np.clip(held, -unit, unit), unit, inp_states)
+        within = np.abs(sent @ weights) <= unit * out_bound * np.abs(weights).max()
+        of_x[:, part] = np.where(np.abs(held) <= unit, (towards * within) @ weights.T, 0)
+        of_w[part] = sent.T @ (towards * within)
+    return of_x, of_w
 
 
 def hxtorch(

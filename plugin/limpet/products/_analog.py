@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..arrays._array import Layout
-from ._convert import converted, largest_of, value_of_code, within_learned
+from ._convert import beyond, converted, ends, largest_of, value_of_code, within_learned
 from ._form import Form, pieces
 from ._product import Product
 from ._tables import Tables
+from ._wire import lost
 
 Normal = Callable[[str, jax.Array], jax.Array]
 """`normal(name, like)`: standard normal numbers of the shape of values, new at each product."""
@@ -67,7 +68,8 @@ class Analog:
         assert outputs.bound is not None
         assert largest is not None
         bound = self._at(largest.max(0, keepdims=True), None) * (outputs.bound * self._range(x, None))
-        return jnp.clip(total, -bound, bound)
+        low, high = ends(outputs)
+        return jnp.clip(total, bound * (low / high), bound)
 
     def _array(self, x: jax.Array, w: jax.Array, tiles: slice | None) -> jax.Array:
         """What arrays give whose rows are alike in number, as the network counts; see `Form.dot` for the axes."""
@@ -86,26 +88,26 @@ class Analog:
 
     def _managed(self, x: jax.Array, range_: Any, w: jax.Array, tiles: slice | None, name: str) -> jax.Array:
         """The outputs of inputs within a range, which grows for those vectors whose outputs are beyond the bound."""
-        most = self.product.bound_management
-        if not most:
+        most, outputs = self.product.bound_management, self.product.outputs
+        if not most or outputs is None:
             return self._converted(x, range_, w, tiles, name)
         held, weights = jax.lax.stop_gradient((x, w))
 
-        def beyond(factor: jax.Array) -> jax.Array:
+        def clipped_at(factor: jax.Array) -> jax.Array:
             sent, _, full = self._sent(held, range_ * factor, name)
             y = self._currents(sent, full, weights, tiles, name)
-            clipped = jnp.abs(y) >= self._bound(full, tiles)
+            clipped = beyond(y, self._bound(full, tiles), outputs)
             found = jnp.any(clipped, axis=tuple(range(y.ndim - self._columns, y.ndim)))
             return (found if tiles is None else jnp.moveaxis(found, self.form.stack, -1))[..., None]
 
         def wider(state: Any) -> Any:
             factor, found, turn = state
             factor = jnp.where(found, factor * 2, factor)
-            return factor, beyond(factor), turn + 1
+            return factor, clipped_at(factor), turn + 1
 
         start = jnp.ones((*x.shape[:-1], 1), self._dtype(x))
         factor, *_ = jax.lax.while_loop(
-            lambda state: jnp.any(state[1]) & (state[2] < most), wider, (start, beyond(start), 0)
+            lambda state: jnp.any(state[1]) & (state[2] < most), wider, (start, clipped_at(start), 0)
         )
         return self._converted(x, range_ * jax.lax.stop_gradient(factor), w, tiles, name)
 
@@ -183,17 +185,10 @@ class Analog:
         return factor * largest * self._of_outputs(length, tiles)
 
     def _lost(self, sent: jax.Array, full: float, w: jax.Array, tiles: Any) -> jax.Array:
-        """What the resistance of the wires takes away, in closed form: the rows are numbered towards the converter.
-
-        With K rows, currents as fractions of those of full inputs and the largest weight, and a = K wire
-        sum(|w| |x|): a (.5 - .2 a + .05 a^2) sum(w x (1 - (1 - j / K)^2)), as aihwkit has it.
-        """
-        rows, largest = sent.shape[-1], self._at(self.tables.largest, tiles)
-        per_unit = self.product.wire * rows / full
-        load = per_unit * self._dot(jnp.abs(sent), jnp.abs(w), tiles) / jnp.where(largest > 0, largest, 1)
-        ramp = 1 - (1 - np.arange(rows) / rows) ** 2
-        far = self._dot(sent.astype(self._dtype(sent)) * ramp.astype(np.float32), w, tiles)
-        return load * (0.5 + load * (-0.2 + 0.05 * load)) * far
+        """What the resistance of the wires takes away."""
+        largest = self._at(self.tables.largest, tiles)
+        full_load = self.product.wire * sent.shape[-1] / (full * jnp.where(largest > 0, largest, 1))
+        return lost(sent.astype(self._dtype(sent)), w, full_load, lambda x, w: self._dot(x, w, tiles))
 
     def _dot(self, sent: jax.Array, w: jax.Array, tiles: Any) -> jax.Array:
         dtype = self._dtype(sent)

@@ -25,11 +25,7 @@ def converted(x: jax.Array, largest: jax.Array, converter: Converter) -> jax.Arr
         largest: the value of the highest code, or of 1; a scalar, or of a shape that broadcasts to x's.
         converter: the converter.
     """
-    scaled = x * _per_value(largest, converter)
-    if converter.codes is None:
-        return jnp.clip(scaled, -1.0 if converter.signed else 0.0, 1.0)
-    rounded = jnp.round(scaled) if converter.rounding == "nearest" else jnp.floor(scaled)
-    return jnp.clip(rounded, converter.lowest, converter.half)
+    return jnp.clip(_rounded(x, largest, converter), *ends(converter))
 
 
 @converted.defjvp
@@ -40,9 +36,29 @@ def _(converter: Converter, primals: tuple, tangents: tuple) -> tuple[jax.Array,
     return converted(x, largest, converter), slope * rate
 
 
+def ends(converter: Converter) -> tuple[float, float]:
+    """The lowest and the highest code; of a converter that does not round, the ends as multiples of the largest."""
+    if converter.codes is None:
+        return (-1.0 if converter.signed else 0.0), 1.0
+    return converter.lowest, converter.half
+
+
+def beyond(y: jax.Array, largest: jax.Array, converter: Converter) -> jax.Array:
+    """Which values are clipped, and would be less so if they were smaller."""
+    (low, high), code = ends(converter), _rounded(y, largest, converter)
+    return (code > high) | (code < low) if converter.signed else code > high
+
+
 def value_of_code(largest: jax.Array, converter: Converter) -> jax.Array:
     """What one code is worth; of a converter that does not round, what 1 is."""
     return largest if converter.codes is None else largest * (1 / converter.half)
+
+
+def _rounded(x: jax.Array, largest: jax.Array, converter: Converter) -> jax.Array:
+    scaled = x * _per_value(largest, converter)
+    if converter.codes is None:
+        return scaled
+    return jnp.round(scaled) if converter.rounding == "nearest" else jnp.floor(scaled)
 
 
 def _per_value(largest: jax.Array, converter: Converter) -> jax.Array:
