@@ -37,8 +37,10 @@ def normal(generator: np.random.Generator | None, shape: tuple[int, ...]) -> Mat
     return np.zeros(shape) if generator is None else generator.standard_normal(shape)
 
 
-def largest_weight(w: Matrix, per: str) -> Matrix:
+def largest_weight(w: Matrix, per: str | float) -> Matrix:
     """Of shape (1, N), or (1, 1)."""
+    if not isinstance(per, str):
+        return np.full((1, 1), per)
     return np.abs(w).max(axis=0 if per == "column" else None, keepdims=True)
 
 
@@ -54,7 +56,7 @@ def aihwkit(
     *,
     input_range: float | str = 1.0,
     clamp: bool = True,
-    weight_scaling: str = "column",
+    weight_scaling: str | float = "column",
     inp_states: float | None = None,
     inp_noise: float = 0.0,
     ir_drop: float = 0.0,
@@ -74,7 +76,7 @@ def aihwkit(
             ABS_MAX, by the largest of each vector, without clipping.
         clamp: whether inputs are clipped digitally (`input_range.enable`), or by their converter alone, once bound
             management has divided them (noise management CONSTANT).
-        weight_scaling: whether weights are held as fractions of the largest of their "column" or of the "tile".
+        weight_scaling: what weights are held as fractions of: the largest of their "column" or "tile", or a number.
         inp_states: the number of steps between minus and plus 1, `1 / inp_res`.
         inp_noise: of inputs, behind their converter.
         ir_drop: the factor on what wires take away.

@@ -83,7 +83,8 @@ class Analog:
             # What is 0 belongs to the first pass alone, or its gradient would count twice.
             below = jnp.where(x < 0, -x, -1)
             first = self._managed(x, range_, w, tiles, f"{number}+")
-            return first - self._managed(below, range_, w, tiles, f"{number}-")
+            second = self._managed(below, range_, w, tiles, f"{number}-")
+            return first - jnp.where(self._of_outputs(jnp.any(x < 0, axis=-1, keepdims=True), tiles), second, 0)
         return self._managed(x, range_, w, tiles, number)
 
     def _managed(self, x: jax.Array, range_: Any, w: jax.Array, tiles: slice | None, name: str) -> jax.Array:

@@ -48,8 +48,8 @@ class Converter:
         corrected: for outputs, whether gain and offset of each chip are known and taken out again behind the converter,
             digitally, as by the affine correction of a core that was calibrated. What was clipped stays clipped.
         rounding: "nearest", or "floor", the next code below, as counters that are cut off have it.
-        signed: whether codes below 0 exist. Inputs below 0 go through unsigned converters in a pass of their own, and
-            its outputs are subtracted; outputs below 0 are clipped.
+        signed: whether codes below 0 exist. Where an input vector has values below 0, these go through unsigned
+            converters in a pass of their own, and its outputs are subtracted; outputs below 0 are clipped.
         decay: for inputs, the rate at which a learned range decays where nearly all inputs lie within it.
         slice_bits: for inputs, so many bits of their magnitude enter the array at a time, lowest first; the outputs of
             each pass are converted, shifted and added digitally. None: all at once.
