@@ -103,11 +103,7 @@ def test_outside_jit_nothing_is_noted():
 
 def test_probes_leave_nothing_in_the_compiled_program():
     plain = jax.jit(good_loss).lower(PARAMS, 1.0).as_text()
-    watched = (
-        jax.jit(lambda tree, x: good_loss(probed(tree, ["w"], ProbeNotes(OVER)), x))
-        .lower(PARAMS, 1.0)
-        .as_text()
-    )
+    watched = jax.jit(lambda tree, x: good_loss(probed(tree, ["w"], ProbeNotes(OVER)), x)).lower(PARAMS, 1.0).as_text()
     assert watched.replace("jit__lambda", "jit_good_loss") == plain
 
 

@@ -120,7 +120,7 @@ def audit(
     recipe = checked_recipe(mismatch, params)
     adapter = adapter_of(params)
     nominal = adapter.leaves(params)
-    deviated = adapter.leaves(recipe(step_key(seed, 0), params))
+    deviated = adapter.leaves(recipe.without_products()(step_key(seed, 0), params))
     selected = [path for path in recipe.paths if path in nominal]
     notes = ProbeNotes()
 

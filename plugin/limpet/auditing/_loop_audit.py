@@ -149,7 +149,9 @@ class LoopAudit:
         """Take what a program does with leaves, by the draw; warn where they sit otherwise than the hardware says."""
         for recipe in self._recipes:
             for notes, of in uses.items():
-                warn_of_layout(recipe, otherwise_than_said(recipe, of, notes.in_gradient))
+                # What is compiled of analog products is no more the product that the user wrote.
+                plain = [use for use in of if (rule := recipe.rules.get(use.leaf.path)) is None or rule.product is None]
+                warn_of_layout(recipe, otherwise_than_said(recipe, plain, notes.in_gradient))
 
     def hear(self, uses: Mapping[ProbeNotes, Use], whole: bool) -> None:
         """Take what a program does with draws.

@@ -87,6 +87,10 @@ class ChipValues(Protocol):
         """From nominal values by leaf path to those on a chip, for all leaves or some."""
         ...
 
+    def behind_gains(self, chip: Chip, condition: Condition, nominal: Leaves, held: Leaves, gains: Leaves) -> Leaves:
+        """What a chip computes with: its values, and digital gains behind its outputs."""
+        ...
+
     def limited(self, path: str, value: jax.Array) -> jax.Array:
         """The nearest values that a chip can be given for a leaf."""
         ...
@@ -109,9 +113,18 @@ class VirtualValues:
     def on_chip(self, chip: Chip, condition: Condition, measured: Leaves) -> Callable[[Leaves], Leaves]:
         def drawn(leaves: Leaves) -> Leaves:
             deviating = any(path in leaves for path in self.paths)
-            return self.recipe.on_leaves(chip.key, leaves, chip.under(condition).checked()) if deviating else leaves
+            if not deviating:
+                return leaves
+            return self.recipe.weights_on_leaves(chip.key, leaves, chip.under(condition).checked())
 
         return drawn
+
+    def behind_gains(self, chip: Chip, condition: Condition, nominal: Leaves, held: Leaves, gains: Leaves) -> Leaves:
+        analog = {path for path, rule in self.recipe.rules.items() if rule is not None and rule.product is not None}
+        held = held | {path: held[path] * gain for path, gain in gains.items() if path not in analog}
+        if not analog:
+            return held
+        return self.recipe.with_products(chip.key, nominal, held, chip.under(condition).checked(), gains)
 
     def limited(self, path: str, value: jax.Array) -> jax.Array:
         rule = self.recipe.rules.get(path)
@@ -145,6 +158,9 @@ class MeasuredValues:
             }
 
         return held
+
+    def behind_gains(self, chip: Chip, condition: Condition, nominal: Leaves, held: Leaves, gains: Leaves) -> Leaves:
+        return held | {path: held[path] * gain for path, gain in gains.items()}
 
     def limited(self, path: str, value: jax.Array) -> jax.Array:
         return value
@@ -190,7 +206,8 @@ class ChipFit:
             def tree_of(given: Given) -> Any:
                 values = held | on_chip({path: given[path] for path in self.trainable})
                 gains = {path: jnp.expand_dims(given[f"{path}{GAIN}"], inputs) for path, inputs in self.gains.items()}
-                values |= {path: values[path] * gain for path, gain in gains.items()}
+                said = nominal | {path: given[path] for path in self.trainable}
+                values = self.values.behind_gains(chip, condition, said, values, gains)
                 return structure.unflatten([values.get(path, leaf) for path, leaf in whole.items()])
 
             return tree_of

@@ -13,6 +13,7 @@ from .._errors import LimpetError, MetricError, warn_user
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..measure._metric import function_name
+from ..products._products import products
 from ._chip_fit import Given, TreeOf
 
 
@@ -80,6 +81,6 @@ class GradientFit:
                 )
             return value[0] if isinstance(value, tuple) else value
 
-        moved, state = self.optimizer.update(jax.grad(loss)(given), state, given)
+        moved, state = self.optimizer.update(jax.grad(products(loss))(given), state, given)
         updates = cast(Given, moved)
         return {path: value + updates[path].astype(value.dtype) for path, value in given.items()}, state

@@ -212,6 +212,11 @@ class MismatchCallback:
         return self.injection.step_key(step)
 
     @property
+    def has_products(self) -> bool:
+        """See `limpet.Injection.has_products`."""
+        return self.injection.has_products
+
+    @property
     def hardware_paths(self) -> tuple[str, ...]:
         """See `limpet.Injection.hardware_paths`."""
         return self.injection.hardware_paths

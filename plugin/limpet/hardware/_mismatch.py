@@ -235,6 +235,32 @@ class Recipe(ABC):
             condition: a checked one, see `Condition.checked`.
             sharding: the division among devices, as `__call__` takes it.
         """
+        deviated = self.weights_on_leaves(key, leaves, condition, sharding)
+        return self.with_products(key, leaves, deviated, condition) if self.has_products else deviated
+
+    def with_products(
+        self, key: jax.Array, nominal: Leaves, deviated: Leaves, condition: Condition, gains: Leaves | None = None
+    ) -> Leaves:
+        """Deviated values by leaf path, with marks on those whose arrays have products; see `limpet.products`.
+
+        Args:
+            key: the random key of the draw, shape ().
+            nominal: nominal values by leaf path.
+            deviated: what was drawn of them.
+            condition: a checked one.
+            gains: digital factors on outputs by leaf path, of shapes that broadcast to the leaves'; None for none.
+        """
+        marked_leaves = dict(deviated)
+        for path, rule in self.rules.items():
+            if rule is not None and rule.product is not None and path in deviated:
+                value = jnp.asarray(nominal[path])
+                own = leaf_keys(key, path_hashes([path]))[0]
+                chip = Chip(value, own, key, condition, gains=(gains or {}).get(path))
+                marked_leaves[path] = marked(deviated[path], chip, Note(path, value.shape, rule.product, rule.array))
+        return marked_leaves
+
+    def weights_on_leaves(self, key: jax.Array, leaves: Leaves, condition: Condition, sharding: Any = None) -> Leaves:
+        """What a chip's devices hold, by leaf path, apart from what its arrays compute of it; see `on_leaves`."""
         self.require_described(leaves)
         rules = {path: rule for path in leaves if (rule := self.rules[path]) is not None}
         values = {path: _as_array(leaves[path]) for path in rules}
@@ -257,9 +283,6 @@ class Recipe(ABC):
         for path, rule in rules.items():
             if rule.limits is not None and rule.limits.policy == "error":
                 rule.limits.require(deviated[path], path)
-            if rule.product is not None:
-                chip = Chip(values[path], keys[place_of[path]], key, condition)
-                deviated[path] = marked(deviated[path], chip, Note(path, values[path].shape, rule.product, rule.array))
         return leaves | deviated
 
     def require_described(self, leaves: Leaves) -> None:

@@ -137,7 +137,7 @@ def prepared(
     leaves = _flat(trace, operands, cases)
 
     def build() -> Program:
-        findings = check(results, trace.function)
+        findings = check(results, trace.written)
         return _compiled(trace, list(results.values()), leaves, mesh, findings)
 
     program = kept(trace, leaves, (mesh, tile_bytes(), _platform()), build)

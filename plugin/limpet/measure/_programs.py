@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from .._errors import LimpetError
 from .._jax import Content, Function, content_of, is_tracing, is_weak, with_captured_arrays
+from ..products._products import with_analog_products
 from ._progress import saying
 
 Made = TypeVar("Made")
@@ -33,12 +34,14 @@ class Trace:
     """A function, traced.
 
     Attributes:
-        function: the operations.
+        function: the operations, with analog products.
         results: the shape and dtype of each result, a pytree.
+        written: the operations as the user wrote them.
     """
 
     function: Function
     results: Any
+    written: Function
 
     @cached_property
     def content(self) -> Content:
@@ -78,7 +81,8 @@ def traced(function: Callable[..., Any], *shapes: Any) -> Trace:
             "jax.lax.scan): measure outside of it, or through jax.pure_callback"
         )
     jaxpr, results = jax.make_jaxpr(lambda *arguments: function(*arguments), return_shape=True)(*shapes)
-    return Trace(with_captured_arrays(Function(jaxpr)), results)
+    written = with_captured_arrays(Function(jaxpr))
+    return Trace(with_analog_products(written), results, written)
 
 
 def kept(trace: Trace, operands: Any, beside: Hashable, build: Callable[[], Made]) -> Made:

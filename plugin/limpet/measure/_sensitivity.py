@@ -84,11 +84,13 @@ def sensitivity(
 
     def both(chip: Chip, tree: Any, condition: Condition) -> tuple[dict[str, Any], dict[str, Any]]:
         adapter = adapter_of(tree)
-        return adapter.leaves(tree), adapter.leaves(recipe(chip.key, tree, chip.under(condition)))
+        leaves = adapter.leaves(tree)
+        return leaves, recipe.weights_on_leaves(chip.key, leaves, chip.under(condition).checked())
 
     def masked(metric: Any, chip: Chip, tree: Any, mask: jax.Array, condition: Condition) -> dict[str, jax.Array]:
         nominal, deviated = both(chip, tree, condition)
         chosen = {path: jnp.where(mask[index[name]], deviated[path], nominal[path]) for path, name in group_of.items()}
+        chosen = recipe.with_products(chip.key, nominal, chosen, chip.under(condition).checked())
         return metric(adapter_of(tree).with_values(tree, lambda leaves: leaves | chosen))
 
     def moved_along(metric: Any, chip: Chip, tree: Any, place: jax.Array, extra: Any) -> dict[str, jax.Array]:

@@ -89,7 +89,7 @@ def adversarial(
         weights, copy = chips.deviating(params), copies_of(params)
         natural, reference = evaluated(copy({}) if noise else params)
         if noise:
-            natural, _ = evaluated(chips.tree(params, name))
+            natural, _ = chips.computing(lambda params: evaluated(chips.tree(params, name)))(params)
         target = jax.lax.stop_gradient(reference)
 
         def apart(weights: dict[str, jax.Array]) -> jax.Array:

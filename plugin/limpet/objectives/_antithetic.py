@@ -51,6 +51,8 @@ def antithetic(
         def tree_of(tree: Any, place: jax.Array) -> Any:
             return chips.tree(tree, name, place // 2, mirrored=place % 2 == 1)
 
-        return over_draws(lambda tree: loss_of(loss_fn(tree, *args)), tree_of, params, jnp.arange(2 * pairs)).mean()
+        return over_draws(
+            chips, lambda tree: loss_of(loss_fn(tree, *args)), tree_of, params, jnp.arange(2 * pairs)
+        ).mean()
 
     return loss

@@ -62,6 +62,7 @@ def consistency(
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         losses, outputs = over_draws(
+            chips,
             lambda tree: loss_and_outputs(loss_fn(tree, *args), "consistency"),
             lambda tree, draw: chips.tree(tree, name, draw),
             params,

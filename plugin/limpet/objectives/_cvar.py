@@ -63,6 +63,7 @@ def cvar(
 
     def loss(params: Any, name: Any, *args: Any) -> jax.Array:
         losses = over_draws(
+            chips,
             lambda tree: loss_of(loss_fn(tree, *args)),
             lambda tree, draw: chips.tree(tree, name, draw),
             params,

@@ -80,7 +80,9 @@ def distillation(
             return (1 - jnp.asarray(weight)) * task + weight * jnp.square(temperature) * apart
 
         if draws == 1:
-            return learned(chips.tree(params, name))
-        return over_draws(learned, lambda tree, draw: chips.tree(tree, name, draw), params, jnp.arange(draws)).mean()
+            return chips.computing(lambda params: learned(chips.tree(params, name)))(params)
+        return over_draws(
+            chips, learned, lambda tree, draw: chips.tree(tree, name, draw), params, jnp.arange(draws)
+        ).mean()
 
     return loss

@@ -11,13 +11,14 @@ from .._checked import whole
 from .._errors import LimpetError
 from .._jax import is_known_zero
 from ..leaves._adapters import adapter_of
+from ._step_chips import StepChips
 
 Loss = Callable[..., Any]
 """`loss_fn(tree, *args)`: the loss, a scalar; or a tuple of it and the outputs that it was computed from, or more."""
 
 
 def over_draws(
-    evaluate: Callable[..., Any], tree_of: Callable[[Any, jax.Array], Any], params: Any, *mapped: Any
+    chips: StepChips, evaluate: Callable[..., Any], tree_of: Callable[[Any, jax.Array], Any], params: Any, *mapped: Any
 ) -> Any:
     """What a function gives on each of several chips, stacked along a leading axis.
 
@@ -25,6 +26,7 @@ def over_draws(
     copy of it; what they write is averaged (of counts, the first chip's is taken) and written in the network itself.
 
     Args:
+        chips: what draws them.
         evaluate: the function, `evaluate(tree, *args)`, giving a pytree of arrays.
         tree_of: a function from parameters and the number of a chip to the tree on that chip.
         params: the nominal parameters, or a module.
@@ -32,7 +34,7 @@ def over_draws(
     """
     adapter = adapter_of(params)
     if not adapter.stateful:
-        return jax.vmap(lambda draw, *args: evaluate(tree_of(params, draw), *args))(*mapped)
+        return jax.vmap(chips.computing(lambda draw, *args: evaluate(tree_of(params, draw), *args)))(*mapped)
     copy = copies_of(params)
 
     def on_chip(draw: jax.Array, *args: Any) -> tuple[Any, dict[str, Any]]:
@@ -41,7 +43,7 @@ def over_draws(
         leaves = adapter.flattened(tree)[0]
         return result, {path: leaves[path] for path in paths}
 
-    results, written = jax.vmap(on_chip)(*mapped)
+    results, written = jax.vmap(chips.computing(on_chip))(*mapped)
     adapter.write(params, {path: _of_all(values) for path, values in written.items()})
     return results
 

@@ -17,6 +17,7 @@ from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real
+from ..products._products import products
 from ..results._condition import UNCHANGED, Condition, condition_of
 
 
@@ -99,6 +100,12 @@ class StepChips:
         nominal = adapter.with_values(params, lambda leaves: plant(leaves, recipe.paths, notes, "nominal"))
         deviated = recipe(key if draw is None else jax.random.fold_in(key, draw), nominal, condition)
         return adapter.with_values(deviated, lambda leaves: plant(leaves, recipe.paths, notes))
+
+    def computing(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that draws chips and computes with them, with their products."""
+        known = self.mismatch.has_products if isinstance(self.mismatch, Recipe) else True
+        # What draws in a way of its own may have any; then it costs a trace to find out.
+        return products(function) if getattr(self.mismatch, "has_products", known) else function
 
     def key(self, name: Any, purpose: str) -> jax.Array:
         """A key of the step's for what an objective draws beside chips."""

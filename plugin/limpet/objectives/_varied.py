@@ -72,7 +72,7 @@ def varied(
             return loss_of(loss_fn(tree, *args))
 
         if draws == 1:
-            return evaluate(tree_of(params, None))
-        return over_draws(evaluate, tree_of, params, jnp.arange(draws)).mean()
+            return chips.computing(lambda params: evaluate(tree_of(params, None)))(params)
+        return over_draws(chips, evaluate, tree_of, params, jnp.arange(draws)).mean()
 
     return loss

@@ -124,11 +124,12 @@ def _perturbed(loss_fn: Loss, chips: StepChips, moved: Callable[[Values, Values]
         weights, copy = chips.deviating(params), copies_of(params)
         constant = jax.lax.stop_gradient(weights)
 
-        def on_chip(weights: Values) -> jax.Array:
-            return loss_of(loss_fn(chips.tree(copy(weights), name), *args))
+        def on_chip(params: Any) -> jax.Array:
+            return loss_of(loss_fn(chips.tree(params, name), *args))
 
-        change = jax.lax.stop_gradient(moved(constant, jax.grad(on_chip)(constant)))
-        return loss_of(loss_fn(chips.tree(_shifted(params, change), name), *args))
+        slopes = jax.grad(chips.computing(lambda weights: on_chip(copy(weights))))(constant)
+        change = jax.lax.stop_gradient(moved(constant, slopes))
+        return chips.computing(on_chip)(_shifted(params, change))
 
     return loss
 

@@ -66,13 +66,15 @@ def with_mismatch(
     chips = StepChips(mismatch, condition)
 
     def once(params: Any, name: Any, *args: Any) -> Any:
-        return loss_fn(chips.tree(params, name), *args)
+        return chips.computing(lambda params: loss_fn(chips.tree(params, name), *args))(params)
 
     def several(params: Any, name: Any, *args: Any) -> Any:
         def evaluate(tree: Any) -> Any:
             return loss_fn(tree, *args)
 
-        return _mean(over_draws(evaluate, lambda tree, draw: chips.tree(tree, name, draw), params, jnp.arange(draws)))
+        return _mean(
+            over_draws(chips, evaluate, lambda tree, draw: chips.tree(tree, name, draw), params, jnp.arange(draws))
+        )
 
     def divided(params: Any, name: Any, *args: Any) -> Any:
         parts = groups or _batch_size(args)
@@ -84,7 +86,7 @@ def with_mismatch(
         def tree_of(tree: Any, draw: jax.Array) -> Any:
             return chips.tree(tree, name, draw)
 
-        return _mean(over_draws(loss_fn, tree_of, params, jnp.arange(parts), *args))
+        return _mean(over_draws(chips, loss_fn, tree_of, params, jnp.arange(parts), *args))
 
     if draws == 1:
         return once

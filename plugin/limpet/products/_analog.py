@@ -55,6 +55,11 @@ class Analog:
         Returns:
             Outputs, shape (stack..., free..., columns...).
         """
+        total = self._total(x, w)
+        return total if self.tables.gains is None else total * self._at(self.tables.gains, None)
+
+    def _total(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """The outputs of all arrays, before digital factors."""
         sizes = self.layout.row_tiles
         if len(sizes) == 1:
             return self._array(x, w, None)

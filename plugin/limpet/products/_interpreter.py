@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -478,23 +479,33 @@ def _normal(key: jax.Array, sign: jax.Array | None) -> Callable[[str, jax.Array]
 
     def normal(name: str, like: jax.Array) -> jax.Array:
         own = jax.random.fold_in(key, jnp.uint32(path_hash(name)))
-        numbers = _drawn(own, jax.lax.stop_gradient(like) > 0)
+        numbers = _drawing(0)(own, jax.lax.stop_gradient(like) > 0)
         return numbers if sign is None else numbers * sign
 
     return normal
 
 
-@custom_vmap
-def _drawn(key: jax.Array, like: jax.Array) -> jax.Array:
-    return scaled_normal(key, like.shape, jnp.ones((), jnp.float32))
+@cache
+def _drawing(keys: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """A function from random keys of so many axes, and values that have these first, to normal numbers."""
 
+    @custom_vmap
+    def drawn(key: jax.Array, like: jax.Array) -> jax.Array:
+        shape = like.shape[keys:]
+        draw: Any = partial(scaled_normal, shape=shape, sigma=jnp.ones((), jnp.float32))
+        for _ in range(keys):
+            draw = jax.vmap(draw)
+        return draw(key)
 
-@_drawn.def_vmap
-def _(size: int, mapped: Sequence[bool], key: jax.Array, like: jax.Array) -> tuple[jax.Array, bool]:
-    of_key, of_values = mapped
-    if not of_key:
-        return _drawn(key, like), True
-    return jax.vmap(_drawn, (0, 0 if of_values else None), axis_size=size)(key, like), True
+    @drawn.def_vmap
+    def _(size: int, mapped: Sequence[bool], key: jax.Array, like: jax.Array) -> tuple[jax.Array, bool]:
+        of_key, of_values = mapped
+        if of_key:
+            like = like if of_values else jnp.broadcast_to(like, (size, *like.shape))
+            return _drawing(keys + 1)(key, like), True
+        return jnp.moveaxis(_drawing(keys)(key, jnp.moveaxis(like, 0, keys)), keys, 0), True
+
+    return drawn
 
 
 def _sites(shape: tuple[int, ...]) -> jax.Array:

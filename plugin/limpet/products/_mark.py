@@ -40,6 +40,7 @@ class Chip(NamedTuple):
         chip_key: the key of the whole draw, shape ().
         condition: the condition under which the chip is looked at, a checked one.
         ranges: the largest input of each array, shape (matrices, row tiles), where it is learned or was found.
+        gains: digital factors on outputs, behind the converters, of a shape that broadcasts to the leaf's.
     """
 
     nominal: jax.Array
@@ -47,6 +48,7 @@ class Chip(NamedTuple):
     chip_key: jax.Array
     condition: Condition
     ranges: jax.Array | None = None
+    gains: jax.Array | None = None
 
 
 def marked(value: jax.Array, chip: Chip, note: Note) -> jax.Array:

@@ -1,13 +1,13 @@
 """`limpet.products`: a function with the analog products of the leaves that it draws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
 import jax
 
 from .._errors import LimpetError
-from .._jax import Function
+from .._jax import Function, array_of
 from ..leaves._adapters import adapter_of
 from ._interpreter import Interpreter
 from ._mark import MARK
@@ -78,9 +78,7 @@ def products(fn: Callable[..., Any]) -> Callable[..., Any]:
 
         jaxpr, shape = jax.make_jaxpr(alone, return_shape=True)()
         function = Function(jaxpr)
-        results = (
-            function(function.captured, ()) if not has_marks(function) else analog(function, function.captured, ())
-        )
+        results = _results(function, function.captured, ())
         result, written = jax.tree.unflatten(jax.tree.structure(shape), results)
         for place, values in written.items():
             adapter_of(stateful[place]).write(stateful[place], values)
@@ -89,11 +87,19 @@ def products(fn: Callable[..., Any]) -> Callable[..., Any]:
     return computed
 
 
-def has_marks(function: Function) -> bool:
-    """Whether a traced function holds leaves with products."""
-    return any(operation.name == MARK or any(map(has_marks, operation.functions)) for operation in function.operations)
+def with_analog_products(function: Function) -> Function:
+    """A traced function with analog products in the place of those of marked leaves."""
+    if not _has_marks(function):
+        return function
+    shapes = [jax.ShapeDtypeStruct(*array_of(variable)) for variable in function.arguments]
+    return Function(jax.make_jaxpr(lambda *values: _results(function, function.captured, values))(*shapes))
 
 
-def analog(function: Function, captured: Any, arguments: Any) -> list[Any]:
-    """The results of a traced function with analog products, flat."""
+def _results(function: Function, captured: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+    if not _has_marks(function):
+        return function(captured, arguments)
     return Interpreter().results_of(function, captured, arguments)
+
+
+def _has_marks(function: Function) -> bool:
+    return any(operation.name == MARK or any(map(_has_marks, operation.functions)) for operation in function.operations)

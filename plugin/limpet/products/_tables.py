@@ -20,12 +20,14 @@ class Tables(NamedTuple):
         gain: the gain of the column's output converter.
         offset: its offset, in the units of the bound.
         ranges: the largest input, shape (row tiles, matrices).
+        gains: digital factors on the sums over arrays, shape (1, columns of all matrices).
     """
 
     largest: jax.Array | None
     gain: jax.Array | None
     offset: jax.Array | None
     ranges: jax.Array | None
+    gains: jax.Array | None
 
 
 def tables_of(chip: Chip, product: Product, layout: Layout, name: str) -> Tables:
@@ -62,7 +64,14 @@ def tables_of(chip: Chip, product: Product, layout: Layout, name: str) -> Tables
         None if outputs is None else drawn(outputs.gain, "gain", 1.0),  # pyright: ignore[reportArgumentType]
         None if outputs is None else drawn(outputs.offset, "offset", 0.0),  # pyright: ignore[reportArgumentType]
         chip.ranges if chip.ranges is None else chip.ranges.T,
+        None if chip.gains is None else _of_columns(chip.gains, layout),
     )
+
+
+def _of_columns(values: jax.Array, layout: Layout) -> jax.Array:
+    """What is the same along the rows of a leaf, shape (1, columns of all matrices)."""
+    first = jax.lax.slice_in_dim(layout.blocks(jnp.broadcast_to(values, layout.shape)), 0, 1, axis=1)
+    return first.reshape(1, -1)
 
 
 def _largest(nominal: jax.Array, product: Product, layout: Layout) -> jax.Array:

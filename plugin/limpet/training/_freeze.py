@@ -73,6 +73,12 @@ def freeze(
         others = {"seed": seed, "generator": generator, "condition": condition}
         return _frozen_as_measured(model, mismatch, chip, others)
     recipe = _checked(mismatch, model)
+    if recipe.has_products:
+        raise LimpetError(
+            "mismatch: this hardware has products, which are no values of the model but act where it is computed: "
+            "limpet.on_chip(fn, mismatch, chip=...) is a function on one chip, weights, converters and all; or freeze "
+            "the weights alone, of hardware.without_products()"
+        )
     seed, chip = whole("seed", 0 if seed is None else seed, 0, MAX_SEED), whole("chip", chip, 0, MAX_SEED)
     key = chip_key(seed, chip, checked_generator(generator or DEFAULT_GENERATOR))
     checked, adapter = condition_of(1.0 if condition is None else condition), adapter_of(model)

@@ -243,6 +243,11 @@ class Injection:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def has_products(self) -> bool:
+        """Whether some leaf that it draws has a product, so that it has to be used within `limpet.products`."""
+        return any(draw.recipe.has_products for draw in self.draws)
+
     def __repr__(self) -> str:
         drawn = [f"{draw.recipe!r} at scale {draw.scale:g} of seed {draw.seed}" for draw in self.draws]
         return f"Injection({'; '.join(drawn) or 'nothing is drawn'})"
