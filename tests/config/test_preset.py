@@ -1,5 +1,7 @@
 """Presets: each says where its numbers are from, and is a hardware. `test_preset_sources.py` compares the numbers."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def test_a_preset_says_where_it_is_from_and_is_a_hardware(name):
 
 @pytest.mark.parametrize("name", [name for name in preset_names() if "matrices" in repr(hardware_of(name))])
 def test_weights_are_all_matrices(name):
-    chip = hardware_of(name).on(TREE)(limpet.virtual_chip(0, 1), TREE)
+    chip = hardware_of(name).without_products().on(TREE)(limpet.virtual_chip(0, 1), TREE)
     assert not np.array_equal(chip["dense"]["kernel"], TREE["dense"]["kernel"])
     assert chip["dense"]["bias"] is TREE["dense"]["bias"]
 
@@ -70,6 +72,10 @@ def test_presets_of_dynapse_leave_physical_constants_out(name, dynapse_net):
         (lambda: limpet.preset("pcm-joshi2020", time=1), "has no parameter 'time'; it has none"),
         (lambda: limpet.preset("pcm-nandakumar2019", drift_compensation=1), "allowed are true and false"),
         (lambda: limpet.preset("pcm-joshi2020", name=3), "has no parameter 'name'"),
+        (
+            lambda: limpet.preset("hermes-core", range="fixed"),
+            "range = 'fixed': allowed is a number from 1e-06 to 1e\\+06, or 'dynamic', or 'batch', or 'learned'",
+        ),
         (lambda: limpet.preset("rockpool-30", leaves="*"), "give a mapping by part, of weights, currents"),
     ],
 )
@@ -111,6 +117,17 @@ def test_a_preset_takes_arrays_products_and_what_the_largest_value_is_of():
     assert dict(by_glob.parts["weights"].array) == {"*/kernel": limpet.Array(rows=256), "head/*": limpet.Array(stack=0)}
     (quantised, _) = limpet.preset("brainscales2", relative_to=1.5).parts["weights"].deviation.members
     assert quantised.relative_to == 1.5
+    mock = limpet.preset("brainscales2-mock", relative_to=1.5).parts["weights"]
+    assert mock.product.relative_to == mock.deviation.relative_to == 1.5
+
+
+def test_a_preset_may_be_like_another_one():
+    """What it says itself goes first, parameters included; what it leaves open is as that one says."""
+    devices, rig = (limpet.preset(name).parts["weights"] for name in ("pcm-nandakumar2019", "pcm-rasch2023"))
+    assert rig.deviation == replace(devices.deviation, relative_to="column", drift_compensation=True)
+    assert rig.leaves == devices.leaves
+    compensated = limpet.preset("pcm-rasch2023", drift_compensation=False).parts["weights"].deviation
+    assert compensated.drift_compensation is False
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,12 @@ CASES: list[tuple[str, dict, Device, tuple[float, ...]]] = [
     ("dynapse-virtual", {}, relative(lambda n: np.maximum(1 + 0.2 * n, 0.1)), (0.0,)),
     ("teili-dpi", {}, relative(lambda n: np.maximum(1 + 0.2 * n, 0)), (0.0,)),
     ("brainscales2", {}, brainscales2, (0.0,)),
+    # Of whole chips, the weights: `tests/products/test_presets.py` has what their arrays compute.
+    ("pcm-rasch2023", {"drift_compensation": False}, NANDAKUMAR, (0.0, DAY)),
+    ("hermes-core", {}, HERMES[2], (DAY,)),
+    ("sonos-xiao2022", {"day": 1}, sonos(1), (0.0,)),
+    ("afm-buchel2025", {}, lambda w, time, rng: w + 0.03 * rng.normal(size=w.shape), (0.0,)),
+    ("brainscales2-mock", {}, lambda w, time, rng: np.round(w * 63) / 63, (0.0,)),
 ]
 
 

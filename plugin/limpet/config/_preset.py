@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from limpet import Chain, Deviation, Hardware, LimpetError
+from limpet import Chain, Deviation, Hardware, LimpetError, Part
 from limpet.checks import listing
 from limpet.deviations import ToLargest
 
@@ -31,8 +31,8 @@ class Preset:
         measured: what was measured, and on how many devices.
         units: what the numbers are fractions of.
         notes: what it leaves out, and where it holds.
-        parameters: what may be chosen, by name, with its default, its range and unit, or its choices. A choice may
-            narrow the range of another parameter, under that one's name.
+        parameters: what may be chosen, by name, with its default, its range and unit, the words that may stand for a
+            number, or its choices. A choice may narrow the range of another parameter, under that one's name.
         parts: the parts of the hardware, as a configuration writes them, with $name where a parameter stands.
     """
 
@@ -76,8 +76,9 @@ class Preset:
             if str(value) in choices and not isinstance(value, bool):
                 return choices[str(value)]
             allowed = f"allowed are {listing(choices)}"
-        elif isinstance(value, bool) == is_flag and (
-            is_flag or (isinstance(value, int | float) and about["low"] <= value <= about["high"])
+        elif (isinstance(value, str) and value in about.get("words", ())) or (
+            isinstance(value, bool) == is_flag
+            and (is_flag or (isinstance(value, int | float) and about["low"] <= value <= about["high"]))
         ):
             return {name: value}
         else:
@@ -140,7 +141,7 @@ def preset(
             raise LimpetError(
                 f"preset {name!r}: relative_to = {relative_to!r}: nothing of it depends on a largest value"
             )
-        parts = {part: replace(held, deviation=_relative(held.deviation, relative_to)) for part, held in parts.items()}
+        parts = {part: _part_relative(held, relative_to) for part, held in parts.items()}
     return Hardware(parts)
 
 
@@ -161,6 +162,11 @@ def _said(name: str, given: Any, parse: Callable[[Any], Any]) -> Any:
 def _is_relative(deviation: Deviation) -> bool:
     members = deviation.members if isinstance(deviation, Chain) else (deviation,)
     return any(isinstance(member, ToLargest) for member in members)
+
+
+def _part_relative(part: Part, reference: Any) -> Part:
+    product = None if part.product is None else replace(part.product, relative_to=reference)
+    return replace(part, deviation=_relative(part.deviation, reference), product=product)
 
 
 def _relative(deviation: Deviation, reference: Any) -> Deviation:
@@ -187,7 +193,17 @@ def described_preset(name: str) -> Preset:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise LimpetError(f"there is no preset {name!r}; {hint}allowed are {', '.join(preset_names())}")
     values = parsed_yaml((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    if like := values.pop("like", None):
+        base = described_preset(like)
+        values = _over({"parameters": base.parameters or {}, "hardware": base.parts}, values)
     return Preset(name, parts=values.pop("hardware"), **values)
+
+
+def _over(base: Any, own: Any) -> Any:
+    """What one mapping says, over what another does."""
+    if not (isinstance(base, Mapping) and isinstance(own, Mapping)):
+        return own
+    return {**base, **{key: _over(base.get(key), value) for key, value in own.items()}}
 
 
 def _filled(plain: Any, numbers: Mapping[str, Any]) -> Any:
@@ -200,4 +216,5 @@ def _filled(plain: Any, numbers: Mapping[str, Any]) -> Any:
 
 
 def _range(about: Mapping[str, Any]) -> str:
-    return f"a number from {about['low']:g} to {about['high']:g} {about.get('unit', '')}".rstrip()
+    words = "".join(f", or {word!r}" for word in about.get("words", ()))
+    return f"a number from {about['low']:g} to {about['high']:g} {about.get('unit', '')}".rstrip() + words
