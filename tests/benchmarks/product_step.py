@@ -1,6 +1,6 @@
 """A training step whose products are analog, against the plain step: three networks, SGD, side by side.
 
-python tests/benchmarks/product_step.py [--only=mlp,rnn,attention] [--allocator=system]
+python tests/benchmarks/product_step.py [--only=mlp,rnn,attention] [--like=noise] [--allocator=system]
 
 Weights do not deviate here, so that what products cost is seen alone. Steps are measured in turn in one run; trace and
 compilation once, each in its turn.
@@ -9,6 +9,7 @@ compilation once, each in its turn.
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -23,12 +24,13 @@ OUTPUTS, NOISY = limpet.Converter(bits=8, bound=12.0), limpet.Converter(bits=8, 
 PRODUCTS = {
     "ideal": limpet.Product(),
     "converters, fixed ranges": limpet.Product(FIXED, OUTPUTS),
+    "and output noise": limpet.Product(FIXED, NOISY),
+    "and 4 row tiles": limpet.Product(FIXED, NOISY),
     "converters, dynamic ranges": limpet.Product(DYNAMIC, OUTPUTS),
-    "and output noise": limpet.Product(DYNAMIC, NOISY),
-    "fixed ranges and output noise": limpet.Product(FIXED, NOISY),
-    "and 4 row tiles": limpet.Product(DYNAMIC, NOISY),
-    "read noise of weights": limpet.Product(DYNAMIC, NOISY, read_noise=0.0175),
-    "gains and offsets": limpet.Product(DYNAMIC, limpet.Converter(bits=8, bound=12.0, gain=0.02, offset=0.01)),
+    "dynamic, and output noise": limpet.Product(DYNAMIC, NOISY),
+    "dynamic, and 4 row tiles": limpet.Product(DYNAMIC, NOISY),
+    "gains and offsets": limpet.Product(FIXED, limpet.Converter(bits=8, bound=12.0, gain=0.02, offset=0.01)),
+    "read noise of weights": limpet.Product(FIXED, NOISY, read_noise=0.0175),
 }
 
 
@@ -39,8 +41,7 @@ def normal(seed: int, *shape: int) -> jax.Array:
 def mlp() -> tuple[Any, Callable[[Any], jax.Array]]:
     sizes = (784, 512, 512, 10)
     params = {
-        f"w{place}": normal(place, rows, columns) / rows**0.5
-        for place, (rows, columns) in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
+        f"w{place}": normal(place, rows, columns) / rows**0.5 for place, (rows, columns) in enumerate(pairwise(sizes))
     }
     x, labels = normal(9, 256, sizes[0]), jnp.arange(256) % 10
 
@@ -134,10 +135,11 @@ def training(network: str, name: str | None) -> tuple[Callable[[], None], float,
 def main() -> None:
     settle_environment()
     only = [name for flag in sys.argv if flag.startswith("--only=") for name in flag[7:].split(",")]
+    products = [name for name in PRODUCTS if any(flag[7:] in name for flag in sys.argv if flag.startswith("--like="))]
     for network in only or NETWORKS:
         training(network, None)  # what is compiled first pays for much that the others share
         training(network, "and output noise")
-        made = {name or "plain": training(network, name) for name in (None, *PRODUCTS)}
+        made = {name or "plain": training(network, name) for name in (None, *(products or PRODUCTS))}
         print(f"{network}: {NETWORKS[network][1]} steps")
         report(interleaved({name: run for name, (run, *_) in made.items()}, 15), "plain")
         plain = sum(made["plain"][1:])

@@ -1,6 +1,9 @@
 """One analog product, of matrices: see `limpet.Product` for its steps."""
 
-from collections.abc import Callable
+import functools
+import itertools
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +13,17 @@ import numpy as np
 
 from ..arrays._array import Layout
 from ._convert import beyond, converted, ends, largest_of, value_of_code, within_learned
-from ._form import Form, pieces
+from ._form import Form
 from ._product import Product
 from ._tables import Tables
 from ._wire import lost
 
-Normal = Callable[[str, jax.Array], jax.Array]
-"""`normal(name, like)`: standard normal numbers of the shape of values, new at each product."""
+Tile = int | jax.Array
+"""The number of an array, of those that a matrix is cut into along its rows."""
+Normal = Callable[[str, jax.Array, Tile], jax.Array]
+"""`normal(name, like, tile)`: standard normal numbers of the shape of values, new at each product and array."""
+MOST_UNROLLED = 8
+"""So many arrays of one matrix are computed one after another."""
 Seen = Callable[[dict[str, Any]], None]
 """Is given what a product saw and gave: arrays by name."""
 
@@ -62,49 +69,75 @@ class Analog:
         """The outputs of all arrays, before digital factors."""
         sizes = self.layout.row_tiles
         if len(sizes) == 1:
-            return self._array(x, w, None)
-        total: Any = 0
-        for part, held, tiles in pieces(x, w, self.form.stack, sizes):
-            total = total + self._array(part, held, tiles).sum(self.form.stack)
+            return self._array(x, w, 0)
+        total = self._sum_of_arrays(x, w, sizes)
         if not self.product.saturates:
             return total
         outputs, largest = self.product.outputs, self.tables.largest
         assert outputs is not None
         assert outputs.bound is not None
         assert largest is not None
-        bound = self._at(largest.max(0, keepdims=True), None) * (outputs.bound * self._range(x, None))
+        bound = self._at(largest.max(0, keepdims=True), 0) * (outputs.bound * self._range(x, 0))
         low, high = ends(outputs)
         return jnp.clip(total, bound * (low / high), bound)
 
-    def _array(self, x: jax.Array, w: jax.Array, tiles: slice | None) -> jax.Array:
-        """What arrays give whose rows are alike in number, as the network counts; see `Form.dot` for the axes."""
-        inputs, number = self.product.inputs, "" if tiles is None else f"{tiles.start} "
-        range_ = self._range(x, tiles)
+    def _sum_of_arrays(self, x: jax.Array, w: jax.Array, sizes: Sequence[int]) -> jax.Array:
+        """The sum over arrays that hold some rows each.
+
+        Few of them are computed one after another: a batch of their products takes XLA for CPUs twice as long. Of many,
+        one is compiled.
+        """
+        if len(sizes) <= MOST_UNROLLED:
+            parts = zip(jax.lax.split(x, sizes, x.ndim - 1), jax.lax.split(w, sizes, self.form.stack), strict=True)
+            return functools.reduce(operator.add, (self._array(*part, tile) for tile, part in enumerate(parts)))
+        total, first, start = None, 0, 0
+        for size, alike in itertools.groupby(sizes):
+            count = len(list(alike))
+            end = start + size * count
+            inputs = jax.lax.slice_in_dim(x, start, end, axis=x.ndim - 1)
+            weights = jax.lax.slice_in_dim(w, start, end, axis=self.form.stack)
+            inputs = jnp.moveaxis(inputs.reshape(*inputs.shape[:-1], count, size), -2, 0)
+            shape = (*w.shape[: self.form.stack], count, size, *w.shape[self.form.stack + 1 :])
+            weights = jnp.moveaxis(weights.reshape(shape), self.form.stack, 0)
+            opening = self._array(inputs[0], weights[0], first)
+            total, _ = jax.lax.scan(
+                lambda total, part: (total + self._array(*part), None),
+                opening if total is None else total + opening,
+                (inputs[1:], weights[1:], jnp.arange(first + 1, first + count)),
+            )
+            first, start = first + count, end
+        assert total is not None
+        return total
+
+    def _array(self, x: jax.Array, w: jax.Array, tile: Tile) -> jax.Array:
+        """What the arrays give that hold some of the rows, as the network counts."""
+        inputs = self.product.inputs
+        range_ = self._range(x, tile)
         if inputs is None:
-            return self._pass(x, 1.0, 1.0, w, tiles, number)
+            return self._pass(x, 1.0, 1.0, w, tile, "")
         if inputs.range == "learned":
             x = within_learned(x, range_, inputs.decay)
         if not inputs.signed:
             # What is 0 belongs to the first pass alone, or its gradient would count twice.
             below = jnp.where(x < 0, -x, -1)
-            first = self._managed(x, range_, w, tiles, f"{number}+")
-            second = self._managed(below, range_, w, tiles, f"{number}-")
-            return first - jnp.where(self._of_outputs(jnp.any(x < 0, axis=-1, keepdims=True), tiles), second, 0)
-        return self._managed(x, range_, w, tiles, number)
+            first = self._managed(x, range_, w, tile, "+")
+            second = self._managed(below, range_, w, tile, "-")
+            return first - jnp.where(self._of_outputs(jnp.any(x < 0, axis=-1, keepdims=True)), second, 0)
+        return self._managed(x, range_, w, tile, "")
 
-    def _managed(self, x: jax.Array, range_: Any, w: jax.Array, tiles: slice | None, name: str) -> jax.Array:
+    def _managed(self, x: jax.Array, range_: Any, w: jax.Array, tile: Tile, name: str) -> jax.Array:
         """The outputs of inputs within a range, which grows for those vectors whose outputs are beyond the bound."""
         most, outputs = self.product.bound_management, self.product.outputs
         if not most or outputs is None:
-            return self._converted(x, range_, w, tiles, name)
+            return self._converted(x, range_, w, tile, name)
         held, weights = jax.lax.stop_gradient((x, w))
 
         def clipped_at(factor: jax.Array) -> jax.Array:
-            sent, _, full = self._sent(held, range_ * factor, name)
-            y = self._currents(sent, full, weights, tiles, name)
-            clipped = beyond(y, self._bound(full, tiles), outputs)
+            sent, _, full = self._sent(held, range_ * factor, tile, name)
+            y = self._currents(sent, full, weights, tile, name)
+            clipped = beyond(y, self._bound(full, tile), outputs)
             found = jnp.any(clipped, axis=tuple(range(y.ndim - self._columns, y.ndim)))
-            return (found if tiles is None else jnp.moveaxis(found, self.form.stack, -1))[..., None]
+            return found[..., None]
 
         def wider(state: Any) -> Any:
             factor, found, turn = state
@@ -115,25 +148,25 @@ class Analog:
         factor, *_ = jax.lax.while_loop(
             lambda state: jnp.any(state[1]) & (state[2] < most), wider, (start, clipped_at(start), 0)
         )
-        return self._converted(x, range_ * jax.lax.stop_gradient(factor), w, tiles, name)
+        return self._converted(x, range_ * jax.lax.stop_gradient(factor), w, tile, name)
 
-    def _converted(self, x: jax.Array, range_: Any, w: jax.Array, tiles: slice | None, name: str) -> jax.Array:
+    def _converted(self, x: jax.Array, range_: Any, w: jax.Array, tile: Tile, name: str) -> jax.Array:
         inputs = self.product.inputs
         assert inputs is not None
-        sent, worth, full = self._sent(x, range_, name)
+        sent, worth, full = self._sent(x, range_, tile, name)
         if inputs.slice_bits is None:
-            return self._pass(sent, worth, full, w, tiles, name)
+            return self._pass(sent, worth, full, w, tile, name)
         base, magnitude = 2**inputs.slice_bits, jnp.abs(jax.lax.stop_gradient(sent))
         total, factor = 0.0, 1
         while factor <= inputs.half:
             digit = jnp.floor(magnitude / factor) % base * jnp.sign(sent)
             digit = jax.lax.stop_gradient(digit.astype(sent.dtype))
-            total = total + factor * self._pass(digit, worth, base - 1.0, w, tiles, f"{name}{factor}")
+            total = total + factor * self._pass(digit, worth, base - 1.0, w, tile, f"{name}{factor}")
             factor *= base
-        exact = self._dot(sent, w, tiles) * self._of_outputs(worth, tiles)
+        exact = self._dot(sent, w) * self._of_outputs(worth)
         return exact + jax.lax.stop_gradient(total - exact)
 
-    def _sent(self, x: jax.Array, range_: Any, name: str) -> tuple[jax.Array, Any, float]:
+    def _sent(self, x: jax.Array, range_: Any, tile: Tile, name: str) -> tuple[jax.Array, Any, float]:
         """What enters the rows, in codes; what a code is worth; and the code of the full range."""
         inputs = self.product.inputs
         assert inputs is not None
@@ -144,113 +177,105 @@ class Analog:
             sent = converted(x.astype(self._dtype(x)), largest, inputs)
             worth, full = value_of_code(largest, inputs), float(inputs.half if inputs.codes else 1)
         if inputs.noise:
-            sent = sent + self.normal(f"{name}inputs", sent) * (self.strength * (inputs.noise * full))
+            sent = sent + self.normal(f"{name}inputs", sent, tile) * (self.strength * (inputs.noise * full))
         exact = inputs.codes is not None and not inputs.noise and inputs.half <= 2 ** (jnp.finfo(x.dtype).nmant + 1)
         return (sent.astype(x.dtype) if exact else sent), worth, full
 
-    def _pass(self, sent: jax.Array, worth: Any, full: float, w: jax.Array, tiles: Any, name: str) -> jax.Array:
+    def _pass(self, sent: jax.Array, worth: Any, full: float, w: jax.Array, tile: Tile, name: str) -> jax.Array:
         """What the array gives for what enters its rows, converted."""
-        y, outputs = self._currents(sent, full, w, tiles, name), self.product.outputs
+        y, outputs = self._currents(sent, full, w, tile, name), self.product.outputs
         if outputs is not None and outputs.bound is not None:
-            bound = self._bound(full, tiles)
+            bound = self._bound(full, tile)
             given, value = converted(y, bound, outputs), value_of_code(bound, outputs)
             if self.seen is not None:
                 self.seen({"y": y, "bound": bound, "given": given})
             y = given * value
         if outputs is not None and outputs.corrected:
             if self.tables.offset is not None:
-                y = y - self._at(self.tables.offset, tiles) * self._unit(full, tiles)
+                y = y - self._at(self.tables.offset, tile) * self._unit(full, tile)
             if self.tables.gain is not None:
-                y = y / self._at(self.tables.gain, tiles)
-        return y * self._of_outputs(worth, tiles)
+                y = y / self._at(self.tables.gain, tile)
+        return y * self._of_outputs(worth)
 
-    def _currents(self, sent: jax.Array, full: float, w: jax.Array, tiles: Any, name: str) -> jax.Array:
+    def _currents(self, sent: jax.Array, full: float, w: jax.Array, tile: Tile, name: str) -> jax.Array:
         """What arrives at the output converters, in codes of inputs times weights."""
-        product, outputs, y = self.product, self.product.outputs, self._dot(sent, w, tiles)
+        product, outputs, y = self.product, self.product.outputs, self._dot(sent, w)
         if product.wire:
-            y = y - jax.lax.stop_gradient(self._lost(sent, full, w, tiles))
+            y = y - jax.lax.stop_gradient(self._lost(sent, full, w, tile))
         if product.read_noise:
-            y = y + self.normal(f"{name}read", y) * jax.lax.stop_gradient(self._read_noise(sent, w, tiles))
+            y = y + self.normal(f"{name}read", y, tile) * jax.lax.stop_gradient(self._read_noise(sent, w, tile))
         if outputs is None:
             return y
         if outputs.noise:
-            y = y + self.normal(f"{name}outputs", y) * (self._unit(full, tiles) * (self.strength * outputs.noise))
+            y = y + self.normal(f"{name}outputs", y, tile) * (self._unit(full, tile) * (self.strength * outputs.noise))
         if self.tables.gain is not None:
-            y = y * self._at(self.tables.gain, tiles)
+            y = y * self._at(self.tables.gain, tile)
         if self.tables.offset is not None:
-            y = y + self._at(self.tables.offset, tiles) * self._unit(full, tiles)
+            y = y + self._at(self.tables.offset, tile) * self._unit(full, tile)
         return y
 
-    def _read_noise(self, sent: jax.Array, w: jax.Array, tiles: Any) -> jax.Array:
+    def _read_noise(self, sent: jax.Array, w: jax.Array, tile: Tile) -> jax.Array:
         """The standard deviation of the devices' own noise at each output."""
-        largest, square = self._at(self.tables.largest, tiles), sent.astype(self._dtype(sent)) ** 2
+        largest, square = self._at(self.tables.largest, tile), sent.astype(self._dtype(sent)) ** 2
         factor = self.strength * self.product.read_noise
         if self.product.read_noise_of == "weights":
-            return factor * jnp.sqrt(largest * self._dot(square, jnp.abs(w), tiles))
+            return factor * jnp.sqrt(largest * self._dot(square, jnp.abs(w)))
         length = jnp.sqrt(square.sum(-1, keepdims=True))
-        return factor * largest * self._of_outputs(length, tiles)
+        return factor * largest * self._of_outputs(length)
 
-    def _lost(self, sent: jax.Array, full: float, w: jax.Array, tiles: Any) -> jax.Array:
+    def _lost(self, sent: jax.Array, full: float, w: jax.Array, tile: Tile) -> jax.Array:
         """What the resistance of the wires takes away."""
-        largest = self._at(self.tables.largest, tiles)
+        largest = self._at(self.tables.largest, tile)
         full_load = self.product.wire * sent.shape[-1] / (full * jnp.where(largest > 0, largest, 1))
-        return lost(sent.astype(self._dtype(sent)), w, full_load, lambda x, w: self._dot(x, w, tiles))
+        return lost(sent.astype(self._dtype(sent)), w, full_load, self._dot)
 
-    def _dot(self, sent: jax.Array, w: jax.Array, tiles: Any) -> jax.Array:
+    def _dot(self, sent: jax.Array, w: jax.Array) -> jax.Array:
         dtype = self._dtype(sent)
-        return self.form.dot(sent, w.astype(sent.dtype), dtype, cut=tiles is not None)
+        return self.form.dot(sent, w.astype(sent.dtype), dtype)
 
     def _dtype(self, x: jax.Array) -> Any:
         return jnp.float64 if x.dtype == jnp.float64 else jnp.float32
 
-    def _range(self, x: jax.Array, tiles: slice | None) -> Any:
+    def _range(self, x: jax.Array, tile: Tile) -> Any:
         """The largest input of each vector, array, or of all."""
         given = None if self.product.inputs is None else self.product.inputs.range
         if self.tables.ranges is not None:
             matrix = self.columns[(..., *[0] * self._columns)] // self.layout.columns
-            found = self.tables.ranges[slice(0, 1) if tiles is None else tiles][:, matrix]  # tiles, stack...
-            found = jnp.moveaxis(found, 0, -1)
-            free = x.ndim - self.form.stack - (1 if tiles is None else 2)
-            return found.reshape(*found.shape[:-1], *[1] * free, *found.shape[-1:], *([] if tiles is None else [1]))
+            found = self.tables.ranges[tile][matrix]
+            return found.reshape(*found.shape, *[1] * (x.ndim - self.form.stack))
         if given == "dynamic":
             return largest_of(x, (x.ndim - 1,))
         if given == "batch":
-            kept = (*range(self.form.stack), *([] if tiles is None else [x.ndim - 2]))
-            return largest_of(x, tuple(axis for axis in range(x.ndim) if axis not in kept))
+            return largest_of(x, tuple(range(self.form.stack, x.ndim)))
         return 1.0 if given is None else given
 
-    def _unit(self, full: float, tiles: Any) -> jax.Array:
+    def _unit(self, full: float, tile: Tile) -> jax.Array:
         """What one input at its full range gives through the largest weight, for each column."""
-        return self._at(self.tables.largest, tiles) * full
+        return self._at(self.tables.largest, tile) * full
 
-    def _bound(self, full: float, tiles: Any) -> jax.Array:
+    def _bound(self, full: float, tile: Tile) -> jax.Array:
         outputs = self.product.outputs
         assert outputs is not None
         assert outputs.bound is not None
-        return self._unit(full, tiles) * outputs.bound
+        return self._unit(full, tile) * outputs.bound
 
     @property
     def _columns(self) -> int:
         """The number of axes that count columns."""
         return self.columns.ndim - self.form.stack
 
-    def _at(self, table: jax.Array | None, tiles: slice | None) -> jax.Array:
+    def _at(self, table: jax.Array | None, tile: Tile) -> jax.Array:
         """What a table says of each output, in a shape that broadcasts to the outputs'."""
         assert table is not None
         if isinstance(self.columns, np.ndarray) and (self.columns.reshape(-1) == np.arange(table.shape[1])).all():
-            found = table.reshape(table.shape[0], *self.columns.shape)
+            found = table[tile].reshape(self.columns.shape)
         else:
-            found = table[:, self.columns]
+            found = table[tile][self.columns]
         stack, free = self.form.stack, len(self.form.inputs) - self.form.stack - self.form.rows
-        found = found[0] if tiles is None else jnp.moveaxis(found[tiles], 0, stack)
-        at = stack + (tiles is not None)
-        return found.reshape(*found.shape[:at], *[1] * free, *found.shape[at:])
+        return found.reshape(*found.shape[:stack], *[1] * free, *found.shape[stack:])
 
-    def _of_outputs(self, of_inputs: Any, tiles: Any) -> Any:
+    def _of_outputs(self, of_inputs: Any) -> Any:
         """What is known of each input vector, in a shape that broadcasts to the outputs'."""
         if not np.ndim(of_inputs):
             return of_inputs
-        of_vectors = of_inputs[..., 0]
-        if tiles is not None:
-            of_vectors = jnp.moveaxis(of_vectors, -1, self.form.stack)
-        return of_vectors.reshape(*of_vectors.shape, *[1] * self._columns)
+        return of_inputs.reshape(*of_inputs.shape[:-1], *[1] * self._columns)

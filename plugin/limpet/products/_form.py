@@ -5,7 +5,7 @@ columns...), whatever the axes of the user's product. Convolutions become produc
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +50,10 @@ class Form:
             w.reshape(*w.shape[: self.stack], -1, *w.shape[after:]) if self.rows != 1 else w,
         )
 
-    def dot(self, x: jax.Array, w: jax.Array, dtype: Any = None, cut: bool = False) -> jax.Array:
-        """The product of inputs (stack, free, [tiles,] rows) with weights (stack, [tiles,] rows, columns)."""
-        stacked = [*range(self.stack)]
-        first = [*stacked, x.ndim - 2] if cut else stacked
-        second = [*stacked, self.stack] if cut else stacked
-        return self.operation.dot(x, w, ([x.ndim - 1], [self.stack + cut]), (first, second), dtype)
+    def dot(self, x: jax.Array, w: jax.Array, dtype: Any = None) -> jax.Array:
+        """The product of inputs (stack..., free..., rows) with weights (stack..., rows, columns...)."""
+        stack = [*range(self.stack)]
+        return self.operation.dot(x, w, ([x.ndim - 1], [self.stack]), (stack, stack), dtype)
 
     def columns_of(self, sites: Any) -> Any:
         """Something that the leaf has for each of its places, along the first row: shape (stack..., columns...)."""
@@ -137,33 +135,6 @@ def unrolled(
         return y.transpose([axes.index(axis) for axis in range(len(axes))])
 
     return seen, w, view, sites, contraction, restored
-
-
-def pieces(x: jax.Array, w: jax.Array, stack: int, sizes: Sequence[int]) -> Iterator[tuple[Any, Any, slice]]:
-    """Inputs and weights cut into tiles of rows, those of one size together.
-
-    Args:
-        x: inputs, shape (stack..., free..., rows).
-        w: weights, shape (stack..., rows, columns...).
-        stack: the number of axes of the stack.
-        sizes: the rows of each tile, the larger ones first.
-
-    Yields:
-        Inputs (stack..., free..., tiles, rows), weights (stack..., tiles, rows, columns...), and which tiles they are.
-    """
-    first = start = 0
-    while first < len(sizes):
-        size = sizes[first]
-        count = sum(other == size for other in sizes)
-        end = start + size * count
-        part = jax.lax.slice_in_dim(x, start, end, axis=x.ndim - 1)
-        held = jax.lax.slice_in_dim(w, start, end, axis=stack)
-        yield (
-            part.reshape(*part.shape[:-1], count, size),
-            held.reshape(*held.shape[:stack], count, size, *held.shape[stack + 1 :]),
-            slice(first, first + count),
-        )
-        first, start = first + count, end
 
 
 def known_sites(view: View, axes: Sequence[int]) -> np.ndarray | None:

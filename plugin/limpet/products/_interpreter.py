@@ -37,7 +37,7 @@ from ..flow._products import (
     weights_among,
 )
 from ..flow._view import Leaf, View, view_of
-from ._analog import Analog, Seen
+from ._analog import Analog, Normal, Seen, Tile
 from ._form import columns_at, form_of, known_sites, unrolled
 from ._mark import MARK, Chip, Note
 from ._tables import Tables, tables_of
@@ -473,12 +473,12 @@ class _Carry:
         return self.arguments(operands)
 
 
-def _normal(key: jax.Array, sign: jax.Array | None) -> Callable[[str, jax.Array], jax.Array]:
+def _normal(key: jax.Array, sign: jax.Array | None) -> Normal:
     """Standard normal numbers by name, of the shape of values: new ones for each example where `jax.vmap` maps over
     examples alone, of each chip where it maps over chips."""
 
-    def normal(name: str, like: jax.Array) -> jax.Array:
-        own = jax.random.fold_in(key, jnp.uint32(path_hash(name)))
+    def normal(name: str, like: jax.Array, tile: Tile) -> jax.Array:
+        own = jax.random.fold_in(jax.random.fold_in(key, jnp.uint32(path_hash(name))), tile)
         numbers = _drawing(0)(own, jax.lax.stop_gradient(like) > 0)
         return numbers if sign is None else numbers * sign
 
