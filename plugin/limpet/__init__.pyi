@@ -112,6 +112,7 @@ from .training._injection import Injection as Injection
 from .training._load_parameters import load_parameters as load_parameters
 from .training._load_parameters import stored_parameters as stored_parameters
 from .training._log_uniform import LogUniform as LogUniform
+from .training._on_chip import on_chip as on_chip
 from .training._save_parameters import save_parameters as save_parameters
 from .training._track_mismatch import MismatchState as MismatchState
 from .training._track_mismatch import mismatch_key as mismatch_key

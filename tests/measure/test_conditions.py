@@ -86,7 +86,20 @@ def by_freezing(condition):
     return list(map(revealed, frozen))
 
 
-CONSUMERS = (by_curve, by_evaluator, by_sensitivity, by_measured_chips, by_calibration, by_freezing)
+def by_function_on_chip(condition):
+    chips = range(CHIPS.most)
+    return [limpet.on_chip(revealed, HARDWARE, seed=3, chip=chip, condition=condition)(PARAMS) for chip in chips]
+
+
+CONSUMERS = (
+    by_curve,
+    by_evaluator,
+    by_sensitivity,
+    by_measured_chips,
+    by_calibration,
+    by_freezing,
+    by_function_on_chip,
+)
 SEEN = [(consumer, name) for consumer in CONSUMERS for name in CONDITIONS]
 SEEN += [(by_curve_over_times, name) for name, condition in CONDITIONS.items() if condition.time is not None]
 

@@ -12,7 +12,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._checked import refusal, shown
-from .._errors import LimpetError, PrototypeError
+from .._errors import LimpetError, PrototypeError, warn_user
+from ..deviations._exact import Exact
+from ..draws._generator import DEFAULT_GENERATOR, Generator
+from ..draws._keys import path_hash, virtual_chip
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, listing
@@ -138,6 +141,35 @@ class MeasuredChip:
                 factor.reshape(np.shape(nominal)), jnp.result_type(nominal)
             )
         return measured
+
+    def key(self, seed: int, generator: Generator = DEFAULT_GENERATOR) -> jax.Array:
+        """The random key of what is new at each product of this chip's arrays, for a seed."""
+        return virtual_chip(seed, path_hash(f"measured chip {self.name}"), generator)
+
+    def with_products(self, recipe: Recipe, key: jax.Array, tree: Any, condition: Condition) -> Any:
+        """The tree of a network on this chip, with the products of a hardware's arrays; see `limpet.on_chip`.
+
+        Args:
+            recipe: the recipe of the hardware.
+            key: the key of what is new at each product, see `key`.
+            tree: nominal values.
+            condition: a checked one.
+        """
+
+        def on_leaves(leaves: Leaves) -> Leaves:
+            return recipe.with_products(key, leaves, self.on_leaves(leaves), condition, own=False)
+
+        return adapter_of(tree).with_values(tree, on_leaves)
+
+    def warn_of_unmeasured(self, recipe: Recipe, leaves: Leaves) -> None:
+        """Warn of leaves that deviate on a hardware and were not measured."""
+        measured = self.measured(leaves)
+        deviating = [path for path, rule in recipe.rules.items() if rule and not isinstance(rule.deviation, Exact)]
+        if missing := [path for path in deviating if path not in measured]:
+            warn_user(
+                f"chip {self.name}: {listing(missing, limit=10)} deviate on this hardware and were not measured: they "
+                f"stay nominal"
+            )
 
     def explained_by(
         self, mismatch: Recipe | Hardware, tree: Any, condition: Condition | ArrayLike = 1.0

@@ -239,7 +239,13 @@ class Recipe(ABC):
         return self.with_products(key, leaves, deviated, condition) if self.has_products else deviated
 
     def with_products(
-        self, key: jax.Array, nominal: Leaves, deviated: Leaves, condition: Condition, gains: Leaves | None = None
+        self,
+        key: jax.Array,
+        nominal: Leaves,
+        deviated: Leaves,
+        condition: Condition,
+        gains: Leaves | None = None,
+        own: bool = True,
     ) -> Leaves:
         """Deviated values by leaf path, with marks on those whose arrays have products; see `limpet.products`.
 
@@ -249,14 +255,16 @@ class Recipe(ABC):
             deviated: what was drawn of them.
             condition: a checked one.
             gains: digital factors on outputs by leaf path, of shapes that broadcast to the leaves'; None for none.
+            own: whether converters have gains and offsets of the chip's own.
         """
         marked_leaves = dict(deviated)
         for path, rule in self.rules.items():
             if rule is not None and rule.product is not None and path in deviated:
                 value = jnp.asarray(nominal[path])
-                own = leaf_keys(key, path_hashes([path]))[0]
-                chip = Chip(value, own, key, condition, gains=(gains or {}).get(path))
-                marked_leaves[path] = marked(deviated[path], chip, Note(path, value.shape, rule.product, rule.array))
+                leaf_key = leaf_keys(key, path_hashes([path]))[0]
+                chip = Chip(value, leaf_key, key, condition, gains=(gains or {}).get(path))
+                product = rule.product if own else rule.product.alike
+                marked_leaves[path] = marked(deviated[path], chip, Note(path, value.shape, product, rule.array))
         return marked_leaves
 
     def weights_on_leaves(self, key: jax.Array, leaves: Leaves, condition: Condition, sharding: Any = None) -> Leaves:

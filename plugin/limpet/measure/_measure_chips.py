@@ -8,6 +8,7 @@ import numpy as np
 
 from .._checked import shown
 from .._errors import LimpetError
+from ..draws._keys import typed_key
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
@@ -39,7 +40,9 @@ def measure_chips(
 
     A measured chip is as strongly off as it is: it has no scale, and so no place on a curve over strength. It stands
     beside virtual chips under one condition: the hardware as it was said to be, at the time since programming
-    at which the chips were measured.
+    at which the chips were measured. Where the hardware has products, measured chips compute them as well, as
+    `limpet.on_chip` says: with the weights that were measured, the hardware's converters and noise, and no gains and
+    offsets of their own.
 
     Args:
         metric_fn: the metric, `metric_fn(tree, batch)`, jittable, giving a scalar.
@@ -116,8 +119,11 @@ def measure_chips_by_metric(
         return adapter.written_by(on_chip, lambda tree: named_scalars(metric_fn, tree, batch))[0]
 
     metric = compiled(measured, nominal, batch)
-    trees = [tree, *(chip.on(tree) for chip in measured_chips)]
-    results = [jax.device_get(metric(divided(on_chip)[0], batch)) for on_chip in trees]
+    results = [jax.device_get(metric(nominal, batch))]
+    if recipe is not None and recipe.has_products:
+        results += [_with_products(metric_fn, tree, chip, recipe, condition, chips, batch) for chip in measured_chips]
+    else:
+        results += [jax.device_get(metric(divided(chip.on(tree))[0], batch)) for chip in measured_chips]
     labels, better = directions_of(metric_fn, results[0], higher_is_better)
     curves: dict[str, RobustnessCurve] = {}
     if recipe is not None:
@@ -142,6 +148,26 @@ def measure_chips_by_metric(
         )
         for name, label in labels.items()
     }
+
+
+def _with_products(
+    metric_fn: MetricFn,
+    tree: Any,
+    chip: MeasuredChip,
+    recipe: Recipe,
+    condition: Condition,
+    chips: Chips,
+    batch: Any,
+) -> dict[str, Any]:
+    """The metric on a measured chip whose arrays compute the products of a hardware."""
+    nominal, rebuild = divided(tree)
+
+    def measured(operand: dict[str, jax.Array], data: jax.Array, batch: Any) -> dict[str, jax.Array]:
+        drawn = chip.with_products(recipe, typed_key(data, chips.generator), rebuild(operand), condition.checked())
+        return adapter_of(drawn).written_by(drawn, lambda tree: named_scalars(metric_fn, tree, batch))[0]
+
+    data = jax.random.key_data(chip.key(chips.seed, chips.generator))
+    return jax.device_get(compiled(measured, nominal, data, batch)(nominal, data, batch))
 
 
 def checked_names(chips: Sequence[MeasuredChip]) -> tuple[str, ...]:

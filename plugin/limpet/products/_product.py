@@ -1,6 +1,6 @@
 """The product that an array computes: converters, an analog sum, noise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .._checked import flag, number, one_of, refusal, whole
@@ -141,6 +141,13 @@ class Product:
     def own(self) -> bool:
         """Whether chips differ by more than their weights."""
         return self.outputs is not None and not (self.outputs.gain is None and self.outputs.offset is None)
+
+    @property
+    def alike(self) -> "Product":
+        """The same product of converters that are alike on all chips, and have neither gain nor offset."""
+        if self.outputs is None:
+            return self
+        return replace(self, outputs=replace(self.outputs, gain=None, offset=None, corrected=False))
 
     def label(self) -> str:
         """The product in a few words."""

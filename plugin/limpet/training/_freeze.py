@@ -8,7 +8,7 @@ import jax
 from jax.typing import ArrayLike
 
 from .._checked import shown, whole
-from .._errors import LimpetError, warn_user
+from .._errors import LimpetError
 from .._jax import is_traced
 from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
 from ..draws._keys import chip_key
@@ -96,12 +96,7 @@ def _frozen_as_measured(model: Any, mismatch: Any, chip: MeasuredChip, others: M
     adapter = adapter_of(model)
     measured = chip.measured(adapter.leaves(model))
     if mismatch is not None:
-        recipe = _checked(mismatch, model)
-        if missing := [path for path in recipe.paths if path not in measured]:
-            warn_user(
-                f"chip {chip.name}: {listing(missing, limit=10)} deviate on this hardware and were not measured: they "
-                f"stay nominal"
-            )
+        chip.warn_of_unmeasured(_checked(mismatch, model), adapter.leaves(model))
     frozen_model = adapter.frozen(model, chip.on_leaves)
     _remember(frozen_model, model, measured)
     return frozen_model

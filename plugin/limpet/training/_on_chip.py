@@ -1,0 +1,95 @@
+"""A function as one chip computes it."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from jax.typing import ArrayLike
+
+from .._checked import shown
+from .._errors import LimpetError
+from ..draws._generator import DEFAULT_GENERATOR, Generator
+from ..draws._keys import virtual_chip
+from ..hardware._checked_recipe import checked_recipe
+from ..hardware._hardware import Hardware
+from ..hardware._measured_chip import MeasuredChip
+from ..hardware._mismatch import Recipe
+from ..leaves._adapters import adapter_of
+from ..products._products import products
+from ..results._condition import Condition, condition_of
+
+
+def on_chip(
+    fn: Callable[..., Any],
+    mismatch: Recipe | Hardware,
+    *,
+    chip: ArrayLike | MeasuredChip = 0,
+    seed: int = 0,
+    generator: Generator = DEFAULT_GENERATOR,
+    condition: Condition | ArrayLike = 1.0,
+) -> Callable[..., Any]:
+    """The same function as one chip computes it: with its weights, its converters, and all else of its hardware.
+
+    `limpet.freeze` builds a model that holds the weights of a chip; this is for hardware with products as well. It is
+    the chip that a robustness curve of that seed shows under that number, under the same condition, and the function
+    gives what the curve's metric gives there. What is new at each product follows from the chip and from the number of
+    the read: two calls under one condition give the same.
+
+    Args:
+        fn: the function, `fn(tree, *args)`, of a tree as the recipe draws it: a network, a loss, a metric.
+        mismatch: the hardware, which is laid over the tree at each call; or a recipe.
+        chip: the number of the chip, which may be traced; or a `limpet.MeasuredChip`: then weights are those that were
+            measured, noise is as the hardware says, and gains and offsets of converters, which nobody measured, are 1
+            and 0.
+        seed: the seed of the chip; of a measured one, the seed of its noise.
+        generator: the generator of the chip.
+        condition: the condition under which the chip is looked at: `limpet.Condition(time="1 day", read=7)`; or a
+            number, the factor on every deviation.
+
+    Returns:
+        `f(tree, *args)` of nominal values, which may be compiled, mapped and differentiated.
+
+    Raises:
+        LimpetError: an argument is none of these; or, when called: a product of a leaf cannot be told.
+        PrototypeError: when called: hardware and tree do not fit.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, limpet
+        >>> params, x = {"w": jnp.eye(3)}, jnp.ones((1, 3))
+        >>> adc = limpet.Converter(bits=6, bound=2.0, noise=0.05)
+        >>> hardware = limpet.Hardware(
+        ...     w=limpet.Part("w", limpet.Gaussian(0.1), product=limpet.Product(outputs=adc))
+        ... )
+        >>> def network(params, x):
+        ...     return (x @ params["w"]).sum()
+        >>> curve = limpet.robustness_curve(network, params, hardware, scales=[1], batch=x, chips=20)
+        >>> on_worst = jax.jit(limpet.on_chip(network, hardware, chip=curve.worst_chip(0.1)))
+        >>> bool(jnp.allclose(on_worst(params, x), curve.worst()[0]))
+        True
+    """
+    if not callable(fn):
+        raise LimpetError(f"fn = {shown(fn)}: give a function, such as limpet.on_chip(lambda tree, x: ..., hardware)")
+    if not isinstance(mismatch, Recipe | Hardware):
+        raise LimpetError(
+            f"mismatch = {shown(mismatch)}: give the hardware, or a recipe such as hardware.on(model), which says what "
+            f"deviates on the chip, and what its arrays compute"
+        )
+    key = chip.key(seed, generator) if isinstance(chip, MeasuredChip) else virtual_chip(seed, chip, generator)
+    checked = condition_of(condition)
+
+    @wraps(fn, updated=())
+    def computed(tree: Any, *args: Any, **named: Any) -> Any:
+        recipe = checked_recipe(mismatch, tree)
+        if isinstance(chip, MeasuredChip):
+            chip.warn_of_unmeasured(recipe, adapter_of(tree).leaves(tree))
+
+        def of_nominal(tree: Any, *args: Any, **named: Any) -> Any:
+            if isinstance(chip, MeasuredChip):
+                drawn = chip.with_products(recipe, key, tree, checked)
+            else:
+                drawn = recipe(key, tree, checked)
+            return fn(drawn, *args, **named)
+
+        return products(of_nominal)(tree, *args, **named)
+
+    return computed
