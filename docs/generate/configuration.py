@@ -192,6 +192,7 @@ def presets() -> str:
         ]
         lines += [f"- **Units**: {preset.units}"] if preset.units else []
         lines += [f"- **Notes**: {preset.notes}"] if preset.notes else []
+        lines += [f"- **Like** `{preset.like}` in what it does not say"] if preset.like else []
         for parameter, about in (preset.parameters or {}).items():
             told = ", ".join(f"{key} {value}" for key, value in about.items() if key != "choices")
             if "choices" in about:

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 INPUTS, OUTPUTS, BATCH = 40, 10, 16
 RANGE = 2.0
 PASSES = 20_000
@@ -23,10 +25,10 @@ CASES: list[dict[str, Any]] = [
         (1.0, RANGE, 0.0, False, 254),
         (10.0, "dynamic", 0.0, False, 254),
         (1.0, "dynamic", 0.0, True, 256),
-        (10.0, RANGE, 1000.0, False, 254),
+        (10.0, RANGE, 100.0, False, 254),
     )
 ]
-"""Wires resist a thousand times more than aihwkit's. Half of the largest of 254 steps would lie between two codes."""
+"""Wires resist a hundred times more than aihwkit's. Half of the largest of 254 steps would lie between two codes."""
 NOISES: dict[str, dict[str, Any]] = {
     "outputs": {"out_noise": 0.04},
     "inputs": {"inp_noise": 0.05},
@@ -47,7 +49,8 @@ def layer(case: dict[str, Any], **noise: Any) -> Any:
     forward.inp_res, forward.inp_bound = case["states"], 1.0
     forward.out_res = -1 if case["bound"] is None else case["states"]
     forward.out_bound = -1 if case["bound"] is None else case["bound"]
-    forward.ir_drop, forward.out_noise = case["ir_drop"], 0.0
+    forward.ir_drop, forward.out_noise = float(case["ir_drop"] > 0), 0.0
+    forward.ir_drop_g_ratio = 1 / 1.75e-6 / max(case["ir_drop"], 1.0)
     forward.bound_management = configs.BoundManagementType["ITERATIVE" if case["managed"] else "NONE"]
     dynamic = case["range"] == "dynamic"
     forward.noise_management = configs.NoiseManagementType["ABS_MAX" if dynamic else "NONE"]
@@ -79,9 +82,45 @@ def peer() -> dict[str, Any]:
     return {"cases": found, "spreads": spreads}
 
 
+def drawn(w: Any, case: dict[str, Any], **noise: Any) -> Any:
+    """The weights of the same layer of Limpet."""
+    import jax
+
+    import limpet
+
+    dac = limpet.Converter(levels=case["states"] + 1, range=case["range"], noise=noise.get("inp_noise", 0.0))
+    adc = limpet.Converter(
+        levels=case["bound"] and case["states"] + 1, bound=case["bound"], noise=noise.get("out_noise", 0.0)
+    )
+    held = limpet.Product(
+        dac,
+        adc,
+        noise.get("w_noise", 0.0),
+        "inputs" if noise.get("w_noise_type") == "ADDITIVE_CONSTANT" else "weights",
+        wire=case["ir_drop"] * 1.75e-6,
+        relative_to="column",
+        bound_management=5 if case["managed"] else 0,  # aihwkit's ends above a factor of max_bm_res / (2 inp_res), 32
+    )
+    part = limpet.Part("w", array=limpet.Array(rows=case["rows"]), product=held)
+    return limpet.Hardware(w=part).on({"w": w})(jax.random.key(0), {"w": w})["w"]
+
+
 def beside(theirs: dict[str, Any]) -> None:
     """Print the largest differences of outputs, and ratios of spreads."""
-    raise NotImplementedError
+    import jax.numpy as jnp
+
+    import limpet
+
+    for case in theirs["cases"]:
+        x, w, y = (jnp.asarray(case[key], jnp.float32) for key in ("x", "w", "y"))
+        found = limpet.products(lambda x, w, case=case: x @ drawn(w, case))(x, w)
+        told = ", ".join(f"{key} {case[key]}" for key in ("rows", "bound", "range", "ir_drop", "managed"))
+        print(f"  {told:65} largest difference {np.abs(found - y).max():.1e} of {np.abs(y).max():.1f}")
+    for name, spread in theirs["spreads"].items():
+        x, w = (jnp.asarray(spread[key], jnp.float32) for key in ("x", "w"))
+        network = limpet.products(lambda x, w, name=name: x @ drawn(w, CASES[6], **NOISES[name]))
+        ratios = np.asarray(network(jnp.repeat(x, PASSES, axis=0), w)).std(axis=0) / np.array(spread["spread"])
+        print(f"  spread of noise of {name:10} ratio {ratios.min():.3f} to {ratios.max():.3f}")
 
 
 def main() -> None:

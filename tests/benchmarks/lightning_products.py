@@ -7,6 +7,7 @@ python tests/benchmarks/lightning_products.py --beside peer.json
 python tests/benchmarks/lightning_products.py --steps    # there: its steps, over its plain one, in turn
 """
 
+# ruff: noqa: E402
 import argparse
 import json
 import os
@@ -21,6 +22,7 @@ kept = {"MALLOC_MMAP_THRESHOLD_": str(2**34), "MALLOC_TRIM_THRESHOLD_": str(2**3
 if "--allocator=system" not in sys.argv and any(os.environ.get(name) != value for name, value in kept.items()):
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **kept})
 
+import numpy as np
 
 SIZE = 10
 RANGE = 2.0
@@ -78,19 +80,48 @@ def peer() -> dict[str, Any]:
     return {"cases": found, "spreads": spreads}
 
 
-def ours(rows: int, bound: float | None, range_: float | str, noise: float = 0.0, tiles: int = 1) -> Any:
-    """The same layer as hardware; lightning divides its noise by the root of the number of tiles."""
+def drawn(w: Any, rows: int, bound: float | None, range_: float | str, noise: float = 0.0) -> Any:
+    """The weights of the same layer of Limpet; lightning divides its noise by the root of the number of tiles."""
+    import jax
+
     import limpet
 
-    outputs = limpet.Converter(bits=None if bound is None else 8, bound=bound, noise=noise / tiles**0.5)
-    with_outputs = bound is not None or noise
-    held = limpet.Product(limpet.Converter(bits=8, range=range_), outputs if with_outputs else None)
-    return limpet.Part("*", array=limpet.Array(rows=rows), product=held)
+    dac = limpet.Converter(bits=8, range=range_)
+    noise /= (-(-len(w) // rows)) ** 0.5
+    adc = limpet.Converter(bits=bound and 8, bound=bound, noise=noise)  # pyright: ignore[reportArgumentType]
+    held = limpet.Product(dac, adc if noise or bound else None)
+    part = limpet.Part("w", array=limpet.Array(rows=rows), product=held)
+    return limpet.Hardware(w=part).on({"w": w})(jax.random.key(0), {"w": w})["w"]
 
 
 def beside(theirs: dict[str, Any]) -> None:
     """Print the largest differences of outputs and gradients, and ratios of spreads."""
-    raise NotImplementedError
+    import jax
+    import jax.numpy as jnp
+
+    import limpet
+
+    rows: dict[str, list[float]] = {}
+    for case in theirs["cases"]:
+        x, w, towards = (jnp.asarray(case[key], jnp.float32) for key in ("x", "w", "towards"))
+
+        def value(x: Any, w: Any, case: Any = case, towards: Any = towards) -> Any:
+            y = x @ drawn(w, case["rows"], case["bound"], case["range"])
+            return (y * towards).sum(), y
+
+        (_, y), slopes = jax.value_and_grad(limpet.products(value), argnums=(0, 1), has_aux=True)(x, w)
+        name = f"rows {case['rows']}, bound {case['bound']}, range {case['range']}"
+        ours = {"y": y, "dx": slopes[0], "dw": slopes[1]}
+        found = [float(np.abs(held - np.array(case[key])).max()) for key, held in ours.items()]
+        rows[name] = [max(pair) for pair in zip(rows.get(name, found), found, strict=True)]
+    print("largest differences, inputs of 1 to 3 axes         outputs   gradients: inputs   weights")
+    for name, found in rows.items():
+        print(f"  {name:45} {found[0]:10.1e} {found[1]:19.1e} {found[2]:9.1e}")
+    for most, spread in theirs["spreads"].items():
+        x, w = (jnp.asarray(spread[key], jnp.float32) for key in ("x", "w"))
+        network = limpet.products(lambda x, w, most=most: x @ drawn(w, int(most), None, RANGE, NOISE))
+        ratios = np.asarray(network(jnp.repeat(x, PASSES, axis=0), w)).std(axis=0) / np.array(spread["spread"])
+        print(f"spread of noise, tiles of {most:2} rows: ratio {ratios.min():.3f} to {ratios.max():.3f}")
 
 
 def steps() -> None:

@@ -168,6 +168,7 @@ def lightning_gradients(
     *,
     input_range: float | str = 1.0,
     inp_states: float | None = None,
+    out_states: float | None = None,
     out_bound: float = np.inf,
 ) -> tuple[Matrix, Matrix]:
     """The gradients of lightning's inputs and weights, straight through rounding, for a slope at its outputs."""
@@ -177,7 +178,8 @@ def lightning_gradients(
         held, weights = x[:, part], w[part]
         unit = range_of(held, input_range)
         sent = rounded(np.clip(held, -unit, unit), unit, inp_states)
-        within = np.abs(sent @ weights) <= unit * out_bound * np.abs(weights).max()
+        bound = unit * out_bound * np.abs(weights).max()
+        within = np.abs(rounded(sent @ weights, bound, out_states)) <= bound * (1 + 1e-9)
         of_x[:, part] = np.where(np.abs(held) <= unit, (towards * within) @ weights.T, 0)
         of_w[part] = sent.T @ (towards * within)
     return of_x, of_w

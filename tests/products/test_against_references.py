@@ -337,6 +337,7 @@ def test_gradients_are_those_of_lightning(input_range, rows):
         return jnp.sum(TOWARDS * (x @ recipe(KEY, {"w": w})["w"]))
 
     found = jax.jit(jax.grad(limpet.products(value), argnums=(0, 1)))(X, W)
-    given = reference.lightning_gradients(X, W, TOWARDS, rows, input_range=input_range, inp_states=254, out_bound=2.0)
+    states = {"inp_states": 254, "out_states": 254}
+    given = reference.lightning_gradients(X, W, TOWARDS, rows, input_range=input_range, out_bound=2.0, **states)
     for ours, theirs in zip(found, given, strict=True):
         np.testing.assert_allclose(np.asarray(ours), theirs, atol=1e-4)

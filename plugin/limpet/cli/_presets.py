@@ -23,6 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
             write_json(_about(preset) | {"parameters": preset.parameters or {}, "hardware": preset.parts})
         else:
             print(preset.text, end="")
+            if preset.like:
+                print(f"\n# {preset.like}, for what is not said above\n{described_preset(preset.like).text}", end="")
         return 0
     presets = [described_preset(name) for name in preset_names()]
     if arguments.json:

@@ -34,6 +34,7 @@ class Preset:
         parameters: what may be chosen, by name, with its default, its range and unit, the words that may stand for a
             number, or its choices. A choice may narrow the range of another parameter, under that one's name.
         parts: the parts of the hardware, as a configuration writes them, with $name where a parameter stands.
+        like: the name of the preset that holds for what this one's file does not say; empty for none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Preset:
     units: str = ""
     notes: str = ""
     parameters: Mapping[str, Mapping[str, Any]] | None = None
+    like: str = ""
 
     @property
     def text(self) -> str:
@@ -193,8 +195,8 @@ def described_preset(name: str) -> Preset:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise LimpetError(f"there is no preset {name!r}; {hint}allowed are {', '.join(preset_names())}")
     values = parsed_yaml((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    if like := values.pop("like", None):
-        base = described_preset(like)
+    if "like" in values:
+        base = described_preset(values["like"])
         values = _over({"parameters": base.parameters or {}, "hardware": base.parts}, values)
     return Preset(name, parts=values.pop("hardware"), **values)
 

@@ -31,7 +31,11 @@ def converted(x: jax.Array, largest: jax.Array, converter: Converter) -> jax.Arr
 @converted.defjvp
 def _(converter: Converter, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     (x, largest), (rate, _) = primals, tangents
-    within = jnp.abs(x) <= largest if converter.signed else (x >= 0) & (x <= largest)
+    if converter.bound is None:  # of inputs, which are clipped and then rounded; of outputs it is the other way round
+        within = jnp.abs(x) <= largest if converter.signed else (x >= 0) & (x <= largest)
+    else:
+        (low, high), code = ends(converter), _rounded(x, largest, converter)
+        within = (code >= low) & (code <= high)
     slope = jnp.where(within, _per_value(largest, converter), 0)
     return converted(x, largest, converter), slope * rate
 
