@@ -249,19 +249,18 @@ NOISY = {
             out_bound=2.0,
         ),
     ),
-    "lightning, one tile": (
+    "lightning": (
         Product(Converter(range="dynamic"), Converter(noise=0.1)),
         partial(reference.lightning, input_range="dynamic", out_noise=0.1),
     ),
 }
 
 
-@pytest.mark.parametrize("rows", [None, 16])
-@pytest.mark.parametrize("case", NOISY)
+@pytest.mark.parametrize(("case", "rows"), [*((case, 16) for case in NOISY), ("aihwkit, all at once", None)])
 def test_mean_and_spread_of_noise(case, rows):
     """Means within 5 standard errors of each other and spreads within 8%: false alarms 1e-4 in all of them."""
     product, expected = NOISY[case]
-    if case == "lightning, one tile" and rows:
+    if case == "lightning":
         expected = partial(expected, out_noise=0.1 * 3**0.5)  # lightning divides by the root of the number of tiles
     x = np.repeat(X[:1], MANY, axis=0)
     found, given = outputs(product, x, W, rows), expected(x, W, rows, generator=np.random.default_rng(0))
