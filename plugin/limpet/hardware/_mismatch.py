@@ -31,7 +31,7 @@ from ..leaves._adapters import adapter_of
 from ..leaves._arrays import Arrays, array_at, checked_arrays, require_matches
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
-from ..products._mark import Chip, Note, marked
+from ..products._mark import Chip, Note, fresh_keys, marked
 from ..products._product import Product, checked_product
 from ..results._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
@@ -257,14 +257,15 @@ class Recipe(ABC):
             gains: digital factors on outputs by leaf path, of shapes that broadcast to the leaves'; None for none.
             own: whether converters have gains and offsets of the chip's own.
         """
-        marked_leaves = dict(deviated)
-        for path, rule in self.rules.items():
-            if rule is not None and rule.product is not None and path in deviated:
-                value = jnp.asarray(nominal[path])
-                leaf_key = leaf_keys(key, path_hashes([path]))[0]
-                chip = Chip(value, leaf_key, key, condition, gains=(gains or {}).get(path))
-                product = rule.product if own else rule.product.alike
-                marked_leaves[path] = marked(deviated[path], chip, Note(path, value.shape, product, rule.array))
+        rules = {path: rule for path in deviated if (rule := self.rules[path]) is not None and rule.product is not None}
+        keys = leaf_keys(key, path_hashes(rules))
+        fresh, marked_leaves = fresh_keys(keys, condition.read), dict(deviated)
+        for place, (path, rule) in enumerate(rules.items()):
+            value, product = jnp.asarray(nominal[path]), rule.product
+            assert product is not None
+            note = Note(path, value.shape, product if own else product.alike, rule.array)
+            chip = Chip(value, keys[place], key, fresh[place], condition, gains=(gains or {}).get(path))
+            marked_leaves[path] = marked(deviated[path], chip, note)
         return marked_leaves
 
     def weights_on_leaves(self, key: jax.Array, leaves: Leaves, condition: Condition, sharding: Any = None) -> Leaves:

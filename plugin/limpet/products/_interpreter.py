@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, partial, reduce
 from typing import Any
 
 import jax
@@ -424,12 +424,12 @@ class Interpreter(LeafFlow):
                 f"Multiply the leaf as it was drawn, and pick of the result"
             )
         at = columns_at(form.columns_of(sites) if known is None else known, layout)
-        key = jax.random.fold_in(marked.chip.key, jnp.uint32(path_hash("limpet: what is new at each product")))
-        for part in (marked.chip.condition.read, jnp.uint32(number), *self._counters):
-            key = jax.random.fold_in(key, part)
+        key = reduce(jax.random.fold_in, self._counters, marked.chip.fresh_key)
         strength = jnp.asarray(marked.chip.condition.scale, jnp.float32)
         seen = None if self._seen is None else self._seen(path, number)
-        analog = Analog(product, form, layout, tables, at, strength, _normal(key, marked.chip.condition.sign), seen)
+        analog = Analog(
+            product, form, layout, tables, at, strength, _normal(key, number, marked.chip.condition.sign), seen
+        )
         y = form.outputs(analog(*form.matrices(x, w)))
         return y if restored is None else restored(y)
 
@@ -473,12 +473,14 @@ class _Carry:
         return self.arguments(operands)
 
 
-def _normal(key: jax.Array, sign: jax.Array | None) -> Normal:
+def _normal(key: jax.Array, number: int, sign: jax.Array | None) -> Normal:
     """Standard normal numbers by name, of the shape of values: new ones for each example where `jax.vmap` maps over
     examples alone, of each chip where it maps over chips."""
 
     def normal(name: str, like: jax.Array, tile: Tile) -> jax.Array:
-        own = jax.random.fold_in(jax.random.fold_in(key, jnp.uint32(path_hash(name))), tile)
+        known = isinstance(tile, int)
+        own = jax.random.fold_in(key, jnp.uint32(path_hash(f"{number} {name} {tile if known else ''}")))
+        own = own if known else jax.random.fold_in(own, tile)
         numbers = _drawing(0)(own, jax.lax.stop_gradient(like) > 0)
         return numbers if sign is None else numbers * sign
 

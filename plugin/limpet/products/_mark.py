@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from .._errors import LimpetError
 from .._jax import is_tracing, marking_primitive
 from ..arrays._array import Array
+from ..draws._apart import apart
+from ..draws._keys import path_hash
 from ..results._condition import Condition
 from ._product import Product
 
@@ -38,6 +42,7 @@ class Chip(NamedTuple):
         nominal: the nominal weights, of which the largest is taken.
         key: the leaf's own random key, shape ().
         chip_key: the key of the whole draw, shape ().
+        fresh_key: the random key of what is new at each product of this read of the leaf, shape ().
         condition: the condition under which the chip is looked at, a checked one.
         ranges: the largest input of each array, shape (matrices, row tiles), where it is learned or was found.
         gains: digital factors on outputs, behind the converters, of a shape that broadcasts to the leaf's.
@@ -46,9 +51,20 @@ class Chip(NamedTuple):
     nominal: jax.Array
     key: jax.Array
     chip_key: jax.Array
+    fresh_key: jax.Array
     condition: Condition
     ranges: jax.Array | None = None
     gains: jax.Array | None = None
+
+
+def fresh_keys(keys: jax.Array, read: ArrayLike) -> jax.Array:
+    """The keys of what is new at each product, for the keys of some leaves and the number of the read.
+
+    They stand apart, or each of the many loops that draw of them would derive them anew.
+    """
+    streams = jax.vmap(jax.random.fold_in, (0, None))(keys, jnp.uint32(path_hash("limpet: new at each product")))
+    data = apart(jax.random.key_data(jax.vmap(jax.random.fold_in, (0, None))(streams, read)))
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(keys))
 
 
 def marked(value: jax.Array, chip: Chip, note: Note) -> jax.Array:
