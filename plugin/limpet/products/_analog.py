@@ -184,18 +184,21 @@ class Analog:
     def _pass(self, sent: jax.Array, worth: Any, full: float, w: jax.Array, tile: Tile, name: str) -> jax.Array:
         """What the array gives for what enters its rows, converted."""
         y, outputs = self._currents(sent, full, w, tile, name), self.product.outputs
+        worth = self._of_outputs(worth)
         if outputs is not None and outputs.bound is not None:
             bound = self._bound(full, tile)
             given, value = converted(y, bound, outputs), value_of_code(bound, outputs)
             if self.seen is not None:
                 self.seen({"y": y, "bound": bound, "given": given})
+            if not outputs.corrected:
+                return given * (value * worth)
             y = given * value
         if outputs is not None and outputs.corrected:
             if self.tables.offset is not None:
                 y = y - self._at(self.tables.offset, tile) * self._unit(full, tile)
             if self.tables.gain is not None:
                 y = y / self._at(self.tables.gain, tile)
-        return y * self._of_outputs(worth)
+        return y * worth
 
     def _currents(self, sent: jax.Array, full: float, w: jax.Array, tile: Tile, name: str) -> jax.Array:
         """What arrives at the output converters, in codes of inputs times weights."""

@@ -31,13 +31,15 @@ def converted(x: jax.Array, largest: jax.Array, converter: Converter) -> jax.Arr
 @converted.defjvp
 def _(converter: Converter, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     (x, largest), (rate, _) = primals, tangents
-    if converter.bound is None:  # of inputs, which are clipped and then rounded; of outputs it is the other way round
-        within = jnp.abs(x) <= largest if converter.signed else (x >= 0) & (x <= largest)
-    else:
+    passed = rate * _per_value(largest, converter)
+    if converter.bound is not None:  # outputs are rounded and then clipped; inputs it is the other way round
         (low, high), code = ends(converter), _rounded(x, largest, converter)
-        within = (code >= low) & (code <= high)
-    slope = jnp.where(within, _per_value(largest, converter), 0)
-    return converted(x, largest, converter), slope * rate
+        passed = jnp.where((code >= low) & (code <= high), passed, 0)  # of which JAX keeps the bools
+    elif not converter.signed:
+        passed = jnp.where((x >= 0) & (x <= largest), passed, 0)
+    elif converter.range not in ("dynamic", "batch"):  # those are as large as the largest input
+        passed = jnp.where(jnp.abs(x) <= largest, passed, 0)
+    return converted(x, largest, converter), passed
 
 
 def ends(converter: Converter) -> tuple[float, float]:
