@@ -138,7 +138,7 @@ def main() -> None:
     products = [name for name in PRODUCTS if any(flag[7:] in name for flag in sys.argv if flag.startswith("--like="))]
     for network in only or NETWORKS:
         training(network, None)  # what is compiled first pays for much that the others share
-        training(network, "and output noise")
+        training(network, next(iter(PRODUCTS)))
         made = {name or "plain": training(network, name) for name in (None, *(products or PRODUCTS))}
         print(f"{network}: {NETWORKS[network][1]} steps")
         report(interleaved({name: run for name, (run, *_) in made.items()}, 15), "plain")

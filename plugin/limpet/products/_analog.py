@@ -37,7 +37,7 @@ class Analog:
         form: the axes of the operands.
         layout: where the leaf sits.
         tables: what is known of its columns on this chip.
-        columns: the number of the column in these tables, for each of the product's, shape (stack..., columns...).
+        columns: the number of the column in these tables, for each of the product's, shape (stack..., columns).
         strength: the factor on all that is random.
         normal: draws what is new at each product.
         seen: is given what the product saw and gave; None where nobody asks.
@@ -57,10 +57,10 @@ class Analog:
 
         Args:
             x: inputs, shape (stack..., free..., rows).
-            w: weights, shape (stack..., rows, columns...).
+            w: weights, shape (stack..., rows, columns).
 
         Returns:
-            Outputs, shape (stack..., free..., columns...).
+            Outputs, shape (stack..., free..., columns).
         """
         total = self._total(x, w)
         return total if self.tables.gains is None else total * self._at(self.tables.gains, None)
@@ -122,7 +122,7 @@ class Analog:
             below = jnp.where(x < 0, -x, -1)
             first = self._managed(x, range_, w, tile, "+")
             second = self._managed(below, range_, w, tile, "-")
-            return first - jnp.where(self._of_outputs(jnp.any(x < 0, axis=-1, keepdims=True)), second, 0)
+            return first - jnp.where(jnp.any(x < 0, axis=-1, keepdims=True), second, 0)
         return self._managed(x, range_, w, tile, "")
 
     def _managed(self, x: jax.Array, range_: Any, w: jax.Array, tile: Tile, name: str) -> jax.Array:
@@ -136,8 +136,7 @@ class Analog:
             sent, _, full = self._sent(held, range_ * factor, tile, name)
             y = self._currents(sent, full, weights, tile, name)
             clipped = beyond(y, self._bound(full, tile), outputs)
-            found = jnp.any(clipped, axis=tuple(range(y.ndim - self._columns, y.ndim)))
-            return found[..., None]
+            return jnp.any(clipped, axis=-1, keepdims=True)
 
         def wider(state: Any) -> Any:
             factor, found, turn = state
@@ -163,7 +162,7 @@ class Analog:
             digit = jax.lax.stop_gradient(digit.astype(sent.dtype))
             total = total + factor * self._pass(digit, worth, base - 1.0, w, tile, f"{name}{factor}")
             factor *= base
-        exact = self._dot(sent, w) * self._of_outputs(worth)
+        exact = self._dot(sent, w) * worth
         return exact + jax.lax.stop_gradient(total - exact)
 
     def _sent(self, x: jax.Array, range_: Any, tile: Tile, name: str) -> tuple[jax.Array, Any, float]:
@@ -184,7 +183,6 @@ class Analog:
     def _pass(self, sent: jax.Array, worth: Any, full: float, w: jax.Array, tile: Tile, name: str) -> jax.Array:
         """What the array gives for what enters its rows, converted."""
         y, outputs = self._currents(sent, full, w, tile, name), self.product.outputs
-        worth = self._of_outputs(worth)
         if outputs is not None and outputs.bound is not None:
             bound = self._bound(full, tile)
             given, value = converted(y, bound, outputs), value_of_code(bound, outputs)
@@ -224,7 +222,7 @@ class Analog:
         if self.product.read_noise_of == "weights":
             return factor * jnp.sqrt(largest * self._dot(square, jnp.abs(w)))
         length = jnp.sqrt(square.sum(-1, keepdims=True))
-        return factor * largest * self._of_outputs(length)
+        return factor * largest * length
 
     def _lost(self, sent: jax.Array, full: float, w: jax.Array, tile: Tile) -> jax.Array:
         """What the resistance of the wires takes away."""
@@ -243,7 +241,7 @@ class Analog:
         """The largest input of each vector, array, or of all."""
         given = None if self.product.inputs is None else self.product.inputs.range
         if self.tables.ranges is not None:
-            matrix = self.columns[(..., *[0] * self._columns)] // self.layout.columns
+            matrix = self.columns[..., 0] // self.layout.columns
             found = self.tables.ranges[tile][matrix]
             return found.reshape(*found.shape, *[1] * (x.ndim - self.form.stack))
         if given == "dynamic":
@@ -262,11 +260,6 @@ class Analog:
         assert outputs.bound is not None
         return self._unit(full, tile) * outputs.bound
 
-    @property
-    def _columns(self) -> int:
-        """The number of axes that count columns."""
-        return self.columns.ndim - self.form.stack
-
     def _at(self, table: jax.Array | None, tile: Tile) -> jax.Array:
         """What a table says of each output, in a shape that broadcasts to the outputs'."""
         assert table is not None
@@ -276,9 +269,3 @@ class Analog:
             found = table[tile][self.columns]
         stack, free = self.form.stack, len(self.form.inputs) - self.form.stack - self.form.rows
         return found.reshape(*found.shape[:stack], *[1] * free, *found.shape[stack:])
-
-    def _of_outputs(self, of_inputs: Any) -> Any:
-        """What is known of each input vector, in a shape that broadcasts to the outputs'."""
-        if not np.ndim(of_inputs):
-            return of_inputs
-        return of_inputs.reshape(*of_inputs.shape[:-1], *[1] * self._columns)

@@ -1,7 +1,7 @@
 """The form of a product: its operands as matrices, cut into the arrays that hold the weights.
 
-Inputs get the axes (stack..., free..., rows), weights (stack..., rows, columns...), outputs (stack..., free...,
-columns...), whatever the axes of the user's product. Convolutions become products with what each of their outputs sees.
+Inputs get the axes (stack..., free..., rows), weights (stack..., rows, columns), outputs (stack..., free..., columns),
+whatever the axes of the user's product. Convolutions become products with what each of their outputs sees.
 """
 
 import math
@@ -29,6 +29,7 @@ class Form:
         weights: the order of the weights' axes: stack, rows, columns.
         stack: the number of axes of the stack.
         rows: the number of axes that are summed.
+        columns: the sizes of the axes that count columns.
         swapped: whether the weights are the first operand, so that outputs have their columns before what is free.
         whole: whether the rows are all rows of the leaf in their order.
     """
@@ -38,39 +39,41 @@ class Form:
     weights: tuple[int, ...]
     stack: int
     rows: int
+    columns: tuple[int, ...]
     swapped: bool
     whole: bool
 
     def matrices(self, x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Inputs and weights in their order, with one axis of rows."""
+        """Inputs and weights in their order, with one axis of rows and one of columns."""
         x, w = x.transpose(self.inputs), w.transpose(self.weights)
-        after = self.stack + self.rows
-        return (
-            x.reshape(*x.shape[: x.ndim - self.rows], -1) if self.rows != 1 else x,
-            w.reshape(*w.shape[: self.stack], -1, *w.shape[after:]) if self.rows != 1 else w,
-        )
+        return x.reshape(*x.shape[: x.ndim - self.rows], -1), w.reshape(*w.shape[: self.stack], -1, self._width)
 
     def dot(self, x: jax.Array, w: jax.Array, dtype: Any = None) -> jax.Array:
-        """The product of inputs (stack..., free..., rows) with weights (stack..., rows, columns...)."""
+        """The product of inputs (stack..., free..., rows) with weights (stack..., rows, columns)."""
         stack = [*range(self.stack)]
         return self.operation.dot(x, w, ([x.ndim - 1], [self.stack]), (stack, stack), dtype)
 
     def columns_of(self, sites: Any) -> Any:
-        """Something that the leaf has for each of its places, along the first row: shape (stack..., columns...)."""
+        """Something that the leaf has for each of its places, along the first row: shape (stack..., columns)."""
         ordered = sites.transpose(self.weights)
-        return ordered[(*[slice(None)] * self.stack, *[0] * self.rows)]
+        first = ordered[(*[slice(None)] * self.stack, *[0] * self.rows)]
+        return first.reshape(*first.shape[: self.stack], self._width)
+
+    def known_columns(self, view: View) -> np.ndarray | None:
+        """Where in the flat leaf the first row of each column lies, shape (stack..., columns); None if not known."""
+        places = known_sites(view, (*self.weights[: self.stack], *self.weights[self.stack + self.rows :]))
+        return None if places is None else places.reshape(*places.shape[: self.stack], self._width)
 
     @property
-    def of_columns(self) -> tuple[int, ...]:
-        """The weights' axes of the stack and of columns."""
-        return (*self.weights[: self.stack], *self.weights[self.stack + self.rows :])
+    def _width(self) -> int:
+        return math.prod(self.columns)
 
     def outputs(self, y: jax.Array) -> jax.Array:
         """Outputs in the order that the user's product gives them."""
+        y = y.reshape(*y.shape[:-1], *self.columns)
         if not self.swapped:
             return y
-        columns = len(self.weights) - self.stack - self.rows
-        free = y.ndim - self.stack - columns
+        free = y.ndim - self.stack - len(self.columns)
         places = [*range(self.stack), *range(self.stack + free, y.ndim), *range(self.stack, self.stack + free)]
         return y.transpose(places)
 
@@ -100,6 +103,7 @@ def form_of(operation: Operation, contraction: Contraction, place: int, view: Vi
         (*stack, *rows, *columns),
         len(stack),
         len(rows),
+        tuple(view.shape[axis] for axis in columns),
         place == 0,
         whole,
     )

@@ -38,7 +38,7 @@ from ..flow._products import (
 )
 from ..flow._view import Leaf, View, view_of
 from ._analog import Analog, Normal, Seen, Tile
-from ._form import columns_at, form_of, known_sites, unrolled
+from ._form import columns_at, form_of, unrolled
 from ._mark import MARK, Chip, Note
 from ._tables import Tables, tables_of
 
@@ -417,7 +417,7 @@ class Interpreter(LeafFlow):
                 f"({layout.rows} rows as {layout}), so that it cannot be told which array holds which. Multiply "
                 f"the whole leaf, or say arrays of as many rows"
             )
-        known = None if weight.moved or view.stepped else known_sites(view, form.of_columns)
+        known = None if weight.moved or view.stepped else form.known_columns(view)
         if known is None and sites is None:
             raise LimpetError(
                 f"leaf '{path}': which columns of its arrays a product has cannot be told after what moved its values. "
