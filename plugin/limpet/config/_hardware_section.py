@@ -84,6 +84,12 @@ def _parsed_spread(value: Any) -> Any:
     return standing_alone(value) if isinstance(value, Deviation | Mapping | list | str) else value
 
 
+def _parsed_mapping(value: Any) -> Any:
+    if not isinstance(value, Mapping | tuple):
+        raise ValueError("allowed is a mapping of leaf path to what was found for the leaf's converters")
+    return value
+
+
 class PartSection(Section):
     """One part of the hardware: its leaves, and the deviation that falls on them.
 
@@ -106,6 +112,9 @@ class PartSection(Section):
         product: what the arrays compute of their inputs: {inputs: {bits: 8, range: dynamic}, outputs: {bits: 8, bound:
             10, noise: 0.04}, read_noise: 0.0175}. Beside it, the strength may be left out with the deviation: then the
             values do not deviate.
+        input_ranges: the ranges of input converters by leaf path, where the range of inputs is learned: numbers, or
+            lists by matrix of lists by row tile. `Hardware.with_ranges` sets them.
+        output_bounds: the bounds of output converters by leaf path, in the place of the product's own.
     """
 
     _moved: ClassVar[Mapping[str, str]] = {
@@ -124,6 +133,8 @@ class PartSection(Section):
     limits: Annotated[Any, PlainValidator(_parsed_limits)] = None
     array: Annotated[Any, PlainValidator(parsed_arrays)] = Array()
     product: Annotated[Any, PlainValidator(parsed_product)] = None
+    input_ranges: Annotated[Any, PlainValidator(_parsed_mapping)] = ()
+    output_bounds: Annotated[Any, PlainValidator(_parsed_mapping)] = ()
 
     @field_validator("sigma", "percent_deviation")
     @classmethod
@@ -144,7 +155,9 @@ class PartSection(Section):
     def part(self) -> Part:
         """The part that the section describes."""
         deviation = Exact() if isinstance(self.deviation, str) else self.deviation
-        return Part(self.leaves, deviation, self.limits, self.array, self.product)
+        return Part(
+            self.leaves, deviation, self.limits, self.array, self.product, self.input_ranges, self.output_bounds
+        )
 
 
 def parsed_hardware(value: Any) -> Hardware:

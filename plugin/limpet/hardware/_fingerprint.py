@@ -71,6 +71,7 @@ def digest(recipe: Recipe, shapes: Shapes) -> str:
             *(limits.described() for limits in _limits_of(rule)),
             *_arranged(rule, shapes.get(path)),
             *({"product": replace(product, backward="exact").described()} for product in _product_of(rule)),
+            *([] if rule.ranges is None else [{"ranges": rule.ranges}]),
         )
         for path, rule in recipe.rules.items()
         if rule is not None

@@ -14,6 +14,7 @@ from ..leaves._adapters import adapter_of
 from ..leaves._arrays import arrays_of, checked_arrays, described_arrays
 from ..leaves._paths import listing
 from ..leaves._prototype import selection
+from ..products._found import checked_bounds, checked_ranges, described_found
 from ._dtypes import require_finite
 from ._leaf_draw import Gradient
 from ._mismatch import JoinedMismatch, Mismatch, Recipe, require_levels
@@ -82,7 +83,7 @@ class Hardware:
         if only is not None:
             self.require_parts(only, "only")
         names = tuple(self._parts) if only is None else tuple(only)
-        members = []
+        members, found = [], dict[str, bool]()
         for name in names:
             part = self._parts[name]
             try:
@@ -94,11 +95,28 @@ class Hardware:
                 arrays = arrays_of(model, said, [path for path, held in selection(chosen).items() if held])
             except LimpetError as error:
                 raise type(error)(f"hardware.{name}.array: {error}") from None
+            own = {path for path, held in selection(chosen).items() if held}
+            of_converters: list[Any] = [
+                tuple((path, held) for path, held in said if path in own)
+                for said in (part.input_ranges, part.output_bounds)
+            ]
+            found |= {
+                path: path in own or found.get(path, False) for path, _ in (*part.input_ranges, *part.output_bounds)
+            }
             try:
                 ranges = part.ranges(model)
-                members.append(Mismatch(chosen, part.deviation, gradient, part.limits, ranges, arrays, part.product))
+                members.append(
+                    Mismatch(
+                        chosen, part.deviation, gradient, part.limits, ranges, arrays, part.product, *of_converters
+                    )
+                )
             except LimpetError as error:
                 raise type(error)(f"hardware.{name}.limits: {error}") from None
+        if only is None and (stray := [path for path, held in found.items() if not held]):
+            raise PrototypeError(
+                f"the hardware holds input_ranges or output_bounds of {listing(stray)}, which are no leaves of its "
+                f"parts with such converters: were they found for another network?"
+            )
         recipe = JoinedMismatch(tuple(members), names)
         leaves = adapter_of(model).leaves(model)
         require_finite({path: leaves[path] for path in recipe.paths})
@@ -123,7 +141,53 @@ class Hardware:
 
     def without_products(self) -> "Hardware":
         """The hardware whose weights deviate and whose products are exact, as x @ w is computed everywhere."""
-        return Hardware({name: replace(part, product=None) for name, part in self._parts.items()})
+        return Hardware(
+            {name: replace(part, product=None, input_ranges=(), output_bounds=()) for name, part in self._parts.items()}
+        )
+
+    def with_ranges(self, ranges: Mapping[str, Any]) -> "Hardware":
+        """The hardware with ranges of the input converters of some leaves, where their range is "learned".
+
+        Args:
+            ranges: the ranges by leaf path, as `limpet.input_ranges` gives them, or as they were trained: arrays of
+                shape (matrices, row tiles), or numbers.
+
+        Raises:
+            LimpetError: no part that may hold such a leaf has input converters whose range is "learned", or a range is
+                none.
+        """
+        learned = {name for name, part in self._parts.items() if part.product is not None and part.product.learned}
+        return self._with_found("input_ranges", dict(checked_ranges(ranges, "ranges")), learned)
+
+    def with_bounds(self, bounds: Mapping[str, float]) -> "Hardware":
+        """The hardware with bounds of the output converters of some leaves, in place of the bound of all.
+
+        Args:
+            bounds: the bounds by leaf path, in the units of `limpet.Converter.bound`, as `limpet.output_bounds` gives
+                them.
+
+        Raises:
+            LimpetError: no part that may hold such a leaf has output converters with a bound, or a bound is none.
+        """
+        bounded = {
+            name
+            for name, part in self._parts.items()
+            if part.product is not None and part.product.outputs is not None and part.product.outputs.bound is not None
+        }
+        return self._with_found("output_bounds", dict(checked_bounds(bounds, "bounds")), bounded)
+
+    def _with_found(self, key: str, found: Mapping[str, Any], takers: Collection[str]) -> "Hardware":
+        parts = dict(self._parts)
+        for name in takers:
+            own = {path: held for path, held in found.items() if parts[name].may_hold(path)}
+            parts[name] = replace(parts[name], **{key: {**dict(getattr(parts[name], key)), **own}})
+        if stray := [path for path in found if not any(self._parts[name].may_hold(path) for name in takers)]:
+            wanted = "inputs of the range 'learned'" if key == "input_ranges" else "outputs with a bound"
+            raise LimpetError(
+                f"{listing(map(repr, stray))}: no part with {wanted} holds such a leaf; parts with such converters are "
+                f"{listing([name for name in parts if name in takers]) or 'none'}"
+            )
+        return Hardware(parts)
 
     def require_parts(self, names: Collection[str], key: str) -> None:
         """Refuse names of parts that there are not.
@@ -143,6 +207,11 @@ class Hardware:
             | ({"limits": part.limits.described()} if part.limits else {})
             | ({"array": described_arrays(checked_arrays(part.array))} if part.array else {})
             | ({"product": part.product.described()} if part.product else {})
+            | {
+                key: described_found(found)
+                for key in ("input_ranges", "output_bounds")
+                if (found := getattr(part, key))
+            }
             for name, part in self._parts.items()
         }
 
@@ -169,6 +238,8 @@ def _parts_of(recipe: Recipe) -> dict[str, Part]:
                 recipe.limits,
                 recipe.array,
                 recipe.product,
+                recipe.input_ranges,
+                recipe.output_bounds,
             )
         }
     assert isinstance(recipe, JoinedMismatch)

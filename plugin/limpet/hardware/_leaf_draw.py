@@ -1,7 +1,7 @@
 """One leaf's draw, as a unit of compilation."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from ..deviations._kinds import label
 from ..draws._apart import apart, unknown_truth
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
+from ..products._found import InputRange
 from ..products._product import Product
 from ..results._condition import Condition
 from ._limits import Limits
@@ -37,6 +38,12 @@ class LeafRule:
     limits: Limits | None = None
     array: Array = UNSAID
     product: Product | None = None
+    ranges: InputRange | None = None
+
+    @property
+    def drawn(self) -> "LeafRule":
+        """What a draw of the devices needs of the rule, apart from what the arrays compute of them."""
+        return replace(self, product=None, ranges=None)
 
     @property
     def arranged(self) -> bool:

@@ -31,6 +31,7 @@ from ..leaves._adapters import adapter_of
 from ..leaves._arrays import Arrays, array_at, checked_arrays, require_matches
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
+from ..products._found import InputRanges, OutputBounds, checked_bounds, checked_ranges, require_learned, require_takers
 from ..products._mark import Chip, Note, fresh_keys, marked
 from ..products._product import Product, checked_product
 from ..results._condition import Condition, condition_of
@@ -99,6 +100,11 @@ class Recipe(ABC):
         """Whether some leaf has a product, so that it has to be used within `limpet.products`."""
         return any(rule.product is not None for rule in self.rules.values() if rule is not None)
 
+    @cached_property
+    def learned(self) -> tuple[str, ...]:
+        """The paths of the leaves whose input converters have ranges that are trained, or were found."""
+        return tuple(path for path, rule in self.rules.items() if rule and rule.product and rule.product.learned)
+
     @abstractmethod
     def unlimited(self) -> "Recipe":
         """The same recipe without limits: what chips would hold if there were none."""
@@ -165,6 +171,7 @@ class Recipe(ABC):
         *,
         only: Collection[str] | None = None,
         sharding: Any = None,
+        ranges: Mapping[str, ArrayLike] | None = None,
     ) -> Any:
         """One draw.
 
@@ -189,6 +196,9 @@ class Recipe(ABC):
                 given as `in_specs` for the tree, one for all leaves or a prefix of the tree. Each device then draws its
                 own part of the chip. Without it, leaves that differ from device to device are refused. (Under `jax.jit`
                 alone, draws of sharded arrays are right without it.)
+            ranges: the ranges of input converters by leaf path, where they are "learned": arrays of shape (matrices,
+                row tiles), or scalars, as `limpet.input_ranges` gives them, which optax may train beside the tree. None
+                for those that the hardware holds.
 
         Returns:
             The tree with selected leaves deviated, structure and dtypes kept. Leaves that are not selected are
@@ -206,12 +216,14 @@ class Recipe(ABC):
         if only is not None:
             if isinstance(only, str):
                 raise LimpetError(f"only = {only!r}: give a list of names of parts; they are {listing(self.parts)}")
-            return self.only(*only)(key, tree, condition, sharding=sharding)
+            return self.only(*only)(key, tree, condition, sharding=sharding, ranges=ranges)
         _require_key(key)
         condition = condition_of(condition)
         adapter = adapter_of(tree)
         adapter.require_selected(tree, self.paths)
-        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, condition, sharding))
+        if ranges is not None:
+            require_learned(ranges, self.learned)
+        return adapter.with_values(tree, lambda leaves: self.on_leaves(key, leaves, condition, sharding, ranges))
 
     def __or__(self, other: "Recipe") -> "JoinedMismatch":
         """Both recipes at once, over disjoint leaves.
@@ -226,7 +238,14 @@ class Recipe(ABC):
             return JoinedMismatch((*self.parts.values(), *other.parts.values()), names)
         return JoinedMismatch((self, other))
 
-    def on_leaves(self, key: jax.Array, leaves: Leaves, condition: Condition, sharding: Any = None) -> Leaves:
+    def on_leaves(
+        self,
+        key: jax.Array,
+        leaves: Leaves,
+        condition: Condition,
+        sharding: Any = None,
+        ranges: Mapping[str, ArrayLike] | None = None,
+    ) -> Leaves:
         """One draw of values by leaf path, for those who hold a tree's leaves; see `__call__`.
 
         Args:
@@ -234,9 +253,12 @@ class Recipe(ABC):
             leaves: values by leaf path.
             condition: a checked one, see `Condition.checked`.
             sharding: the division among devices, as `__call__` takes it.
+            ranges: the ranges of input converters, as `__call__` takes them.
         """
         deviated = self.weights_on_leaves(key, leaves, condition, sharding)
-        return self.with_products(key, leaves, deviated, condition) if self.has_products else deviated
+        if not self.has_products:
+            return deviated
+        return self.with_products(key, leaves, deviated, condition, ranges=ranges)
 
     def with_products(
         self,
@@ -246,6 +268,7 @@ class Recipe(ABC):
         condition: Condition,
         gains: Leaves | None = None,
         own: bool = True,
+        ranges: Mapping[str, ArrayLike] | None = None,
     ) -> Leaves:
         """Deviated values by leaf path, with marks on those whose arrays have products; see `limpet.products`.
 
@@ -256,6 +279,7 @@ class Recipe(ABC):
             condition: a checked one.
             gains: digital factors on outputs by leaf path, of shapes that broadcast to the leaves'; None for none.
             own: whether converters have gains and offsets of the chip's own.
+            ranges: the ranges of input converters by leaf path; None, and for all other leaves, those that are held.
         """
         rules = {path: rule for path in deviated if (rule := self.rules[path]) is not None and rule.product is not None}
         keys = leaf_keys(key, path_hashes(rules))
@@ -264,7 +288,9 @@ class Recipe(ABC):
             value, product = jnp.asarray(nominal[path]), rule.product
             assert product is not None
             note = Note(path, value.shape, product if own else product.alike, rule.array)
-            chip = Chip(value, keys[place], key, fresh[place], condition, gains=(gains or {}).get(path))
+            held = (ranges or {}).get(path, rule.ranges)
+            held = None if held is None else jnp.asarray(held, jnp.result_type(float))
+            chip = Chip(value, keys[place], key, fresh[place], condition, held, (gains or {}).get(path))
             marked_leaves[path] = marked(deviated[path], chip, note)
         return marked_leaves
 
@@ -285,9 +311,10 @@ class Recipe(ABC):
         divided = divisions(values, key, sharding) if within_shard_map or sharding is not None else {}
         keys, place_of = leaf_keys(key, path_hashes(rules)), {path: place for place, path in enumerate(rules)}
         deviated: dict[str, jax.Array] = {}
-        for paths in _alike(rules, values, divided):
+        of_devices = {path: rule.drawn for path, rule in rules.items()}
+        for paths in _alike(of_devices, values, divided):
             own, held = keys[np.array([place_of[path] for path in paths])], [values[path] for path in paths]
-            drawn = deviate_alike(own, key, held, condition, rules[paths[0]], divided.get(paths[0]))
+            drawn = deviate_alike(own, key, held, condition, of_devices[paths[0]], divided.get(paths[0]))
             deviated |= zip(paths, drawn, strict=True)
         for path, rule in rules.items():
             if rule.limits is not None and rule.limits.policy == "error":
@@ -345,6 +372,8 @@ class Mismatch(Recipe):
             A recipe by hand knows no framework: what an array leaves open is as `limpet.Array` says for leaves of which
             nothing is known.
         product: what the arrays compute of their inputs, see `limpet.Product`; None for the exact product.
+        input_ranges: the ranges of the input converters by leaf path, where they are "learned"; see `limpet.Part`.
+        output_bounds: the bounds of the output converters by leaf path, in the place of the product's own.
 
     Raises:
         PrototypeError: the prototype is empty or no tree of bools.
@@ -369,10 +398,18 @@ class Mismatch(Recipe):
     ranges: Mapping[str, Range] | None = None
     array: Array | Mapping[str, Array] | Arrays = UNSAID
     product: Product | None = None
+    input_ranges: Mapping[str, Any] | InputRanges = ()
+    output_bounds: Mapping[str, float] | OutputBounds = ()
 
     def __post_init__(self) -> None:
         checked_deviation(self.deviation)
         checked_product(self.product)
+        object.__setattr__(self, "input_ranges", checked_ranges(self.input_ranges))
+        object.__setattr__(self, "output_bounds", checked_bounds(self.output_bounds))
+        require_takers(self.input_ranges, self.output_bounds, self.product)  # pyright: ignore[reportArgumentType]
+        chosen = selection(self.prototype)
+        if stray := [path for path, _ in (*self.input_ranges, *self.output_bounds) if not chosen.get(path)]:
+            raise PrototypeError(f"input_ranges, output_bounds: {listing(stray)} are not selected by the prototype")
         object.__setattr__(self, "array", checked_arrays(self.array))
         require_matches(checked_arrays(self.array), selection(self.prototype))
         if checked_limits(self.limits) is not None:
@@ -389,12 +426,16 @@ class Mismatch(Recipe):
     @cached_property
     def rules(self) -> Rules:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
         arrays = dict(checked_arrays(self.array))
+        ranges, bounds = dict(self.input_ranges), dict(self.output_bounds)
 
         def rule(path: str) -> LeafRule:
             limits = self.limits
             if limits is not None and self.ranges is not None:
                 limits = Limits(*self.ranges[path], limits.policy) if path in self.ranges else None
-            return LeafRule(self.deviation, self.gradient, limits, array_at(path, arrays), self.product)
+            product = self.product
+            if product is not None and path in bounds:
+                product = product.with_bound(bounds[path])
+            return LeafRule(self.deviation, self.gradient, limits, array_at(path, arrays), product, ranges.get(path))
 
         return {path: rule(path) if chosen else None for path, chosen in selection(self.prototype).items()}
 
@@ -408,7 +449,7 @@ class Mismatch(Recipe):
         return replace(self, limits=None, ranges=None)
 
     def without_products(self) -> Self:
-        return replace(self, product=None)
+        return replace(self, product=None, input_ranges=(), output_bounds=())
 
     def _without(self, levels: Collection[str]) -> Self:
         return replace(self, deviation=without(self.deviation, levels))

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from .._checked import refusal
@@ -16,6 +17,7 @@ from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._arrays import Arrays, checked_arrays
 from ..leaves._paths import listing
 from ..leaves._prototype import matrices, prototype, selection, warn_of_lumped
+from ..products._found import InputRanges, OutputBounds, checked_bounds, checked_ranges, require_takers
 from ..products._product import Product, checked_product
 from ._limits import Limits, checked_limits
 
@@ -46,6 +48,10 @@ class Part:
             it leaves open is as the framework's modules say.
         product: what the arrays compute of their inputs: converters and noise around x @ w; None for the exact product.
             It acts within `limpet.products`.
+        input_ranges: the ranges of the input converters by leaf path, where their range is "learned": numbers, or
+            arrays of shape (matrices, row tiles). `limpet.Hardware.with_ranges` sets them.
+        output_bounds: the bounds of the output converters by leaf path, in the place of the product's own.
+            `limpet.Hardware.with_bounds` sets them.
 
     Raises:
         LimpetError: the deviation is none, limits are none or do not go with it, or the array or the product is none.
@@ -62,10 +68,15 @@ class Part:
     limits: Limits | None = None
     array: Array | Mapping[str, Array] | Arrays = UNSAID
     product: Product | None = None
+    input_ranges: Mapping[str, Any] | InputRanges = ()
+    output_bounds: Mapping[str, float] | OutputBounds = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leaves", checked_leaves(self.leaves))
         checked_product(self.product)
+        object.__setattr__(self, "input_ranges", checked_ranges(self.input_ranges))
+        object.__setattr__(self, "output_bounds", checked_bounds(self.output_bounds))
+        require_takers(self.input_ranges, self.output_bounds, self.product)  # pyright: ignore[reportArgumentType]
         object.__setattr__(self, "array", checked_arrays(self.array))
         if self.deviation is None and self.product is not None:
             object.__setattr__(self, "deviation", Exact())
@@ -89,6 +100,14 @@ class Part:
         if isinstance(self.leaves, tuple):
             return ", ".join(_named(glob) if chosen else f"not {_named(glob)}" for glob, chosen in self.leaves)
         return str(self.leaves)
+
+    def may_hold(self, path: str) -> bool:
+        """Whether a leaf of this path may be one of the part's, as far as its rules say without a model."""
+        if isinstance(self.leaves, Prototype):
+            return bool(selection(self.leaves.tree).get(path))
+        if not isinstance(self.leaves, tuple) or not all(isinstance(rule, str) for rule, _ in self.leaves):
+            return True
+        return next((chosen for glob, chosen in reversed(self.leaves) if fnmatchcase(path, glob)), False)
 
     def ranges(self, model: Any) -> Mapping[str, Range] | None:
         """The range of each leaf of a model by path, where the limits name a table; else None.

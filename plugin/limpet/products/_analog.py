@@ -63,7 +63,7 @@ class Analog:
             Outputs, shape (stack..., free..., columns).
         """
         total = self._total(x, w)
-        return total if self.tables.gains is None else total * self._at(self.tables.gains, None)
+        return total if self.tables.gains is None else total * self._at(self.tables.gains, 0)
 
     def _total(self, x: jax.Array, w: jax.Array) -> jax.Array:
         """The outputs of all arrays, before digital factors."""
@@ -172,7 +172,8 @@ class Analog:
         if inputs.range is None:
             sent, worth, full = x.astype(self._dtype(x)), 1.0, 1.0
         else:
-            largest = jnp.asarray(range_, self._dtype(x))
+            # What a code is worth counts as a constant: only what is clipped moves a learned range.
+            largest = jax.lax.stop_gradient(jnp.asarray(range_, self._dtype(x)))
             sent = converted(x.astype(self._dtype(x)), largest, inputs)
             worth, full = value_of_code(largest, inputs), float(inputs.half if inputs.codes else 1)
         if inputs.noise:

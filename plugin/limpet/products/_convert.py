@@ -85,7 +85,7 @@ def within_learned(x: jax.Array, range_: jax.Array, decay: float) -> jax.Array:
         range_: the range, of a shape that broadcasts to x's, with as many axes.
         decay: the rate of decay.
     """
-    return jnp.clip(x, -range_, range_)
+    return jnp.clip(x, -range_, range_).astype(x.dtype)
 
 
 def _forward(x: jax.Array, range_: jax.Array, decay: float) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:

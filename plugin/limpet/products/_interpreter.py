@@ -40,7 +40,7 @@ from ..flow._view import Leaf, View, view_of
 from ._analog import Analog, Normal, Seen, Tile
 from ._form import columns_at, form_of, unrolled
 from ._mark import MARK, Chip, Note
-from ._tables import Tables, tables_of
+from ._tables import Tables, require_ranges, tables_of
 
 _IN_PLACE = frozenset("convert_element_type copy copy_p reduce_precision name neg mul div".split())
 _KEEPING_ORDER = _IN_PLACE | frozenset(
@@ -57,8 +57,8 @@ class Value:
     Attributes:
         held: the value.
         fact: what it is.
-        sites: of a view, the place in the flat leaf of each of its values; None where nothing asks for it.
-        moved: of a view, whether its axes no more say where its values were in the leaf.
+        sites: the place in the flat leaf of each value of a view; None where nothing asks for it.
+        moved: whether the axes of a view no more say where its values were in the leaf.
     """
 
     held: Any
@@ -333,7 +333,9 @@ class Interpreter(LeafFlow):
         assert view is not None
         tables: dict[Array, tuple[Layout, Tables]] = {}
         if not note.product.ideal:
-            for driven, (layout, name) in self._layouts(note).items():
+            layouts = self._layouts(note)
+            require_ranges(note.path, chip, note.product, [layout for layout, _ in layouts.values()])
+            for driven, (layout, name) in layouts.items():
                 tables[driven] = layout, tables_of(chip, note.product, layout, name)
         self._marked[leaf] = _Marked(note, chip, tables)
         return Value(weights, view, None if note.product.ideal else _sites(note.shape))

@@ -44,7 +44,7 @@ class Chip(NamedTuple):
         chip_key: the key of the whole draw, shape ().
         fresh_key: the random key of what is new at each product of this read of the leaf, shape ().
         condition: the condition under which the chip is looked at, a checked one.
-        ranges: the largest input of each array, shape (matrices, row tiles), where it is learned or was found.
+        ranges: the largest input of each array, shape (matrices, row tiles) or (), where it is learned or was found.
         gains: digital factors on outputs, behind the converters, of a shape that broadcasts to the leaf's.
     """
 

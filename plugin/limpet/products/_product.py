@@ -143,6 +143,16 @@ class Product:
         return self.outputs is not None and not (self.outputs.gain is None and self.outputs.offset is None)
 
     @property
+    def learned(self) -> bool:
+        """Whether the ranges of inputs are trained, or were found."""
+        return self.inputs is not None and self.inputs.range == "learned"
+
+    def with_bound(self, bound: float) -> "Product":
+        """The same product with another bound of outputs."""
+        assert self.outputs is not None
+        return replace(self, outputs=replace(self.outputs, bound=bound))
+
+    @property
     def alike(self) -> "Product":
         """The same product of converters that are alike on all chips, and have neither gain nor offset."""
         if self.outputs is None:

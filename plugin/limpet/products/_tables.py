@@ -1,10 +1,12 @@
 """What is known of the columns of each array on one chip: largest weights, gains and offsets of converters."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from .._errors import LimpetError
 from ..arrays._array import Layout
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
@@ -63,9 +65,43 @@ def tables_of(chip: Chip, product: Product, layout: Layout, name: str) -> Tables
         jax.lax.stop_gradient(_largest(chip.nominal.astype(dtype), product, layout)) if needed else None,
         None if outputs is None else drawn(outputs.gain, "gain", 1.0),  # pyright: ignore[reportArgumentType]
         None if outputs is None else drawn(outputs.offset, "offset", 0.0),  # pyright: ignore[reportArgumentType]
-        chip.ranges if chip.ranges is None else chip.ranges.T,
+        None if chip.ranges is None else jnp.broadcast_to(chip.ranges, _arrays_of(layout)).T,
         None if chip.gains is None else _of_columns(chip.gains, layout),
     )
+
+
+def _arrays_of(layout: Layout) -> tuple[int, int]:
+    """The number of matrices, and of arrays that the rows of each are cut into."""
+    return layout.matrices, len(layout.row_tiles)
+
+
+def require_ranges(path: str, chip: Chip, product: Product, layouts: Sequence[Layout]) -> None:
+    """Refuse inputs whose range is "learned" without ranges that fit the arrays of a leaf.
+
+    Raises:
+        LimpetError: there are none, or they are of other arrays.
+    """
+    if not product.learned or not layouts:
+        return
+    shape = _arrays_of(layouts[0])
+    find = (
+        "limpet.input_ranges finds them, hardware.with_ranges(ranges) keeps them, and mismatch(key, tree, ranges=...) "
+    )
+    find += "or inject(params, step, ranges=...) takes those that are trained"
+    if chip.ranges is None:
+        raise LimpetError(f"leaf '{path}': the ranges of its inputs are 'learned', and none are given: {find}")
+    if not chip.ranges.ndim:
+        return
+    if len(layouts) > 1:
+        raise LimpetError(
+            f"leaf '{path}': ranges of shape {chip.ranges.shape}, and its arrays are driven from their rows as well as "
+            f"from their columns: give one range for both, a number"
+        )
+    if chip.ranges.shape != shape:
+        raise LimpetError(
+            f"leaf '{path}': ranges of shape {chip.ranges.shape}, and it sits on {layouts[0]}, so that allowed are a "
+            f"number and the shape {shape} (matrices, row tiles): {find}"
+        )
 
 
 def _of_columns(values: jax.Array, layout: Layout) -> jax.Array:

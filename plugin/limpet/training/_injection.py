@@ -1,6 +1,6 @@
 """What a jitted step closes over: draws that follow from the step's number."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..hardware._mismatch import Recipe, require_disjoint
 from ..leaves._adapter import Adapter, Leaves
 from ..leaves._adapters import adapter_of, unboxed
 from ..leaves._paths import is_real
+from ..products._found import require_learned
 from ..results._condition import Condition
 from ..results._duration import seconds
 from ._freeze import require_nominal
@@ -285,6 +286,7 @@ class Injection:
         mirrored: ArrayLike = False,
         deviation: Deviation | None = None,
         sharding: Any = None,
+        ranges: Mapping[str, ArrayLike] | None = None,
     ) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
@@ -299,6 +301,8 @@ class Injection:
             mirrored: True for the mirror image of a fresh draw; may be traced. See `limpet.Condition`.
             deviation: the deviation that fresh draws take in place of the hardware's own; None for that.
             sharding: how the leaves are divided among devices within `jax.shard_map`; see `limpet.Recipe`.
+            ranges: the ranges of input converters by leaf path, where they are "learned", which optax trains beside the
+                parameters; see `limpet.Recipe`. None for those that the hardware holds.
 
         Returns:
             Parameters with this step's mismatch. Where parts are drawn that a Rockpool network holds as simulation
@@ -318,6 +322,8 @@ class Injection:
                 "training draws nothing afresh, so that no draw can deviate otherwise than the hardware says: draw "
                 "parts at every step (training.dynamic, or chip: fresh), or take an objective without noise of its own"
             )
+        if ranges is not None:
+            require_learned(ranges, (path for part in self.draws for path in part.recipe.learned))
         if not self.draws:
             return params
         tree, adapter = params, self._adapter if type(params) is type(self.model) else adapter_of(params)
@@ -339,7 +345,7 @@ class Injection:
             for part in self.draws:
                 condition = part.condition(signed, draw, factor, mirrored)
                 recipe = part.deviating_by(deviation)
-                leaves = recipe.on_leaves(part.key(step, draw), leaves, condition, sharding=sharding)
+                leaves = recipe.on_leaves(part.key(step, draw), leaves, condition, sharding, ranges)
             return leaves if notes is None else plant(leaves, self.paths, notes)
 
         return adapter.with_values(tree, drawn)
