@@ -81,20 +81,21 @@ class Operation(NamedTuple):
         """
         return "jvp(" in str(self.equation.source_info.name_stack)
 
-    def calling(self, function: Callable[..., Any], operands: Any) -> Any:
-        """Call another function of pytrees as the operation calls its own: at once, rematerialised, or on shards.
+    def calling(self, function: Callable[..., Any], operands: Sequence[Any]) -> Any:
+        """Call another function as the operation calls its own: at once, rematerialised, or on shards.
 
-        It reads parameters of checkpoint and of shard_map: another name there is a KeyError.
+        Where the operation has one array, the function may have several of its shape, as a pytree. It reads parameters
+        of checkpoint and of shard_map: another name there is a KeyError.
         """
         match self.name:
             case "checkpoint" | "remat" | "remat2":
                 named = {key: self.parameters[key] for key in ("prevent_cse", "policy")}
-                return jax.checkpoint(function, **named)(operands)
+                return jax.checkpoint(function, **named)(*operands)
             case "shard_map":
                 named = {key: self.parameters[key] for key in ("mesh", "in_specs", "out_specs", "check_vma")}
                 manual = self.parameters["newly_manual_axes"]
                 return jax.shard_map(function, axis_names=set(manual), **named)(*operands)
-        return function(operands)
+        return function(*operands)
 
     def dot(self, left: Any, right: Any, summed: Any, stacked: Any, dtype: Any = None) -> jax.Array:
         """A product of two operands, as precise as this one, which is a product; see `Product`.

@@ -191,19 +191,19 @@ class Interpreter(LeafFlow):
                 ]
                 results = self._evaluate(scan.body, scan.body.captured, arguments)
             given[:] = results
-            return (turn + 1, loop.operands(results)), [value.held for value in results[scan.carried :]]
+            return (turn + 1, loop.operands(results)), [value.operands for value in results[scan.carried :]]
 
         start = (jnp.uint32(0), loop.operands(carry))
         (_, last), stacked = jax.lax.scan(body, start, [value.operands for value in rows], scan.length, **scan.how)
         views = [value.fact for value in values[carried:] if isinstance(value.fact, View)]
+
+        def of_all_turns(fact: Fact) -> Fact:
+            return fact.stacked(views, scan.length) if isinstance(fact, View) else fact
+
+        rows_given = zip(given[scan.carried :], stacked, strict=True)
         return [
             *loop.results(last),
-            *(
-                Value(
-                    held, fact.stacked(views, scan.length) if isinstance(fact := value.fact, View) else fact, None, True
-                )
-                for value, held in zip(given[scan.carried :], stacked, strict=True)
-            ),
+            *(Value(held, of_all_turns(value.fact), sites, True) for value, (held, sites) in rows_given),
         ]
 
     def _while(self, loop: While, values: list[Value]) -> list[Value]:
@@ -250,24 +250,14 @@ class Interpreter(LeafFlow):
             return self._evaluate(body, body.captured, values)
         given: list[Value] = []
 
-        def computed(*operands: Any) -> Any:
-            (pairs,) = operands if len(operands) == 1 else (operands,)
-            arguments = [value.of(pair) for value, pair in zip(values, pairs, strict=True)]
-            given[:] = self._evaluate(body, body.captured, arguments)
-            return [value.held for value in given]
+        def computed(*pairs: Any) -> Any:
+            within = [value.of(pair) for value, pair in zip(values, pairs, strict=True)]
+            if operation.name == "shard_map":  # which holds parts of leaves
+                within = [replace(value, moved=True) for value in within]
+            given[:] = self._evaluate(body, body.captured, within)
+            return tuple(value.held for value in given)
 
-        if operation.name != "shard_map":
-            held = operation.calling(computed, [value.operands for value in values])
-        else:
-
-            def on_shards(*operands: Any) -> Any:
-                arguments = [
-                    Value(shard, value.fact, None, True) for value, shard in zip(values, operands, strict=True)
-                ]
-                given[:] = self._evaluate(body, body.captured, arguments)
-                return tuple(value.held for value in given)
-
-            held = operation.calling(on_shards, [value.held for value in values])
+        held = operation.calling(computed, [value.operands for value in values])
         return [Value(result, value.fact, None, True) for result, value in zip(held, given, strict=True)]
 
     def _custom(self, operation: Operation, body: Function, values: list[Value]) -> list[Value]:
@@ -530,7 +520,7 @@ def _sites_after(operation: Operation, values: Sequence[Value]) -> list[Any]:
     if operation.joined is not None:
         held = [value.sites for value in values]
         return unknown if any(sites is None for sites in held) else operation.bind(held)
-    if operation.placed is None or operation.name in _IN_PLACE:
+    if (operation.placed is None and operation.repeated is None) or operation.name in _IN_PLACE:
         return [first.sites if np.shape(first.sites) == array_of(result)[0] else None for result in operation.results]
     if first is not values[0] or operation.name == "pad":
         return unknown
