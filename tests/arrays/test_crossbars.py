@@ -1,5 +1,7 @@
 """Crossbars as aihwkit reads and fills them: drift compensation of each array, and several pairs of devices."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +15,14 @@ MEMORY = limpet.Chain((PROGRAMMING, DRIFT, READ_NOISE))
 MONTH = 30 * 86400.0
 
 
+@cache
+def drawing(deviation, array):
+    return jax.jit(jax.vmap(limpet.Mismatch({"w": True}, deviation, array=array), (0, None, None)))
+
+
 def chips(deviation, weights, time, array, count=40):
-    recipe = limpet.Mismatch({"w": True}, deviation, array=array)
     keys = jax.random.split(jax.random.key(5), count)
-    drawn = jax.jit(jax.vmap(recipe, (0, None, None)))(keys, {"w": weights}, limpet.Condition(time=time))
+    drawn = drawing(deviation, array)(keys, {"w": weights}, limpet.Condition(time=time))
     return np.asarray(drawn["w"], np.float64)
 
 

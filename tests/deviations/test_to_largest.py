@@ -146,18 +146,22 @@ MEMBERS = {
 }
 
 
+WEIGHTS = jnp.array([1.0, -0.55, 0.3, 0.0])
+
+
+@jax.jit
+def drawn_and_gradient(unit):
+    """Of each member's own leaf, in some unit."""
+    recipe = reduce(or_, (limpet.Mismatch({name: True}, member) for name, member in MEMBERS.items()))
+    tree = dict.fromkeys(MEMBERS, WEIGHTS * unit)
+    chip, back = jax.vjp(lambda tree: recipe(jax.random.key(0), tree, limpet.Condition(time=100.0)), tree)
+    return chip, back(jax.tree.map(jnp.ones_like, chip))[0]
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_what_is_relative_to_the_largest_value_does_not_depend_on_its_unit(size):
     """Values and gradients are those of the unit 1. Of the smallest numbers they are finite, the largest is right."""
-    weights, unit = np.array([1.0, -0.55, 0.3, 0.0], np.float32), np.float32(SIZES[size])
-    recipe = reduce(or_, (limpet.Mismatch({name: True}, member) for name, member in MEMBERS.items()))
-
-    @jax.jit
-    def drawn_and_gradient(scale):
-        tree = dict.fromkeys(MEMBERS, jnp.asarray(weights) * scale)
-        chip, back = jax.vjp(lambda tree: recipe(jax.random.key(0), tree, limpet.Condition(time=100.0)), tree)
-        return chip, back(jax.tree.map(jnp.ones_like, chip))[0]
-
+    unit = np.float32(SIZES[size])
     chip, gradient = drawn_and_gradient(unit)
     expected, expected_gradient = drawn_and_gradient(np.float32(1))
     for name in MEMBERS:
