@@ -6,35 +6,38 @@ import os
 import sys
 import warnings
 
-import jax
 import pytest
-from hypothesis import settings
 from quick import FLAGS
 
 # Programs of tests run for milliseconds; to compile them as those of users are takes four times as long. What tests
 # start inherits this. `XLA_FLAGS= python -m pytest` compiles as users do.
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
-jax.config.update("jax_num_cpu_devices", 8)
-# Rockpool copies a whole module at every attribute that it sets, array by array. Arrays of JAX cannot be changed: the
-# same one will do, which takes a third off the tests that build its networks.
-type(jax.numpy.zeros(())).__deepcopy__ = lambda self, memo: self
-settings.register_profile("limpet", database=None, derandomize=True, deadline=None)
-settings.load_profile("limpet")
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    import rockpool.devices.dynapse
-    import rockpool.nn.modules
-    import rockpool.training.adversarial_jax
-    import rockpool.transform.mismatch  # noqa: F401
 
-    logging.disable(logging.NOTSET)
+def pytest_collection():
+    """Imports that take long, where tests are collected; the process that hands tests to others collects none."""
+    import jax
+    from hypothesis import settings
 
-# What was imported is no garbage. To look through it again and again takes a twentieth of the time.
-gc.collect()
-gc.freeze()
-gc.set_threshold(20_000)
+    jax.config.update("jax_num_cpu_devices", 8)
+    # Rockpool copies a whole module at every attribute that it sets, array by array. Arrays of JAX cannot be changed:
+    # the same one will do, which takes a third off the tests that build its networks.
+    type(jax.numpy.zeros(())).__deepcopy__ = lambda self, memo: self
+    settings.register_profile("limpet", database=None, derandomize=True, deadline=None)
+    settings.load_profile("limpet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        import rockpool.devices.dynapse
+        import rockpool.nn.modules
+        import rockpool.training.adversarial_jax
+        import rockpool.transform.mismatch  # noqa: F401
+
+        logging.disable(logging.NOTSET)
+    # What was imported is no garbage. To look through it again and again takes a twentieth of the time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture(autouse=True)
