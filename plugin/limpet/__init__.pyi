@@ -82,6 +82,8 @@ from .leaves.rockpool import frozen_mismatch_prototype as frozen_mismatch_protot
 from .leaves.rockpool import mismatch_generator as mismatch_generator
 from .measure._chips import Chips as Chips
 from .measure._evaluator import Evaluator as Evaluator
+from .measure._found_ranges import input_ranges as input_ranges
+from .measure._found_ranges import output_bounds as output_bounds
 from .measure._limits_report import LimitsReport as LimitsReport
 from .measure._limits_report import limits_report as limits_report
 from .measure._measure_chips import measure_chips as measure_chips

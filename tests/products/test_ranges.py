@@ -128,3 +128,80 @@ def test_what_cannot_be_held_is_refused():
         anywhere.on(PARAMS)
     with pytest.raises(limpet.LimpetError, match="input_ranges = .*: ranges by leaf belong to a product with"):
         Part("w", limpet.Gaussian(0.1), input_ranges={"w": 1.0})
+
+
+STACKED = {"w": jnp.asarray(RNG.standard_normal((3, 8, 8)) / 3, jnp.float32)}
+PART = Part("w", product=Product(Converter(bits=8, range="learned")), array=Array(stack=0, rows=4))
+
+
+def layers(params, x):
+    """Layers within a scan, a function that is computed again, and a condition."""
+
+    @jax.checkpoint
+    def layer(x, w):
+        return jax.lax.cond(x[0, 0] < 1e9, lambda x: jnp.tanh(x @ w), lambda x: x, x), None
+
+    return jax.lax.scan(layer, x, params["w"])[0]
+
+
+def test_ranges_are_found_for_each_array_on_what_it_sees():
+    batches = [np.asarray(RNG.standard_normal((50, 8)) * scale, np.float32) for scale in (1.0, 2.0)]
+    hardware = limpet.Hardware(crossbar=PART)
+    found = limpet.input_ranges(layers, STACKED, hardware, batches, percentile=95)["w"]
+    seen, x = [], np.concatenate(batches)
+    for w in STACKED["w"]:
+        seen.append([np.percentile(np.abs(part), 95) for part in np.split(x, 2, axis=1)])
+        x = np.tanh(x @ np.asarray(w))
+    np.testing.assert_allclose(found, seen, rtol=0.02)  # inputs of later layers went through converters of 8 bits
+    np.testing.assert_allclose(found[0], seen[0], rtol=1e-6)
+    whole = limpet.input_ranges(layers, STACKED, hardware, batches, percentile=100)["w"]
+    assert (whole >= found).all()
+    held = hardware.with_ranges({"w": whole})
+    exact = np.asarray(layers(STACKED, batches[0]))
+    np.testing.assert_allclose(limpet.on_chip(layers, held)(STACKED, batches[0]), exact, atol=0.03)
+
+
+def test_ranges_of_least_squared_error():
+    hardware = limpet.Hardware(crossbar=Part("w", product=Product(Converter(bits=4, range="learned"))))
+    (found,) = limpet.input_ranges(loss, PARAMS, hardware, [X], method="least squares")["w"].ravel()
+    x = np.asarray(X)
+
+    def error(r):
+        return np.mean((np.clip(np.round(x / r * 7), -7, 7) * r / 7 - x) ** 2)
+
+    tried = np.abs(x).max() * np.arange(1, 101) / 100
+    assert found == pytest.approx(min(tried, key=error), rel=1e-5)
+    assert found < 0.95 * np.abs(x).max()
+
+
+def test_bounds_are_found_in_units_of_the_largest_output_of_one_weight():
+    hardware = HARDWARE.with_ranges({"w": [[1.0, 2.0]]})
+    found = limpet.output_bounds(lambda p, x: x @ p["w"], PARAMS, hardware, [X[:20], X[20:]], percentile=90)
+    w, seen = np.asarray(PARAMS["w"]), []
+    for tile, r in enumerate((1.0, 2.0)):
+        part = slice(6 * tile, 6 * tile + 6)
+        codes = np.clip(np.round(np.asarray(X)[:, part] / r * 31), -31, 31)
+        seen.append(np.abs(codes @ w[part]) / (31 * np.abs(w[part]).max()))
+    assert found == {"w": pytest.approx(np.percentile(seen, 90), rel=1e-5)}
+    held = hardware.with_bounds(found)
+    clipped = limpet.on_chip(loss, held)(PARAMS, X)
+    assert float(clipped) != float(limpet.on_chip(loss, hardware)(PARAMS, X))
+
+
+def test_what_cannot_be_found_is_refused():
+    with pytest.raises(limpet.LimpetError, match="no converter of inputs has the range 'learned'"):
+        limpet.input_ranges(loss, PARAMS, limpet.Hardware(w=Part("w", limpet.Gaussian(0.1))), [X])
+    with pytest.raises(limpet.LimpetError, match="no converter of outputs has a bound"):
+        limpet.output_bounds(loss, PARAMS, limpet.Hardware(w=Part("w", limpet.Gaussian(0.1))), [X])
+    with pytest.raises(
+        limpet.LimpetError, match="leaf 'w': the ranges of its inputs are 'learned', and none are given"
+    ):
+        limpet.output_bounds(loss, PARAMS, HARDWARE, [X])
+    with pytest.raises(limpet.LimpetError, match="batches: there is none"):
+        limpet.input_ranges(loss, PARAMS, HARDWARE, [])
+    with pytest.raises(limpet.LimpetError, match=r"of one batch, \[batch\]"):
+        limpet.input_ranges(loss, PARAMS, HARDWARE, X)
+    with pytest.raises(limpet.LimpetError, match="all that its products saw was 0"):
+        limpet.input_ranges(loss, PARAMS, HARDWARE, [0 * X])
+    with pytest.raises(limpet.LimpetError, match="method = 'best'"):
+        limpet.input_ranges(loss, PARAMS, HARDWARE, [X], method="best")  # pyright: ignore[reportArgumentType]

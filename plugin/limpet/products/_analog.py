@@ -4,7 +4,7 @@ import functools
 import itertools
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..arrays._array import Layout
-from ._convert import beyond, converted, ends, largest_of, value_of_code, within_learned
+from ._convert import beyond, clipped, converted, ends, largest_of, value_of_code, within_learned
 from ._form import Form
 from ._product import Product
 from ._tables import Tables
@@ -24,8 +24,16 @@ Normal = Callable[[str, jax.Array, Tile], jax.Array]
 """`normal(name, like, tile)`: standard normal numbers of the shape of values, new at each product and array."""
 MOST_UNROLLED = 8
 """So many arrays of one matrix are computed one after another."""
-Seen = Callable[[dict[str, Any]], None]
-"""Is given what a product saw and gave: arrays by name."""
+Seen = Callable[[str, dict[str, Any]], None]
+"""`seen(event, values)`: is given what a product saw and gave, as it is traced, arrays by name.
+
+- "inputs": `x`, the inputs of the arrays that hold some of the rows, shape (stack..., free..., rows); their `range`;
+  the number of the `tile`, and of the `matrix`, shape (stack...).
+- "codes": the `codes` to which inputs were converted, once for each pass.
+- "outputs": `y`, what arrives at the output converters, and the same `quiet`, without noise; and, where there is a
+  bound, the `bound`, the `codes` to which outputs were converted, and which were `clipped`. `y` and `quiet` count in
+  codes of inputs, of which one is `worth` so much.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,8 +121,10 @@ class Analog:
         """What the arrays give that hold some of the rows, as the network counts."""
         inputs = self.product.inputs
         range_ = self._range(x, tile)
+        if self.seen is not None:
+            self.seen("inputs", {"x": x, "range": range_, "tile": tile, "matrix": self._matrix})
         if inputs is None:
-            return self._pass(x, 1.0, 1.0, w, tile, "")
+            return self._pass(x, x, 1.0, 1.0, w, tile, "")
         if inputs.range == "learned":
             x = within_learned(x, range_, inputs.decay)
         if not inputs.signed:
@@ -133,10 +143,9 @@ class Analog:
         held, weights = jax.lax.stop_gradient((x, w))
 
         def clipped_at(factor: jax.Array) -> jax.Array:
-            sent, _, full = self._sent(held, range_ * factor, tile, name)
-            y = self._currents(sent, full, weights, tile, name)
-            clipped = beyond(y, self._bound(full, tile), outputs)
-            return jnp.any(clipped, axis=-1, keepdims=True)
+            codes, _, full = self._codes(held, range_ * factor)
+            y = self._currents(self._sent(codes, full, tile, name), full, weights, tile, name)
+            return jnp.any(beyond(y, self._bound(full, tile), outputs), axis=-1, keepdims=True)
 
         def wider(state: Any) -> Any:
             factor, found, turn = state
@@ -152,43 +161,59 @@ class Analog:
     def _converted(self, x: jax.Array, range_: Any, w: jax.Array, tile: Tile, name: str) -> jax.Array:
         inputs = self.product.inputs
         assert inputs is not None
-        sent, worth, full = self._sent(x, range_, tile, name)
+        codes, worth, full = self._codes(x, range_)
+        sent = self._sent(codes, full, tile, name)
+        if self.seen is not None and inputs.codes is not None:
+            self.seen("codes", {"codes": codes})
         if inputs.slice_bits is None:
-            return self._pass(sent, worth, full, w, tile, name)
+            return self._pass(sent, codes, worth, full, w, tile, name)
         base, magnitude = 2**inputs.slice_bits, jnp.abs(jax.lax.stop_gradient(sent))
         total, factor = 0.0, 1
         while factor <= inputs.half:
             digit = jnp.floor(magnitude / factor) % base * jnp.sign(sent)
             digit = jax.lax.stop_gradient(digit.astype(sent.dtype))
-            total = total + factor * self._pass(digit, worth, base - 1.0, w, tile, f"{name}{factor}")
+            total = total + factor * self._pass(digit, digit, worth, base - 1.0, w, tile, f"{name}{factor}")
             factor *= base
         exact = self._dot(sent, w) * worth
         return exact + jax.lax.stop_gradient(total - exact)
 
-    def _sent(self, x: jax.Array, range_: Any, tile: Tile, name: str) -> tuple[jax.Array, Any, float]:
-        """What enters the rows, in codes; what a code is worth; and the code of the full range."""
+    def _codes(self, x: jax.Array, range_: Any) -> tuple[jax.Array, Any, float]:
+        """The codes of inputs; what a code is worth; and the code of the full range."""
         inputs = self.product.inputs
         assert inputs is not None
         if inputs.range is None:
-            sent, worth, full = x.astype(self._dtype(x)), 1.0, 1.0
+            codes, worth, full = x.astype(self._dtype(x)), 1.0, 1.0
         else:
             # What a code is worth counts as a constant: only what is clipped moves a learned range.
             largest = jax.lax.stop_gradient(jnp.asarray(range_, self._dtype(x)))
-            sent = converted(x.astype(self._dtype(x)), largest, inputs)
+            codes = converted(x.astype(self._dtype(x)), largest, inputs)
             worth, full = value_of_code(largest, inputs), float(inputs.half if inputs.codes else 1)
-        if inputs.noise:
-            sent = sent + self.normal(f"{name}inputs", sent, tile) * (self.strength * (inputs.noise * full))
         exact = inputs.codes is not None and not inputs.noise and inputs.half <= 2 ** (jnp.finfo(x.dtype).nmant + 1)
-        return (sent.astype(x.dtype) if exact else sent), worth, full
+        return (codes.astype(x.dtype) if exact else codes), worth, full
 
-    def _pass(self, sent: jax.Array, worth: Any, full: float, w: jax.Array, tile: Tile, name: str) -> jax.Array:
-        """What the array gives for what enters its rows, converted."""
+    def _sent(self, codes: jax.Array, full: float, tile: Tile, name: str) -> jax.Array:
+        """What enters the rows for some codes."""
+        inputs = self.product.inputs
+        if inputs is None or not inputs.noise:
+            return codes
+        return codes + self.normal(f"{name}inputs", codes, tile) * (self.strength * (inputs.noise * full))
+
+    def _pass(
+        self, sent: jax.Array, codes: jax.Array, worth: Any, full: float, w: jax.Array, tile: Tile, name: str
+    ) -> jax.Array:
+        """What the array gives for what enters its rows, converted; without noise it is codes that enter."""
         y, outputs = self._currents(sent, full, w, tile, name), self.product.outputs
+        if self.seen is not None:
+            quiet = replace(self, strength=jnp.zeros_like(self.strength))._currents(codes, full, w, tile, name)
+            told = {"y": y, "quiet": quiet, "worth": worth}
+            if outputs is not None and outputs.bound is not None:
+                bound = self._bound(full, tile)
+                given, beyond_ends = converted(y, bound, outputs), clipped(y, bound, outputs)
+                told |= {"bound": bound, "codes": given, "clipped": beyond_ends}
+            self.seen("outputs", told)
         if outputs is not None and outputs.bound is not None:
             bound = self._bound(full, tile)
             given, value = converted(y, bound, outputs), value_of_code(bound, outputs)
-            if self.seen is not None:
-                self.seen({"y": y, "bound": bound, "given": given})
             if not outputs.corrected:
                 return given * (value * worth)
             y = given * value
@@ -242,14 +267,18 @@ class Analog:
         """The largest input of each vector, array, or of all."""
         given = None if self.product.inputs is None else self.product.inputs.range
         if self.tables.ranges is not None:
-            matrix = self.columns[..., 0] // self.layout.columns
-            found = self.tables.ranges[tile][matrix]
+            found = self.tables.ranges[tile][self._matrix]
             return found.reshape(*found.shape, *[1] * (x.ndim - self.form.stack))
         if given == "dynamic":
             return largest_of(x, (x.ndim - 1,))
         if given == "batch":
             return largest_of(x, tuple(range(self.form.stack, x.ndim)))
         return 1.0 if given is None else given
+
+    @property
+    def _matrix(self) -> Any:
+        """The number of the leaf's matrix, for each of the stack."""
+        return self.columns[..., 0] // self.layout.columns
 
     def _unit(self, full: float, tile: Tile) -> jax.Array:
         """What one input at its full range gives through the largest weight, for each column."""

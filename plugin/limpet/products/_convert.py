@@ -51,8 +51,15 @@ def ends(converter: Converter) -> tuple[float, float]:
 
 def beyond(y: jax.Array, largest: jax.Array, converter: Converter) -> jax.Array:
     """Which values are clipped, and would be less so if they were smaller."""
+    if converter.signed:
+        return clipped(y, largest, converter)
+    return _rounded(y, largest, converter) > ends(converter)[1]
+
+
+def clipped(y: jax.Array, largest: jax.Array, converter: Converter) -> jax.Array:
+    """Which values are clipped."""
     (low, high), code = ends(converter), _rounded(y, largest, converter)
-    return (code > high) | (code < low) if converter.signed else code > high
+    return (code > high) | (code < low)
 
 
 def value_of_code(largest: jax.Array, converter: Converter) -> jax.Array:

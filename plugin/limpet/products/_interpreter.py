@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial, reduce
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ from ..flow._view import Leaf, View, view_of
 from ._analog import Analog, Normal, Seen, Tile
 from ._form import columns_at, form_of, unrolled
 from ._mark import MARK, Chip, Note
+from ._product import Product
 from ._tables import Tables, require_ranges, tables_of
 
 _IN_PLACE = frozenset("convert_element_type copy copy_p reduce_precision name neg mul div".split())
@@ -76,6 +77,18 @@ class Value:
         return replace(self, held=operands[0], sites=operands[1], fact=self.fact if fact is None else fact)
 
 
+class Observer(Protocol):
+    """Is told what products see and give while a function is traced."""
+
+    def product(self, path: str, product: Product) -> Product:
+        """What the arrays of a leaf compute, in place of what the hardware says."""
+        ...
+
+    def seen(self, path: str, number: int, layout: Layout, product: Product) -> Seen:
+        """What is called with all that one product of a leaf saw and gave."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Marked:
     """A leaf that has a mark, with the tables of its arrays by how they are driven."""
@@ -89,14 +102,14 @@ class Interpreter(LeafFlow):
     """Computes traced functions with analog products.
 
     Args:
-        seen: is called with the path of a leaf and what each of its products saw and gave; None for nobody.
+        observer: is told what each product saw and gave; None for nobody.
     """
 
     entries = frozenset({MARK})
 
-    def __init__(self, seen: Callable[[str, int], Seen] | None = None) -> None:
+    def __init__(self, observer: Observer | None = None) -> None:
         super().__init__()
-        self._seen = seen
+        self._observer = observer
         self._marked: dict[Leaf, _Marked] = {}
         self._used: defaultdict[str, set[Array]] = defaultdict(set)
         """How the arrays of the leaf of each path are driven."""
@@ -310,7 +323,10 @@ class Interpreter(LeafFlow):
 
     def _mark(self, operation: Operation, values: list[Value]) -> Value:
         note: Note = operation.parameters["note"]
+        if self._observer is not None:
+            note = replace(note, product=self._observer.product(note.path, note.product))
         chip: Chip = operation.parameters["structure"].unflatten([value.held for value in values[1:]])
+        chip = chip if note.product.learned else chip._replace(ranges=None)
         weights = values[0].held
         leaf = Leaf(note.path, note.shape, len(self._marked))
         if weights.shape != note.shape:
@@ -418,7 +434,7 @@ class Interpreter(LeafFlow):
         at = columns_at(form.columns_of(sites) if known is None else known, layout)
         key = reduce(jax.random.fold_in, self._counters, marked.chip.fresh_key)
         strength = jnp.asarray(marked.chip.condition.scale, jnp.float32)
-        seen = None if self._seen is None else self._seen(path, number)
+        seen = None if self._observer is None else self._observer.seen(path, number, layout, product)
         analog = Analog(
             product, form, layout, tables, at, strength, _normal(key, number, marked.chip.condition.sign), seen
         )

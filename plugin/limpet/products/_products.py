@@ -9,7 +9,7 @@ import jax
 from .._errors import LimpetError
 from .._jax import Function, array_of
 from ..leaves._adapters import adapter_of
-from ._interpreter import Interpreter
+from ._interpreter import Interpreter, Observer
 from ._mark import MARK
 
 
@@ -52,6 +52,11 @@ def products(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
     if not callable(fn):
         raise LimpetError(f"fn = {fn!r}: give a function, such as limpet.products(lambda p: loss_fn(p, batch))")
+    return observed(fn, None)
+
+
+def observed(fn: Callable[..., Any], observer: Observer | None) -> Callable[..., Any]:
+    """A function with analog products, of which an observer is told what each saw and gave; see `products`."""
 
     @wraps(fn, updated=())
     def computed(*args: Any, **named: Any) -> Any:
@@ -78,7 +83,7 @@ def products(fn: Callable[..., Any]) -> Callable[..., Any]:
 
         jaxpr, shape = jax.make_jaxpr(alone, return_shape=True)()
         function = Function(jaxpr)
-        results = _results(function, function.captured, ())
+        results = _results(function, function.captured, (), observer)
         result, written = jax.tree.unflatten(jax.tree.structure(shape), results)
         for place, values in written.items():
             adapter_of(stateful[place]).write(stateful[place], values)
@@ -95,10 +100,12 @@ def with_analog_products(function: Function) -> Function:
     return Function(jax.make_jaxpr(lambda *values: _results(function, function.captured, values))(*shapes))
 
 
-def _results(function: Function, captured: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+def _results(
+    function: Function, captured: Sequence[Any], arguments: Sequence[Any], observer: Observer | None = None
+) -> list[Any]:
     if not _has_marks(function):
         return function(captured, arguments)
-    return Interpreter().results_of(function, captured, arguments)
+    return Interpreter(observer).results_of(function, captured, arguments)
 
 
 def _has_marks(function: Function) -> bool:
