@@ -103,6 +103,10 @@ NOISE_FREE = {
         Product(Converter(levels=32, range=2.0, signed=False), adc(bound=1.0), relative_to="column"),
         partial(two_passes, input_range=2.0, inp_states=62, out_states=254, out_bound=1.0),
     ),
+    "aihwkit, negative inputs in a pass of their own, without a range": (
+        Product(Converter(signed=False), adc(bound=2.0), relative_to=1.0),
+        partial(two_passes, weight_scaling=1.0, input_range=1e3, out_states=254, out_bound=2e-3),
+    ),
     "aihwkit, units of a weight of 1.5": (
         Product(dac(range=2.0), adc(bound=3.0), relative_to=1.5),
         partial(reference.aihwkit, weight_scaling=1.5, input_range=2.0, inp_states=254, out_states=254, out_bound=3.0),
@@ -179,6 +183,14 @@ def test_outputs_of_unsigned_converters_end_at_0():
     given = np.clip(reference.rounded(np.clip(X, -2, 2) @ W, bound / 2, 15), 0, bound)
     found = outputs(Product(Converter(range=2.0), Converter(levels=16, bound=3.0, signed=False)), X, W)
     np.testing.assert_allclose(found, given, atol=1e-5)
+
+
+def test_the_largest_input_gets_the_highest_code_whatever_its_last_bits_are():
+    """Also where codes are cut off, and the largest of each vector is the range."""
+    x = np.abs(RNG.standard_normal((1000, 1)).astype(np.float32))
+    for rounding in ("nearest", "floor"):
+        product = Product(Converter(bits=8, range="dynamic", rounding=rounding))
+        np.testing.assert_allclose(outputs(product, x, np.ones((1, 1), np.float32)), x, rtol=1e-6)
 
 
 GAIN = 0.00203

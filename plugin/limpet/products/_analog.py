@@ -129,9 +129,8 @@ class Analog:
             x = within_learned(x, range_, inputs.decay)
         if not inputs.signed:
             # What is 0 belongs to the first pass alone, or its gradient would count twice.
-            below = jnp.where(x < 0, -x, -1)
-            first = self._managed(x, range_, w, tile, "+")
-            second = self._managed(below, range_, w, tile, "-")
+            first = self._managed(jnp.where(x < 0, 0, x), range_, w, tile, "+")
+            second = self._managed(jnp.where(x < 0, -x, 0), range_, w, tile, "-")
             return first - jnp.where(jnp.any(x < 0, axis=-1, keepdims=True), second, 0)
         return self._managed(x, range_, w, tile, "")
 

@@ -71,7 +71,10 @@ def _rounded(x: jax.Array, largest: jax.Array, converter: Converter) -> jax.Arra
     scaled = x * _per_value(largest, converter)
     if converter.codes is None:
         return scaled
-    return jnp.round(scaled) if converter.rounding == "nearest" else jnp.floor(scaled)
+    if converter.rounding == "nearest":
+        return jnp.round(scaled)
+    # The largest input lies at the edge of its code, and belongs to it, whatever the last bits of the division say.
+    return jnp.floor(scaled + jnp.abs(scaled) * (4 * jnp.finfo(scaled.dtype).eps))
 
 
 def _per_value(largest: jax.Array, converter: Converter) -> jax.Array:

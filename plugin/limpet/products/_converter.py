@@ -95,6 +95,8 @@ class Converter:
         for key in ("corrected", "signed"):
             flag(f"Converter.{key}", getattr(self, key))
         one_of("Converter.rounding", self.rounding, ("nearest", "floor"))
+        if self.rounding != "nearest" and self.codes is None:
+            raise refusal("Converter.rounding", self.rounding, "nothing is rounded without bits or levels")
         if self.gain is not None:
             given = self.gain if isinstance(self.gain, Deviation) else Gaussian(number("Converter.gain", self.gain, 0))
             object.__setattr__(self, "gain", checked_relative(given, "Converter.gain"))

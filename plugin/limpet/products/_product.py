@@ -43,8 +43,8 @@ class Product:
         relative_to: what m is taken of: each "array", each "column" of each array, the whole "tensor"; or a number,
             which is m.
         bound_management: how often an input vector may be halved, and its outputs doubled, where an output is beyond
-            the bound. 0: what is beyond is clipped.
-        saturates: whether the sum over arrays ends at the bound of one array once more.
+            the bound of any of the arrays that take it. 0: what is beyond is clipped.
+        saturates: whether the sum over arrays ends once more at the bound of one array, that of the largest weight.
         backward: how gradients pass to the inputs, "exact" or "analog".
         cells: whether the devices of a `limpet.Crossbar` that hold one weight, those that add and those that subtract,
             of each significance, are summed before the output converter ("together"), or are columns of their own
@@ -111,6 +111,8 @@ class Product:
         if inputs.slice_bits is not None and (not inputs.bits or inputs.slice_bits >= inputs.bits):
             reason = "allowed is a number below bits, which has to be given"
             raise refusal("Product.inputs.slice_bits", inputs.slice_bits, reason)
+        if not outputs.signed and outputs.bound is None:
+            raise refusal("Product.outputs.signed", False, "outputs have no bound, so that none would be clipped at 0")
         if outputs.corrected and outputs.gain is None and outputs.offset is None:
             reason = "there is neither gain nor offset that could be taken out"
             raise refusal("Product.outputs.corrected", True, reason)
@@ -121,6 +123,9 @@ class Product:
                     raise refusal(f"Product.{name}", said, reason)
         if self.bound_management and inputs.range is None:
             raise refusal("Product.bound_management", self.bound_management, "inputs have no range that could grow")
+        if self.bound_management and inputs.slice_bits is not None:
+            reason = "halved inputs have slices as large as before; leave slice_bits out"
+            raise refusal("Product.bound_management", self.bound_management, reason)
         if self.saturates and not isinstance(inputs.range, float | None):
             reason = "the range of inputs has to be a number, so that all arrays share it"
             raise refusal("Product.saturates", self.saturates, reason)
