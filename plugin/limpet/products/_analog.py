@@ -87,7 +87,8 @@ class Analog:
         assert largest is not None
         bound = self._at(largest.max(0, keepdims=True), 0) * (outputs.bound * self._range(x, 0))
         low, high = ends(outputs)
-        return jnp.clip(total, bound * (low / high), bound)
+        ended = jnp.clip(total, bound * (low / high), bound)
+        return jnp.where(ended == total, total, jax.lax.stop_gradient(ended))
 
     def _sum_of_arrays(self, x: jax.Array, w: jax.Array, sizes: Sequence[int]) -> jax.Array:
         """The sum over arrays that hold some rows each.
