@@ -56,6 +56,11 @@ class LeafRule:
         return self.deviation.random or (self.product is not None and (self.product.own or self.product.fresh))
 
     @property
+    def noisy_reads(self) -> bool:
+        """Whether each read of a chip gives other values, or other products."""
+        return self.deviation.noisy_reads or (self.product is not None and self.product.fresh)
+
+    @property
     def label(self) -> str:
         """The deviation, and the limits that change what a chip holds, in a few words."""
         return ", ".join([label(self.deviation), *([self.limits.label()] if self.limits and self.limits.acts else [])])

@@ -126,8 +126,8 @@ class Recipe(ABC):
 
     @cached_property
     def noisy_reads(self) -> bool:
-        """Whether each read of a chip gives other values."""
-        return any(rule.deviation.noisy_reads for rule in self.rules.values() if rule is not None)
+        """Whether each read of a chip gives other values, or other products."""
+        return any(rule.noisy_reads for rule in self.rules.values() if rule is not None)
 
     @cached_property
     def limited(self) -> bool:
