@@ -89,6 +89,8 @@ from .measure._limits_report import limits_report as limits_report
 from .measure._measure_chips import measure_chips as measure_chips
 from .measure._measure_chips import measure_chips_by_metric as measure_chips_by_metric
 from .measure._precision import Precision as Precision
+from .measure._product_report import ProductReport as ProductReport
+from .measure._product_report import product_report as product_report
 from .measure._robustness_curve import robustness_curve as robustness_curve
 from .measure._robustness_curve import robustness_curves as robustness_curves
 from .measure._sensitivity import sensitivity as sensitivity

@@ -135,11 +135,12 @@ PART = Part("w", product=Product(Converter(bits=8, range="learned")), array=Arra
 
 
 def layers(params, x):
-    """Layers within a scan, a function that is computed again, and a condition."""
+    """Layers within a scan, a function that is computed again, a condition and a map."""
 
     @jax.checkpoint
     def layer(x, w):
-        return jax.lax.cond(x[0, 0] < 1e9, lambda x: jnp.tanh(x @ w), lambda x: x, x), None
+        each = jax.vmap(lambda row: jnp.tanh(row @ w))
+        return jax.lax.cond(x[0, 0] < 1e9, each, lambda x: x, x), None
 
     return jax.lax.scan(layer, x, params["w"])[0]
 

@@ -99,5 +99,5 @@ def _range(name: str, given: Any) -> InputRange:
         reason = "allowed is a number above 0, or an array of them of shape (matrices, row tiles)"
         raise LimpetError(f"{name} = {shown(given)}: {reason}")
     # As float32 holds them, so that they are the same after they were written and read.
-    rows: list[list[float]] = array.astype(np.float32).tolist()
+    rows: Any = array.astype(np.float32).tolist()
     return tuple(tuple(row) for row in rows)
