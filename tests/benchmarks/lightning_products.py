@@ -34,6 +34,9 @@ CASES = [
     )
 ]
 """With and without an output converter; of a bound of 1, a third of the outputs are beyond."""
+LEARNED = [{"rows": rows, "start": start} for rows in (9, 11) for start in (0.7, 5.0)]
+"""Ranges that are learned: a third of the inputs are beyond .7, and none beyond 5, which decays."""
+DECAY = 0.01
 NOISE, PASSES = 0.1, 20_000
 SIZES, BATCH = (784, 512, 512, 10), 256
 
@@ -49,7 +52,7 @@ def layer(inputs: int, outputs: int, rows: int, bound: float | None, range_: flo
     config.forward.out_bound = -1 if bound is None else bound
     config.mapping.max_input_size = rows
     ranges = config.pre_post.input_range
-    ranges.enable, ranges.learn_input_range, ranges.init_from_data = True, False, 0
+    ranges.enable, ranges.learn_input_range, ranges.init_from_data = True, True, 0
     ranges.dynamic = range_ == "dynamic"
     ranges.init_value = RANGE if range_ == "dynamic" else range_
     return AnalogLinear(inputs, outputs, bias=False, rpu_config=config).train()
@@ -69,6 +72,14 @@ def peer() -> dict[str, Any]:
         y.backward(towards)
         arrays = {"x": x, "w": held.weight.T, "towards": towards, "y": y, "dx": x.grad, "dw": held.weight.grad.T}
         found.append({**case, **{key: array.detach().numpy().tolist() for key, array in arrays.items()}})
+    learned = []
+    for case in LEARNED:
+        held = layer(SIZE, SIZE, case["rows"], 10.0, case["start"])
+        held.rpu_config.pre_post.input_range.decay = DECAY
+        x, towards = torch.randn(20, SIZE), torch.randn(20, SIZE)
+        (held(x) * towards).sum().backward()
+        arrays = {"x": x, "w": held.weight.T, "towards": towards, "of_range": held.input_range.grad}
+        learned.append({**case, **{key: array.detach().numpy().tolist() for key, array in arrays.items()}})
     spreads = {}
     for rows in (SIZE, SIZE // 2):
         held = layer(SIZE, SIZE, rows, None, RANGE, NOISE)
@@ -77,21 +88,21 @@ def peer() -> dict[str, Any]:
             drawn = held(x.repeat(PASSES, 1)).numpy()
         spreads[rows] = {"x": x.numpy().tolist(), "w": held.weight.detach().numpy().T.tolist()}
         spreads[rows]["spread"] = drawn.std(axis=0).tolist()
-    return {"cases": found, "spreads": spreads}
+    return {"cases": found, "learned": learned, "spreads": spreads}
 
 
-def drawn(w: Any, rows: int, bound: float | None, range_: float | str, noise: float = 0.0) -> Any:
+def drawn(w: Any, rows: int, bound: float | None, range_: float | str, noise: float = 0.0, ranges: Any = None) -> Any:
     """The weights of the same layer of Limpet; lightning divides its noise by the root of the number of tiles."""
     import jax
 
     import limpet
 
-    dac = limpet.Converter(bits=8, range=range_)
+    dac = limpet.Converter(bits=8, range=range_, **({"decay": DECAY} if range_ == "learned" else {}))
     noise /= (-(-len(w) // rows)) ** 0.5
     adc = limpet.Converter(bits=bound and 8, bound=bound, noise=noise)  # pyright: ignore[reportArgumentType]
     held = limpet.Product(dac, adc if noise or bound else None)
     part = limpet.Part("w", array=limpet.Array(rows=rows), product=held)
-    return limpet.Hardware(w=part).on({"w": w})(jax.random.key(0), {"w": w})["w"]
+    return limpet.Hardware(w=part).on({"w": w})(jax.random.key(0), {"w": w}, ranges=ranges)["w"]
 
 
 def beside(theirs: dict[str, Any]) -> None:
@@ -117,6 +128,16 @@ def beside(theirs: dict[str, Any]) -> None:
     print("largest differences, inputs of 1 to 3 axes         outputs   gradients: inputs   weights")
     for name, found in rows.items():
         print(f"  {name:45} {found[0]:10.1e} {found[1]:19.1e} {found[2]:9.1e}")
+    for case in theirs["learned"]:
+        x, w, towards = (jnp.asarray(case[key], jnp.float32) for key in ("x", "w", "towards"))
+        given = np.ravel(case["of_range"])
+
+        def of_range(ranges: Any, case: Any = case, x: Any = x, w: Any = w, towards: Any = towards) -> Any:
+            return (x @ drawn(w, case["rows"], 10.0, "learned", ranges={"w": ranges}) * towards).sum()
+
+        slope = np.ravel(jax.grad(limpet.products(of_range))(jnp.full((1, len(given)), case["start"])))
+        told = ", ".join(f"{ours:.4f} to {peers:.4f}" for ours, peers in zip(slope, given, strict=True))
+        print(f"  gradient of learned ranges, tiles of {case['rows']:2} rows, from {case['start']}: {told}")
     for most, spread in theirs["spreads"].items():
         x, w = (jnp.asarray(spread[key], jnp.float32) for key in ("x", "w"))
         network = limpet.products(lambda x, w, most=most: x @ drawn(w, int(most), None, RANGE, NOISE))
