@@ -14,14 +14,11 @@ import numpy as np
 from ..arrays._array import Layout
 from ._convert import beyond, clipped, converted, ends, largest_of, value_of_code, within_learned
 from ._form import Form
+from ._fresh import Fresh, Tile
 from ._product import Product
 from ._tables import Tables
 from ._wire import lost
 
-Tile = int | jax.Array
-"""The number of an array, of those that a matrix is cut into along its rows."""
-Normal = Callable[[str, jax.Array, Tile], jax.Array]
-"""`normal(name, like, tile)`: standard normal numbers of the shape of values, new at each product and array."""
 MOST_UNROLLED = 8
 """So many arrays of one matrix are computed one after another."""
 Seen = Callable[[str, dict[str, Any]], None]
@@ -37,6 +34,21 @@ Seen = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
+class Back:
+    """How gradients pass through the arrays of a product, from their columns to their rows.
+
+    Attributes:
+        product: what the arrays compute there.
+        layout: where the leaf sits, whose rows are the product's columns.
+        tables: what is known of the rows' converters on this chip.
+    """
+
+    product: Product
+    layout: Layout
+    tables: Tables
+
+
+@dataclass(frozen=True)
 class Analog:
     """How one product is computed.
 
@@ -49,6 +61,7 @@ class Analog:
         strength: the factor on all that is random.
         normal: draws what is new at each product.
         seen: is given what the product saw and gave; None where nobody asks.
+        back: how gradients pass to the inputs; None for exactly.
     """
 
     product: Product
@@ -57,8 +70,9 @@ class Analog:
     tables: Tables
     columns: Any
     strength: jax.Array
-    normal: Normal
+    normal: Fresh
     seen: Seen | None = None
+    back: Back | None = None
 
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
         """The outputs of all arrays together.
@@ -174,7 +188,7 @@ class Analog:
             digit = jax.lax.stop_gradient(digit.astype(sent.dtype))
             total = total + factor * self._pass(digit, digit, worth, base - 1.0, w, tile, f"{name}{factor}")
             factor *= base
-        exact = self._dot(sent, w) * worth
+        exact = self._multiplied(sent, w, tile, name) * worth
         return exact + jax.lax.stop_gradient(total - exact)
 
     def _codes(self, x: jax.Array, range_: Any) -> tuple[jax.Array, Any, float]:
@@ -226,7 +240,7 @@ class Analog:
 
     def _currents(self, sent: jax.Array, full: float, w: jax.Array, tile: Tile, name: str) -> jax.Array:
         """What arrives at the output converters, in codes of inputs times weights."""
-        product, outputs, y = self.product, self.product.outputs, self._dot(sent, w)
+        product, outputs, y = self.product, self.product.outputs, self._multiplied(sent, w, tile, name)
         if product.wire:
             y = y - jax.lax.stop_gradient(self._lost(sent, full, w, tile))
         if product.read_noise:
@@ -255,6 +269,31 @@ class Analog:
         largest = self._at(self.tables.largest, tile)
         full_load = self.product.wire * sent.shape[-1] / (full * jnp.where(largest > 0, largest, 1))
         return lost(sent.astype(self._dtype(sent)), w, full_load, self._dot)
+
+    def _multiplied(self, sent: jax.Array, w: jax.Array, tile: Tile, name: str) -> jax.Array:
+        """The product itself, whose gradient to the inputs passes through the arrays where that is wanted."""
+        back = self.back
+        if back is None:
+            return self._dot(sent, w)
+        # All that is traced is handed over: what gives the gradient is traced elsewhere, as behind a loop.
+        traced = [part if isinstance(part, jax.Array) else None for part in (self._matrix, tile)]
+        beside = back.tables, self.strength, self.normal.key, self.normal.sign, *traced
+        multiplied = jax.custom_vjp(lambda sent, w, beside: self._dot(sent, w))
+
+        def slopes(kept: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, None]:
+            sent, w, (tables, strength, key, sign, matrix, at) = kept
+            matrix, at = self._matrix if matrix is None else matrix, tile if at is None else at
+            starts, rows = np.cumsum([0, *self.layout.row_tiles]), sent.shape[-1]
+            start = jnp.asarray(starts)[at] if isinstance(at, jax.Array) else starts[at]
+            columns = matrix[..., None] * back.layout.columns + start + np.arange(rows)
+            fresh = Fresh(key, sign, self.normal.number).beneath(f"back {name}", at)
+            form = self.form.from_columns(slope.ndim, rows)
+            through = Analog(back.product, form, back.layout, tables, columns, strength, fresh)
+            _, of_weights = jax.vjp(lambda w: self._dot(sent, w), w)
+            return through(slope, jnp.swapaxes(w, -1, -2)).astype(sent.dtype), *of_weights(slope), None
+
+        multiplied.defvjp(lambda *given: (multiplied(*given), given), slopes)
+        return multiplied(sent, w, beside)
 
     def _dot(self, sent: jax.Array, w: jax.Array) -> jax.Array:
         dtype = self._dtype(sent)
@@ -293,7 +332,7 @@ class Analog:
     def _at(self, table: jax.Array | None, tile: Tile) -> jax.Array:
         """What a table says of each output, in a shape that broadcasts to the outputs'."""
         assert table is not None
-        if isinstance(self.columns, np.ndarray) and (self.columns.reshape(-1) == np.arange(table.shape[1])).all():
+        if isinstance(self.columns, np.ndarray) and np.array_equal(self.columns.reshape(-1), np.arange(table.shape[1])):
             found = table[tile].reshape(self.columns.shape)
         else:
             found = table[tile][self.columns]

@@ -32,6 +32,7 @@ class Form:
         columns: the sizes of the axes that count columns.
         swapped: whether the weights are the first operand, so that outputs have their columns before what is free.
         whole: whether the rows are all rows of the leaf in their order.
+        whole_columns: whether the columns are all columns of the leaf in their order.
     """
 
     operation: Operation
@@ -42,6 +43,17 @@ class Form:
     columns: tuple[int, ...]
     swapped: bool
     whole: bool
+    whole_columns: bool
+
+    def from_columns(self, rank: int, rows: int) -> "Form":
+        """The form of the product of what drives the columns with the same weights.
+
+        Args:
+            rank: the number of axes of what drives the columns.
+            rows: the number of rows of the weights.
+        """
+        axes = (*range(self.stack), self.stack, self.stack + 1)
+        return Form(self.operation, (*range(rank),), axes, self.stack, 1, (rows,), False, True, True)
 
     def matrices(self, x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Inputs and weights in their order, with one axis of rows and one of columns."""
@@ -96,7 +108,10 @@ def form_of(operation: Operation, contraction: Contraction, place: int, view: Vi
     columns = tuple(axis for axis in range(len(view.axes)) if axis not in (*stack, *rows))
     summed = tuple(pair[1] for pair in pairs)
     free = tuple(axis for axis in range(rank) if axis not in (*stack_of_inputs, *summed))
-    whole = _is_whole([strand for axis in rows for strand in view.axes[axis]], layout)
+    whole, whole_columns = (
+        _is_whole([strand for axis in axes for strand in view.axes[axis]], places, layout.shape)
+        for axes, places in ((rows, layout.inputs), (columns, layout.outputs))
+    )
     return Form(
         operation,
         (*stack_of_inputs, *free, *summed),
@@ -106,6 +121,7 @@ def form_of(operation: Operation, contraction: Contraction, place: int, view: Vi
         tuple(view.shape[axis] for axis in columns),
         place == 0,
         whole,
+        whole_columns,
     )
 
 
@@ -179,11 +195,11 @@ def _first(strands: Sequence[Strand]) -> tuple[int, int]:
     )
 
 
-def _is_whole(strands: Sequence[Strand], layout: Layout) -> bool:
-    """Whether strands go along all rows of the leaf, in order."""
+def _is_whole(strands: Sequence[Strand], axes: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether strands go along some axes of a leaf, all of each and in order."""
     held = iter([strand for strand in strands if strand.size != 1])
-    for axis in layout.inputs:
-        left = layout.shape[axis]
+    for axis in axes:
+        left = shape[axis]
         while left > 1:
             strand = next(held, None)
             if strand is None or strand.axes != (axis,) or left % strand.size:

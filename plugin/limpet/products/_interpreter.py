@@ -9,20 +9,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial, reduce
+from functools import reduce
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 
 from .._errors import LimpetError
 from .._jax import Call, Cond, Function, Number, Operation, Scan, While, array_of
 from .._jax import Product as Contraction
 from ..arrays._array import Array, Layout
-from ..draws._keys import path_hash
-from ..draws._normal import scaled_normal
 from ..flow._probe import PROBE
 from ..flow._products import (
     DATA,
@@ -37,8 +34,9 @@ from ..flow._products import (
     weights_among,
 )
 from ..flow._view import Leaf, View, view_of
-from ._analog import Analog, Normal, Seen, Tile
-from ._form import columns_at, form_of, unrolled
+from ._analog import Analog, Back, Seen
+from ._form import Form, columns_at, form_of, unrolled
+from ._fresh import Fresh
 from ._mark import MARK, Chip, Note
 from ._product import Product
 from ._tables import Tables, require_ranges, tables_of
@@ -91,11 +89,13 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class _Marked:
-    """A leaf that has a mark, with the tables of its arrays by how they are driven."""
+    """A leaf that has a mark, with the tables of its arrays by how they are driven, and how they are from the other
+    side, with what they are called there."""
 
     note: Note
     chip: Chip
     tables: Mapping[Array, tuple[Layout, Tables]]
+    backs: Mapping[Array, tuple[Layout, str]]
 
 
 class Interpreter(LeafFlow):
@@ -338,16 +338,18 @@ class Interpreter(LeafFlow):
         view = view_of(leaf, note.shape)
         assert view is not None
         tables: dict[Array, tuple[Layout, Tables]] = {}
+        backs: dict[Array, tuple[Layout, str]] = {}
         if not note.product.ideal:
-            layouts = self._layouts(note)
+            layouts, backs = self._layouts(note)
             require_ranges(note.path, chip, note.product, [layout for layout, _ in layouts.values()])
             for driven, (layout, name) in layouts.items():
                 tables[driven] = layout, tables_of(chip, note.product, layout, name)
-        self._marked[leaf] = _Marked(note, chip, tables)
+        self._marked[leaf] = _Marked(note, chip, tables, backs)
         return Value(weights, view, None if note.product.ideal else _sites(note.shape))
 
-    def _layouts(self, note: Note) -> dict[Array, tuple[Layout, str]]:
-        """How the arrays of a leaf are driven, by what products show, and what they are called there.
+    def _layouts(self, note: Note) -> tuple[dict[Array, tuple[Layout, str]], dict[Array, tuple[Layout, str]]]:
+        """How the arrays of a leaf are driven, by what products show, and what they are called there; and the same
+        where they are driven from the other side.
 
         Raises:
             LimpetError: products show other arrays than the hardware says, of more than one kind.
@@ -363,7 +365,8 @@ class Interpreter(LeafFlow):
                 f"leaf '{note.path}' of shape {note.shape}: a product has {stray.pop()}, and the hardware says "
                 f"{_driven(said)}: say array=limpet.Array(...) as products have it"
             )
-        return {driven: found[driven] for driven in shown}
+        other = dict(zip(found, reversed(found.values()), strict=True))
+        return {driven: found[driven] for driven in shown}, {driven: other[driven] for driven in shown}
 
     def _multiplied(self, operation: Operation, contraction: Contraction, values: list[Value]) -> list[Value]:
         facts = [fitted(*pair) for pair in zip((v.fact for v in values), operation.operands, strict=True)]
@@ -435,11 +438,28 @@ class Interpreter(LeafFlow):
         key = reduce(jax.random.fold_in, self._counters, marked.chip.fresh_key)
         strength = jnp.asarray(marked.chip.condition.scale, jnp.float32)
         seen = None if self._observer is None else self._observer.seen(path, number, layout, product)
-        analog = Analog(
-            product, form, layout, tables, at, strength, _normal(key, number, marked.chip.condition.sign), seen
-        )
+        fresh = Fresh(key, marked.chip.condition.sign, number)
+        back = None if product.backward == "exact" else self._back(marked, used, form)
+        analog = Analog(product, form, layout, tables, at, strength, fresh, seen, back)
         y = form.outputs(analog(*form.matrices(x, w)))
         return y if restored is None else restored(y)
+
+    def _back(self, marked: _Marked, used: Array, form: Form) -> Back:
+        """How gradients pass through the arrays of a product, from their columns to their rows.
+
+        Raises:
+            LimpetError: it cannot be told which row or column of the arrays is which.
+        """
+        (layout, name), grouped = marked.backs[_driven(used)], (used.groups or 1) > 1
+        if grouped or layout.groups > 1 or not form.whole or not form.whole_columns:
+            how = "is grouped" if grouped else "has a part of the leaf's rows and columns, or has them in another order"
+            raise LimpetError(
+                f"leaf '{marked.note.path}': backward = 'analog' drives whole arrays from their columns, and a product "
+                f"{how}. Multiply the whole leaf, or say backward='exact'"
+            )
+        product = marked.note.product.transposed
+        chip = marked.chip._replace(ranges=None, gains=None)
+        return Back(product, layout, tables_of(chip, product, layout, name))
 
     def _refusal(self, fact: View | Computed, how: str) -> LimpetError:
         paths = ", ".join(sorted(f"'{leaf.path}'" for leaf in fact.leaves))
@@ -479,43 +499,6 @@ class _Carry:
 
     def results(self, operands: Sequence[Any]) -> list[Value]:
         return self.arguments(operands)
-
-
-def _normal(key: jax.Array, number: int, sign: jax.Array | None) -> Normal:
-    """Standard normal numbers by name, of the shape of values: new ones for each example where `jax.vmap` maps over
-    examples alone, of each chip where it maps over chips."""
-
-    def normal(name: str, like: jax.Array, tile: Tile) -> jax.Array:
-        known = isinstance(tile, int)
-        own = jax.random.fold_in(key, jnp.uint32(path_hash(f"{number} {name} {tile if known else ''}")))
-        own = own if known else jax.random.fold_in(own, tile)
-        numbers = _drawing(0)(own, jax.lax.stop_gradient(like) > 0)
-        return numbers if sign is None else numbers * sign
-
-    return normal
-
-
-@cache
-def _drawing(keys: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """A function from random keys of so many axes, and values that have these first, to normal numbers."""
-
-    @custom_vmap
-    def drawn(key: jax.Array, like: jax.Array) -> jax.Array:
-        shape = like.shape[keys:]
-        draw: Any = partial(scaled_normal, shape=shape, sigma=jnp.ones((), jnp.float32))
-        for _ in range(keys):
-            draw = jax.vmap(draw)
-        return draw(key)
-
-    @drawn.def_vmap
-    def _(size: int, mapped: Sequence[bool], key: jax.Array, like: jax.Array) -> tuple[jax.Array, bool]:
-        of_key, of_values = mapped
-        if of_key:
-            like = like if of_values else jnp.broadcast_to(like, (size, *like.shape))
-            return _drawing(keys + 1)(key, like), True
-        return jnp.moveaxis(_drawing(keys)(key, jnp.moveaxis(like, 0, keys)), keys, 0), True
-
-    return drawn
 
 
 def _sites(shape: tuple[int, ...]) -> jax.Array:

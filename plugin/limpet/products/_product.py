@@ -45,7 +45,11 @@ class Product:
         bound_management: how often an input vector may be halved, and its outputs doubled, where an output is beyond
             the bound of any of the arrays that take it. 0: what is beyond is clipped.
         saturates: whether the sum over arrays ends once more at the bound of one array, that of the largest weight.
-        backward: how gradients pass to the inputs, "exact" or "analog".
+        backward: how gradients pass to the inputs: as through the "exact" product; or "analog", through the same arrays
+            driven from their columns: each of them converts the gradient by the input converters, whose range is its
+            largest value in each vector, and what its rows give by the output converters, with gains and offsets of
+            their own, noise, wires and bound management. Gradients of weights, and of converters, stay exact. It is no
+            forward-mode derivative (`jax.jvp`).
         cells: whether the devices of a `limpet.Crossbar` that hold one weight, those that add and those that subtract,
             of each significance, are summed before the output converter ("together"), or are columns of their own
             whose outputs are converted and then summed digitally ("apart").
@@ -129,13 +133,17 @@ class Product:
         if self.saturates and not isinstance(inputs.range, float | None):
             reason = "the range of inputs has to be a number, so that all arrays share it"
             raise refusal("Product.saturates", self.saturates, reason)
+        if self.backward == "analog" and replace(self, backward="exact").ideal:
+            raise refusal(
+                "Product.backward", self.backward, "there is neither a converter nor noise that it could have"
+            )
         if self.read_noise_of != "weights" and not self.read_noise:
             raise refusal("Product.read_noise_of", self.read_noise_of, "there is no read_noise")
 
     @property
     def ideal(self) -> bool:
         """Whether it is the exact product."""
-        return self == Product(relative_to=self.relative_to, backward=self.backward, cells=self.cells)
+        return self == Product(relative_to=self.relative_to, cells=self.cells)
 
     @property
     def fresh(self) -> bool:
@@ -156,6 +164,12 @@ class Product:
         """The same product with another bound of outputs."""
         assert self.outputs is not None
         return replace(self, outputs=replace(self.outputs, bound=bound))
+
+    @property
+    def transposed(self) -> "Product":
+        """What the same arrays compute where gradients drive their columns, with ranges of the gradients' own."""
+        inputs = replace(self.inputs or Converter(), range="dynamic", decay=Converter.decay)
+        return replace(self, inputs=inputs, backward="exact", saturates=False)
 
     @property
     def alike(self) -> "Product":
