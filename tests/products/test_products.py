@@ -1,4 +1,4 @@
-"""`limpet.products` around training: where it is forgotten, what is new at each product, modules with state, gradients."""
+"""`limpet.products` around training: where it is forgotten, what is new at each product, modules, gradients."""
 
 import flax.linen as nn
 import jax
