@@ -299,3 +299,45 @@ def test_linen_modules_need_no_change():
     recipe = recipe_of(limpet.Product(outputs=limpet.Converter(bits=8, bound=8.0)), variables, "*/kernel")
     found = limpet.products(lambda v: model.apply(recipe(KEY, v), X))(variables)
     np.testing.assert_allclose(found, model.apply(recipe.without_products()(KEY, variables), X), atol=0.1)
+
+
+CELLS = {
+    "pairs": {},
+    "slices": {"significances": (1.0, 4.0), "filling": "lowest first", "smallest": 0.1},
+    "single devices": {"mapping": "single", "smallest": 0.1, "significances": (1.0, 2.0)},
+}
+
+
+@pytest.mark.parametrize("case", CELLS)
+def test_columns_of_devices_that_are_converted_apart_add_up_to_the_weights(case):
+    """Without rounding, to what they give together; with it, each column of each device is rounded by itself."""
+    crossbar = limpet.Crossbar(limpet.Programming(spread=(0.05,)), **CELLS[case])
+    wide = limpet.Product(limpet.Converter(range=4.0), limpet.Converter(bound=1e4), cells="apart")
+    array = limpet.Array(rows=5)
+
+    def outputs(product):
+        part = limpet.Part("w", crossbar, array=array, product=product)
+        recipe = limpet.Hardware(weights=part).on(PARAMS)
+        return jax.jit(jax.value_and_grad(limpet.products(lambda p: jnp.sin(X @ recipe(KEY, p)["w"]).sum())))(PARAMS)
+
+    value, slopes = outputs(wide)
+    expected, expected_slopes = outputs(limpet.Product(wide.inputs, wide.outputs))
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+    np.testing.assert_allclose(slopes["w"], expected_slopes["w"], rtol=1e-3, atol=1e-3)
+
+
+def test_each_column_of_devices_has_a_converter_of_its_own():
+    """Of a pair, the columns that add give floor(step), those that subtract as well: sums lie on the grid of both."""
+    outputs = limpet.Converter(levels=9, bound=8.0, signed=True)
+    product = limpet.Product(limpet.Converter(range=1.0), outputs, cells="apart")
+    part = limpet.Part("w", limpet.Crossbar(limpet.deviations.Exact()), product=product)
+    recipe = limpet.Hardware(weights=part).on({"w": jnp.zeros((6, 1))})
+    w = jnp.array([1.0, -1.0, 1.0, -1.0, 1.0, -0.5])[:, None]
+    x = jnp.array([[0.9, 0.9, 0.9, 0.9, 0.9, 0.9]])
+    found = limpet.products(lambda p: x @ recipe(KEY, p)["w"])({"w": w})
+    assert float(found[0, 0]) == pytest.approx(2 * round(2.7 / 2) - 2 * round(2.25 / 2))  # steps of 8 / 4
+
+
+def test_columns_of_their_own_need_devices():
+    with pytest.raises(limpet.LimpetError, match=r"Product.cells = 'apart': the devices .* limpet.Crossbar"):
+        limpet.Part("w", limpet.Gaussian(0.1), product=limpet.Product(outputs=CONVERTERS.outputs, cells="apart"))

@@ -1,6 +1,7 @@
 """Weights held as conductances."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -149,13 +150,49 @@ class Crossbar(ToLargest):
             held: what they are to hold together, from 0 to 1.
             strength: the factor on the deviation.
         """
-        together, below, change = sum(self.significances), 0.0, jnp.zeros_like(held)
+        devices = self._devices(draw, name, held, strength)
+        return sum((share * change for share, _, change in devices), jnp.zeros_like(held))
+
+    def _devices(
+        self, draw: Draw, name: str, held: jax.Array, strength: jax.Array
+    ) -> Iterator[tuple[float, jax.Array, jax.Array]]:
+        """The share of each device in a weight, what it is to hold, and by how much that changes; see `_change`."""
+        together, below = sum(self.significances), 0.0
         for place, factor in enumerate(self.significances):
             own = held if self.filling == "equal" else jnp.clip((held * together - below) / factor, 0, 1)
             stream = draw.stream(f"{name} {place}" if place else name)
-            change += factor / together * self._change_of_one(stream, own, strength)
+            yield factor / together, own, self._change_of_one(stream, own, strength)
             below += factor
-        return change
+
+    def cells(self, draw: Draw, value: jax.Array, strength: jax.Array) -> list[jax.Array]:
+        """The conductances of each column of devices, as weights, all of which are 0 or above; see `shares`.
+
+        Arguments are those of `deviate`: the sum of cells, each times its share, less `reference` times the largest
+        weight, is what that gives.
+        """
+        value = self.held(draw, value)
+        largest = self.largest(draw, value)
+        fraction, smallest = fraction_of(value, largest), self.smallest / (1 - self.smallest)
+        sides = [("plus", jnp.maximum(fraction, 0)), ("minus", jnp.maximum(-fraction, 0))]
+        if self.mapping == "single":
+            sides = [("single", (fraction + 1) / 2)]
+        return [
+            largest * (own + change + smallest)
+            for name, held in sides
+            for _, own, change in self._devices(draw, name, held, strength)
+        ]
+
+    @property
+    def shares(self) -> list[float]:
+        """How often the cells of each column count in a weight; below 0 for those that are subtracted."""
+        together = sum(self.significances)
+        sides = (2.0,) if self.mapping == "single" else (1.0, -1.0)
+        return [side * factor / together for side in sides for factor in self.significances]
+
+    @property
+    def reference(self) -> float:
+        """How often the largest weight is subtracted from the sum of cells, where weights have one device each."""
+        return 1 + 2 * self.smallest / (1 - self.smallest) if self.mapping == "single" else 0.0
 
     def _change_of_one(self, draw: Draw, held: jax.Array, strength: jax.Array) -> jax.Array:
         """By how much a conductance changes, as a fraction of what lies between the smallest and the largest."""

@@ -12,12 +12,14 @@ import numpy as np
 from .._errors import LimpetError
 from .._jax import is_tracing
 from ..arrays._array import UNSAID, Array
+from ..deviations._crossbar import Crossbar
 from ..deviations._deviation import Deviation
 from ..deviations._draw import Draw
 from ..deviations._kinds import label
 from ..draws._apart import apart, unknown_truth
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
+from ..draws._shard import Shard
 from ..products._found import InputRange
 from ..products._product import Product
 from ..results._condition import Condition
@@ -102,18 +104,7 @@ def deviate(
         if not (rule.deviation.elementwise and is_fast(key) and part.size <= 2**32):
             undivided = partial(deviate, key, chip_key, condition=condition, rule=rule)
             return part.of(undivided(value=division.gathered(value)))
-    wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
-    strength = jnp.asarray(condition.scale).astype(wide.dtype)
-    draw = Draw(
-        key,
-        chip_key,
-        condition.sign,
-        part,
-        condition.time,  # pyright: ignore[reportArgumentType]
-        condition.read,
-        constant_statistics=rule.gradient == "through_value",
-        array=rule.array,
-    )
+    wide, strength, draw = _drawing(key, chip_key, value, condition, rule, part)
     limits = rule.limits
     if factors is not None:
         deviated = wide * factors
@@ -133,6 +124,55 @@ def deviate(
     if limits is not None and limits.acts:
         deviated = jnp.clip(deviated, *limits.ends(value.dtype))
     return _straight_through(value, deviated) if rule.gradient == "straight_through" else deviated
+
+
+def _drawing(
+    key: jax.Array, chip_key: jax.Array, value: jax.Array, condition: Condition, rule: LeafRule, part: Shard | None
+) -> tuple[jax.Array, jax.Array, Draw]:
+    """The values that a deviation is given, its strength, and its random numbers."""
+    wide = value.astype(jnp.float64 if value.dtype == jnp.float64 else jnp.float32)
+    draw = Draw(
+        key,
+        chip_key,
+        condition.sign,
+        part,
+        condition.time,  # pyright: ignore[reportArgumentType]
+        condition.read,
+        constant_statistics=rule.gradient == "through_value",
+        array=rule.array,
+    )
+    return wide, jnp.asarray(condition.scale).astype(wide.dtype), draw
+
+
+def require_cells(product: Product | None, deviation: Deviation, limits: Limits | None) -> None:
+    """Refuse columns of devices of their own where there are none, or where something acts on weights as a whole.
+
+    Raises:
+        LimpetError: names the product.
+    """
+    if product is None or product.cells == "together":
+        return
+    if not isinstance(deviation, Crossbar):
+        reason = f"the devices of a weight are what a limpet.Crossbar draws, and the deviation is {label(deviation)}"
+    elif deviation.drift_compensation:
+        reason = "drift compensation is of weights as a whole; leave it to the digital gains of limpet.calibrate"
+    elif deviation.mapping == "single" and product.relative_to != deviation.relative_to:
+        reason = f"relative_to = {product.relative_to!r} has to be the crossbar's, {deviation.relative_to!r}"
+    elif limits is not None:
+        reason = "limits are of weights as a whole; leave them out"
+    else:
+        return
+    raise LimpetError(f"Product.cells = 'apart': {reason}")
+
+
+def cells_of(
+    key: jax.Array, chip_key: jax.Array, value: jax.Array, condition: Condition, rule: LeafRule
+) -> list[jax.Array]:
+    """What each column of the devices of a `Crossbar` holds of one leaf; see `Crossbar.cells` and `deviate`."""
+    assert isinstance(rule.deviation, Crossbar)
+    wide, strength, draw = _drawing(key, chip_key, value, condition, rule, None)
+    cells = [cell.astype(value.dtype) for cell in rule.deviation.cells(draw, wide, strength)]
+    return [_straight_through(value, cell) for cell in cells] if rule.gradient == "straight_through" else cells
 
 
 @jax.custom_jvp

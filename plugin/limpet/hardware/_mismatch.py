@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from .._errors import LimpetError, PrototypeError
 from .._jax import is_traced, is_tracing
 from ..arrays._array import UNSAID, Array
+from ..deviations._crossbar import Crossbar
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..deviations._levels import levels_of, without
@@ -36,7 +37,7 @@ from ..products._mark import Chip, Note, fresh_keys, marked
 from ..products._product import Product, checked_product
 from ..results._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
-from ._leaf_draw import Gradient, LeafRule, deviate_alike, leaf_keys, path_hashes
+from ._leaf_draw import Gradient, LeafRule, cells_of, deviate_alike, leaf_keys, path_hashes, require_cells
 from ._limits import Limits, checked_limits
 from ._sharding import divisions
 
@@ -288,9 +289,15 @@ class Recipe(ABC):
             value, product = jnp.asarray(nominal[path]), rule.product
             assert product is not None
             note = Note(path, value.shape, product if own else product.alike, rule.array)
+            cells: tuple[jax.Array, ...] = ()
+            if product.cells == "apart":
+                crossbar = rule.deviation
+                assert isinstance(crossbar, Crossbar)
+                note = replace(note, shares=tuple(crossbar.shares), reference=crossbar.reference)
+                cells = tuple(cells_of(keys[place], key, value, condition, rule))
             held = (ranges or {}).get(path, rule.ranges)
             held = None if held is None else jnp.asarray(held, jnp.result_type(float))
-            chip = Chip(value, keys[place], key, fresh[place], condition, held, (gains or {}).get(path))
+            chip = Chip(value, keys[place], key, fresh[place], condition, held, (gains or {}).get(path), cells)
             marked_leaves[path] = marked(deviated[path], chip, note)
         return marked_leaves
 
@@ -414,6 +421,7 @@ class Mismatch(Recipe):
         require_matches(checked_arrays(self.array), selection(self.prototype))
         if checked_limits(self.limits) is not None:
             self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]
+        require_cells(self.product, self.deviation, self.limits)
         if (self.ranges is not None) != (self.limits is not None and self.limits.table is not None):
             raise LimpetError(
                 f"limits = {self.limits!r}, ranges = {self.ranges!r}: ranges by leaf path are what a table says of a "

@@ -19,6 +19,7 @@ from ..leaves._paths import listing
 from ..leaves._prototype import matrices, prototype, selection, warn_of_lumped
 from ..products._found import InputRanges, OutputBounds, checked_bounds, checked_ranges, require_takers
 from ..products._product import Product, checked_product
+from ._leaf_draw import require_cells
 from ._limits import Limits, checked_limits
 
 
@@ -81,6 +82,7 @@ class Part:
         if self.deviation is None and self.product is not None:
             object.__setattr__(self, "deviation", Exact())
         checked_deviation(self.deviation)
+        require_cells(self.product, self.deviation, self.limits)
         if checked_limits(self.limits) is not None:
             self.limits.require_fit(self.deviation)  # pyright: ignore[reportOptionalMemberAccess]
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import PrototypeError, warn_user
+from .._errors import MetricError, PrototypeError, warn_user
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
@@ -73,6 +73,11 @@ def sensitivity(
     chips, condition = counted_chips(chips, "sensitivity"), known_condition(condition)
     recipe = checked_recipe(mismatch, tree)
     recipe = recipe if sigma is None else recipe.with_sigma(sigma)
+    if any(rule and rule.product and rule.product.cells == "apart" for rule in recipe.rules.values()):
+        raise MetricError(
+            "mismatch: columns of devices of their own (Product.cells = 'apart') cannot be switched on leaf by leaf; "
+            "take cells='together'"
+        )
     require_within(recipe, tree, [condition], chips)
     better = checked_direction(function_name(metric_fn), higher_is_better)
     metric_fn = of_one_number(metric_fn, "sensitivity is of one metric")

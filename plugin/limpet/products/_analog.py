@@ -60,6 +60,7 @@ class Analog:
         columns: the number of the column in these tables, for each of the product's, shape (stack..., columns).
         strength: the factor on all that is random.
         normal: draws what is new at each product.
+        reference: how often the largest weight, times the sum of the inputs, is taken off digitally.
         seen: is given what the product saw and gave; None where nobody asks.
         back: how gradients pass to the inputs; None for exactly.
     """
@@ -71,6 +72,7 @@ class Analog:
     columns: Any
     strength: jax.Array
     normal: Fresh
+    reference: float = 0.0
     seen: Seen | None = None
     back: Back | None = None
 
@@ -99,7 +101,7 @@ class Analog:
         assert outputs is not None
         assert outputs.bound is not None
         assert largest is not None
-        bound = self._at(largest.max(0, keepdims=True), 0) * (outputs.bound * self._range(x, 0))
+        bound = self._at(jax.lax.stop_gradient(largest).max(0, keepdims=True), 0) * (outputs.bound * self._range(x, 0))
         low, high = ends(outputs)
         ended = jnp.clip(total, bound * (low / high), bound)
         return jnp.where(ended == total, total, jax.lax.stop_gradient(ended))
@@ -228,7 +230,7 @@ class Analog:
         if outputs is not None and outputs.bound is not None:
             bound = self._bound(full, tile)
             given, value = converted(y, bound, outputs), value_of_code(bound, outputs)
-            if not outputs.corrected:
+            if not outputs.corrected and not self.reference:
                 return given * (value * worth)
             y = given * value
         if outputs is not None and outputs.corrected:
@@ -236,6 +238,9 @@ class Analog:
                 y = y - self._at(self.tables.offset, tile) * self._unit(full, tile)
             if self.tables.gain is not None:
                 y = y / self._at(self.tables.gain, tile)
+        if self.reference:
+            largest = self._at(self.tables.largest, tile)
+            y = y - self.reference * largest * codes.sum(-1, keepdims=True, dtype=self._dtype(codes))
         return y * worth
 
     def _currents(self, sent: jax.Array, full: float, w: jax.Array, tile: Tile, name: str) -> jax.Array:
@@ -321,7 +326,7 @@ class Analog:
 
     def _unit(self, full: float, tile: Tile) -> jax.Array:
         """What one input at its full range gives through the largest weight, for each column."""
-        return self._at(self.tables.largest, tile) * full
+        return jax.lax.stop_gradient(self._at(self.tables.largest, tile)) * full
 
     def _bound(self, full: float, tile: Tile) -> jax.Array:
         outputs = self.product.outputs

@@ -126,12 +126,18 @@ def form_of(operation: Operation, contraction: Contraction, place: int, view: Vi
 
 
 def unrolled(
-    operation: Operation, x: jax.Array, w: jax.Array, view: View, sites: Any
-) -> tuple[jax.Array, jax.Array, View, Any, Contraction, Callable[[jax.Array], jax.Array]]:
+    operation: Operation, x: jax.Array, held: Sequence[Any], view: View
+) -> tuple[jax.Array, list[Any], View, Contraction, Callable[[jax.Array], jax.Array]]:
     """A convolution as a product with what each of its outputs sees.
 
+    Args:
+        operation: the convolution.
+        x: its image.
+        held: arrays of the kernel's shape: the kernel, and what goes with it.
+        view: the kernel.
+
     Returns:
-        Inputs, weights, their view and what goes with them; the product of both; and the function that gives its
+        Inputs; the arrays and the view as weights of the product; the product of both; and the function that gives its
         outputs the axes of the convolution's.
     """
     kernel, result = operation.image_axes
@@ -141,10 +147,9 @@ def unrolled(
     channels, places = seen.shape[1] // groups, seen.shape[2 + window :]
     seen = seen.reshape(seen.shape[0], groups, channels, *seen.shape[2 : 2 + window], *places)
     order = tuple(kernel)  # outputs, channels, window
-    shape = (groups, w.shape[order[0]] // groups, *(w.shape[axis] for axis in order[1:]))
-    view = view.placed(order, [w.shape[axis] for axis in order]).reshaped(shape)
-    w = w.transpose(order).reshape(shape)
-    sites = None if sites is None else sites.transpose(order).reshape(shape)
+    sizes = [view.shape[axis] for axis in order]
+    shape = (groups, sizes[0] // groups, *sizes[1:])
+    view = view.placed(order, sizes).reshaped(shape)
     summed = tuple(range(2, 3 + window))  # alike in both
     contraction = Contraction((summed, summed), ((1,), (0,)))
 
@@ -154,7 +159,7 @@ def unrolled(
         axes = (result[0], *result[2:], result[1])
         return y.transpose([axes.index(axis) for axis in range(len(axes))])
 
-    return seen, w, view, sites, contraction, restored
+    return seen, [array.transpose(order).reshape(shape) for array in held], view, contraction, restored
 
 
 def known_sites(view: View, axes: Sequence[int]) -> np.ndarray | None:

@@ -24,12 +24,12 @@ class Fresh:
     Attributes:
         key: the random key of the leaf at this read and this turn of each loop around.
         sign: -1 for the mirror image of a chip; None where there is none.
-        number: the number of the product among those of the leaf.
+        number: the number of the product among those of the leaf, with that of the cells where they stand apart.
     """
 
     key: jax.Array
     sign: jax.Array | None
-    number: int
+    number: str
 
     def __call__(self, name: str, like: jax.Array, tile: Tile) -> jax.Array:
         """Standard normal numbers, of the shape of values of an array."""

@@ -56,23 +56,24 @@ class Value:
     Attributes:
         held: the value.
         fact: what it is.
-        sites: the place in the flat leaf of each value of a view; None where nothing asks for it.
+        beside: what goes with each value of a view: its place in the flat leaf, and what each of its cells holds; empty
+            where nothing asks for it.
         moved: whether the axes of a view no more say where its values were in the leaf.
     """
 
     held: Any
     fact: Fact
-    sites: Any = None
+    beside: tuple[Any, ...] = ()
     moved: bool = False
 
     @property
     def operands(self) -> tuple[Any, Any]:
         """What has to be handed into a function built anew."""
-        return self.held, self.sites
+        return self.held, self.beside
 
     def of(self, operands: tuple[Any, Any], fact: Fact | None = None) -> "Value":
         """The same, of other operands, as those within a function."""
-        return replace(self, held=operands[0], sites=operands[1], fact=self.fact if fact is None else fact)
+        return replace(self, held=operands[0], beside=operands[1], fact=self.fact if fact is None else fact)
 
 
 class Observer(Protocol):
@@ -89,12 +90,12 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class _Marked:
-    """A leaf that has a mark, with the tables of its arrays by how they are driven, and how they are from the other
-    side, with what they are called there."""
+    """A leaf that has a mark, with the tables of its arrays, or of each of its cells, by how they are driven, and how
+    they are from the other side, with what they are called there."""
 
     note: Note
     chip: Chip
-    tables: Mapping[Array, tuple[Layout, Tables]]
+    tables: Mapping[Array, tuple[Layout, list[Tables]]]
     backs: Mapping[Array, tuple[Layout, str]]
 
 
@@ -169,10 +170,10 @@ class Interpreter(LeafFlow):
                 return self._call(operation, body, values)
         if (contraction := operation.product) is not None:
             return self._multiplied(operation, contraction, values)
-        found, bound, sites = self.operation(operation, facts), operation.bind(held), _sites_after(operation, values)
-        return [self._moved(operation, values, *of_result) for of_result in zip(found, bound, sites, strict=True)]
+        found, bound, beside = self.operation(operation, facts), operation.bind(held), _beside_after(operation, values)
+        return [self._moved(operation, values, *of_result) for of_result in zip(found, bound, beside, strict=True)]
 
-    def _moved(self, operation: Operation, values: list[Value], fact: Fact, held: Any, sites: Any) -> Value:
+    def _moved(self, operation: Operation, values: list[Value], fact: Fact, held: Any, beside: Any) -> Value:
         """A result of an operation that is no product."""
         views = [value for value in values if isinstance(value.fact, View)]
         if not isinstance(fact, View):
@@ -181,7 +182,7 @@ class Interpreter(LeafFlow):
             leaves = frozenset(leaf for view in lost if isinstance(view, View) for leaf in view.leaves)
             return Value(held, Computed(leaves) if leaves and fact == DATA else fact)
         moved = any(value.moved for value in views) or operation.name not in _KEEPING_ORDER
-        return Value(held, fact, sites, moved)
+        return Value(held, fact, beside, moved)
 
     # ---- Functions within functions.
 
@@ -216,7 +217,7 @@ class Interpreter(LeafFlow):
         rows_given = zip(given[scan.carried :], stacked, strict=True)
         return [
             *loop.results(last),
-            *(Value(held, of_all_turns(value.fact), sites, True) for value, (held, sites) in rows_given),
+            *(Value(held, of_all_turns(value.fact), beside, True) for value, (held, beside) in rows_given),
         ]
 
     def _while(self, loop: While, values: list[Value]) -> list[Value]:
@@ -254,7 +255,7 @@ class Interpreter(LeafFlow):
         facts = [value.fact for value in given[0]]
         for other in given[1:]:
             facts = [self.either(fact, value.fact) for fact, value in zip(facts, other, strict=True)]
-        return [Value(result, fact, None, True) for result, fact in zip(held, facts, strict=True)]
+        return [Value(result, fact, (), True) for result, fact in zip(held, facts, strict=True)]
 
     def _call(self, operation: Operation, body: Function, values: list[Value]) -> list[Value]:
         if operation.name.startswith("custom_"):
@@ -271,7 +272,7 @@ class Interpreter(LeafFlow):
             return tuple(value.held for value in given)
 
         held = operation.calling(computed, [value.operands for value in values])
-        return [Value(result, value.fact, None, True) for result, value in zip(held, given, strict=True)]
+        return [Value(result, value.fact, (), True) for result, value in zip(held, given, strict=True)]
 
     def _custom(self, operation: Operation, body: Function, values: list[Value]) -> list[Value]:
         """The results of a function with a derivative of its own, which would be lost if it were computed anew."""
@@ -337,15 +338,16 @@ class Interpreter(LeafFlow):
             )
         view = view_of(leaf, note.shape)
         assert view is not None
-        tables: dict[Array, tuple[Layout, Tables]] = {}
+        tables: dict[Array, tuple[Layout, list[Tables]]] = {}
         backs: dict[Array, tuple[Layout, str]] = {}
         if not note.product.ideal:
             layouts, backs = self._layouts(note)
             require_ranges(note.path, chip, note.product, [layout for layout, _ in layouts.values()])
             for driven, (layout, name) in layouts.items():
-                tables[driven] = layout, tables_of(chip, note.product, layout, name)
+                names = [f"{name}{place} " for place in range(len(chip.cells))] or [name]
+                tables[driven] = layout, [tables_of(chip, note.product, layout, name) for name in names]
         self._marked[leaf] = _Marked(note, chip, tables, backs)
-        return Value(weights, view, None if note.product.ideal else _sites(note.shape))
+        return Value(weights, view, () if note.product.ideal else (_sites(note.shape), *chip.cells))
 
     def _layouts(self, note: Note) -> tuple[dict[Array, tuple[Layout, str]], dict[Array, tuple[Layout, str]]]:
         """How the arrays of a leaf are driven, by what products show, and what they are called there; and the same
@@ -415,11 +417,11 @@ class Interpreter(LeafFlow):
         used: Array,
         number: int,
     ) -> jax.Array:
-        w, sites, view, restored = weight.held, weight.sites, weight.fact, None
-        path, product = marked.note.path, marked.note.product
+        held, view, restored = [weight.held, *weight.beside], weight.fact, None
+        path, product, note = marked.note.path, marked.note.product, marked.note
         assert isinstance(view, View)
         if operation.name == "conv_general_dilated":
-            x, w, view, sites, contraction, restored = unrolled(operation, x, w, view, sites)
+            x, held, view, contraction, restored = unrolled(operation, x, held, view)
         layout, tables = marked.tables[_driven(used)]
         form = form_of(operation, contraction, place, view, x.ndim, layout)
         if not form.whole and (len(layout.row_tiles) > 1 or product.wire):
@@ -429,19 +431,25 @@ class Interpreter(LeafFlow):
                 f"the whole leaf, or say arrays of as many rows"
             )
         known = None if weight.moved or view.stepped else form.known_columns(view)
-        if known is None and sites is None:
+        if len(held) == 1 and (known is None or note.shares):
             raise LimpetError(
                 f"leaf '{path}': which columns of its arrays a product has cannot be told after what moved its values. "
                 f"Multiply the leaf as it was drawn, and pick of the result"
             )
-        at = columns_at(form.columns_of(sites) if known is None else known, layout)
+        at = columns_at(form.columns_of(held[1]) if known is None else known, layout)
         key = reduce(jax.random.fold_in, self._counters, marked.chip.fresh_key)
         strength = jnp.asarray(marked.chip.condition.scale, jnp.float32)
         seen = None if self._observer is None else self._observer.seen(path, number, layout, product)
-        fresh = Fresh(key, marked.chip.condition.sign, number)
         back = None if product.backward == "exact" else self._back(marked, used, form)
-        analog = Analog(product, form, layout, tables, at, strength, fresh, seen, back)
-        y = form.outputs(analog(*form.matrices(x, w)))
+        shares, total = note.shares or (1.0,), sum(note.shares)
+        y: Any = 0
+        for place, (share, own, weights) in enumerate(zip(shares, tables, held[2:] or held[:1], strict=True)):
+            fresh = Fresh(key, marked.chip.condition.sign, f"{number}.{place}" if place else f"{number}")
+            reference = note.reference / total if note.reference else 0.0
+            analog = Analog(product, form, layout, own, at, strength, fresh, reference, seen, back)
+            part = analog(*form.matrices(x, weights))
+            y = part if share == 1 and not place else y + share * part
+        y = form.outputs(y)
         return y if restored is None else restored(y)
 
     def _back(self, marked: _Marked, used: Array, form: Form) -> Back:
@@ -493,7 +501,7 @@ class _Carry:
     def arguments(self, operands: Sequence[Any]) -> list[Value]:
         left = iter(operands)
         return [
-            Value(next(left), fact, None, True) if kept is None else kept
+            Value(next(left), fact, (), True) if kept is None else kept
             for fact, kept in zip(self._facts, self._kept, strict=True)
         ]
 
@@ -509,21 +517,29 @@ def _sites(shape: tuple[int, ...]) -> jax.Array:
     return sites
 
 
-def _sites_after(operation: Operation, values: Sequence[Value]) -> list[Any]:
-    """Where the values of each result were in a leaf, as the operation moved them; None where that is not known."""
-    unknown, first = [None] * len(operation.results), next((v for v in values if v.sites is not None), None)
-    if first is None:
-        return unknown
+def _beside_after(operation: Operation, values: Sequence[Value]) -> list[tuple[Any, ...]]:
+    """What goes with each result of an operation that moves values; nothing where that is not known."""
+    count = max(len(value.beside) for value in values)
+    moved = [
+        _moved_alike(operation, values, [value.beside[place] if value.beside else None for value in values])
+        for place in range(count)
+    ]
+    found = list(zip(*moved, strict=True)) if count else [()] * len(operation.results)
+    return [() if any(part is None for part in beside) else beside for beside in found]
+
+
+def _moved_alike(operation: Operation, values: Sequence[Value], beside: Sequence[Any]) -> list[Any]:
+    """What goes with operands, as the operation moves these; None where that is not known."""
+    unknown, first = [None] * len(operation.results), next((held for held in beside if held is not None), None)
     if len(values) == len(operation.results) > 1:  # as many values as there are operands, each as it is
-        return [value.sites for value in values]
+        return list(beside)
     if operation.joined is not None:
-        held = [value.sites for value in values]
-        return unknown if any(sites is None for sites in held) else operation.bind(held)
+        return unknown if any(held is None for held in beside) else operation.bind(beside)
     if (operation.placed is None and operation.repeated is None) or operation.name in _IN_PLACE:
-        return [first.sites if np.shape(first.sites) == array_of(result)[0] else None for result in operation.results]
-    if first is not values[0] or operation.name == "pad":
+        return [first if np.shape(first) == array_of(result)[0] else None for result in operation.results]
+    if first is not beside[0] or operation.name == "pad":
         return unknown
-    return operation.bind([first.sites, *(value.held for value in values[1:])])
+    return operation.bind([first, *(value.held for value in values[1:])])
 
 
 def _driven(array: Array) -> Array:

@@ -27,12 +27,16 @@ class Note:
         shape: the shape of the leaf.
         product: what its arrays compute.
         array: where it sits.
+        shares: how often each of the `Chip.cells` counts.
+        reference: how often the largest weight is taken off, digitally; see `limpet.Crossbar.reference`.
     """
 
     path: str
     shape: tuple[int, ...]
     product: Product
     array: Array
+    shares: tuple[float, ...] = ()
+    reference: float = 0.0
 
 
 class Chip(NamedTuple):
@@ -46,6 +50,8 @@ class Chip(NamedTuple):
         condition: the condition under which the chip is looked at, a checked one.
         ranges: the largest input of each array, shape (matrices, row tiles) or (), where it is learned or was found.
         gains: digital factors on outputs, behind the converters, of a shape that broadcasts to the leaf's.
+        cells: where the devices of a weight are columns of their own, what each column of them holds, of the leaf's
+            shape each; see `limpet.Crossbar.cells`.
     """
 
     nominal: jax.Array
@@ -55,6 +61,7 @@ class Chip(NamedTuple):
     condition: Condition
     ranges: jax.Array | None = None
     gains: jax.Array | None = None
+    cells: tuple[jax.Array, ...] = ()
 
 
 def fresh_keys(keys: jax.Array, read: ArrayLike) -> jax.Array:

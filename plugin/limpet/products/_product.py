@@ -137,13 +137,17 @@ class Product:
             raise refusal(
                 "Product.backward", self.backward, "there is neither a converter nor noise that it could have"
             )
+        if self.cells == "apart" and outputs == Converter():
+            raise refusal("Product.cells", self.cells, "there is no output converter for columns of devices")
+        if self.cells == "apart" and self.backward == "analog":
+            raise refusal("Product.backward", self.backward, "columns of devices are not driven from their outputs")
         if self.read_noise_of != "weights" and not self.read_noise:
             raise refusal("Product.read_noise_of", self.read_noise_of, "there is no read_noise")
 
     @property
     def ideal(self) -> bool:
         """Whether it is the exact product."""
-        return self == Product(relative_to=self.relative_to, cells=self.cells)
+        return self == Product(relative_to=self.relative_to)
 
     @property
     def fresh(self) -> bool:

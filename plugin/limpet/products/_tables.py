@@ -60,9 +60,9 @@ def tables_of(chip: Chip, product: Product, layout: Layout, name: str) -> Tables
         return deviation.deviate(draw.stream(f"product {name}{what}"), jnp.full(shape, value, dtype), strength)
 
     noisy = product.read_noise or product.wire or (outputs is not None and (outputs.bound or outputs.noise))
-    needed = noisy or (outputs is not None and outputs.offset is not None)
+    needed = noisy or product.cells == "apart" or (outputs is not None and outputs.offset is not None)
     return Tables(
-        jax.lax.stop_gradient(_largest(chip.nominal.astype(dtype), product, layout)) if needed else None,
+        _largest(chip.nominal.astype(dtype), product, layout) if needed else None,
         None if outputs is None else drawn(outputs.gain, "gain", 1.0),  # pyright: ignore[reportArgumentType]
         None if outputs is None else drawn(outputs.offset, "offset", 0.0),  # pyright: ignore[reportArgumentType]
         None if chip.ranges is None else jnp.broadcast_to(chip.ranges, _arrays_of(layout)).T,
