@@ -206,3 +206,24 @@ def test_what_cannot_be_found_is_refused():
         limpet.input_ranges(loss, PARAMS, HARDWARE, [0 * X])
     with pytest.raises(limpet.LimpetError, match="method = 'best'"):
         limpet.input_ranges(loss, PARAMS, HARDWARE, [X], method="best")  # pyright: ignore[reportArgumentType]
+
+
+def test_objectives_and_callbacks_take_ranges_that_are_trained(tmp_path):
+    ranges, x = {"w": jnp.array([[1.0, 2.0]])}, X
+    recipe = HARDWARE.on(PARAMS)
+    given = with_ranges({"net": PARAMS, "ranges": ranges})
+    noisy = limpet.with_mismatch(loss, recipe)
+    assert float(noisy(PARAMS, KEY, x, ranges=ranges)) == pytest.approx(float(given), rel=1e-6)
+    slopes = jax.grad(lambda r: noisy(PARAMS, KEY, x, ranges=r))(ranges)
+    np.testing.assert_allclose(
+        slopes["w"], gradient({"net": PARAMS, "ranges": ranges})["ranges"]["w"], rtol=1e-5, atol=1e-6
+    )
+    worst = limpet.objectives.worst_of(loss, recipe, draws=2)(PARAMS, KEY, x, ranges=ranges)
+    assert float(worst) == pytest.approx(float(given), rel=1e-6)  # all chips are alike
+    over = {"scales": [1], "chips": 2, "higher_is_better": False, "logdir": tmp_path}
+    callback = limpet.MismatchCallback(PARAMS, HARDWARE, metric_fn=loss, eval_batch=x, audit=False, **over)
+    with callback:
+        found = callback.loss(loss)(PARAMS, 0, x, ranges=ranges)
+        injected = limpet.products(lambda: loss(callback.inject(PARAMS, 0, ranges=ranges), x))()
+        curve = callback.evaluate(0, PARAMS, ranges=ranges)["loss"]
+    np.testing.assert_allclose([found, injected, *curve.values[0]], float(given), rtol=1e-6)

@@ -174,6 +174,7 @@ class MismatchCallback:
         mirrored: ArrayLike = False,
         deviation: Deviation | None = None,
         sharding: Any = None,
+        ranges: Mapping[str, ArrayLike] | None = None,
     ) -> Any:
         """The deviated tree for one training step; pure, to be called inside the jitted loss.
 
@@ -181,7 +182,7 @@ class MismatchCallback:
         that do not reach the loss, or that are the same at every step, are an error; see `limpet.LoopAudit`.
         """
         return self.injection.inject(
-            params, step, draw, factor=factor, mirrored=mirrored, deviation=deviation, sharding=sharding
+            params, step, draw, factor=factor, mirrored=mirrored, deviation=deviation, sharding=sharding, ranges=ranges
         )
 
     def loss(self, loss_fn: Callable[..., Any], *, teacher: Any = None) -> Callable[..., jax.Array]:
@@ -194,7 +195,8 @@ class MismatchCallback:
 
         Returns:
             `f(params, step, *args)`, a scalar; pure, to be called inside the jitted update. Without an objective it is
-            `loss_fn(callback.inject(params, step), *args)`.
+            `loss_fn(callback.inject(params, step), *args)`. Where input converters learn their ranges, it takes them,
+            too: `f(params, step, *args, ranges=ranges)`.
 
         Raises:
             ConfigError: the objective needs a teacher, or takes none.
@@ -221,7 +223,14 @@ class MismatchCallback:
         """See `limpet.Injection.hardware_paths`."""
         return self.injection.hardware_paths
 
-    def __call__(self, step: Any, params: Any, metrics: Mapping[str, Any] | None = None) -> None:
+    def __call__(
+        self,
+        step: Any,
+        params: Any,
+        metrics: Mapping[str, Any] | None = None,
+        *,
+        ranges: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
         """Log one training step or several, and evaluate on virtual chips when due; to be called after the update.
 
         Nothing here waits for the device: numbers are fetched in batches, evaluations when they are done. An evaluation
@@ -234,6 +243,8 @@ class MismatchCallback:
             params: nominal parameters after the update, or the nnx module.
             metrics: the metrics by name (Python numbers or device arrays), logged under `train/`: one number each, or
                 for several steps an array of shape (steps,).
+            ranges: the ranges of input converters that are trained beside the parameters, with which chips are
+                evaluated; None for those that the hardware holds.
 
         Raises:
             MismatchNotApplied: at the first steps: a draw does not reach the loss or the metric, no gradient is taken
@@ -256,15 +267,19 @@ class MismatchCallback:
             due = last // every > self._last_step // every
             self._last_step = last
             if self._evaluator is not None and due:
-                self._evaluate(last, params)
+                self._evaluate(last, params, ranges)
 
-    def evaluate(self, step: int, params: Any) -> dict[str, RobustnessCurve]:
+    def evaluate(
+        self, step: int, params: Any, *, ranges: Mapping[str, ArrayLike] | None = None
+    ) -> dict[str, RobustnessCurve]:
         """Evaluate on the virtual chips now, log the curves, and wait for them.
 
         Args:
             step: the number of the step under which they are logged, and of the read at which chips are measured: that
                 of the last call of the callback or a later one, and each once.
             params: the nominal parameters, or the nnx module, to be measured.
+            ranges: the ranges of input converters that were trained beside the parameters; None for those that the
+                hardware holds.
 
         Returns:
             A `RobustnessCurve` by metric name.
@@ -277,7 +292,7 @@ class MismatchCallback:
         with self._alone():
             number = whole("step", _held(step))
             self._require_later(number, max(self._last_step - 1, self._last_evaluated))
-            self._evaluate(number, params)
+            self._evaluate(number, params, ranges)
             self.injection.audit.check(number, False, params)
             self._log.write(wait=True)
             self._last_evaluated = number
@@ -348,11 +363,11 @@ class MismatchCallback:
         writer.hparams(hparams_of(config))
         return writer
 
-    def _evaluate(self, step: int, params: Any) -> None:
+    def _evaluate(self, step: int, params: Any, ranges: Mapping[str, ArrayLike] | None) -> None:
         if self._evaluator is None:
             raise ConfigError("nothing to evaluate: the callback was given no metric_fn")
         self._evaluations += 1
-        self._log.add_evaluation(step, self._evaluator.start(params, read=step))
+        self._log.add_evaluation(step, self._evaluator.start(params, read=step, ranges=ranges))
 
     def _results_of(self, started: Started) -> tuple[dict[str, RobustnessCurve], BeyondLimits | None]:
         assert self._evaluator is not None

@@ -75,9 +75,9 @@ class ObjectiveSection(Section):
         schedule: Any = dict(self)["schedule"]
         factor = schedule.to_optax()
 
-        def objective(params: Any, step: Any, *args: Any) -> jax.Array:
+        def objective(params: Any, step: Any, *args: Any, **named: Any) -> jax.Array:
             strength = {self.scheduled: values[self.scheduled] * factor(step)}
-            return function(loss_fn, chips, **{**values, **strength})(params, step, *args)
+            return function(loss_fn, chips, **{**values, **strength})(params, step, *args, **named)
 
         return objective
 

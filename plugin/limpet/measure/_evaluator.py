@@ -1,10 +1,11 @@
 """Evaluation on the hardware's virtual chips during training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from .._checked import whole
 from ..draws._generator import MAX_SEED
@@ -91,13 +92,15 @@ class Evaluator:
         measured = [chip for chip in range(chips.most + len(self._excluded)) if chip not in self._excluded]
         self._beyond = BeyondLimitsCounter(self._strengths, measured, chips, shapes)
 
-    def start(self, params: Any, read: int | None = None) -> Started:
+    def start(self, params: Any, read: int | None = None, ranges: Mapping[str, ArrayLike] | None = None) -> Started:
         """Begin an evaluation; nothing waits for the device.
 
         Args:
             params: the nominal parameters, as the optimizer holds them; or the nnx module.
             read: the number of the read at which chips with noisy reads are measured, so that each evaluation has a
                 read of its own; None for that of the condition.
+            ranges: the ranges of input converters that are trained beside the parameters, by leaf path; None for those
+                that the hardware holds.
 
         Raises:
             PrototypeError: they lack leaves that deviate.
@@ -107,7 +110,8 @@ class Evaluator:
         adapter = adapter_of(self._model)
         adapter.require_like(self._model, params)
         tree = adapter.completed(self._model, params)
-        measurement = curve_measurement(self._metric_fn, checked_recipe(self._strengths.recipe, tree), self._chips)
+        recipe = checked_recipe(self._strengths.recipe, tree)
+        measurement = curve_measurement(self._metric_fn, recipe, self._chips, ranges)
         noisy = self._strengths.recipe.noisy_reads
         read = self._read if read is None or not noisy else whole("read", read, 0, MAX_SEED)
         prepared = measurement.prepare(tree, self._batch, self._strengths.cases(read))

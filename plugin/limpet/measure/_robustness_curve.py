@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from .._errors import MetricError, warn_user
 from ..hardware._checked_recipe import checked_recipe
@@ -29,13 +30,15 @@ FIRST_CHIPS = 64
 """With a `Precision`, the interval is looked at for the first time after so many chips."""
 
 
-def curve_measurement(metric_fn: MetricFn, recipe: Recipe, chips: Chips) -> Measurement:
-    """The measurement under a curve; see `Strengths.cases`."""
+def curve_measurement(
+    metric_fn: MetricFn, recipe: Recipe, chips: Chips, ranges: Mapping[str, ArrayLike] | None = None
+) -> Measurement:
+    """The measurement under a curve; see `Strengths.cases`, and for ranges `limpet.Recipe`."""
 
-    def on_chip(metric: Callable[[Any], Any], chip: Chip, tree: Any, case: Condition, extra: Any) -> Any:
-        return metric(recipe(chip.key, tree, chip.under(case)))
+    def on_chip(metric: Callable[[Any], Any], chip: Chip, tree: Any, case: Condition, ranges: Any) -> Any:
+        return metric(recipe(chip.key, tree, chip.under(case), ranges=ranges))
 
-    return Measurement(metric_fn, recipe.paths, on_chip, chips, recipe=recipe)
+    return Measurement(metric_fn, recipe.paths, on_chip, chips, ranges, recipe=recipe)
 
 
 def robustness_curve(

@@ -82,7 +82,7 @@ def adversarial(
     zeta, weight = possible_strength(zeta, "zeta"), possible_strength(weight, "weight")
     initial_std = possible_strength(initial_std, "initial_std")
 
-    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+    def loss(chips: StepChips, params: Any, name: Any, *args: Any) -> jax.Array:
         def evaluated(tree: Any) -> tuple[jax.Array, jax.Array]:
             return loss_and_outputs(loss_fn(tree, *args), "adversarial", divergence is kl_divergence)
 
@@ -99,4 +99,4 @@ def adversarial(
         attacked = sign_ascent(apart, weights, start, zeta, steps, projected)
         return natural + weight * divergence(reference, evaluated(copy(attacked))[1])
 
-    return loss
+    return chips.objective(loss)

@@ -47,7 +47,7 @@ def antithetic(
     """
     chips, pairs = StepChips(mismatch, condition), checked_draws(pairs, name="pairs")
 
-    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+    def loss(chips: StepChips, params: Any, name: Any, *args: Any) -> jax.Array:
         def tree_of(tree: Any, place: jax.Array) -> Any:
             return chips.tree(tree, name, place // 2, mirrored=place % 2 == 1)
 
@@ -55,4 +55,4 @@ def antithetic(
             chips, lambda tree: loss_of(loss_fn(tree, *args)), tree_of, params, jnp.arange(2 * pairs)
         ).mean()
 
-    return loss
+    return chips.objective(loss)

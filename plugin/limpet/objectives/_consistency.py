@@ -60,7 +60,7 @@ def consistency(
     chips, draws = StepChips(mismatch, condition), checked_draws(draws, fewest=2)
     weight = possible_strength(weight, "weight")
 
-    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+    def loss(chips: StepChips, params: Any, name: Any, *args: Any) -> jax.Array:
         losses, outputs = over_draws(
             chips,
             lambda tree: loss_and_outputs(loss_fn(tree, *args), "consistency"),
@@ -72,4 +72,4 @@ def consistency(
         mean = jax.nn.logsumexp(logarithms, axis=0) - jnp.log(jnp.asarray(draws, logarithms.dtype))
         return losses.mean() + weight * kl_divergence(logarithms, jnp.broadcast_to(mean, logarithms.shape))
 
-    return loss
+    return chips.objective(loss)

@@ -61,7 +61,7 @@ def cvar(
         counted = round(counted)
     whole = math.floor(counted)
 
-    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+    def loss(chips: StepChips, params: Any, name: Any, *args: Any) -> jax.Array:
         losses = over_draws(
             chips,
             lambda tree: loss_of(loss_fn(tree, *args)),
@@ -73,7 +73,7 @@ def cvar(
         rest = worst[whole] * (counted - whole) if counted > whole else 0.0
         return (worst[:whole].sum() + rest) / counted
 
-    return loss
+    return chips.objective(loss)
 
 
 def _checked_share(share: Any) -> float:

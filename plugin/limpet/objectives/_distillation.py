@@ -70,7 +70,7 @@ def distillation(
     if not is_traced(temperature) and not temperature:
         raise StrengthError(f"temperature = {temperature!r}: allowed is a number above 0")
 
-    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+    def loss(chips: StepChips, params: Any, name: Any, *args: Any) -> jax.Array:
         _, taught = loss_and_outputs(loss_fn(copies_of(teacher)({}), *args), "distillation")
         taught = jax.lax.stop_gradient(taught)
 
@@ -85,4 +85,4 @@ def distillation(
             chips, learned, lambda tree, draw: chips.tree(tree, name, draw), params, jnp.arange(draws)
         ).mean()
 
-    return loss
+    return chips.objective(loss)

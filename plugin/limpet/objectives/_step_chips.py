@@ -1,6 +1,7 @@
 """The chips that a training step meets: what every objective draws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,6 +35,7 @@ class StepChips:
     Attributes:
         mismatch: the recipe or the injector.
         condition: the condition under which a recipe draws, or a number, which is the scale; may be traced.
+        ranges: the ranges of input converters that are trained beside the parameters, by leaf path; None for none.
 
     Raises:
         LimpetError: `mismatch` is neither; or an injector is given a condition, which it has itself.
@@ -41,6 +43,7 @@ class StepChips:
 
     mismatch: Recipe | Injector
     condition: Condition | ArrayLike = UNCHANGED
+    ranges: Mapping[str, ArrayLike] | None = None
     _audit: LoopAudit = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,21 +88,37 @@ class StepChips:
                     mirrored=jnp.asarray(mirrored) ^ (False if seen.mirrored is None else seen.mirrored)
                 )
             return self._drawn(self.mismatch, name, params, draw, seen)
-        if factor is None and mirrored is False:
-            return self.mismatch.inject(params, name, draw)
-        inject: Callable[..., Any] = self.mismatch.inject
-        return inject(params, name, draw, factor=factor, mirrored=mirrored)
+        given = {"factor": factor, "mirrored": None if mirrored is False else mirrored, "ranges": self.ranges}
+        inject: Callable[..., Any] = (
+            self.mismatch.inject
+        )  # which, if it is a user's own, may know no more than it needs
+        return inject(params, name, draw, **{key: value for key, value in given.items() if value is not None})
 
     def _drawn(self, recipe: Recipe, key: Any, params: Any, draw: ArrayLike | None, condition: Condition) -> Any:
         """The recipe's draw, with probes on it; see `limpet.LoopAudit`."""
         notes, adapter = self._audit.notes(key), adapter_of(params)
         if notes is None:
-            return recipe(key if draw is None else jax.random.fold_in(key, draw), params, condition)
+            return recipe(key if draw is None else jax.random.fold_in(key, draw), params, condition, ranges=self.ranges)
         if recipe.random:
             key, draw = numbered(key, notes), None if draw is None else numbered(draw, notes)
         nominal = adapter.with_values(params, lambda leaves: plant(leaves, recipe.paths, notes, "nominal"))
-        deviated = recipe(key if draw is None else jax.random.fold_in(key, draw), nominal, condition)
+        key = key if draw is None else jax.random.fold_in(key, draw)
+        deviated = recipe(key, nominal, condition, ranges=self.ranges)
         return adapter.with_values(deviated, lambda leaves: plant(leaves, recipe.paths, notes))
+
+    def objective(self, loss: Callable[..., Any]) -> Callable[..., Any]:
+        """`f(params, name, *args, ranges=None)`, for `loss(chips, params, name, *args)` of chips with such ranges."""
+
+        def of_chips(params: Any, name: Any, *args: Any, **named: Any) -> Any:
+            # nnx.grad takes no function that has a keyword argument with a default.
+            ranges = named.pop("ranges", None)
+            chips = self
+            if ranges is not None:
+                chips = copy(self)  # with the same audit
+                object.__setattr__(chips, "ranges", ranges)
+            return loss(chips, params, name, *args, **named)
+
+        return of_chips
 
     def computing(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function that draws chips and computes with them, with their products."""

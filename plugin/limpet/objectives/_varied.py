@@ -61,7 +61,7 @@ def varied(
     if not is_traced(low) and not is_traced(high):
         number("low", low, 0, number("high", high))
 
-    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+    def loss(chips: StepChips, params: Any, name: Any, *args: Any) -> jax.Array:
         key = chips.key(name, "strength")
 
         def tree_of(tree: Any, draw: ArrayLike | None) -> Any:
@@ -75,4 +75,4 @@ def varied(
             return chips.computing(lambda params: evaluate(tree_of(params, None)))(params)
         return over_draws(chips, evaluate, tree_of, params, jnp.arange(draws)).mean()
 
-    return loss
+    return chips.objective(loss)

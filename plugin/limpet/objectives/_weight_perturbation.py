@@ -120,7 +120,7 @@ def adaptive_sam(
 
 
 def _perturbed(loss_fn: Loss, chips: StepChips, moved: Callable[[Values, Values], Values]) -> Callable[..., jax.Array]:
-    def loss(params: Any, name: Any, *args: Any) -> jax.Array:
+    def loss(chips: StepChips, params: Any, name: Any, *args: Any) -> jax.Array:
         weights, copy = chips.deviating(params), copies_of(params)
         constant = jax.lax.stop_gradient(weights)
 
@@ -131,7 +131,7 @@ def _perturbed(loss_fn: Loss, chips: StepChips, moved: Callable[[Values, Values]
         change = jax.lax.stop_gradient(moved(constant, slopes))
         return chips.computing(on_chip)(_shifted(params, change))
 
-    return loss
+    return chips.objective(loss)
 
 
 def _shifted(params: Any, change: Values) -> Any:

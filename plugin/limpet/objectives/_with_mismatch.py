@@ -45,7 +45,9 @@ def with_mismatch(
 
     Returns:
         `f(params, key, *args)`: the mean over draws of what `loss_fn` gives; with a callback `f(params, step, *args)`.
-        Draw k of several has the key `fold_in(key, k)`, whatever the number of draws, devices or processes.
+        Draw k of several has the key `fold_in(key, k)`, whatever the number of draws, devices or processes. Where input
+        converters learn their ranges, it takes these as well, as all objectives do: `f(params, key, *args,
+        ranges=ranges)`, see `limpet.Recipe`.
 
     Raises:
         LimpetError: `draws` is none of these; `mesh` is missing, or has no such axis; when called: the batch cannot be
@@ -65,10 +67,10 @@ def with_mismatch(
     groups = _checked_draws(draws, mesh, axis)
     chips = StepChips(mismatch, condition)
 
-    def once(params: Any, name: Any, *args: Any) -> Any:
+    def once(chips: StepChips, params: Any, name: Any, *args: Any) -> Any:
         return chips.computing(lambda params: loss_fn(chips.tree(params, name), *args))(params)
 
-    def several(params: Any, name: Any, *args: Any) -> Any:
+    def several(chips: StepChips, params: Any, name: Any, *args: Any) -> Any:
         def evaluate(tree: Any) -> Any:
             return loss_fn(tree, *args)
 
@@ -76,7 +78,7 @@ def with_mismatch(
             over_draws(chips, evaluate, lambda tree, draw: chips.tree(tree, name, draw), params, jnp.arange(draws))
         )
 
-    def divided(params: Any, name: Any, *args: Any) -> Any:
+    def divided(chips: StepChips, params: Any, name: Any, *args: Any) -> Any:
         parts = groups or _batch_size(args)
         args = jax.tree.map(lambda leaf: _divided(leaf, parts), args)
         if mesh is not None:
@@ -89,8 +91,8 @@ def with_mismatch(
         return _mean(over_draws(chips, loss_fn, tree_of, params, jnp.arange(parts), *args))
 
     if draws == 1:
-        return once
-    return several if isinstance(draws, int) else divided
+        return chips.objective(once)
+    return chips.objective(several if isinstance(draws, int) else divided)
 
 
 def _checked_draws(draws: Any, mesh: Mesh | None, axis: str | None) -> int | None:
