@@ -17,7 +17,7 @@ import limpet
 ROOT = Path(limpet.__file__).parent
 # From the lowest to the highest: a folder imports only from itself and from folders before it.
 LIBRARY = (
-    "_errors _checked _files _jax arrays flow draws leaves results deviations products hardware auditing objectives "
+    "_errors _checked _files _jax arrays flow draws leaves results deviations analog hardware auditing objectives "
     "measure calibration training checks files rockpool typing"
 ).split()
 APPLICATION = "tensorboard config bench dynapse callback cli".split()

@@ -17,6 +17,9 @@ from ._errors import MetricError as MetricError
 from ._errors import MismatchNotApplied as MismatchNotApplied
 from ._errors import PrototypeError as PrototypeError
 from ._errors import StrengthError as StrengthError
+from .analog._converter import Converter as Converter
+from .analog._product import Product as Product
+from .analog._products import products as products
 from .arrays._array import Array as Array
 from .auditing._audit import AuditReport as AuditReport
 from .auditing._audit import LeafAudit as LeafAudit
@@ -95,9 +98,6 @@ from .measure._robustness_curve import robustness_curve as robustness_curve
 from .measure._robustness_curve import robustness_curves as robustness_curves
 from .measure._sensitivity import sensitivity as sensitivity
 from .objectives._with_mismatch import with_mismatch as with_mismatch
-from .products._converter import Converter as Converter
-from .products._product import Product as Product
-from .products._products import products as products
 from .results._calibration import Calibration as Calibration
 from .results._chip_metrics import ChipMetrics as ChipMetrics
 from .results._comparison import Comparison as Comparison

@@ -7,10 +7,10 @@ import pytest
 from networks import CASES
 
 import limpet
+from limpet.analog._mark import Chip
+from limpet.analog._tables import tables_of
 from limpet.draws._keys import leaf_key, path_hash
 from limpet.leaves._adapters import adapter_of
-from limpet.products._mark import Chip
-from limpet.products._tables import tables_of
 from limpet.results._condition import UNCHANGED
 
 CHIP = limpet.virtual_chip(seed=0, chip=3)

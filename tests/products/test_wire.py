@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from limpet.products._wire import lost
+from limpet.analog._wire import lost
 
 from .nodal_solver import currents
 

@@ -10,10 +10,10 @@ from jax.typing import ArrayLike
 
 from .._checked import shown, whole
 from .._errors import LimpetError, MetricError, warn_user
+from ..analog._products import products
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..measure._metric import function_name
-from ..products._products import products
 from ._chip_fit import Given, TreeOf
 
 

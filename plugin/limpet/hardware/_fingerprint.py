@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from .._errors import StrengthError
+from ..analog._product import Product
 from ..arrays._array import UNSAID
 from ..deviations._kinds import described, label
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real, listing
-from ..products._product import Product
 from ._hardware import Hardware
 from ._leaf_draw import LeafRule
 from ._limits import Limits

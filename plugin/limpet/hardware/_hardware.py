@@ -8,13 +8,13 @@ from typing import Any
 import jax
 
 from .._errors import LimpetError, PrototypeError
+from ..analog._found import checked_bounds, checked_ranges, described_found
 from ..deviations._kinds import described
 from ..deviations._levels import without
 from ..leaves._adapters import adapter_of
 from ..leaves._arrays import arrays_of, checked_arrays, described_arrays
 from ..leaves._paths import listing
 from ..leaves._prototype import selection
-from ..products._found import checked_bounds, checked_ranges, described_found
 from ._dtypes import require_finite
 from ._leaf_draw import Gradient
 from ._mismatch import JoinedMismatch, Mismatch, Recipe, require_levels

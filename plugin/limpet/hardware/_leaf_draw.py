@@ -11,6 +11,8 @@ import numpy as np
 
 from .._errors import LimpetError
 from .._jax import is_tracing
+from ..analog._found import InputRange
+from ..analog._product import Product
 from ..arrays._array import UNSAID, Array
 from ..deviations._crossbar import Crossbar
 from ..deviations._deviation import Deviation
@@ -20,8 +22,6 @@ from ..draws._apart import apart, unknown_truth
 from ..draws._keys import leaf_key, path_hash
 from ..draws._normal import is_fast
 from ..draws._shard import Shard
-from ..products._found import InputRange
-from ..products._product import Product
 from ..results._condition import Condition
 from ._limits import Limits
 from ._sharding import Division
@@ -61,6 +61,11 @@ class LeafRule:
     def noisy_reads(self) -> bool:
         """Whether each read of a chip gives other values, or other products."""
         return self.deviation.noisy_reads or (self.product is not None and self.product.fresh)
+
+    @property
+    def random_products(self) -> bool:
+        """Whether products differ from chip to chip, or from one to the next, by more than the weights."""
+        return self.product is not None and (self.product.fresh or self.product.own)
 
     @property
     def label(self) -> str:

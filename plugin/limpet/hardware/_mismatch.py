@@ -21,6 +21,9 @@ from jax.typing import ArrayLike
 
 from .._errors import LimpetError, PrototypeError
 from .._jax import is_traced, is_tracing
+from ..analog._found import InputRanges, OutputBounds, checked_bounds, checked_ranges, require_learned, require_takers
+from ..analog._mark import Chip, Note, fresh_keys, marked
+from ..analog._product import Product, checked_product
 from ..arrays._array import UNSAID, Array
 from ..deviations._crossbar import Crossbar
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
@@ -32,9 +35,6 @@ from ..leaves._adapters import adapter_of
 from ..leaves._arrays import Arrays, array_at, checked_arrays, require_matches
 from ..leaves._paths import listing
 from ..leaves._prototype import require_real, selection
-from ..products._found import InputRanges, OutputBounds, checked_bounds, checked_ranges, require_learned, require_takers
-from ..products._mark import Chip, Note, fresh_keys, marked
-from ..products._product import Product, checked_product
 from ..results._condition import Condition, condition_of
 from ._dtypes import require_countable, require_finite, warn_of_coarse
 from ._leaf_draw import Gradient, LeafRule, cells_of, deviate_alike, leaf_keys, path_hashes, require_cells

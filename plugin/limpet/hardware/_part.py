@@ -8,6 +8,8 @@ from typing import Any
 
 from .._checked import refusal
 from .._errors import LimpetError, PrototypeError
+from ..analog._found import InputRanges, OutputBounds, checked_bounds, checked_ranges, require_takers
+from ..analog._product import Product, checked_product
 from ..arrays._array import UNSAID, Array
 from ..deviations._deviation import Deviation, checked_deviation
 from ..deviations._exact import Exact
@@ -17,8 +19,6 @@ from ..leaves._adapters import ADAPTERS, NAMED_SELECTIONS, adapter_of
 from ..leaves._arrays import Arrays, checked_arrays
 from ..leaves._paths import listing
 from ..leaves._prototype import matrices, prototype, selection, warn_of_lumped
-from ..products._found import InputRanges, OutputBounds, checked_bounds, checked_ranges, require_takers
-from ..products._product import Product, checked_product
 from ._leaf_draw import require_cells
 from ._limits import Limits, checked_limits
 

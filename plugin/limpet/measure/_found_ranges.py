@@ -11,15 +11,15 @@ import numpy as np
 
 from .._checked import number, one_of, shown
 from .._errors import LimpetError
+from ..analog._convert import converted, value_of_code
+from ..analog._converter import Converter
+from ..analog._product import Product
 from ..arrays._array import Layout
 from ..draws._generator import DEFAULT_GENERATOR
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._paths import listing
-from ..products._convert import converted, value_of_code
-from ..products._converter import Converter
-from ..products._product import Product
 from ._observing import Watch, chip_and_condition, run_watched
 
 Method = Literal["percentile", "least squares"]

@@ -10,13 +10,13 @@ from jax.typing import ArrayLike
 
 from .._errors import LimpetError, MetricError
 from .._jax import is_tracing
+from ..analog._analog import Seen
+from ..analog._product import Product
+from ..analog._products import observed
 from ..arrays._array import Layout
 from ..draws._generator import Generator
 from ..draws._keys import virtual_chip
 from ..hardware._mismatch import Recipe
-from ..products._analog import Seen
-from ..products._product import Product
-from ..products._products import observed
 from ..results._condition import Condition, condition_of
 from ._measurement import divided, on_device
 

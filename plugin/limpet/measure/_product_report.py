@@ -9,13 +9,13 @@ from jax.typing import ArrayLike
 
 from .._checked import shown
 from .._errors import LimpetError
+from ..analog._converter import Converter
+from ..analog._product import Product
 from ..arrays._array import Layout
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..products._converter import Converter
-from ..products._product import Product
 from ..results._condition import Condition, condition_label, known_condition
 from ._observing import Watch, chip_and_condition, run_watched
 

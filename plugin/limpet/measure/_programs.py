@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from .._errors import LimpetError
 from .._jax import Content, Function, content_of, is_tracing, is_weak, with_captured_arrays
-from ..products._products import with_analog_products
+from ..analog._products import with_analog_products
 from ._progress import saying
 
 Made = TypeVar("Made")

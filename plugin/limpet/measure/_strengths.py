@@ -77,6 +77,11 @@ class Strengths:
             raise MetricError(
                 f"condition.scale = {base.scale:g} beside {named[0]}: the curve has its scales from there"
             )
+        if sigmas is not None and any(rule and rule.random_products for rule in recipe.rules.values()):
+            raise MetricError(
+                "sigmas: products of this hardware draw noise, gains or offsets of their own, whatever sigma is; "
+                "give scales, which are factors on all that is random"
+            )
         sigma = recipe.shared_sigma
         checked = _checked_strengths(named[0], given[named[0]])
         drawn = tuple(base._replace(scale=strength) for strength in checked)

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from .._checked import shown
 from .._errors import LimpetError
+from ..analog._products import products
 from ..auditing._loop_audit import LoopAudit
 from ..draws._keys import path_hash
 from ..flow._probe import numbered, plant
@@ -18,7 +19,6 @@ from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import is_real
-from ..products._products import products
 from ..results._condition import UNCHANGED, Condition, condition_of
 
 

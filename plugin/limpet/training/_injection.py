@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from .._checked import shown, whole
 from .._errors import LimpetError
 from .._jax import is_traced
+from ..analog._found import require_learned
 from ..auditing._loop_audit import LoopAudit
 from ..deviations._deviation import Deviation
 from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
@@ -25,7 +26,6 @@ from ..hardware._mismatch import Recipe, require_disjoint
 from ..leaves._adapter import Adapter, Leaves
 from ..leaves._adapters import adapter_of, unboxed
 from ..leaves._paths import is_real
-from ..products._found import require_learned
 from ..results._condition import Condition
 from ..results._duration import seconds
 from ._freeze import require_nominal

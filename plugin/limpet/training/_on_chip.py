@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from .._checked import shown
 from .._errors import LimpetError
+from ..analog._products import products
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import virtual_chip
 from ..hardware._checked_recipe import checked_recipe
@@ -15,7 +16,6 @@ from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
-from ..products._products import products
 from ..results._condition import Condition, condition_of
 
 

@@ -314,9 +314,11 @@ class Interpreter(LeafFlow):
     def multiplied(self, product: Contraction, operation: Operation, facts: Sequence[Fact]) -> Fact:
         weights = weights_among(facts)
         if len(weights) == 1 and isinstance(fact := facts[weights[0]], View):
-            used, _ = array_of_product(fitted(fact, operation.operands[weights[0]]), product, weights[0])
-            for leaf in fact.leaves if used is not None else ():
-                self._used[leaf.path].add(_driven(used))
+            view = fact.resized(array_of(operation.operands[weights[0]])[0])
+            used, _ = array_of_product(view, product, weights[0])
+            if used is not None:
+                for leaf in fact.leaves:
+                    self._used[leaf.path].add(_driven(used))
         return super().multiplied(product, operation, facts)
 
     def note(self, where: Hashable, fact: Fact, how: str) -> None:
@@ -384,15 +386,15 @@ class Interpreter(LeafFlow):
         used, unclear = array_of_product(fact, contraction, place)
         if used is None:
             return [Value(result, DATA) for result in operation.bind(held)]
-        changed = [word for word in fact.changed if word != "scaled"]
-        if changed or len(fact.leaves) > 1 or fact.data:
+        (leaf, *others), changed = fact.leaves, [word for word in fact.changed if word != "scaled"]
+        if changed or others or fact.data:
             raise self._refusal(fact, f"is {', '.join(changed) or 'changed'} before the product")
         if operation.in_gradient:
             raise LimpetError(
-                f"leaf '{fact.leaves[0].path}': a gradient is taken within limpet.products, so that products of the "
+                f"leaf '{leaf.path}': a gradient is taken within limpet.products, so that products of the "
                 f"gradient would become analog ones, too. Take it outside: jax.grad(limpet.products(fn))"
             )
-        marked = self._marked[fact.leaves[0]]
+        marked = self._marked[leaf]
         path, product = marked.note.path, marked.note.product
         number, self._products[path] = self._products[path], self._products[path] + 1
         if product.ideal:
@@ -530,7 +532,7 @@ def _beside_after(operation: Operation, values: Sequence[Value]) -> list[tuple[A
 
 def _moved_alike(operation: Operation, values: Sequence[Value], beside: Sequence[Any]) -> list[Any]:
     """What goes with operands, as the operation moves these; None where that is not known."""
-    unknown, first = [None] * len(operation.results), next((held for held in beside if held is not None), None)
+    unknown, first = [None] * len(operation.results), next(held for held in beside if held is not None)
     if len(values) == len(operation.results) > 1:  # as many values as there are operands, each as it is
         return list(beside)
     if operation.joined is not None:
