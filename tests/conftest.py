@@ -12,6 +12,9 @@ from quick import FLAGS
 # Programs of tests run for milliseconds; to compile them as those of users are takes four times as long. What tests
 # start inherits this. `XLA_FLAGS= python -m pytest` compiles as users do.
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+# Tests start a hundred processes. What these import, Python compiles once, not in each of them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_collection():
