@@ -341,3 +341,14 @@ def test_each_column_of_devices_has_a_converter_of_its_own():
 def test_columns_of_their_own_need_devices():
     with pytest.raises(limpet.LimpetError, match=r"Product.cells = 'apart': the devices .* limpet.Crossbar"):
         limpet.Part("w", limpet.Gaussian(0.1), product=limpet.Product(outputs=CONVERTERS.outputs, cells="apart"))
+
+
+def test_parts_of_arrays_within_shard_map_are_refused():
+    rows = PartitionSpec("data")
+
+    def loss(params):
+        return ANALOG(KEY, params, sharding={"w": rows})["w"].sum()[None]
+
+    within = jax.shard_map(loss, mesh=SHARDED, in_specs=({"w": rows},), out_specs=rows)
+    with pytest.raises(limpet.LimpetError, match="leaf 'w' has a product, and a device holds a part of its arrays"):
+        within(PARAMS)

@@ -259,6 +259,14 @@ class Recipe(ABC):
         deviated = self.weights_on_leaves(key, leaves, condition, sharding)
         if not self.has_products:
             return deviated
+        if sharding is not None:
+            analog = {path: leaves[path] for path in leaves if (rule := self.rules[path]) is not None and rule.product}
+            if divided := divisions(analog, key, sharding):
+                raise LimpetError(
+                    f"leaf '{next(iter(divided))}' has a product, and a device holds a part of its arrays within "
+                    f"jax.shard_map: draw and compute under jax.jit, which divides both among devices, or give every "
+                    f"device the whole leaf"
+                )
         return self.with_products(key, leaves, deviated, condition, ranges=ranges)
 
     def with_products(
