@@ -178,19 +178,19 @@ class Analog:
         inputs = self.product.inputs
         assert inputs is not None
         codes, worth, full = self._codes(x, range_)
-        sent = self._sent(codes, full, tile, name)
         if self.seen is not None and inputs.codes is not None:
             self.seen("codes", {"codes": codes})
         if inputs.slice_bits is None:
-            return self._pass(sent, codes, worth, full, w, tile, name)
-        base, magnitude = 2**inputs.slice_bits, jnp.abs(jax.lax.stop_gradient(sent))
+            return self._pass(self._sent(codes, full, tile, name), codes, worth, full, w, tile, name)
+        base, magnitude = 2**inputs.slice_bits, jnp.abs(jax.lax.stop_gradient(codes))
         total, factor = 0.0, 1
         while factor <= inputs.half:
-            digit = jnp.floor(magnitude / factor) % base * jnp.sign(sent)
-            digit = jax.lax.stop_gradient(digit.astype(sent.dtype))
-            total = total + factor * self._pass(digit, digit, worth, base - 1.0, w, tile, f"{name}{factor}")
+            digit = jnp.floor(magnitude / factor) % base * jnp.sign(codes)
+            digit, own = jax.lax.stop_gradient(digit.astype(codes.dtype)), f"{name}{factor}"
+            sent = self._sent(digit, base - 1.0, tile, own)
+            total = total + factor * self._pass(sent, digit, worth, base - 1.0, w, tile, own)
             factor *= base
-        exact = self._multiplied(sent, w, tile, name) * worth
+        exact = self._multiplied(codes, w, tile, name) * worth
         return exact + jax.lax.stop_gradient(total - exact)
 
     def _codes(self, x: jax.Array, range_: Any) -> tuple[jax.Array, Any, float]:
