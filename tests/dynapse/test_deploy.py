@@ -306,6 +306,10 @@ LINEAR, NEURON = LinearJax((2, 3), has_bias=False), DynapSim((3, 3), has_rec=Tru
         (lambda: limpet.dynapse.deploy(NEURON, {"w_rec": jnp.ones(3)}), "w_rec has shape"),
         (lambda: limpet.dynapse.bias_codes("Itau", 1e-9), "name = 'Itau': allowed are 'Idc'"),
         (lambda: one().hardware(limpet.Hardware(a=limpet.Part("*/w_rec", limpet.Additive(0.1)))), "spread: missing"),
+        (
+            lambda: one().hardware(limpet.Hardware(a=limpet.Part("*/w_rec", product=limpet.Product()))),
+            r"hardware\.a\.product: synapses of DYNAP-SE2 add currents",
+        ),
         (lambda: one().costs(rate, scales=[1.0]), "give 0, for what quantisation costs alone"),
     ],
 )
