@@ -15,7 +15,6 @@ from limpet.results._condition import UNCHANGED
 
 CHIP = limpet.virtual_chip(seed=0, chip=3)
 REFUSED = {
-    "Linen's LSTM, which joins kernels": "joined",
     "layers put together": "joined",
     "experts that are looked up": "picks",
     "scaled by column": "mul",

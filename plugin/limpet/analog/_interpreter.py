@@ -59,12 +59,16 @@ class Value:
         beside: what goes with each value of a view: its place in the flat leaf, and what each of its cells holds; empty
             where nothing asks for it.
         moved: whether the axes of a view no more say where its values were in the leaf.
+        parts: of views of several leaves that were joined, each of them; else empty.
+        along: the axis along which they were joined.
     """
 
     held: Any
     fact: Fact
     beside: tuple[Any, ...] = ()
     moved: bool = False
+    parts: tuple["Value", ...] = ()
+    along: int = 0
 
     @property
     def operands(self) -> tuple[Any, Any]:
@@ -182,6 +186,8 @@ class Interpreter(LeafFlow):
             leaves = frozenset(leaf for view in lost if isinstance(view, View) for leaf in view.leaves)
             return Value(held, Computed(leaves) if leaves and fact == DATA else fact)
         moved = any(value.moved for value in views) or operation.name not in _KEEPING_ORDER
+        if operation.name == "concatenate" and len(fact.leaves) == len(values):
+            return Value(held, fact, beside, moved, tuple(values), operation.joined or 0)
         return Value(held, fact, beside, moved)
 
     # ---- Functions within functions.
@@ -380,48 +386,61 @@ class Interpreter(LeafFlow):
             return [Value(result, self.multiplied(contraction, operation, facts)) for result in operation.bind(held)]
         if isinstance(fact, Computed) and np.ndim(held[weights[0]]) > 1:
             raise self._refusal(fact, "is computed with before the product")
-        if not isinstance(fact, View):
+        if not isinstance(fact, View) or array_of_product(fact, contraction, weights[0])[0] is None:
             return [Value(result, DATA) for result in operation.bind(held)]
         place = weights[0]
-        used, unclear = array_of_product(fact, contraction, place)
-        if used is None:
+        parts = values[place].parts or (values[place],)
+        axis = _axis_of(operation, contraction, place, values[place].along, np.ndim(held[1 - place]))
+        if len(parts) > 1 and axis is None:
+            raise self._refusal(fact, "is joined with others along what the product sums")
+        products = [self._product_of(operation, contraction, place, part) for part in parts]
+        if all(product.ideal for product in products):
             return [Value(result, DATA) for result in operation.bind(held)]
-        (leaf, *others), changed = fact.leaves, [word for word in fact.changed if word != "scaled"]
-        if changed or others or fact.data:
-            raise self._refusal(fact, f"is {', '.join(changed) or 'changed'} before the product")
-        if operation.in_gradient:
-            raise LimpetError(
-                f"leaf '{leaf.path}': a gradient is taken within limpet.products, so that products of the "
-                f"gradient would become analog ones, too. Take it outside: jax.grad(limpet.products(fn))"
-            )
-        marked = self._marked[leaf]
-        path, product = marked.note.path, marked.note.product
-        number, self._products[path] = self._products[path], self._products[path] + 1
-        if product.ideal:
-            return [Value(result, DATA) for result in operation.bind(held)]
-        if unclear or operation.name == "ragged_dot_general":
-            raise LimpetError(
-                f"leaf '{path}': which of its axes are inputs and which outputs of a product ({operation.name}) cannot "
-                f"be told, so that its arrays are not known"
-            )
-        weight = replace(values[place], fact=fact)
-        y = self._analog(operation, contraction, place, values[1 - place].held, weight, marked, used, number)
+        found = [
+            self._analog(operation, contraction, place, held[1 - place], part)
+            if not product.ideal
+            else operation.bind([part.held, held[1]] if place == 0 else [held[0], part.held])[0]
+            for part, product in zip(parts, products, strict=True)
+        ]
+        y = found[0] if len(found) == 1 else jnp.concatenate(found, axis)
         return [Value(y.astype(array_of(operation.results[0])[1]), DATA)]
 
-    def _analog(
-        self,
-        operation: Operation,
-        contraction: Contraction,
-        place: int,
-        x: jax.Array,
-        weight: Value,
-        marked: _Marked,
-        used: Array,
-        number: int,
-    ) -> jax.Array:
-        held, view, restored = [weight.held, *weight.beside], weight.fact, None
-        path, product, note = marked.note.path, marked.note.product, marked.note
+    def _product_of(self, operation: Operation, contraction: Contraction, place: int, weight: Value) -> Product:
+        """What the arrays of a leaf compute, in a product that they can compute.
+
+        Raises:
+            LimpetError: they cannot.
+        """
+        view = weight.fact
         assert isinstance(view, View)
+        (leaf, *others), changed = view.leaves, [word for word in view.changed if word != "scaled"]
+        if changed or others or view.data:
+            raise self._refusal(view, f"is {', '.join(changed) or 'changed'} before the product")
+        if operation.in_gradient:
+            raise LimpetError(
+                f"leaf '{leaf.path}': a gradient is taken within limpet.products, so that products of the gradient "
+                f"would become analog ones, too. Take it outside: jax.grad(limpet.products(fn))"
+            )
+        product = self._marked[leaf].note.product
+        _, unclear = array_of_product(view, contraction, place)
+        if not product.ideal and (unclear or operation.name == "ragged_dot_general"):
+            raise LimpetError(
+                f"leaf '{leaf.path}': which of its axes are inputs and which outputs of a product ({operation.name}) "
+                f"cannot be told, so that its arrays are not known"
+            )
+        self._products[leaf.path] += 1
+        return product
+
+    def _analog(
+        self, operation: Operation, contraction: Contraction, place: int, x: jax.Array, weight: Value
+    ) -> jax.Array:
+        """What the arrays of one leaf give for inputs, with the axes of the operation's result."""
+        held, view, restored = [weight.held, *weight.beside], weight.fact, None
+        assert isinstance(view, View)
+        marked, number = self._marked[view.leaves[0]], self._products[view.leaves[0].path] - 1
+        path, product, note = marked.note.path, marked.note.product, marked.note
+        used, _ = array_of_product(view, contraction, place)
+        assert used is not None
         if operation.name == "conv_general_dilated":
             x, held, view, contraction, restored = unrolled(operation, x, held, view)
         layout, tables = marked.tables[_driven(used)]
@@ -542,6 +561,27 @@ def _moved_alike(operation: Operation, values: Sequence[Value], beside: Sequence
     if first is not beside[0] or operation.name == "pad":
         return unknown
     return operation.bind([first, *(value.held for value in values[1:])])
+
+
+def _axis_of(operation: Operation, contraction: Contraction, place: int, axis: int, rank: int) -> int | None:
+    """The axis of a product's result that an axis of its weights becomes; None for one that is summed or stacked.
+
+    Args:
+        operation: the product.
+        contraction: how it goes along the axes of its operands.
+        place: which of both operands the weights are.
+        axis: the axis of the weights.
+        rank: the number of axes of the inputs.
+    """
+    if operation.name == "conv_general_dilated":
+        kernel, result = operation.image_axes
+        return result[1] if axis == kernel[0] and contraction.groups == 1 else None
+    stack, summed = contraction.stacked[place], contraction.summed[place]
+    if axis in (*stack, *summed):
+        return None
+    before = sum(other not in (*stack, *summed) for other in range(axis))
+    free = 0 if place == 0 else rank - len(stack) - len(summed)
+    return len(stack) + free + before
 
 
 def _driven(array: Array) -> Array:
