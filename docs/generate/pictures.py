@@ -117,6 +117,65 @@ def arrays() -> Any:
     return figure
 
 
+def products() -> Any:
+    """The way from inputs to outputs on two row tiles; and outputs of one layer over the exact ones, stage by stage."""
+    figure = plt.figure(figsize=(9, 5), layout="constrained")
+    top, *below = figure.subplot_mosaic([["way"] * 4, [*"abcd"]], height_ratios=[1.1, 1]).values()
+    _way_of_products(top)
+    x = jax.random.normal(jax.random.key(0), (250, 64))
+    params = {"w": jax.random.normal(jax.random.key(1), (64, 4)) / 8}
+    inputs, noisy = limpet.Converter(bits=4, range=3.0), limpet.Converter(noise=0.15)
+    outputs = limpet.Converter(bits=5, bound=4.0, noise=0.15)
+    whole, tiles = limpet.Array(), limpet.Array(rows=16)
+    stages = {
+        "inputs of 4 bits": (limpet.Product(inputs), whole),
+        "and noise of columns": (limpet.Product(inputs, noisy), whole),
+        "and outputs of 5 bits": (limpet.Product(inputs, outputs), whole),
+        "the same, on 4 row tiles": (limpet.Product(inputs, outputs), tiles),
+    }
+    exact = np.ravel(x @ params["w"])
+    for axis, (title, (product, array)) in zip(below, stages.items(), strict=True):
+        hardware = limpet.Hardware(w=limpet.Part("w", product=product, array=array))
+        found = limpet.on_chip(lambda params, x: x @ params["w"], hardware)(params, x)
+        axis.plot(exact, np.ravel(found), ".", markersize=2, alpha=0.6)
+        axis.plot([-3, 3], [-3, 3], linewidth=0.8, color="tab:orange")
+        axis.set_xlim(-3, 3)
+        axis.set_ylim(-3, 3)
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("exact product", fontsize=9)
+    below[0].set_ylabel("output of arrays", fontsize=9)
+    return figure
+
+
+def _way_of_products(axis: Any) -> None:
+    axis.set_xlim(0, 100)
+    axis.set_ylim(0, 30)
+    axis.axis("off")
+    arrow = {"arrowstyle": "->", "color": plt.rcParams["axes.edgecolor"]}
+
+    def box(x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
+        axis.add_patch(plt.Rectangle((x, y), width, height, facecolor=colour, alpha=0.35, linewidth=0))
+        axis.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
+
+    def to(start: tuple[float, float], end: tuple[float, float]) -> None:
+        axis.annotate("", end, start, arrowprops=arrow)
+
+    axis.text(4, 15, "digital\ninputs", ha="center", va="center", fontsize=9)
+    for y, rows in ((18, "rows 0 to 31"), (1, "rows 32 to 63")):
+        middle = y + 5.5
+        to((8, 15), (13, middle))
+        box(13, y, 13, 11, "input\nconverters\nrange r", "tab:blue")
+        to((26, middle), (31, middle))
+        box(31, y, 18, 11, f"array: {rows}\nweights up to m", "tab:green")
+        to((49, middle), (60, middle))
+        axis.text(54.5, middle + 1, "+ noise", ha="center", va="bottom", fontsize=8)
+        box(60, y, 15, 11, "output\nconverters\nbound · r · m", "tab:orange")
+        to((75, middle), (82, 15))
+    box(82, 11, 6, 8, "sum", "tab:gray")
+    to((88, 15), (92, 15))
+    axis.text(96.5, 15, "digital\noutputs", ha="center", va="center", fontsize=9)
+
+
 def chips() -> Any:
     """A robustness curve: every chip, their mean and 5th percentile."""
     x = jax.random.normal(jax.random.key(0), (400, 16))
@@ -237,6 +296,7 @@ for name, draw in {
     "deviations": deviations,
     "shapes": shapes,
     "arrays": arrays,
+    "products": products,
     "chips": chips,
     "intervals": intervals,
     "drift": drift,

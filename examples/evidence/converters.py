@@ -94,7 +94,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Means over seeds, and half the width of their 95% interval."""
-    lines = ["| trained | steps | nominal | mean | 5th percentile | bounds found: mean | 5th percentile |", "|---" * 7 + "|"]
+    lines = [
+        "| trained | steps | nominal | mean | 5th percentile | bounds found: mean | 5th percentile |",
+        "|---" * 7 + "|",
+    ]
     for name in TRAINED:
         if runs := rows_of(rows, name):
             cells = [f"{np.mean([row['steps'] for row in runs]):,.0f}", interval([row["nominal"] for row in runs])]
