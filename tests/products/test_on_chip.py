@@ -84,3 +84,11 @@ def test_what_is_no_function_hardware_or_chip_is_refused():
         limpet.on_chip(network, None)  # pyright: ignore[reportArgumentType]
     with pytest.raises(limpet.LimpetError, match="chip = -1"):
         limpet.on_chip(network, HARDWARE, chip=-1)
+
+
+def test_a_measured_chip_says_nothing_of_the_devices_of_a_weight():
+    product = Product(Converter(bits=6, range="dynamic"), Converter(bits=7, bound=6.0), cells="apart")
+    hardware = limpet.Hardware(crossbar=Part("w", limpet.Crossbar(limpet.Gaussian(0.1)), product=product))
+    chip = limpet.MeasuredChip("A3", values={"w": np.asarray(PARAMS["w"])})
+    with pytest.raises(limpet.LimpetError, match=r"the devices of leaf 'w' are converted apart \(Product.cells\)"):
+        limpet.on_chip(lambda params, x: x @ params["w"], hardware, chip=chip)({"w": PARAMS["w"]}, X)

@@ -91,7 +91,11 @@ def summary(recipe: Recipe, shapes: Shapes) -> str:
     for path, rule in recipe.rules.items():
         if rule is not None:
             words = ", ".join(
-                [label(rule.deviation), *(held.label() for held in (*_limits_of(rule), *_product_of(rule)))]
+                [
+                    label(rule.deviation),
+                    *(held.label() for held in (*_limits_of(rule), *_product_of(rule))),
+                    *([] if rule.ranges is None else ["ranges of its own"]),
+                ]
             )
             shape = "x".join(map(str, shapes.get(path, ()))) or "scalar"
             groups.setdefault(words, []).append(f"{path} ({shape})")

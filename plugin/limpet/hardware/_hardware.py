@@ -155,6 +155,23 @@ class Hardware:
         Raises:
             LimpetError: no part that may hold such a leaf has input converters whose range is "learned", or a range is
                 none.
+
+        Examples:
+            >>> import jax, jax.numpy as jnp, limpet, optax
+            >>> params, x = {"w": jnp.eye(2)}, jnp.array([[0.5, 3.0]])
+            >>> product = limpet.Product(limpet.Converter(bits=8, range="learned"))
+            >>> hardware = Hardware(w=limpet.Part("w", limpet.Gaussian(0.1), product=product))
+            >>> loss = limpet.with_mismatch(lambda p, x: ((x @ p["w"] - x) ** 2).sum(), hardware.on(params))
+            >>> def of_all(trained):
+            ...     return loss(trained["net"], jax.random.key(0), x, ranges=trained["ranges"])
+            >>> trained = {"net": params, "ranges": {"w": jnp.ones((1, 1))}}
+            >>> optimizer = optax.sgd(0.05)
+            >>> for _ in range(20):
+            ...     updates, _ = optimizer.update(jax.grad(of_all)(trained), optimizer.init(trained))
+            ...     trained = optax.apply_updates(trained, updates)
+            >>> bool(trained["ranges"]["w"][0, 0] > 2)
+            True
+            >>> hardware = hardware.with_ranges(trained["ranges"])
         """
         learned = {name for name, part in self._parts.items() if part.product is not None and part.product.learned}
         return self._with_found("input_ranges", dict(checked_ranges(ranges, "ranges")), learned)

@@ -154,7 +154,16 @@ class MeasuredChip:
             key: the key of what is new at each product, see `key`.
             tree: nominal values.
             condition: a checked one.
+
+        Raises:
+            LimpetError: the devices of a weight are columns of their own, of which a measured weight says nothing.
         """
+        for path, rule in recipe.rules.items():
+            if rule is not None and rule.product is not None and rule.product.cells == "apart":
+                raise LimpetError(
+                    f"chip {self.name}: the devices of leaf '{path}' are converted apart (Product.cells), and a "
+                    f"measured chip says what a weight is, not what each of its devices holds: say cells='together'"
+                )
 
         def on_leaves(leaves: Leaves) -> Leaves:
             return recipe.with_products(key, leaves, self.on_leaves(leaves), condition, own=False)

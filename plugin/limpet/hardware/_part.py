@@ -89,6 +89,8 @@ class Part:
     def label(self) -> str:
         """The deviation, the limits and the product in a few words."""
         words = [label(self.deviation), self.limits and self.limits.label(), self.product and self.product.label()]
+        words += [f"ranges of {len(self.input_ranges)} leaves"] if self.input_ranges else []
+        words += [f"bounds of {len(self.output_bounds)} leaves"] if self.output_bounds else []
         return ", ".join(word for word in words if word)
 
     def leaves_label(self) -> str:
