@@ -415,7 +415,8 @@ class Interpreter(LeafFlow):
         assert isinstance(view, View)
         (leaf, *others), changed = view.leaves, [word for word in view.changed if word != "scaled"]
         if changed or others or view.data:
-            raise self._refusal(view, f"is {', '.join(changed) or 'changed'} before the product")
+            what = f" ({', '.join(changed)})" if changed else ""
+            raise self._refusal(view, f"is changed before the product{what}")
         if operation.in_gradient:
             raise LimpetError(
                 f"leaf '{leaf.path}': a gradient is taken within limpet.products, so that products of the gradient "
