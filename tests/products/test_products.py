@@ -352,3 +352,10 @@ def test_parts_of_arrays_within_shard_map_are_refused():
     within = jax.shard_map(loss, mesh=SHARDED, in_specs=({"w": rows},), out_specs=rows)
     with pytest.raises(limpet.LimpetError, match="leaf 'w' has a product, and a device holds a part of its arrays"):
         within(PARAMS)
+
+
+def test_what_is_computed_at_once_is_not_taken_for_a_program_without_draws():
+    injection = limpet.Injection(PARAMS, limpet.Hardware(w=limpet.Part("w", limpet.Gaussian(0.1), product=CONVERTERS)))
+    noisy = limpet.with_mismatch(lambda params, x: (x @ params["w"]).sum(), injection)
+    assert jax.grad(noisy)(PARAMS, 0, X)["w"].any()
+    injection.audit.close()

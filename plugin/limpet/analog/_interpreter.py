@@ -59,7 +59,7 @@ class Value:
         beside: what goes with each value of a view: its place in the flat leaf, and what each of its cells holds; empty
             where nothing asks for it.
         moved: whether the axes of a view no more say where its values were in the leaf.
-        parts: of views of several leaves that were joined, each of them; else empty.
+        parts: the views of several leaves that were joined, where they were; else empty.
         along: the axis along which they were joined.
     """
 

@@ -1,13 +1,15 @@
 """`limpet.products`: a function with the analog products of the leaves that it draws."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
 import jax
 
 from .._errors import LimpetError
-from .._jax import Function, array_of
+from .._jax import Function, array_of, is_tracing
+from ..flow._probe import computed_at_once
 from ..leaves._adapters import adapter_of
 from ._interpreter import Interpreter, Observer
 from ._mark import MARK
@@ -81,7 +83,8 @@ def observed(fn: Callable[..., Any], observer: Observer | None) -> Callable[...,
 
             return watched(list(copies)), written
 
-        jaxpr, shape = jax.make_jaxpr(alone, return_shape=True)()
+        with nullcontext() if is_tracing() else computed_at_once():
+            jaxpr, shape = jax.make_jaxpr(alone, return_shape=True)()
         function = Function(jaxpr)
         results = _results(function, function.captured, (), observer)
         result, written = jax.tree.unflatten(jax.tree.structure(shape), results)

@@ -11,8 +11,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._errors import MismatchNotApplied, warn_user
-from .._jax import is_traced, is_tracing
-from ..flow._probe import ProbeNotes
+from .._jax import is_traced
+from ..flow._probe import ProbeNotes, is_compiling
 from ..flow._products import LeafUse
 from ..flow._uses import Use
 from ..hardware._mismatch import Recipe
@@ -123,7 +123,7 @@ class LoopAudit:
             return None
         self._begin()
         _INJECTED.update(self._paths)
-        if not is_tracing():
+        if not is_compiling():
             self._eager = True
             return None
         notes = ProbeNotes(self)

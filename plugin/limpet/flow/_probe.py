@@ -5,20 +5,40 @@ on it, whether it is new at each turn of a loop, whether a gradient comes back a
 differentiates.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from .._jax import identity_primitive, is_traced
+from .._jax import identity_primitive, is_traced, is_tracing
 
 PROBE = "limpet_probe"
 Kind = Literal["nominal", "beside", "draw", "number", "tangent", "cotangent"]
 """Where a probe sits: on a nominal value that goes into a draw, or on another one that may be trained beside it; on a
 deviated leaf; on the number or key by which draws are told apart; on the derivative along a deviated leaf, forwards or
 backwards."""
+
+
+_AT_ONCE = ContextVar("limpet: computed at once", default=False)
+
+
+@contextmanager
+def computed_at_once() -> Iterator[None]:
+    """While a function is traced only to be computed at once, outside of any program that is compiled."""
+    token = _AT_ONCE.set(True)
+    try:
+        yield
+    finally:
+        _AT_ONCE.reset(token)
+
+
+def is_compiling() -> bool:
+    """Whether what is traced just now becomes part of a program that is compiled."""
+    return is_tracing() and not _AT_ONCE.get()
 
 
 @dataclass(eq=False)
