@@ -476,7 +476,8 @@ class _ContentReader:
             for parameter, value in equation.params.items():
                 if parameter not in left_out:
                     words.append(parameter)
-                    self._value(value)
+                    # `custom_vmap` puts its rule into another object at each call.
+                    self._value(getattr(value, "__wrapped__", value) if parameter == "rule" else value)
             new(equation.outvars)
         words += ["gives", *(self._atom(atom, numbers) for atom in inner.outvars), "end"]
 

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import limpet
 from limpet.leaves.rockpool import imported, quietly
+from limpet.measure import _programs
 
 NOISE = limpet.Product(outputs=limpet.Converter(noise=0.1), relative_to=1.0)
 CONVERTERS = limpet.Product(
@@ -359,3 +360,16 @@ def test_what_is_computed_at_once_is_not_taken_for_a_program_without_draws():
     noisy = limpet.with_mismatch(lambda params, x: (x @ params["w"]).sum(), injection)
     assert jax.grad(noisy)(PARAMS, 0, X)["w"].any()
     injection.audit.close()
+
+
+def test_a_second_curve_compiles_nothing():
+    """Also of another function of the same content."""
+
+    def curve():
+        return limpet.robustness_curve(
+            lambda params, x: loss_of(params, x), PARAMS, ANALOG, scales=[1], chips=3, batch=X, higher_is_better=False
+        )
+
+    first, kept = curve(), len(_programs._KEPT)
+    np.testing.assert_array_equal(curve().values, first.values)
+    assert len(_programs._KEPT) == kept
