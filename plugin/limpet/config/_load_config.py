@@ -49,7 +49,7 @@ def load_config(
         Traceback (most recent call last):
         limpet.ConfigError: ...config.yaml: 2 problems
           seed = -1: allowed is a number >= 0
-          hardware.weights.sgima: unknown key; did you mean 'sigma'? Allowed are array, deviation, leaves, ...
+          hardware.weights.sgima: unknown key; did you mean 'sigma'? Allowed are array, deviation, ...
     """
     values = _read(_named(path))
     for override in overrides:
