@@ -1,7 +1,9 @@
 """The pictures of the concepts, drawn by the library itself, each in a light and a dark form."""
 
 import io
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -176,6 +178,24 @@ def _way_of_products(axis: Any) -> None:
     axis.text(96.5, 15, "digital\noutputs", ha="center", va="center", fontsize=9)
 
 
+def converters() -> Any:
+    """What the guide on converters prints: accuracy by bits and rows."""
+    page = (Path(__file__).parents[1] / "guides/converters.md").read_text()
+    found = re.findall(r"^(\d+) bits +(.+)%$", page, re.MULTILINE)
+    names = re.findall(r"^ +(?=bound 10)(.+)$", page, re.MULTILINE)[0].split("  ")
+    bits, lines = [int(bits) for bits, _ in found], [re.split("% +", values) for _, values in found]
+    figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    for name, values in zip(filter(None, names), np.array(lines, float).T, strict=True):
+        style = ":" if name.startswith("bound 10") else "-"
+        axis.plot(bits, values, f"o{style}", label=name.strip().replace("found", "bounds found"))
+    axis.set_xticks(bits)
+    axis.set_xlabel("bits of output converters")
+    axis.set_ylabel("accuracy on chips, %")
+    axis.grid(alpha=0.2)
+    axis.legend(fontsize="small")
+    return figure
+
+
 def chips() -> Any:
     """A robustness curve: every chip, their mean and 5th percentile."""
     x = jax.random.normal(jax.random.key(0), (400, 16))
@@ -297,6 +317,7 @@ for name, draw in {
     "shapes": shapes,
     "arrays": arrays,
     "products": products,
+    "converters": converters,
     "chips": chips,
     "intervals": intervals,
     "drift": drift,

@@ -25,7 +25,9 @@ DOCS = ROOT / "docs"
 PAGES = ["README.md", *sorted(page.relative_to(ROOT).as_posix() for page in DOCS.rglob("*.md"))]
 LONG = {
     f"docs/{page}.md"
-    for page in "guides/rockpool guides/dynapse guides/calibration guides/sensitivity coming-from/rockpool".split()
+    for page in (
+        "guides/rockpool guides/dynapse guides/calibration guides/sensitivity guides/converters coming-from/rockpool"
+    ).split()
 }
 """Pages that train or measure for more than a few seconds."""
 BLOCK = re.compile(

@@ -94,6 +94,20 @@ def test_evidence_is_resumed_and_not_mixed(tmp_path, monkeypatch, capsys):
     assert "recordings" in capsys.readouterr().err
 
 
+@pytest.mark.long
+def test_evidence_of_products_in_the_loop(tmp_path, monkeypatch, capsys):
+    """Reduced; the whole run gives the table in examples/evidence/README.md."""
+    script = evidence("converters", monkeypatch)
+    settings = "--task digits-small --seconds 0.01 --seeds 1 --chips 2".split()
+    assert script.main([*settings, "--out", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert list(rows) == ["without mismatch/0", "on weights alone/0", "with products/0"]
+    assert all(set(row["chips"]) == {"as said", "found"} for row in rows.values())
+    assert "| with products |" in capsys.readouterr().out
+    assert script.main([*settings, "--bits", "4", "--out", str(tmp_path)]) == 2
+    assert "other settings" in capsys.readouterr().err
+
+
 def test_evidence_keeps_batch_statistics(monkeypatch):
     """What a forward pass under mismatch writes in a module is found again in the network that was trained."""
     script = evidence("training", monkeypatch)
