@@ -373,3 +373,24 @@ def test_a_second_curve_compiles_nothing():
     first, kept = curve(), len(_programs._KEPT)
     np.testing.assert_array_equal(curve().values, first.values)
     assert len(_programs._KEPT) == kept
+
+
+@pytest.mark.parametrize("cells", ["together", "apart"])
+def test_an_array_holds_what_was_drawn_whatever_number_it_is_multiplied_by(cells):
+    """Converters see the products of the leaf; the number is digital."""
+    outputs = limpet.Converter(bits=4, bound=2.0)
+    product = limpet.Product(limpet.Converter(bits=4, range="dynamic"), outputs, cells=cells)
+    part = limpet.Part("w", limpet.Crossbar(limpet.deviations.Exact()), product=product)
+    recipe = limpet.Hardware(weights=part).on(PARAMS)
+
+    def computed(function):
+        return jax.jit(limpet.products(lambda p: function(recipe(KEY, p)["w"])))(PARAMS)
+
+    once = computed(lambda w: X @ w)
+    for factor, function in {
+        0.25: lambda w: X @ (w / 4),
+        -3.0: lambda w: X @ (-w * 3),
+        0.0: lambda w: X @ (w * 0.0),
+        float(X[0, 0]): lambda w: jax.lax.scan(lambda _, x: (None, x @ (w * X[0, 0])), None, X)[1],
+    }.items():
+        np.testing.assert_allclose(computed(function), factor * once, rtol=1e-5, atol=1e-6)

@@ -40,44 +40,7 @@ from ._fresh import Fresh
 from ._mark import MARK, Chip, Note
 from ._product import Product
 from ._tables import Tables, require_ranges, tables_of
-
-_IN_PLACE = frozenset("convert_element_type copy copy_p reduce_precision name neg mul div".split())
-_KEEPING_ORDER = _IN_PLACE | frozenset(
-    "transpose reshape broadcast_in_dim squeeze optimization_barrier pvary pcast sharding_constraint mesh_cast reshard "
-    "device_put".split()
-)
-"""Operations after which a view's axes still say where each value of it was in the leaf."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """A value of the function, and what is known of it.
-
-    Attributes:
-        held: the value.
-        fact: what it is.
-        beside: what goes with each value of a view: its place in the flat leaf, and what each of its cells holds; empty
-            where nothing asks for it.
-        moved: whether the axes of a view no more say where its values were in the leaf.
-        parts: the views of several leaves that were joined, where they were; else empty.
-        along: the axis along which they were joined.
-    """
-
-    held: Any
-    fact: Fact
-    beside: tuple[Any, ...] = ()
-    moved: bool = False
-    parts: tuple["Value", ...] = ()
-    along: int = 0
-
-    @property
-    def operands(self) -> tuple[Any, Any]:
-        """What has to be handed into a function built anew."""
-        return self.held, self.beside
-
-    def of(self, operands: tuple[Any, Any], fact: Fact | None = None) -> "Value":
-        """The same, of other operands, as those within a function."""
-        return replace(self, held=operands[0], beside=operands[1], fact=self.fact if fact is None else fact)
+from ._values import KEEPING_ORDER, Value, beside_after, scale_after, sites_of
 
 
 class Observer(Protocol):
@@ -174,7 +137,7 @@ class Interpreter(LeafFlow):
                 return self._call(operation, body, values)
         if (contraction := operation.product) is not None:
             return self._multiplied(operation, contraction, values)
-        found, bound, beside = self.operation(operation, facts), operation.bind(held), _beside_after(operation, values)
+        found, bound, beside = self.operation(operation, facts), operation.bind(held), beside_after(operation, values)
         return [self._moved(operation, values, *of_result) for of_result in zip(found, bound, beside, strict=True)]
 
     def _moved(self, operation: Operation, values: list[Value], fact: Fact, held: Any, beside: Any) -> Value:
@@ -185,10 +148,11 @@ class Interpreter(LeafFlow):
             lost = [value.fact for value in views if np.shape(held) == np.shape(value.held) and np.ndim(held) > 1]
             leaves = frozenset(leaf for view in lost if isinstance(view, View) for leaf in view.leaves)
             return Value(held, Computed(leaves) if leaves and fact == DATA else fact)
-        moved = any(value.moved for value in views) or operation.name not in _KEEPING_ORDER
+        moved = any(value.moved for value in views) or operation.name not in KEEPING_ORDER
         if operation.name == "concatenate" and len(fact.leaves) == len(values):
             return Value(held, fact, beside, moved, tuple(values), operation.joined or 0)
-        return Value(held, fact, beside, moved)
+        first = next(value for value in views if set(value.fact.leaves) & set(fact.leaves))
+        return Value(held, fact, beside, moved, scale=scale_after(operation, values, first))
 
     # ---- Functions within functions.
 
@@ -355,7 +319,7 @@ class Interpreter(LeafFlow):
                 names = [f"{name}{place} " for place in range(len(chip.cells))] or [name]
                 tables[driven] = layout, [tables_of(chip, note.product, layout, name) for name in names]
         self._marked[leaf] = _Marked(note, chip, tables, backs)
-        return Value(weights, view, () if note.product.ideal else (_sites(note.shape), *chip.cells))
+        return Value(weights, view, () if note.product.ideal else (sites_of(note.shape), *chip.cells))
 
     def _layouts(self, note: Note) -> tuple[dict[Array, tuple[Layout, str]], dict[Array, tuple[Layout, str]]]:
         """How the arrays of a leaf are driven, by what products show, and what they are called there; and the same
@@ -429,6 +393,8 @@ class Interpreter(LeafFlow):
                 f"leaf '{leaf.path}': which of its axes are inputs and which outputs of a product ({operation.name}) "
                 f"cannot be told, so that its arrays are not known"
             )
+        if not product.ideal and "scaled" in view.changed and weight.scale is None:
+            raise self._refusal(view, "is multiplied by a number that is not known")
         self._products[leaf.path] += 1
         return product
 
@@ -438,6 +404,8 @@ class Interpreter(LeafFlow):
         """What the arrays of one leaf give for inputs, with the axes of the operation's result."""
         held, view, restored = [weight.held, *weight.beside], weight.fact, None
         assert isinstance(view, View)
+        if weight.scale is not None:
+            held[0] = held[0] / jnp.where(weight.scale == 0, 1, weight.scale).astype(held[0].dtype)
         marked, number = self._marked[view.leaves[0]], self._products[view.leaves[0].path] - 1
         path, product, note = marked.note.path, marked.note.product, marked.note
         used, _ = array_of_product(view, contraction, place)
@@ -471,7 +439,7 @@ class Interpreter(LeafFlow):
             analog = Analog(product, form, layout, own, at, strength, fresh, reference, seen, back)
             part = analog(*form.matrices(x, weights))
             y = part if share == 1 and not place else y + share * part
-        y = form.outputs(y)
+        y = form.outputs(y if weight.scale is None else y * weight.scale)
         return y if restored is None else restored(y)
 
     def _back(self, marked: _Marked, used: Array, form: Form) -> Back:
@@ -529,39 +497,6 @@ class _Carry:
 
     def results(self, operands: Sequence[Any]) -> list[Value]:
         return self.arguments(operands)
-
-
-def _sites(shape: tuple[int, ...]) -> jax.Array:
-    """The place of each value in the flat leaf."""
-    sites = jnp.zeros((), jnp.int32)
-    for size in shape:
-        sites = sites[..., None] * size + jax.lax.iota(jnp.int32, size)
-    return sites
-
-
-def _beside_after(operation: Operation, values: Sequence[Value]) -> list[tuple[Any, ...]]:
-    """What goes with each result of an operation that moves values; nothing where that is not known."""
-    count = max(len(value.beside) for value in values)
-    moved = [
-        _moved_alike(operation, values, [value.beside[place] if value.beside else None for value in values])
-        for place in range(count)
-    ]
-    found = list(zip(*moved, strict=True)) if count else [()] * len(operation.results)
-    return [() if any(part is None for part in beside) else beside for beside in found]
-
-
-def _moved_alike(operation: Operation, values: Sequence[Value], beside: Sequence[Any]) -> list[Any]:
-    """What goes with operands, as the operation moves these; None where that is not known."""
-    unknown, first = [None] * len(operation.results), next(held for held in beside if held is not None)
-    if len(values) == len(operation.results) > 1:  # as many values as there are operands, each as it is
-        return list(beside)
-    if operation.joined is not None:
-        return unknown if any(held is None for held in beside) else operation.bind(beside)
-    if (operation.placed is None and operation.repeated is None) or operation.name in _IN_PLACE:
-        return [first if np.shape(first) == array_of(result)[0] else None for result in operation.results]
-    if first is not beside[0] or operation.name == "pad":
-        return unknown
-    return operation.bind([first, *(value.held for value in values[1:])])
 
 
 def _axis_of(operation: Operation, contraction: Contraction, place: int, axis: int, rank: int) -> int | None:

@@ -122,9 +122,8 @@ class StepChips:
 
     def computing(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function that draws chips and computes with them, with their products."""
-        known = self.mismatch.has_products if isinstance(self.mismatch, Recipe) else True
-        # What draws in a way of its own may have any; then it costs a trace to find out.
-        return products(function) if getattr(self.mismatch, "has_products", known) else function
+        # What draws in a way of its own may have products; then it costs a trace to find out.
+        return products(function) if getattr(self.mismatch, "has_products", True) else function
 
     def key(self, name: Any, purpose: str) -> jax.Array:
         """A key of the step's for what an objective draws beside chips."""
