@@ -147,7 +147,7 @@ def test_in_scans_computed_again_and_mapped():
     x = X[:5, :8]
     first, second = (jax.jit(jax.grad(limpet.products(fn), argnums=1))(stacked, x) for fn in (scanned, unrolled))
     np.testing.assert_allclose(first, second, atol=1e-5)
-    each = jax.vmap(jax.grad(limpet.products(scanned), argnums=1), (None, 0))(stacked, x)
+    each = jax.jit(jax.vmap(jax.grad(limpet.products(scanned), argnums=1), (None, 0)))(stacked, x)
     np.testing.assert_allclose(each, first, atol=1e-5)
     exact = jax.grad(lambda x: jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, stacked["w"])[0].sum())(x)
     assert 1e-4 < np.abs(first - exact).mean() < 0.4 * np.abs(exact).mean()

@@ -241,7 +241,7 @@ def test_rockpool_networks_compute_with_products():
             sequential(modules.LinearJax((3, 4)), modules.LIFJax(4)),
             sequential(modules.LinearJax((3, 4)), dynapse.DynapSim((4, 4), has_rec=True)),
         ]
-    x = jnp.abs(jax.random.normal(jax.random.key(0), (1, 7, 3)))
+    x = jnp.abs(jax.random.normal(jax.random.key(0), (1, 3, 3)))
     for net, leaves in zip(nets, (["0_LinearJax/weight"], ["0_LinearJax/weight", "1_DynapSim/w_rec"]), strict=True):
         tree = limpet.attributes(net)
         spikes = {}
