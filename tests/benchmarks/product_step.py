@@ -112,6 +112,7 @@ def training(network: str, name: str | None) -> tuple[Callable[[], None], float,
         params, number = state
 
         def drawn(params: Any) -> jax.Array:
+            assert recipe is not None
             return loss(recipe(jax.random.fold_in(jax.random.key(0, impl=limpet.fast), number), params))
 
         slopes = jax.grad(loss if recipe is None else limpet.products(drawn))(params)

@@ -121,8 +121,10 @@ def test_a_gain_of_a_column_is_that_of_the_leaf_s_column_however_the_network_get
         layout = recipe.rules[path].array.layout(leaves[path].shape)
         key = leaf_key(CHIP, path_hash(path))
         chip = Chip(leaves[path], key, CHIP, key, UNCHANGED.checked())
-        gains = tables_of(chip, product, layout, "").gain[0].reshape(layout.matrices, 1, layout.columns)
-        of_values = jnp.broadcast_to(gains, (layout.matrices, layout.rows, layout.columns))
+        gains = tables_of(chip, product, layout, "").gain
+        assert gains is not None
+        of_columns = gains[0].reshape(layout.matrices, 1, layout.columns)
+        of_values = jnp.broadcast_to(of_columns, (layout.matrices, layout.rows, layout.columns))
         held[path] = (leaves[path] * layout.leaf(of_values.reshape(layout.block_shape))).astype(leaves[path].dtype)
     (_, found), (_, expected) = jax.jit(analog)(leaves), jax.jit(plain)(held)
     for one, other in zip(found, expected, strict=True):
