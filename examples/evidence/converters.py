@@ -26,8 +26,10 @@ from ways import WAYS
 import limpet
 from training import Training
 
-TRAINED = {"without mismatch": "standard", "on weights alone": "forward noise", "with products": "forward noise"}
-"""Ways of training, by their names in the table: those of which the second has exact products, the third the chip's."""
+ALONE, WITHIN, FOUND = "on weights alone", "with products", "with products, bounds found first"
+TRAINED = {"without mismatch": "standard"} | dict.fromkeys((ALONE, WITHIN, FOUND), "forward noise")
+"""Ways of training, by their names in the table. Those with products have the chip's, of the bounds that are said or of
+those that were found for the first network that was trained on weights alone; the others have exact products."""
 
 
 def hardware_of(bits: int, bound: float, rows: int) -> limpet.Hardware:
@@ -77,7 +79,9 @@ def main(argv: list[str] | None = None) -> int:
     hardware = hardware_of(arguments.bits, arguments.bound, arguments.rows)
     for name, way in TRAINED.items():
         training: Training | None = None
-        trained_on = hardware if name == "with products" else hardware.without_products()
+        trained_on = hardware.without_products()
+        if name in (WITHIN, FOUND):
+            trained_on = hardware if name == WITHIN else hardware.with_bounds(results.rows[f"{ALONE}/0"]["bounds"])
         for seed in range(arguments.seeds):
             if f"{name}/{seed}" in results.rows:
                 continue

@@ -101,7 +101,7 @@ def test_evidence_of_products_in_the_loop(tmp_path, monkeypatch, capsys):
     settings = "--task digits-small --seconds 0.01 --seeds 1 --chips 2".split()
     assert script.main([*settings, "--out", str(tmp_path)]) == 0
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
-    assert list(rows) == ["without mismatch/0", "on weights alone/0", "with products/0"]
+    assert list(rows) == [f"{name}/0" for name in script.TRAINED]
     assert all(set(row["chips"]) == {"as said", "found"} for row in rows.values())
     assert "| with products |" in capsys.readouterr().out
     assert script.main([*settings, "--bits", "4", "--out", str(tmp_path)]) == 2
