@@ -151,7 +151,8 @@ class Interpreter(LeafFlow):
         moved = any(value.moved for value in views) or operation.name not in KEEPING_ORDER
         if operation.name == "concatenate" and len(fact.leaves) == len(values):
             return Value(held, fact, beside, moved, tuple(values), operation.joined or 0)
-        first = next(value for value in views if set(value.fact.leaves) & set(fact.leaves))
+        own = set(fact.leaves)
+        first = next(value for value in views if isinstance(value.fact, View) and own & set(value.fact.leaves))
         return Value(held, fact, beside, moved, scale=scale_after(operation, values, first))
 
     # ---- Functions within functions.
