@@ -119,6 +119,13 @@ class Operation(NamedTuple):
         found = jax.lax.conv_general_dilated_patches(image, window, *names, precision=jax.lax.Precision.HIGHEST)
         return found.reshape(found.shape[0], image.shape[1], *window, *found.shape[2:])
 
+    def is_turned_round(self, place: int) -> bool:
+        """Whether it is a convolution whose kernel is its image, if weights are at that place, or that groups images:
+        what JAX makes of one in gradients."""
+        if self.name != "conv_general_dilated":
+            return False
+        return place == 0 or self.parameters["batch_group_count"] > 1
+
     @property
     def image_axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Of a convolution: which axes of its kernel count outputs, channels and the window, and which axes of its

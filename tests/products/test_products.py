@@ -394,3 +394,17 @@ def test_an_array_holds_what_was_drawn_whatever_number_it_is_multiplied_by(cells
         float(X[0, 0]): lambda w: jax.lax.scan(lambda _, x: (None, x @ (w * X[0, 0])), None, X)[1],
     }.items():
         np.testing.assert_allclose(computed(function), factor * once, rtol=1e-5, atol=1e-6)
+
+
+def test_scanned_layers_carry_no_numbers_of_columns_beside_their_weights():
+    """A stack of layers would need as much memory again."""
+    layers = {"w": jnp.ones((6, 8, 8))}
+    product = limpet.Product(outputs=limpet.Converter(bits=8, bound=8.0, gain=0.1))
+    recipe = recipe_of(product, layers, array=limpet.Array(stack=0))
+
+    def network(params):
+        return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), X, recipe(KEY, params)["w"], reverse=True)[0]
+
+    jaxpr = jax.make_jaxpr(limpet.products(network))(layers)
+    (scan,) = [equation for equation in jaxpr.eqns if equation.primitive.name == "scan"]
+    assert [v.aval.shape for v in scan.invars if v.aval.dtype == jnp.int32 and v.aval.ndim == 3] == []

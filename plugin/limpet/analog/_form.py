@@ -183,6 +183,14 @@ def known_sites(view: View, axes: Sequence[int]) -> np.ndarray | None:
     return places
 
 
+def numbers_of(layout: Layout) -> jax.Array:
+    """The number of the column of each value of a leaf, counted through all matrices; see `columns_at`."""
+    number = jnp.zeros(layout.shape, jnp.int32)
+    for axis in (*layout.stack, *layout.outputs):
+        number = number * layout.shape[axis] + jax.lax.broadcasted_iota(jnp.int32, layout.shape, axis)
+    return number
+
+
 def columns_at(places: Any, layout: Layout) -> Any:
     """The number of the column at places of the flat leaf, counted through all matrices: matrix columns + column."""
     shape = layout.shape

@@ -35,12 +35,12 @@ from ..flow._products import (
 )
 from ..flow._view import Leaf, View, view_of
 from ._analog import Analog, Back, Seen
-from ._form import Form, columns_at, form_of, unrolled
+from ._form import Form, columns_at, form_of, numbers_of, unrolled
 from ._fresh import Fresh
 from ._mark import MARK, Chip, Note
 from ._product import Product
 from ._tables import Tables, require_ranges, tables_of
-from ._values import KEEPING_ORDER, Value, beside_after, scale_after, sites_of
+from ._values import KEEPING_ORDER, Value, beside_after, of_turn, scale_after, taken_rows
 
 
 class Observer(Protocol):
@@ -164,22 +164,22 @@ class Interpreter(LeafFlow):
         carry_facts, _ = self.scanned(scan, facts)
         constants, carry, rows = values[: scan.constants], values[scan.constants : carried], values[carried:]
         loop = _Carry(carry, carry_facts, scan.body, scan.constants)
+        along, firsts = zip(*map(taken_rows, rows), strict=True) if rows else ((), ())
         given: list[Value] = []
 
         def body(state: Any, taken: Any) -> Any:
             turn, held = state
+            number = scan.length - 1 - turn if scan.how["reverse"] else turn
             with self._turning(turn):
-                arguments = [
-                    *constants,
-                    *loop.arguments(held),
-                    *(value.of(*pair) for value, pair in zip(rows, zip(taken, inside, strict=True), strict=True)),
-                ]
+                of_turns = zip(rows, inside, taken, firsts, strict=True)
+                own = [of_turn(row, fact, operands, number, first) for row, fact, operands, first in of_turns]
+                arguments = [*constants, *loop.arguments(held), *own]
                 results = self._evaluate(scan.body, scan.body.captured, arguments)
             given[:] = results
             return (turn + 1, loop.operands(results)), [value.operands for value in results[scan.carried :]]
 
         start = (jnp.uint32(0), loop.operands(carry))
-        (_, last), stacked = jax.lax.scan(body, start, [value.operands for value in rows], scan.length, **scan.how)
+        (_, last), stacked = jax.lax.scan(body, start, list(along), scan.length, **scan.how)
         views = [value.fact for value in values[carried:] if isinstance(value.fact, View)]
 
         def of_all_turns(fact: Fact) -> Fact:
@@ -320,7 +320,8 @@ class Interpreter(LeafFlow):
                 names = [f"{name}{place} " for place in range(len(chip.cells))] or [name]
                 tables[driven] = layout, [tables_of(chip, note.product, layout, name) for name in names]
         self._marked[leaf] = _Marked(note, chip, tables, backs)
-        return Value(weights, view, () if note.product.ideal else (sites_of(note.shape), *chip.cells))
+        numbers = [numbers_of(layout) for layout, _ in tables.values()]
+        return Value(weights, view, (*numbers, *chip.cells))
 
     def _layouts(self, note: Note) -> tuple[dict[Array, tuple[Layout, str]], dict[Array, tuple[Layout, str]]]:
         """How the arrays of a leaf are driven, by what products show, and what they are called there; and the same
@@ -389,7 +390,9 @@ class Interpreter(LeafFlow):
             )
         product = self._marked[leaf].note.product
         _, unclear = array_of_product(view, contraction, place)
-        if not product.ideal and (unclear or operation.name == "ragged_dot_general"):
+        if not product.ideal and (
+            unclear or operation.name == "ragged_dot_general" or operation.is_turned_round(place)
+        ):
             raise LimpetError(
                 f"leaf '{leaf.path}': which of its axes are inputs and which outputs of a product ({operation.name}) "
                 f"cannot be told, so that its arrays are not known"
@@ -422,19 +425,21 @@ class Interpreter(LeafFlow):
                 f"the whole leaf, or say arrays of as many rows"
             )
         known = None if weight.moved or view.stepped else form.known_columns(view)
-        if len(held) == 1 and (known is None or note.shares):
+        if not weight.beside and (known is None or note.shares):
             raise LimpetError(
                 f"leaf '{path}': which columns of its arrays a product has cannot be told after what moved its values. "
                 f"Multiply the leaf as it was drawn, and pick of the result"
             )
-        at = columns_at(form.columns_of(held[1]) if known is None else known, layout)
+        numbers = list(marked.tables).index(_driven(used))
+        at = form.columns_of(held[1 + numbers]) if known is None else columns_at(known, layout)
         key = reduce(jax.random.fold_in, self._counters, marked.chip.fresh_key)
         strength = jnp.asarray(marked.chip.condition.scale, jnp.float32)
         seen = None if self._observer is None else self._observer.seen(path, number, layout, product)
         back = None if product.backward == "exact" else self._back(marked, used, form)
         shares, total = note.shares or (1.0,), sum(note.shares)
+        cells = held[1 + len(marked.tables) :] if note.shares else held[:1]
         y: Any = 0
-        for place, (share, own, weights) in enumerate(zip(shares, tables, held[2:] or held[:1], strict=True)):
+        for place, (share, own, weights) in enumerate(zip(shares, tables, cells, strict=True)):
             fresh = Fresh(key, marked.chip.condition.sign, f"{number}.{place}" if place else f"{number}")
             reference = note.reference / total if note.reference else 0.0
             analog = Analog(product, form, layout, own, at, strength, fresh, reference, seen, back)

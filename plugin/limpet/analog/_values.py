@@ -10,6 +10,7 @@ import numpy as np
 
 from .._jax import Operation, array_of
 from ..flow._products import Fact
+from ..flow._view import View
 
 _IN_PLACE = frozenset("convert_element_type copy copy_p reduce_precision name neg mul div".split())
 KEEPING_ORDER = _IN_PLACE | frozenset(
@@ -26,8 +27,8 @@ class Value:
     Attributes:
         held: the value.
         fact: what it is.
-        beside: what goes with each value of a view: its place in the flat leaf, and what each of its cells holds; empty
-            where nothing asks for it.
+        beside: what goes with each value of a view: the numbers of its column, whole numbers, for each way in which the
+            arrays are driven, and what each of its cells holds; empty where nothing asks for it.
         moved: whether the axes of a view no more say where its values were in the leaf.
         parts: the views of several leaves that were joined, where they were; else empty.
         along: the axis along which they were joined.
@@ -63,12 +64,31 @@ def scale_after(operation: Operation, values: Sequence[Value], view: Value) -> A
     return factor if view.scale is None else view.scale * factor
 
 
-def sites_of(shape: tuple[int, ...]) -> jax.Array:
-    """The place of each value in the flat leaf."""
-    sites = jnp.zeros((), jnp.int32)
-    for size in shape:
-        sites = sites[..., None] * size + jax.lax.iota(jnp.int32, size)
-    return sites
+def of_turn(row: Value, fact: Fact, operands: tuple[Any, Any], turn: jax.Array, first: Sequence[Any]) -> Value:
+    """What a scan takes at a turn of a value that it goes along.
+
+    Args:
+        row: the value.
+        fact: what its rows are.
+        operands: the row, and what goes with it as far as the scan goes along that.
+        turn: the number of the row.
+        first: what goes with the first row and with the next, of all else; see `taken_rows`.
+    """
+    held, beside = operands
+    numbers = [start + turn.astype(start.dtype) * (later - start) for start, later in first]
+    return row.of((held, (*numbers, *beside)), fact)
+
+
+def taken_rows(value: Value) -> tuple[tuple[Any, Any], list[tuple[Any, Any]]]:
+    """What a scan has to go along for a value, and what goes with its first row and the next.
+
+    The numbers of columns grow evenly along an axis of the leaf: they need not be held for all rows.
+    """
+    view = value.fact
+    even = isinstance(view, View) and not value.moved and len(view.axes[0]) == 1 and len(view.axes[0][0].axes) == 1
+    numbers = [part for part in value.beside if jnp.issubdtype(part.dtype, jnp.integer)] if even else []
+    later = [(part[0], part[min(1, len(part) - 1)]) for part in numbers]
+    return (value.held, value.beside[len(numbers) :]), later
 
 
 def beside_after(operation: Operation, values: Sequence[Value]) -> list[tuple[Any, ...]]:
