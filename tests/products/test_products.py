@@ -42,12 +42,14 @@ def test_draws_that_are_compiled_or_computed_outside_are_refused_and_told_the_li
     with pytest.raises(limpet.LimpetError, match=wrap):
         ANALOG(KEY, PARAMS)
     drawn_outside = jax.jit(lambda p: limpet.products(loss_of)(ANALOG(KEY, p)))
-    with pytest.raises(limpet.LimpetError, match=wrap):
+    with pytest.raises(limpet.LimpetError, match=wrap), pytest.warns(UserWarning, match="no leaf with a product"):
         drawn_outside(PARAMS)
     with pytest.raises(limpet.LimpetError, match="limpet.on_chip"):
         limpet.freeze(PARAMS, ANALOG)
     with pytest.raises(limpet.LimpetError, match=r"fn = 3: give a function"):
         limpet.products(3)
+    with pytest.warns(UserWarning, match="no leaf with a product is drawn within this function"):
+        assert limpet.products(loss_of)(PARAMS) == loss_of(PARAMS)
 
 
 def test_what_has_no_product_is_refused_and_regularisers_of_leaves_are_not():

@@ -99,7 +99,8 @@ class Interpreter(LeafFlow):
                 raise LimpetError(
                     f"leaf '{leaf.path}' has a product, and the function contracts it with nothing: no dot, einsum or "
                     f"convolution of the leaf with inputs was found (an elementwise product that is summed afterwards "
-                    f"is none). Select leaves that are, such as leaves='matrices'"
+                    f"is none). Compute with the tree that was drawn; or select leaves that are contracted, such as "
+                    f"leaves='matrices'"
                 )
         return [value.held for value in found]
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .._checked import flag, number, one_of, refusal, whole
+from .._errors import LimpetError
 from ..arrays._reductions import Per
 from ._converter import Converter
 
@@ -109,9 +110,10 @@ class Product:
                 raise refusal(f"Product.outputs.{key}", getattr(outputs, key), reason)
         if inputs.codes and inputs.range is None:
             reason = "rounding needs a range: a number, 'dynamic', 'batch' or 'learned'"
-            raise refusal("Product.inputs", inputs, reason)
+            raise LimpetError(f"Product.inputs ({inputs.label()}): {reason}", "Product.inputs", reason)
         if outputs.codes and outputs.bound is None:
-            raise refusal("Product.outputs", outputs, "rounding needs a bound, such as bound=10.0")
+            reason = "rounding needs a bound, such as bound=10.0"
+            raise LimpetError(f"Product.outputs ({outputs.label()}): {reason}", "Product.outputs", reason)
         if inputs.slice_bits is not None and (not inputs.bits or inputs.slice_bits >= inputs.bits):
             reason = "allowed is a number below bits, which has to be given"
             raise refusal("Product.inputs.slice_bits", inputs.slice_bits, reason)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from .._errors import LimpetError
+from .._errors import LimpetError, warn_user
 from .._jax import Function, array_of, is_tracing
 from ..flow._probe import computed_at_once
 from ..leaves._adapters import adapter_of
@@ -26,6 +26,8 @@ def products(fn: Callable[..., Any]) -> Callable[..., Any]:
     Draws have to be within it: `limpet.products(lambda p: loss_fn(callback.inject(p, step), batch))`. Where Limpet
     calls a function itself (`callback.loss`, `limpet.with_mismatch`, objectives, curves, calibration), it does this by
     itself. Drawn leaves that are compiled outside of it are refused.
+
+    A function in which no leaf with a product is drawn is computed as it is, with a warning.
 
     What is new at each product is new for each example, also where `jax.vmap` maps over examples around it.
 
@@ -54,11 +56,17 @@ def products(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
     if not callable(fn):
         raise LimpetError(f"fn = {fn!r}: give a function, such as limpet.products(lambda p: loss_fn(p, batch))")
-    return observed(fn, None)
+    return computing(fn, told=True)
 
 
-def observed(fn: Callable[..., Any], observer: Observer | None) -> Callable[..., Any]:
-    """A function with analog products, of which an observer is told what each saw and gave; see `products`."""
+def computing(fn: Callable[..., Any], observer: Observer | None = None, told: bool = False) -> Callable[..., Any]:
+    """A function with analog products, see `products`.
+
+    Args:
+        fn: the function.
+        observer: is told what each product saw and gave; None for nobody.
+        told: whether a warning says where there is no leaf with a product.
+    """
 
     @wraps(fn, updated=())
     def computed(*args: Any, **named: Any) -> Any:
@@ -86,6 +94,12 @@ def observed(fn: Callable[..., Any], observer: Observer | None) -> Callable[...,
         with nullcontext() if is_tracing() else computed_at_once():
             jaxpr, shape = jax.make_jaxpr(alone, return_shape=True)()
         function = Function(jaxpr)
+        if told and not _has_marks(function):
+            warn_user(
+                "limpet.products: no leaf with a product is drawn within this function, so that its products are exact. "
+                "Draw within it, limpet.products(lambda p: loss_fn(callback.inject(p, step), batch)), of hardware with "
+                "products; what callback.loss, limpet.with_mismatch and limpet.on_chip give needs no wrapper"
+            )
         results = _results(function, function.captured, (), observer)
         result, written = jax.tree.unflatten(jax.tree.structure(shape), results)
         for place, values in written.items():

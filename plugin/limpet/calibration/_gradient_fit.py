@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from .._checked import shown, whole
 from .._errors import LimpetError, MetricError, warn_user
-from ..analog._products import products
+from ..analog._products import computing
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..measure._metric import function_name
@@ -81,6 +81,6 @@ class GradientFit:
                 )
             return value[0] if isinstance(value, tuple) else value
 
-        moved, state = self.optimizer.update(jax.grad(products(loss))(given), state, given)
+        moved, state = self.optimizer.update(jax.grad(computing(loss))(given), state, given)
         updates = cast(Given, moved)
         return {path: value + updates[path].astype(value.dtype) for path, value in given.items()}, state

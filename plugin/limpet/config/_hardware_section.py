@@ -123,6 +123,8 @@ class PartSection(Section):
         "schedule": "what training redraws, and when, now stands under 'training'",
         "gradient": "what training redraws, and how, now stands under 'training'",
         "chip": "which chip training meets now stands under 'training.frozen'",
+        "rows": "the size of arrays stands under 'array': {rows: ...}",
+        "columns": "the size of arrays stands under 'array': {columns: ...}",
     }
 
     leaves: Annotated[Any, PlainValidator(_parsed_leaves)]

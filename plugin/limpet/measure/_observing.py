@@ -12,7 +12,7 @@ from .._errors import LimpetError, MetricError
 from .._jax import is_tracing
 from ..analog._analog import Seen
 from ..analog._product import Product
-from ..analog._products import observed
+from ..analog._products import computing
 from ..arrays._array import Layout
 from ..draws._generator import Generator
 from ..draws._keys import virtual_chip
@@ -87,7 +87,7 @@ def run_watched(
         def on_chip(tree: Any) -> None:
             fn(recipe(key, tree, condition), batch)
 
-        observed(on_chip, watch)(rebuild(operand))
+        computing(on_chip, watch)(rebuild(operand))
 
     run, count = jax.jit(computed), 0
     for batch in batches:

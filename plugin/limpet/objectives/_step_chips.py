@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from .._checked import shown
 from .._errors import LimpetError
-from ..analog._products import products
+from ..analog._products import computing
 from ..auditing._loop_audit import LoopAudit
 from ..draws._keys import path_hash
 from ..flow._probe import numbered, plant
@@ -123,7 +123,7 @@ class StepChips:
     def computing(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function that draws chips and computes with them, with their products."""
         # What draws in a way of its own may have products; then it costs a trace to find out.
-        return products(function) if getattr(self.mismatch, "has_products", True) else function
+        return computing(function) if getattr(self.mismatch, "has_products", True) else function
 
     def key(self, name: Any, purpose: str) -> jax.Array:
         """A key of the step's for what an objective draws beside chips."""

@@ -438,7 +438,9 @@ class RobustnessCurve:
             for place, mean, quantile, worst, share, failed in rows
         ]
         if self.chips > 1 and self.sigmas.any() and np.ptp(self.values) == 0:
-            lines.append("No chip differs from another at any strength: does the metric depend on what deviates?")
+            lines.append(
+                "No chip differs from another at any strength: is anything random, and does the metric depend on it?"
+            )
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -8,14 +8,14 @@ from jax.typing import ArrayLike
 
 from .._checked import shown
 from .._errors import LimpetError
-from ..analog._products import products
+from ..analog._products import computing
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import virtual_chip
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
-from ..leaves._adapters import adapter_of
+from ..leaves._adapters import ADAPTERS, adapter_of
 from ..results._condition import Condition, condition_of
 
 
@@ -47,7 +47,8 @@ def on_chip(
             number, the factor on every deviation.
 
     Returns:
-        `f(tree, *args)` of nominal values, which may be compiled, mapped and differentiated.
+        `f(tree, *args)` of nominal values, which may be mapped and differentiated. Compile it with `jax.jit` where it
+        is called more than once: each call as it is traces it anew.
 
     Raises:
         LimpetError: an argument is none of these; or, when called: a product of a leaf cannot be told.
@@ -69,6 +70,11 @@ def on_chip(
     """
     if not callable(fn):
         raise LimpetError(f"fn = {shown(fn)}: give a function, such as limpet.on_chip(lambda tree, x: ..., hardware)")
+    if adapter_of(fn) is not ADAPTERS[-1]:
+        raise LimpetError(
+            f"fn is {adapter_of(fn).name}: give a function of it, limpet.on_chip(lambda model, x: model(x), hardware), "
+            f"and hand the model to what comes back"
+        )
     if not isinstance(mismatch, Recipe | Hardware):
         raise LimpetError(
             f"mismatch = {shown(mismatch)}: give the hardware, or a recipe such as hardware.on(model), which says what "
@@ -90,6 +96,6 @@ def on_chip(
                 drawn = recipe(key, tree, checked)
             return fn(drawn, *args, **named)
 
-        return products(of_nominal)(tree, *args, **named)
+        return computing(of_nominal)(tree, *args, **named)
 
     return computed
