@@ -48,7 +48,7 @@ def test_draws_that_are_compiled_or_computed_outside_are_refused_and_told_the_li
         limpet.freeze(PARAMS, ANALOG)
     with pytest.raises(limpet.LimpetError, match=r"fn = 3: give a function"):
         limpet.products(3)
-    with pytest.warns(UserWarning, match="no leaf with a product is drawn within this function"):
+    with pytest.warns(UserWarning, match="no leaf with a product is drawn in this function"):
         assert limpet.products(loss_of)(PARAMS) == loss_of(PARAMS)
 
 

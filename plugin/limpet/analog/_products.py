@@ -96,7 +96,7 @@ def computing(fn: Callable[..., Any], observer: Observer | None = None, told: bo
         function = Function(jaxpr)
         if told and not _has_marks(function):
             warn_user(
-                "limpet.products: no leaf with a product is drawn within this function, so that its products are exact. "
+                "limpet.products: no leaf with a product is drawn in this function, so that its products are exact. "
                 "Draw within it, limpet.products(lambda p: loss_fn(callback.inject(p, step), batch)), of hardware with "
                 "products; what callback.loss, limpet.with_mismatch and limpet.on_chip give needs no wrapper"
             )
