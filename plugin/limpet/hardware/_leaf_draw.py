@@ -55,7 +55,7 @@ class LeafRule:
     @property
     def random(self) -> bool:
         """Whether chips differ, or what one chip computes at one time and at another."""
-        return self.deviation.random or (self.product is not None and (self.product.own or self.product.fresh))
+        return self.deviation.random or self.random_products
 
     @property
     def noisy_reads(self) -> bool:
