@@ -410,3 +410,20 @@ def test_scanned_layers_carry_no_numbers_of_columns_beside_their_weights():
     jaxpr = jax.make_jaxpr(limpet.products(network))(layers)
     (scan,) = [equation for equation in jaxpr.eqns if equation.primitive.name == "scan"]
     assert [v.aval.shape for v in scan.invars if v.aval.dtype == jnp.int32 and v.aval.ndim == 3] == []
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_noise_differs_from_device_to_device_within_shard_map(tracked):
+    """Columns on several devices, and examples on several devices."""
+    columns = {"w": jnp.ones((8, 64))}
+    recipe = recipe_of(NOISE, columns)
+
+    def outputs(params):
+        w = recipe(KEY, params)["w"]
+        specs = PartitionSpec("data"), PartitionSpec(None, "model")
+        within = {"mesh": SHARDED, "in_specs": specs, "out_specs": PartitionSpec("data", "model"), "check_vma": tracked}
+        return jax.shard_map(lambda x, w: x @ w, **within)(ZEROS[:16], w)
+
+    found = noise_of(jax.jit(limpet.products(outputs)), columns)
+    assert len(np.unique(found)) > 1000  # of 1024; two numbers may be equal by chance
+    assert abs(found.std() / 0.1 - 1) < 4.5 / np.sqrt(2 * found.size)

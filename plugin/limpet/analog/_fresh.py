@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from .._jax import varying
 from ..draws._keys import path_hash
 from ..draws._normal import scaled_normal
 
@@ -33,7 +34,7 @@ class Fresh:
 
     def __call__(self, name: str, like: jax.Array, tile: Tile) -> jax.Array:
         """Standard normal numbers, of the shape of values of an array."""
-        numbers = _drawing(0)(self._key(name, tile), jax.lax.stop_gradient(like) > 0)
+        numbers = _drawing(0)(_of_device(self._key(name, tile), like), jax.lax.stop_gradient(like) > 0)
         return numbers if self.sign is None else numbers * self.sign
 
     def beneath(self, name: str, tile: Tile) -> "Fresh":
@@ -44,6 +45,20 @@ class Fresh:
         known = isinstance(tile, int)
         own = jax.random.fold_in(self.key, jnp.uint32(path_hash(f"{self.number} {name} {tile if known else ''}")))
         return own if known else jax.random.fold_in(own, tile)
+
+
+def _of_device(key: jax.Array, like: jax.Array) -> jax.Array:
+    """A key of its own for each device of a `jax.shard_map` whose values are others than those of the next.
+
+    Where JAX was told not to track that (`check_vma=False`), for each device.
+    """
+    manual = jax.sharding.get_abstract_mesh().manual_axes
+    if not manual:
+        return key
+    tracked = varying(jax.lax.axis_index(min(manual)))
+    for axis in sorted(varying(like) if tracked else manual):
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis))
+    return key
 
 
 @cache

@@ -356,7 +356,11 @@ class Interpreter(LeafFlow):
         if not isinstance(fact, View) or array_of_product(fact, contraction, weights[0])[0] is None:
             return [Value(result, DATA) for result in operation.bind(held)]
         place = weights[0]
-        parts = values[place].parts or (values[place],)
+        # A device of a shard_map has a part of a leaf, of another shape.
+        parts = [
+            replace(part, fact=part.fact.resized(np.shape(part.held))) if isinstance(part.fact, View) else part
+            for part in values[place].parts or (values[place],)
+        ]
         axis = _axis_of(operation, contraction, place, values[place].along, np.ndim(held[1 - place]))
         if len(parts) > 1 and axis is None:
             raise self._refusal(fact, "is joined with others along what the product sums")
