@@ -395,3 +395,11 @@ def test_what_a_layout_shows_can_be_said_as_it_is():
 def test_what_cannot_be_looked_at_is_refused(fn, tree, message):
     with pytest.raises(limpet.LimpetError, match=message):
         limpet.layout(fn, tree)
+
+
+def test_a_leaf_that_has_a_product_and_meets_none_is_named():
+    params = {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)}
+    product = limpet.Product(outputs=limpet.Converter(bits=8, bound=4.0))
+    hardware = limpet.Hardware(all=limpet.Part("*", limpet.Gaussian(0.1), product=product))
+    seen = limpet.layout(lambda p, x: x @ p["kernel"] + p["bias"], params, jnp.ones((2, 4)), hardware=hardware)
+    assert str(seen).count("in no product, though the hardware gives it one") == 1

@@ -427,3 +427,17 @@ def test_noise_differs_from_device_to_device_within_shard_map(tracked):
     found = noise_of(jax.jit(limpet.products(outputs)), columns)
     assert len(np.unique(found)) > 1000  # of 1024; two numbers may be equal by chance
     assert abs(found.std() / 0.1 - 1) < 4.5 / np.sqrt(2 * found.size)
+
+
+@pytest.mark.parametrize("product", [None, limpet.Product(), limpet.Product(outputs=limpet.Converter(gain=0.2))])
+def test_gains_of_calibration_act_behind_arrays_with_any_product_or_none(product):
+    goal = X @ PARAMS["w"]
+
+    def error(params, batch):
+        return ((batch[0] @ params["w"] - batch[1]) ** 2).mean()
+
+    hardware = limpet.Hardware(w=limpet.Part("w", limpet.LogNormal(0.2), product=product))
+    fit = limpet.GradientFit(error, [(X[:8], goal[:8])], trainable=(), gains=("w",), steps=60)
+    settings = {"metric_fn": error, "batch": (X[8:], goal[8:]), "scales": [1], "higher_is_better": False}
+    found = limpet.calibrate(fit, PARAMS, hardware, chips=limpet.Chips(4, progress=False), **settings)
+    assert found.after.mean()[0] < 0.9 * found.before.mean()[0]

@@ -159,8 +159,10 @@ def _of(path: str, uses: list[LeafUse], recipe: Recipe | None) -> LeafLayout:
         calls = None if None in counted else sum(filter(None, counted), Fraction(0))
         if any(use.array != array for use in products):
             words["contracted along other axes, too"] = None
-    seen = LeafLayout(path, shape, array, calls, tuple(words))
     rule = recipe.rules.get(path) if recipe is not None else None
+    if rule is not None and rule.product is not None and not products:
+        words["in no product, though the hardware gives it one"] = None
+    seen = LeafLayout(path, shape, array, calls, tuple(words))
     said = None if rule is None else rule.array.layout(shape)
     if said is None or (str(said) == str(seen.seen) and any(agrees(said, use) for use in products)):
         return seen

@@ -33,16 +33,7 @@ def otherwise_than_said(recipe: Recipe, uses: Sequence[LeafUse], differentiated:
         differentiated: whether the program holds backward passes, too.
     """
     rules = {path: rule for path, rule in recipe.rules.items() if rule is not None and rule.arranged}
-    found = contradictions(uses, {path: rule.array for path, rule in rules.items()}, differentiated)
-    contracted = {use.leaf.path for use in uses if use.how in (PRODUCT, CONTRACTED)}
-    for use in uses if contracted else ():
-        path, rule = use.leaf.path, recipe.rules.get(use.leaf.path)
-        if path not in contracted and rule is not None and rule.product is not None:
-            found[path] = (
-                f"{path} {use.leaf.shape} has a product, and meets none with data: it is {in_words(use)}; leave it out "
-                f"of the part, as leaves: matrices does"
-            )
-    return found
+    return contradictions(uses, {path: rule.array for path, rule in rules.items()}, differentiated)
 
 
 def warn_of_layout(recipe: Recipe, found: Mapping[str, str]) -> None:

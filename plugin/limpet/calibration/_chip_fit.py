@@ -120,9 +120,10 @@ class VirtualValues:
         return drawn
 
     def behind_gains(self, chip: Chip, condition: Condition, nominal: Leaves, held: Leaves, gains: Leaves) -> Leaves:
-        analog = {path for path, rule in self.recipe.rules.items() if rule is not None and rule.product is not None}
-        held = held | {path: held[path] * gain for path, gain in gains.items() if path not in analog}
-        if not analog:
+        rules = self.recipe.rules
+        exact = [path for path in gains if not ((rule := rules[path]) and rule.product and not rule.product.ideal)]
+        held = held | {path: held[path] * gains[path] for path in exact}
+        if not self.recipe.has_products:
             return held
         return self.recipe.with_products(chip.key, nominal, held, chip.under(condition).checked(), gains)
 
