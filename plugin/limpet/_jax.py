@@ -106,18 +106,27 @@ class Operation(NamedTuple):
         return jax.lax.dot_general(left, right, (summed, stacked), precision, dtype)
 
     def patches(self, image: Any) -> jax.Array:
-        """What each output of a convolution sees of an image, as (image, channel, *window, *places of the outputs).
+        """What each output of a convolution sees of an image, as (image, *places of the outputs, *window, channel).
 
         It reads parameters of conv_general_dilated: another name there is a KeyError or an AttributeError.
         """
         given, numbers = self.parameters, self.parameters["dimension_numbers"]
-        shape = array_of(self.operands[1])[0]
-        window = tuple(shape[axis] for axis in numbers.rhs_spec[2:])
-        image = jnp.transpose(image, numbers.lhs_spec)
-        names = [given[key] for key in ("window_strides", "padding", "lhs_dilation", "rhs_dilation")]
-        # At the highest precision: a patch is a copy, and would be rounded on accelerators.
-        found = jax.lax.conv_general_dilated_patches(image, window, *names, precision=jax.lax.Precision.HIGHEST)
-        return found.reshape(found.shape[0], image.shape[1], *window, *found.shape[2:])
+        kernel, result = array_of(self.operands[1])[0], array_of(self.results[0])[0]
+        window = [kernel[axis] for axis in numbers.rhs_spec[2:]]
+        places = [result[axis] for axis in numbers.out_spec[2:]]
+        strides = given["window_strides"]
+        holes = [(*edges, apart - 1) for edges, apart in zip(given["padding"], given["lhs_dilation"], strict=True)]
+        images, channels, *axes = numbers.lhs_spec
+        image = jnp.transpose(image, (images, *axes, channels))
+        image = jax.lax.pad(image, jnp.zeros((), image.dtype), [(0, 0, 0), *holes, (0, 0, 0)])
+        seen = []
+        # XLA for CPUs takes some twenty times as long for `conv_general_dilated_patches`, which is a convolution.
+        for offset in np.ndindex(*window):
+            first = [place * apart for place, apart in zip(offset, given["rhs_dilation"], strict=True)]
+            last = [at + (count - 1) * step + 1 for at, count, step in zip(first, places, strides, strict=True)]
+            ends = (image.shape[0], *last, image.shape[-1])
+            seen.append(jax.lax.slice(image, (0, *first, 0), ends, (1, *strides, 1)))
+        return jnp.stack(seen, -2).reshape(image.shape[0], *places, *window, image.shape[-1])
 
     def is_turned_round(self, place: int) -> bool:
         """Whether it is a convolution whose kernel is its image, if weights are at that place, or that groups images:

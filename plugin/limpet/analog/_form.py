@@ -143,15 +143,15 @@ def unrolled(
     kernel, result = operation.image_axes
     groups = operation.product.groups  # pyright: ignore[reportOptionalMemberAccess]
     seen = operation.patches(x)
+    seen = seen.reshape(*seen.shape[:-1], groups, -1)
     window = len(kernel) - 2
-    channels, places = seen.shape[1] // groups, seen.shape[2 + window :]
-    seen = seen.reshape(seen.shape[0], groups, channels, *seen.shape[2 : 2 + window], *places)
     order = tuple(kernel)  # outputs, channels, window
     sizes = [view.shape[axis] for axis in order]
     shape = (groups, sizes[0] // groups, *sizes[1:])
     view = view.placed(order, sizes).reshaped(shape)
-    summed = tuple(range(2, 3 + window))  # alike in both
-    contraction = Contraction((summed, summed), ((1,), (0,)))
+    group, channels = seen.ndim - 2, seen.ndim - 1
+    summed = (channels, *range(group - window, group)), tuple(range(2, 3 + window))
+    contraction = Contraction(summed, ((group,), (0,)))
 
     def restored(y: jax.Array) -> jax.Array:
         y = jnp.moveaxis(y, 0, -2)  # images, places, groups, columns of a group
