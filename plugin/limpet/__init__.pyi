@@ -66,6 +66,7 @@ from .deviations._spatial import Spatial as Spatial
 from .deviations._stuck import Stuck as Stuck
 from .deviations._student_t import StudentT as StudentT
 from .deviations._synapse_branches import SynapseBranches as SynapseBranches
+from .deviations._systematic import Systematic as Systematic
 from .deviations._truncated_gaussian import TruncatedGaussian as TruncatedGaussian
 from .deviations._uniform import Uniform as Uniform
 from .draws._fast import fast as fast

@@ -303,7 +303,13 @@ def test_a_step_that_is_compiled_anew_each_time_is_named():
 
 
 @pytest.mark.parametrize(
-    ("deviation", "fine"), [(limpet.Exact(), True), (limpet.Quantize(bits=4), True), (limpet.Gaussian(0.1), False)]
+    ("deviation", "fine"),
+    [
+        (limpet.Exact(), True),
+        (limpet.Quantize(bits=4), True),
+        (limpet.Systematic(0.7), True),
+        (limpet.Gaussian(0.1), False),
+    ],
 )
 def test_what_draws_nothing_may_have_one_number_for_all_steps(deviation, fine):
     """By an injection and by a key; but it has to reach the loss, as all that is on a chip."""

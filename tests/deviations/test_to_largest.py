@@ -91,6 +91,8 @@ HOLDING = {
     "crossbar": limpet.Crossbar(PROGRAMMING, smallest=0.1),
     "quantize": limpet.Quantize(levels=9),
     "binary branches": limpet.BinaryBranches(spread=0.1),
+    "systematic": limpet.Systematic(gain=0.7, offset=0.1),
+    "systematic gain": limpet.Systematic(gain=0.7),
     "chain": limpet.Chain((limpet.Drift(exponent=(0.1, -0.05), spread=0.01, relative_to=1.0), limpet.ReadNoise(0.05))),
     "programmed": limpet.Chain((limpet.Programming(spread=(0.05, -0.04), relative_to=1.0), limpet.ReadNoise(0.05))),
 }
@@ -143,6 +145,7 @@ MEMBERS = {
     "stuck": limpet.Stuck(at_largest=0.3, at_random=0.3),
     "binary branches": limpet.BinaryBranches(0.1),
     "drift": limpet.Drift((0.1, -0.05), 0.01),
+    "systematic": limpet.Systematic(gain=0.7, offset=0.1),
 }
 
 

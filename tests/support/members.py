@@ -52,6 +52,7 @@ EXAMPLES: dict[str, limpet.Deviation] = {
     "spatial": limpet.Spatial(limpet.LogNormal(sigma=0.1), length=3.0, nugget=0.2),
     "stuck": limpet.Stuck(at_zero=0.05, at_largest=0.02, at_random=0.03),
     "synapse-branches": limpet.SynapseBranches(spread=0.1, currents=((0.6, 1.1),), core_spread=0.05),
+    "systematic": limpet.Systematic(gain=0.7, offset=0.05),
 }
 VARIANTS: dict[str, limpet.Deviation] = {
     "log-normal that keeps the mean": limpet.LogNormal(sigma=0.1, preserve="mean"),
@@ -63,6 +64,7 @@ VARIANTS: dict[str, limpet.Deviation] = {
     "programmed with a shift": limpet.Programming(spread=0.05, mean=(0.01, -0.05), relative_to=2.0),
     "phase-change memory": limpet.Crossbar(limpet.Chain((PROGRAMMING, DRIFT, READ_NOISE)), drift_compensation=True),
     "filaments": limpet.Crossbar(PROGRAMMING, mapping="single", smallest=0.1),
+    "a common gain": limpet.Chain((limpet.Systematic(gain=0.7), limpet.LogNormal(sigma=0.1))),
     "measured factors": limpet.Empirical((0.9, 1.0, 1.3)),
     "quantised, then programmed": limpet.Chain((limpet.Quantize(levels=31), PROGRAMMING)),
 }

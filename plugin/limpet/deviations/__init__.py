@@ -40,6 +40,7 @@ from ._stuck import Stuck as Stuck
 from ._student_t import StudentT as StudentT
 from ._synapse_branches import SynapseBranches as SynapseBranches
 from ._synapse_branches import sums_of as sums_of
+from ._systematic import Systematic as Systematic
 from ._to_largest import ToLargest as ToLargest
 from ._truncated_gaussian import TruncatedGaussian as TruncatedGaussian
 from ._uniform import Uniform as Uniform

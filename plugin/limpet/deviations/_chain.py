@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 
@@ -12,6 +13,7 @@ from ._deviation import UNNAMED_LEVELS, Deviation, checked_deviation
 from ._draw import Draw
 from ._quantize import Quantize
 from ._rescaled import acting_of
+from ._systematic import Systematic
 from ._to_largest import ToLargest
 
 
@@ -72,6 +74,14 @@ class Chain(Deviation):
     def batched(self) -> bool:
         return len(self.members) > 1 or any(member.batched for member in self.members)
 
+    def distribution(self, strength: float = 1.0) -> Any:
+        """Known of one deviation that has one beside common gains: its own law, times these."""
+        common = [member for member in self.members if isinstance(member, Systematic) and member.relative]
+        others = [member for member in self.members if member not in common]
+        if len(others) != 1 or (law := others[0].distribution(strength)) is None:
+            return None
+        return _times(law, math.prod(member.gain for member in common))
+
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         before: Counter[str] = Counter()
         target, programmed = draw.written or (value, value)
@@ -95,3 +105,10 @@ class Chain(Deviation):
             if not (member.timed or member.noisy_reads):
                 programmed = value
         return value
+
+
+def _times(law: Any, gain: float) -> Any:
+    """The law of a factor that is a gain times one of another law, a frozen distribution of `scipy.stats`."""
+    shapes, placed = law.args[: law.dist.numargs], law.args[law.dist.numargs :]
+    given = dict(zip(("loc", "scale"), placed, strict=False)) | law.kwds
+    return law.dist(*shapes, **given | {"loc": gain * given.get("loc", 0.0), "scale": gain * given.get("scale", 1.0)})

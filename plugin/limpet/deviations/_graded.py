@@ -19,6 +19,7 @@ from ._rescaled import Rescaled
 from ._shared import Shared
 from ._spatial import Spatial
 from ._synapse_branches import SynapseBranches
+from ._systematic import Systematic
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Graded(Rescaled):
         if _common(self.deviation):
             reason = "what several values have in common has no strength of each place; grade what each device has"
             raise refusal(f"{name}.deviation", self.deviation, reason)
-        if isinstance(self.deviation, Quantize):
+        if isinstance(self.deviation, Quantize | Systematic):
             raise refusal(f"{name}.deviation", self.deviation, "its strength does not matter, so that no factor would")
         for key, axes in (("rows", 1), ("columns", 1), ("devices", 2)):
             object.__setattr__(self, key, _checked_factors(getattr(self, key), axes, f"{name}.{key}"))

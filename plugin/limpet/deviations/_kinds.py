@@ -33,6 +33,7 @@ from ._spatial import Spatial
 from ._stuck import Stuck
 from ._student_t import StudentT
 from ._synapse_branches import SynapseBranches
+from ._systematic import Systematic
 from ._truncated_gaussian import TruncatedGaussian
 from ._uniform import Uniform
 
@@ -58,6 +59,7 @@ DEVIATIONS: dict[str, type[Deviation]] = {
     "student-t": StudentT,
     "stuck": Stuck,
     "synapse-branches": SynapseBranches,
+    "systematic": Systematic,
     "truncated-gaussian": TruncatedGaussian,
     "uniform": Uniform,
 }
