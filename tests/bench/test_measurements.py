@@ -54,7 +54,7 @@ def test_a_micro_sign_of_windows_is_understood(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ([*ROWS, ROWS[1]], "lines 3, 8: 'Itau' of chip A, core 0, neuron 1 stands there twice"),
+        ([*ROWS, ROWS[1]], "lines 3, 8: 'Itau' of chip A, core 0, device 1 stands there twice"),
         ([*ROWS, "A,2,0,Itau,0,1"], "line 8: nominal is 0"),
         ([*ROWS, "A,2,0,Itau,2,open"], "line 8: measured = 'open' is no finite number"),
         ([*ROWS, 'A,2,0,Itau,2,"2,1"'], "decimals are written with a point"),

@@ -1,6 +1,5 @@
 """A chip of a bench's table, usable where a virtual one is."""
 
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from limpet import LimpetError, MeasuredChip
 from limpet.checks import listing, text
 
 from ._cells import Table
-from ._measurements import Measurements, guessed_leaves, read_measurements
+from ._measurements import Columns, Measurements, Nominal, guessed_leaves, natural_key, read_measurements
 
 
 def bench_chip(
@@ -19,6 +18,9 @@ def bench_chip(
     *,
     leaves: Mapping[str, str] | None = None,
     name: str | None = None,
+    columns: Columns | None = None,
+    nominal: Nominal | None = None,
+    readings: bool = False,
 ) -> MeasuredChip:
     """A chip of a bench's table: the factors, measured / nominal, by which it multiplies a network's own values.
 
@@ -40,7 +42,7 @@ def bench_chip(
         >>> table = {
         ...     "chip": ["A3", "A3"],
         ...     "core": [0, 0],
-        ...     "neuron": [1, 0],
+        ...     "device": [1, 0],
         ...     "parameter": ["gain", "gain"],
         ...     "nominal": [2.0, 2.0],
         ...     "measured": [2.2, 1.8],
@@ -48,7 +50,7 @@ def bench_chip(
         >>> bench_chip(table).on({"gain": np.ones(2)})["gain"]
         Array([0.9, 1.1], dtype=float32)
     """
-    table = read_measurements(source)
+    table = read_measurements(source, columns=columns, nominal=nominal, readings=readings)
     if chip is None and len(table.chips) > 1:
         raise LimpetError(f"{table.source}: holds {len(table.chips)} chips; name one by chip=, of {_list(table.chips)}")
     if chip is not None and str(chip) not in table.chips:
@@ -66,16 +68,10 @@ def bench_chip(
 
 
 def _in_order(rows: Measurements, parameter: str) -> np.ndarray:
-    """The factors of a parameter, by core and neuron."""
+    """The factors of a parameter, by core and device."""
     own = rows.where(rows.parameter == parameter)
-    places = list(zip(map(_natural, own.core), map(_natural, own.neuron), range(len(own.line)), strict=True))
+    places = list(zip(map(natural_key, own.core), map(natural_key, own.device), range(len(own.line)), strict=True))
     return own.factor[[index for *_, index in sorted(places)]]
-
-
-def _natural(text: str) -> list[tuple[float, str]]:
-    """A key that orders numbers, and numbers within names, as numbers; numbers stand before names."""
-    pieces = [text] if re.fullmatch(r"-?\d+(\.\d+)?", text) else re.split(r"(\d+)", text)
-    return [(float(piece), "") if re.fullmatch(r"-?\d+(\.\d+)?", piece) else (np.inf, piece) for piece in pieces]
 
 
 def _list(names: Collection[str]) -> str:

@@ -17,7 +17,7 @@ from limpet.files import path_of
 
 from ._units import UNITS, unit_of
 
-LABELS = ("chip", "core", "neuron", "parameter")
+LABELS = ("chip", "core", "device", "parameter")
 VALUES = ("nominal", "measured")
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 """How benches write that a value is missing, in lower case."""
@@ -120,6 +120,7 @@ def columns_of(
         match = re.fullmatch(r"(.*?)\s*[\[(]([^\])]*)[\])]", title)
         key, suffix = (match[1], match[2]) if match else (title, None)
         key = key.strip().lower()
+        key = "device" if key == "neuron" else key
         if key not in (*LABELS, *VALUES, "unit"):
             ignored.append(title)
             continue

@@ -17,7 +17,7 @@ from ._candidate import Candidate, best_of, candidates, refitted
 from ._cells import Table
 from ._components import Component, components
 from ._configuration import configuration
-from ._measurements import Measurements, guessed_leaves, read_measurements
+from ._measurements import Columns, Measurements, Nominal, guessed_leaves, read_measurements
 from ._nested import Nested
 from ._parameter_fit import ParameterFit
 
@@ -98,7 +98,13 @@ class Fit:
         return f"Fit({', '.join(f'{name}: {label(fit.deviation)}' for name, fit in self.parameters.items())})"
 
 
-def fit_measurements(source: str | Path | Table) -> Fit:
+def fit_measurements(
+    source: str | Path | Table,
+    *,
+    columns: Columns | None = None,
+    nominal: Nominal | None = None,
+    readings: bool = False,
+) -> Fit:
     """Find out from a bench's measurements what chips are like.
 
     For each parameter, five distributions (Gaussian, log-normal, Student's, truncated Gaussian and uniform) are fitted
@@ -134,7 +140,7 @@ def fit_measurements(source: str | Path | Table) -> Fit:
         >>> fit.hardware()
         Hardware(Itau_mem: log-normal, sigma 0.201 on */Itau_mem)
     """
-    table = read_measurements(source)
+    table = read_measurements(source, columns=columns, nominal=nominal, readings=readings)
     if len(table.chips) == 1:
         warn_user(
             f"{table.source}: all values are of one chip, {table.chips[0]}: what chips differ by cannot be told, and "

@@ -2,6 +2,8 @@
 
 import glob
 import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,39 +20,53 @@ FAR_OFF = 10.0
 AS_A_THOUSAND = 2.5
 """A median within this factor of a power of a thousand looks like a unit that was mistaken."""
 
+Columns = Mapping[str, str | int | Sequence[str | int] | None]
+"""The titles (or places, counted from 1) of a table's columns, by the word that Limpet has for them."""
+Nominal = str | float | Mapping[str, str | float]
+"""What devices were set to: a quantity such as "2 pA", or one (or a column's title) for each parameter."""
+
+ARRAYS = (*LABELS, *VALUES, "time", "reading", "unit", "line")
+"""The fields of measurements that hold something for each value."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """Values that a bench measured, one for each device and parameter. All arrays have shape (values,).
+    """Values that a bench measured, in the order of the table. All arrays have shape (values,).
 
     Attributes:
         source: the name of the file, or "table" for columns that a program holds.
-        chip: which chip a device is on.
-        core: the core on which each value was measured, numbered within its chip.
-        neuron: which neuron (or other device) of that core.
+        chip: the label of the chip that each value was measured on.
+        core: the label of the core, within its chip; "" where the table has no cores.
+        device: the label of the device (a neuron, a synapse, a cell), within its core.
         parameter: the name of the parameter that each value is of.
-        nominal: what it should be, in the base unit.
-        measured: what it is, in the base unit.
-        unit: that base unit, such as "A"; empty where none was said.
-        line: where it stands in the file (the header is line 1); of a table, the number of the row.
+        nominal: the value that the device was set to, in the base unit.
+        measured: the value that it had, in the base unit.
+        time: the seconds since the device was programmed; NaN in all rows where the table says none.
+        reading: the label that tells repeated readings of one device apart (at one set value and time); "" where the
+            table says none.
+        unit: the base unit of both values, such as "A"; empty where none was said.
+        line: the line of the file on which each value stands (the header is line 1); of a table, the number of the row.
         ignored: names of columns that are not used.
     """
 
     source: str
     chip: NDArray[np.str_]
     core: NDArray[np.str_]
-    neuron: NDArray[np.str_]
+    device: NDArray[np.str_]
     parameter: NDArray[np.str_]
     nominal: NDArray[np.float64]
     measured: NDArray[np.float64]
+    time: NDArray[np.float64]
+    reading: NDArray[np.str_]
     unit: NDArray[np.str_]
     line: NDArray[np.int64]
     ignored: tuple[str, ...] = ()
 
     @property
     def factor(self) -> NDArray[np.float64]:
-        """Measured / nominal."""
-        return self.measured / self.nominal
+        """Measured / nominal; infinite or NaN where a device was set to 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.measured / self.nominal
 
     @property
     def parameters(self) -> list[str]:
@@ -64,15 +80,20 @@ class Measurements:
 
     def where(self, chosen: NDArray[np.bool_]) -> "Measurements":
         """The measurements that a mask of shape (values,) chooses."""
-        columns = (*LABELS, *VALUES, "unit", "line")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
+        return replace(self, **{name: getattr(self, name)[chosen] for name in ARRAYS})
 
     def places(self, chosen: NDArray[np.bool_]) -> str:
         """Where the chosen values stand, as messages say it."""
         return places(self.line[chosen].tolist(), self.source)
 
 
-def read_measurements(source: str | Path | Table) -> Measurements:
+def read_measurements(
+    source: str | Path | Table,
+    *,
+    columns: Columns | None = None,
+    nominal: Nominal | None = None,
+    readings: bool = False,
+) -> Measurements:
     """Read and check a bench's table.
 
     Args:
@@ -87,8 +108,8 @@ def read_measurements(source: str | Path | Table) -> Measurements:
             a thousand. Says in which lines.
     """
     name, header, rows, lines = cells_of(source)
-    columns, units, ignored = columns_of(name, header)
-    cells = {key: [row[place] for row in rows] for key, place in columns.items()}
+    places_of, units, ignored = columns_of(name, header)
+    cells = {key: [row[place] for row in rows] for key, place in places_of.items()}
     for key in LABELS:
         empty = [line for line, cell in zip(lines, cells[key], strict=True) if not cell]
         if empty:
@@ -98,15 +119,17 @@ def read_measurements(source: str | Path | Table) -> Measurements:
     ]
     numbers = {key: numbers_of(name, key, cells[key], lines) for key in VALUES}
     scales = np.array([scale for scale, _ in row_units])
-    chip, core, neuron, parameter = (np.array(cells[key], dtype=np.str_) for key in LABELS)
+    chip, core, device, parameter = (np.array(cells[key], dtype=np.str_) for key in LABELS)
     measurements = Measurements(
         source=name,
         chip=chip,
         core=core,
-        neuron=neuron,
+        device=device,
         parameter=parameter,
         nominal=numbers["nominal"] * (scales if units is None else units["nominal"][0]),
         measured=numbers["measured"] * (scales if units is None else units["measured"][0]),
+        time=np.full(len(lines), np.nan),
+        reading=np.full(len(lines), ""),
         unit=np.array([base if units is None else units["measured"][1] for _, base in row_units]),
         line=np.array(lines, np.int64),
         ignored=ignored,
@@ -119,6 +142,20 @@ def guessed_leaves(parameter: str) -> str:
     return "*/" + glob.escape(parameter)
 
 
+def natural_key(text: str) -> tuple[list[tuple[float, str]], str]:
+    """A key that sorts labels as people do: numbers, and numbers within names, by their value, before names.
+
+    Labels that are written differently have different keys.
+
+    Examples:
+        >>> sorted(["n10", "n2", "10", "2", "00", "0"], key=natural_key)
+        ['0', '00', '2', '10', 'n2', 'n10']
+    """
+    number = r"-?\d+(\.\d+)?"
+    pieces = [text] if re.fullmatch(number, text) else re.split(r"(\d+)", text)
+    return [(float(piece), "") if re.fullmatch(number, piece) else (math.inf, piece) for piece in pieces], text
+
+
 def _checked(table: Measurements) -> Measurements:
     """Measurements that can be meant; missing values are left out, and doubtful ones are said.
 
@@ -126,13 +163,13 @@ def _checked(table: Measurements) -> Measurements:
         LimpetError: see `read_measurements`.
     """
     first: dict[tuple[str, ...], int] = {}
-    for *device, line in zip(table.chip, table.core, table.neuron, table.parameter, table.line, strict=True):
-        chip, core, neuron, parameter = device
-        if (before := first.setdefault((chip, core, neuron, parameter), int(line))) != line:
+    for *place, line in zip(table.chip, table.core, table.device, table.parameter, table.line, strict=True):
+        chip, core, device, parameter = place
+        if (before := first.setdefault((chip, core, device, parameter), int(line))) != line:
             refuse(
                 table.source,
-                f"{places([before, int(line)], table.source)}: '{parameter}' of chip {chip}, core {core}, neuron "
-                f"{neuron} stands there twice; keep one row for each device and parameter (of several readings, their "
+                f"{places([before, int(line)], table.source)}: '{parameter}' of chip {chip}, core {core}, device "
+                f"{device} stands there twice; keep one row for each device and parameter (of several readings, their "
                 f"mean)",
             )
     missing = np.isnan(table.nominal) | np.isnan(table.measured)
