@@ -140,7 +140,8 @@ class Deviation(ABC):
         """How deviated / nominal is distributed: a frozen distribution of `scipy.stats`.
 
         It is the law by which `limpet.MeasuredChip.explained_by` judges and `limpet.fit_measurements` fits. A class
-        that says it says it of its own `deviate`: one derived from it with another `deviate` has none.
+        that says it says it of its own `deviate`, and that values deviate independently of each other: one derived from
+        it with another `deviate` has none.
 
         Args:
             strength: the factor on the deviation.

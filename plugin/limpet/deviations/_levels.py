@@ -1,4 +1,4 @@
-"""The levels of variation of a deviation, and switching them off."""
+"""The levels of variation of a deviation, switching them off, and whether values deviate independently."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -7,7 +7,10 @@ from ._chain import Chain
 from ._crossbar import Crossbar
 from ._deviation import Deviation
 from ._graded import Graded
+from ._kinds import DEVIATIONS
 from ._off import Off
+from ._shared import Shared
+from ._spatial import Spatial
 from ._synapse_branches import SynapseBranches
 
 _SPREADS = {"device": "spread", "core": "core_spread"}
@@ -49,3 +52,23 @@ def without(deviation: Deviation, levels: Collection[str]) -> Deviation:
     if isinstance(deviation, SynapseBranches):
         return replace(deviation, **{field: 0.0 for level, field in _SPREADS.items() if level in levels})
     return Off(deviation) if deviation.level and deviation.level in levels else deviation
+
+
+def independent(deviation: Deviation) -> bool:
+    """Whether the values of a chip deviate independently of each other, as far as is known: of a class that a user
+    derives it is not.
+
+    Examples:
+        >>> import limpet
+        >>> independent(limpet.Gaussian(0.1)), independent(limpet.Shared(limpet.Gaussian(0.1), across="column"))
+        (True, False)
+    """
+    if isinstance(deviation, Off):
+        return True
+    if type(deviation) not in DEVIATIONS.values() or isinstance(deviation, Shared | Spatial):
+        return False
+    if isinstance(deviation, Crossbar) and deviation.drift_compensation:
+        return False
+    if isinstance(deviation, SynapseBranches) and deviation.core_spread:
+        return False
+    return all(independent(part) for part in deviation._held())

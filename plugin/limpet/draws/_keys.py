@@ -50,7 +50,7 @@ def leaf_key(key: jax.Array, hashed_path: ArrayLike) -> jax.Array:
 
 
 def stream(seed: int, name: str, generator: Generator) -> jax.Array:
-    """The key of all steps ("step") or all chips ("chip") of a seed. Shape ()."""
+    """The key of all steps ("step"), all chips ("chip") or another stream of a seed. Shape ()."""
     return jax.random.fold_in(_seeded(seed, generator), jnp.uint32(path_hash(name)))
 
 

@@ -185,12 +185,23 @@ class MeasuredChip:
     ) -> Explanation:
         """How well an assumed hardware explains this chip, leaf by leaf.
 
-        Where a deviation says how measured / nominal is distributed (Gaussian, log-normal, Student's, truncated
-        Gaussian, uniform, without limits that cut or clip), the values are compared with that: the log-likelihood of a
-        value, beside what it would be on average if the assumption held, and the Kolmogorov-Smirnov distance with its
-        p-value. For all others each value is ranked among those of 200 virtual chips; ranks are uniform if the
-        assumption holds. Values count as independent: where devices of one chip have something in common, p-values of
-        a single chip are too small.
+        p is the probability with which a chip of the assumed hardware would be as far from what is expected of it: of
+        many chips that come from it, one in twenty has a p below 0.05. How far a chip is, is found in one of three
+        ways:
+
+        - Where a deviation says how measured / nominal is distributed (Gaussian, log-normal, Student's, truncated
+          Gaussian, uniform, also behind a `Systematic` gain, without limits that cut or clip), the values are compared
+          with that: the log-likelihood of a value, beside what it would be on average if the assumption held, and the
+          Kolmogorov-Smirnov distance with its p-value.
+        - Of other deviations of which each device has its own, each value is ranked among those of 999 virtual chips;
+          the distance is that of the ranks from uniform ones.
+        - Where devices have something in common (a `Shared`, a `Spatial`, drift compensation, what a core of DYNAP-SE2
+          has in common, and whatever a class of one's own draws), the chip as a whole is ranked among the virtual ones,
+          by three numbers: the median of measured / nominal, which is what its devices have in common; their spread
+          about that; and the distance of what is left. Each of the first two has its p-value, and the leaf has one for
+          the three together: the share of chips whose most unusual number is as unusual. None is below 0.001.
+
+        Of a leaf of more than 4,096 values, so many by lot are compared with virtual chips.
 
         Args:
             mismatch: the recipe, or the hardware.
