@@ -54,8 +54,8 @@ def test_a_micro_sign_of_windows_is_understood(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ([*ROWS, ROWS[1]], "lines 3, 8: 'Itau' of chip A, core 0, device 1 stands there twice"),
-        ([*ROWS, "A,2,0,Itau,0,1"], "line 8: nominal is 0"),
+        ([*ROWS, ROWS[1]], "1 value stands there several times (lines 3, 8: 'Itau' of chip A, core 0, device 1)"),
+        ([line.replace("2.0,", "0,") for line in ROWS], "'Itau' (lines 2 to 7): nominal is 0"),
         ([*ROWS, "A,2,0,Itau,2,open"], "line 8: measured = 'open' is no finite number"),
         ([*ROWS, 'A,2,0,Itau,2,"2,1"'], "decimals are written with a point"),
         ([*ROWS, "A,2,0,Itau,2,inf"], "line 8: measured = 'inf' is no finite number"),
@@ -81,11 +81,14 @@ def test_what_cannot_be_meant_is_refused_by_line(lines, said, tmp_path):
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("chip,neuron,parameter,nominal,measured", "has no column 'core'; it has 'chip', 'neuron', 'parameter'"),
+        ("chip,parameter,nominal,measured", "has no column 'device'; it has 'chip', 'parameter', 'nominal'"),
         ("chip,chip,core,neuron,parameter,nominal,measured", "there are two columns 'chip'"),
-        ("chip,core,neuron,parameter,nominal,measured [nA]", "'measured' has a unit and 'nominal' has none"),
+        ("chip,core,neuron,parameter,nominal,measured [nA]", "'measured [nA]' has a unit and 'nominal' has none"),
         ("chip,core,neuron,parameter,nominal [mV],measured [nA]", "nominal is in V and measured in A"),
-        ("chip,core,neuron,parameter,nominal [nA],measured [furlong]", "line 1: the unit 'furlong' is not known"),
+        (
+            "chip,core,neuron,parameter,nominal [nA],measured [furlong]",
+            "[furlong]': the unit 'furlong' is not known",
+        ),
         ("chip,core,neuron,parameter,nominal [A],measured [A],unit", "keep one of the two"),
     ],
 )
@@ -98,7 +101,7 @@ def test_headers_that_cannot_be_meant_are_refused(header, said, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "said", "left"),
     [
-        ([*ROWS, "A,2,0,Itau,2,", "A,2,1,Itau,NaN,2"], "lines 8, 9: a value is missing; 2 rows are left out", 6),
+        ([*ROWS, "A,2,0,Itau,2,", "A,2,1,Itau,NaN,2"], "lines 8, 9: a value is missing; 2 values are left out", 6),
         ([*ROWS, "A,2,0,Itau,2,-2"], "line 8: measured has another sign than nominal", 7),
         ([*ROWS, "A,2,0,Itau,2,0"], "line 8: measured is 0", 7),
         ([line.replace("2.0,2", "2.0,50") for line in ROWS], "has the median 25.", 6),
@@ -130,7 +133,7 @@ def test_files_that_are_no_table_are_refused(content, said, tmp_path):
 
 def test_columns_by_name_are_a_table_and_places_are_rows():
     columns = dict(zip(COLUMNS, (["A", "A"], [0, 0], [0, 0], ["x", "x"], [1.0, 1.0], [1.1, 0.9]), strict=True))
-    with pytest.raises(limpet.LimpetError, match="table: rows 1, 2: 'x' of chip A"):
+    with pytest.raises(limpet.LimpetError, match="rows 1, 2: 'x' of chip A"):
         read_measurements(columns)
     with pytest.raises(limpet.LimpetError, match="columns differ in length"):
         read_measurements({**columns, "chip": ["A"]})

@@ -9,7 +9,8 @@ from limpet import LimpetError, MeasuredChip
 from limpet.checks import listing, text
 
 from ._cells import Table
-from ._measurements import Columns, Measurements, Nominal, guessed_leaves, natural_key, read_measurements
+from ._columns import Columns, Nominal
+from ._measurements import Measurements, guessed_leaves, natural_key, read_measurements
 
 
 def bench_chip(

@@ -15,9 +15,10 @@ from limpet.files import write_text
 
 from ._candidate import Candidate, best_of, candidates, refitted
 from ._cells import Table
+from ._columns import Columns, Nominal
 from ._components import Component, components
 from ._configuration import configuration
-from ._measurements import Columns, Measurements, Nominal, guessed_leaves, read_measurements
+from ._measurements import Measurements, guessed_leaves, read_measurements
 from ._nested import Nested
 from ._parameter_fit import ParameterFit
 

@@ -3,29 +3,20 @@
 import glob
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limpet import LimpetError
-from limpet.checks import listing, warn_user
+from limpet.checks import flag
 
-from ._cells import LABELS, VALUES, Table, cells_of, checked_unit, columns_of, numbers_of, places, refuse
+from ._cells import Table, cells_of, places
+from ._columns import LABELS, Columns, Nominal, checked_columns, is_headerless, layout_of
+from ._doubts import checked
+from ._rows import rows_of
 
-FAR_OFF = 10.0
-"""Measured values that are typically off by more than this factor are said."""
-AS_A_THOUSAND = 2.5
-"""A median within this factor of a power of a thousand looks like a unit that was mistaken."""
-
-Columns = Mapping[str, str | int | Sequence[str | int] | None]
-"""The titles (or places, counted from 1) of a table's columns, by the word that Limpet has for them."""
-Nominal = str | float | Mapping[str, str | float]
-"""What devices were set to: a quantity such as "2 pA", or one (or a column's title) for each parameter."""
-
-ARRAYS = (*LABELS, *VALUES, "time", "reading", "unit", "line")
+ARRAYS = (*LABELS, "nominal", "measured", "time", "unit", "line")
 """The fields of measurements that hold something for each value."""
 
 
@@ -97,44 +88,32 @@ def read_measurements(
     """Read and check a bench's table.
 
     Args:
-        source: a .csv file (separated by commas, semicolons or tabs) whose header names the columns chip, core, neuron,
-            parameter, nominal and measured, in any order; or columns by name. A unit stands in a column `unit` (of
-            both values of a row), or behind a name: `measured [nA]`. Other columns are not used. Lines that begin with
-            # are comments.
+        source: a table as .csv, .tsv, .txt (separated by commas, semicolons, tabs or blanks), .parquet or .xlsx
+            (`bench.xlsx#sheet` where several sheets hold something), or columns by name (a dict of lists, or a data
+            frame). Its columns are chip, device (or neuron), nominal and measured, in any order, and perhaps core,
+            parameter, time, reading and unit. A unit stands in a column `unit` (of both values of a row), or behind a
+            title: `measured [nA]`. Other columns are not used. Lines that begin with # are comments.
+        columns: the titles of columns that are called otherwise, by these words: `{"chip": "die"}`; a title may be
+            given without its unit. A chip, core or device may be several columns, whose labels are joined:
+            `{"device": ["row", "col"]}` gives "3/7". Where measured values stand in several columns, whose titles are
+            set values (times, readings, parameters), they are given for that word: `{"nominal": ["10 uS", "20 uS"]}`.
+            None leaves a column out. In a file without titles, places take their stead, counted from 1.
+        nominal: the value that devices were set to where the table does not say it: a quantity such as "2 pA", or the
+            title of a column; or one of these for each parameter, `{"leak": "2 pA", "gain": "Vset"}`. Where the
+            table has no column of measured values, these parameters are the titles of such columns.
+        readings: whether rows that agree in everything but the measured value are repeated readings, which are then
+            numbered in the order in which they stand.
 
     Raises:
         LimpetError: it cannot be read, lacks a column, or holds what cannot be meant: a text where a number belongs, a
-            unit that is not known, one device's parameter twice, a nominal value of 0, units that are off by a power of
-            a thousand. Says in which lines.
+            unit that is not known, one value twice, only nominal values of 0, units that are off by a power of a
+            thousand. Says in which lines.
     """
-    name, header, rows, lines = cells_of(source)
-    places_of, units, ignored = columns_of(name, header)
-    cells = {key: [row[place] for row in rows] for key, place in places_of.items()}
-    for key in LABELS:
-        empty = [line for line, cell in zip(lines, cells[key], strict=True) if not cell]
-        if empty:
-            refuse(name, f"{places(empty, name)}: column '{key}' is empty; name the {key} in every row")
-    row_units = [
-        checked_unit(name, line, cell) for line, cell in zip(lines, cells.get("unit", [""] * len(lines)), strict=True)
-    ]
-    numbers = {key: numbers_of(name, key, cells[key], lines) for key in VALUES}
-    scales = np.array([scale for scale, _ in row_units])
-    chip, core, device, parameter = (np.array(cells[key], dtype=np.str_) for key in LABELS)
-    measurements = Measurements(
-        source=name,
-        chip=chip,
-        core=core,
-        device=device,
-        parameter=parameter,
-        nominal=numbers["nominal"] * (scales if units is None else units["nominal"][0]),
-        measured=numbers["measured"] * (scales if units is None else units["measured"][0]),
-        time=np.full(len(lines), np.nan),
-        reading=np.full(len(lines), ""),
-        unit=np.array([base if units is None else units["measured"][1] for _, base in row_units]),
-        line=np.array(lines, np.int64),
-        ignored=ignored,
-    )
-    return _checked(measurements)
+    flag("readings", readings)
+    titles = checked_columns(columns)
+    cells = cells_of(source, headerless=is_headerless(titles))
+    layout = layout_of(cells, titles, nominal)
+    return checked(Measurements(cells.source, ignored=layout.ignored, **rows_of(cells, layout)), numbered=readings)
 
 
 def guessed_leaves(parameter: str) -> str:
@@ -154,96 +133,3 @@ def natural_key(text: str) -> tuple[list[tuple[float, str]], str]:
     number = r"-?\d+(\.\d+)?"
     pieces = [text] if re.fullmatch(number, text) else re.split(r"(\d+)", text)
     return [(float(piece), "") if re.fullmatch(number, piece) else (math.inf, piece) for piece in pieces], text
-
-
-def _checked(table: Measurements) -> Measurements:
-    """Measurements that can be meant; missing values are left out, and doubtful ones are said.
-
-    Raises:
-        LimpetError: see `read_measurements`.
-    """
-    first: dict[tuple[str, ...], int] = {}
-    for *place, line in zip(table.chip, table.core, table.device, table.parameter, table.line, strict=True):
-        chip, core, device, parameter = place
-        if (before := first.setdefault((chip, core, device, parameter), int(line))) != line:
-            refuse(
-                table.source,
-                f"{places([before, int(line)], table.source)}: '{parameter}' of chip {chip}, core {core}, device "
-                f"{device} stands there twice; keep one row for each device and parameter (of several readings, their "
-                f"mean)",
-            )
-    missing = np.isnan(table.nominal) | np.isnan(table.measured)
-    if missing.any():
-        warn_user(f"{table.source}: {table.places(missing)}: a value is missing; {_rows(missing)} left out")
-        table = table.where(~missing)
-    if not table.line.size:
-        refuse(table.source, "no row holds both a nominal and a measured value")
-    if (zero := table.nominal == 0).any():
-        refuse(
-            table.source,
-            f"{table.places(zero)}: nominal is 0, of which no measured value is a multiple; leave these rows out",
-        )
-    for parameter in table.parameters:
-        rows = table.where(table.parameter == parameter)
-        if len(units := dict.fromkeys(rows.unit.tolist())) > 1:
-            refuse(
-                table.source,
-                f"parameter '{parameter}' is given in {' and in '.join(unit or 'no unit' for unit in units)}; give all "
-                f"of its rows one kind of unit",
-            )
-        _check_magnitudes(rows, parameter)
-    opposite = table.factor < 0
-    if opposite.any():
-        warn_user(
-            f"{table.source}: {table.places(opposite)}: measured has another sign than nominal, which no log-normal "
-            f"deviation gives; if these devices are broken, leave them out"
-        )
-    if (dead := table.measured == 0).any():
-        warn_user(
-            f"{table.source}: {table.places(dead)}: measured is 0; if these devices are dead, leave them out, and "
-            f"describe them by limpet.Stuck"
-        )
-    return table
-
-
-def _check_magnitudes(rows: Measurements, parameter: str) -> None:
-    """Look for units that were mistaken, in the whole parameter and chip by chip."""
-    factors = np.abs(rows.factor)
-    typical = {chip: float(np.median(factors[rows.chip == chip])) for chip in rows.chips}
-    mistaken = {chip: power for chip, value in typical.items() if (power := _thousands(value))}
-    if mistaken:
-        chip, power = next(iter(mistaken.items()))
-        where = "" if len(mistaken) == len(typical) else f" on chip {listing(mistaken, limit=6)}"
-        chosen = np.isin(rows.chip, list(mistaken))
-        raise LimpetError(
-            f"{rows.source}: parameter '{parameter}'{where}: measured / nominal has the median {typical[chip]:.4g} "
-            f"({rows.places(chosen)}), near 10^{power}, as if {_as_if(power)}: say the units, as in "
-            f"'nominal [nA]' and 'measured [pA]', or correct those that are said"
-        )
-    whole = float(np.median(factors))
-    if not 1 / FAR_OFF < whole < FAR_OFF:
-        warn_user(
-            f"{rows.source}: parameter '{parameter}': measured / nominal has the median {whole:.3g} "
-            f"({rows.places(np.ones(rows.line.shape, bool))}); is nominal what the chip was set to?"
-        )
-
-
-def _as_if(power: int) -> str:
-    """What a power of a thousand looks like, in the units of currents."""
-    prefixes = {3: ("nA", "pA"), 6: ("uA", "pA"), 9: ("mA", "pA"), 12: ("A", "pA")}
-    larger, smaller = prefixes.get(abs(power), ("one unit", "another"))
-    nominal, measured = (larger, smaller) if power > 0 else (smaller, larger)
-    return f"nominal were in {nominal} and measured in {measured}"
-
-
-def _thousands(ratio: float) -> int:
-    """The power of ten of the power of a thousand that a ratio is near; 0 where it is near none but 1."""
-    if not ratio:
-        return 0
-    power = 3 * round(math.log10(ratio) / 3)
-    return power if abs(math.log10(ratio) - power) < math.log10(AS_A_THOUSAND) else 0
-
-
-def _rows(chosen: NDArray[np.bool_]) -> str:
-    count = int(chosen.sum())
-    return "1 row is" if count == 1 else f"{count} rows are"
