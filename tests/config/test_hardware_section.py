@@ -117,6 +117,10 @@ def load(tmp_path):
             limpet.Shared(limpet.Chain((limpet.Gaussian(0.1),)), groups=(0, 0, 1), name="core"),
         ),
         (
+            "deviation: {kind: shared, groups: [128 of 0, 1, 128 of 2], deviation: {kind: gaussian, sigma: 0.1}}",
+            limpet.Shared(limpet.Gaussian(0.1), groups=(0,) * 128 + (1,) + (2,) * 128),
+        ),
+        (
             "deviation: {kind: shared, across: column, deviation: {kind: drop-connect, fraction: 0.1}}",
             limpet.Shared(limpet.DropConnect(0.1), across="column"),
         ),

@@ -75,6 +75,22 @@ def test_parameters_are_described_as_plain_values():
     ]
 
 
+@pytest.mark.parametrize(
+    ("groups", "written"),
+    [
+        ((0,) * 128 + (1,) * 128, ["128 of 0", "128 of 1"]),
+        ((3, 3, 3, 0, 3, 3), ["3 of 3", 0, "2 of 3"]),
+        ((0, 1, 0, 1), [0, 1, 0, 1]),
+        ((0, 0, 1), [0, 0, 1]),
+    ],
+)
+def test_groups_are_written_in_runs_where_that_is_shorter(groups, written):
+    shared = limpet.Shared(limpet.Gaussian(0.1), groups=groups)
+    assert described(shared)["groups"] == written
+    assert limpet.Shared(limpet.Gaussian(0.1), groups=tuple(written)) == shared
+    assert label(shared) == f"shared, deviation [gaussian, sigma 0.1], groups [{', '.join(map(str, written))}]"
+
+
 def test_labels():
     assert label(limpet.Gaussian(1 / 3)) == "gaussian, sigma 0.333333"
     both = limpet.Chain((limpet.LogNormal(sigma=0.1, preserve="mean"), limpet.TruncatedGaussian(0.2)))

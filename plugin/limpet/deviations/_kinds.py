@@ -28,7 +28,7 @@ from ._quantize import Quantize
 from ._read_noise import ReadNoise
 from ._relaxation import Relaxation
 from ._right_censored_gaussian import RightCensoredGaussian
-from ._shared import Shared
+from ._shared import Shared, in_runs
 from ._spatial import Spatial
 from ._stuck import Stuck
 from ._student_t import StudentT
@@ -118,8 +118,7 @@ def described(deviation: Deviation) -> Any:
     """
     if isinstance(deviation, Chain):
         return [described(member) for member in deviation.members]
-    parameters = {field.name: _plain(getattr(deviation, field.name)) for field in fields(deviation)}  # pyright: ignore[reportArgumentType]
-    return {"kind": kind_of(deviation), **parameters}
+    return {"kind": kind_of(deviation)} | {name: _plain(value) for name, value in _parameters(deviation).items()}
 
 
 def label(deviation: Deviation) -> str:
@@ -131,12 +130,19 @@ def label(deviation: Deviation) -> str:
     """
     if isinstance(deviation, Chain):
         return ", then ".join(label(member) for member in deviation.members)
+    defaults = {field.name: field.default for field in fields(deviation)}  # pyright: ignore[reportArgumentType]
     words = [
-        f"{field.name.replace('_', ' ')} {_words(getattr(deviation, field.name))}"
-        for field in fields(deviation)  # pyright: ignore[reportArgumentType]
-        if getattr(deviation, field.name) != field.default
+        f"{name.replace('_', ' ')} {_words(value)}"
+        for name, value in _parameters(deviation).items()
+        if value != defaults[name]
     ]
     return ", ".join([kind_of(deviation), *words])
+
+
+def _parameters(deviation: Deviation) -> dict[str, Any]:
+    """The parameters of a deviation by name; numbers of groups are written in runs."""
+    parameters = {field.name: getattr(deviation, field.name) for field in fields(deviation)}  # pyright: ignore[reportArgumentType]
+    return parameters | {"groups": in_runs(deviation.groups)} if isinstance(deviation, Shared) else parameters
 
 
 def _words(value: Any) -> str:

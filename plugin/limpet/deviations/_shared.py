@@ -1,6 +1,8 @@
 """What values of a chip have in common: a die, a core, a column."""
 
+import re
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, get_args
 
 import jax
@@ -22,6 +24,9 @@ _SITES: dict[str, Sites] = {"array": "array", "row": "rows", "column": "columns"
 MOST_GROUPS = 2**16
 """Numbers of groups are counted from 0: a factor is drawn for each number up to the largest."""
 
+MOST_PLACES = 2**24
+"""Of an axis whose places are in groups."""
+
 
 @dataclass(frozen=True)
 class Shared(Deviation):
@@ -37,8 +42,10 @@ class Shared(Deviation):
         across: the values that share a factor: "chip", all values of the chip, in all leaves that say the same `name`;
             "array", all values of an array; "column", those of each column of an array, as an amplifier behind it has
             it; "row", those of each row. `limpet.Array` says where arrays, rows and columns are.
-        groups: the group of each place along `axis`, whole numbers from 0, such as the core of each neuron. The values
-            of a group have one factor, whatever their places along other axes; matrices of a stack have their own.
+        groups: the group of each place along `axis`, whole numbers from 0, such as the core of each neuron. A text
+            such as "128 of 0" stands for so many places of that group in a row: ("128 of 0", "128 of 1") are 256
+            places. The values of a group have one factor, whatever their places along other axes; matrices of a stack
+            have their own.
         axis: the axis of the leaf that `groups` counts.
         name: the name of the level. Arrays that say the same one share the draw: group 2 of one leaf has the factor of
             group 2 of the other, column 5 of one array that of column 5 of the other. Without it each array draws its
@@ -58,7 +65,7 @@ class Shared(Deviation):
 
     deviation: Deviation
     across: Across | None = None
-    groups: tuple[int, ...] = ()
+    groups: Any = ()
     axis: int = -1
     name: str = ""
 
@@ -69,8 +76,8 @@ class Shared(Deviation):
             raise refusal(f"{name}.deviation", self.deviation, reason)
         if self.across is not None:
             one_of(f"{name}.across", self.across, get_args(Across))
-        object.__setattr__(self, "groups", _whole_numbers(self.groups, f"{name}.groups"))
-        for group in self.groups:
+        object.__setattr__(self, "groups", _numbers_of_groups(self.groups, f"{name}.groups"))
+        for group in set(self.groups):
             whole(f"{name}.groups", group, 0, MOST_GROUPS - 1)
         whole(f"{name}.axis", self.axis, *AXES)
         if bool(self.across) == bool(self.groups):
@@ -132,10 +139,38 @@ class Shared(Deviation):
         return axis % len(shape)
 
 
-def _whole_numbers(given: Any, name: str) -> tuple[int, ...]:
-    numbers = np.asarray(given) if isinstance(given, tuple | list | np.ndarray) else np.zeros((1, 1))
+def in_runs(groups: tuple[int, ...]) -> tuple[int | str, ...]:
+    """Numbers of groups as a configuration writes them: runs as "128 of 0", where that makes them half as many.
+
+    Examples:
+        >>> in_runs((0, 0, 0, 1, 2, 2)), in_runs((0, 1, 1))
+        (('3 of 0', 1, '2 of 2'), (0, 1, 1))
+    """
+    runs = [(len([*places]), group) for group, places in groupby(groups)]
+    short = tuple(f"{count} of {group}" if count > 1 else group for count, group in runs)
+    return short if 2 * len(short) <= len(groups) else groups
+
+
+def _numbers_of_groups(given: Any, name: str) -> tuple[int, ...]:
+    """The number of the group of each place, with runs written out.
+
+    Raises:
+        LimpetError: they are no whole numbers and runs, or more than an axis has places.
+    """
+    reason = "allowed are whole numbers, and runs such as '128 of 0' (128 places of group 0), in a tuple"
+    if isinstance(given, tuple | list):
+        places: list[Any] = []
+        for part in given:
+            run = re.fullmatch(r"(\d{1,9}) of (\d{1,9})", part) if isinstance(part, str) else None
+            count, number = (int(run[1]), int(run[2])) if run else (1, part)
+            if not 0 < count <= MOST_PLACES - len(places):
+                raise refusal(name, given, f"{part!r} would be no place, or more than {MOST_PLACES:,} with all others")
+            places += [number] * count
+        numbers = np.asarray(places)
+    else:
+        numbers = given if isinstance(given, np.ndarray) else np.zeros((1, 1))
     real = numbers.dtype.kind in "iuf" or not numbers.size
     # A core map that Rockpool makes has its whole numbers as floating-point ones.
     if numbers.ndim != 1 or not real or not np.array_equal(numbers, np.round(numbers)):
-        raise refusal(name, given, "allowed are whole numbers, in a tuple")
+        raise refusal(name, given, reason)
     return tuple(int(number) for number in numbers)
