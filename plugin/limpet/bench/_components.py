@@ -1,21 +1,23 @@
-"""Components of the spread: how much of it chips, cores and neurons bring, by restricted maximum likelihood."""
+"""Components of the spread: how much of it chips, cores, devices, set values and readings bring."""
 
 import math
-import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limpet import LimpetError
-
-from ._nested import Nested
+from ._kurtosis import kurtosis
+from ._nested import Effect, Nested, Values
 
 CONFIDENCE = 0.95
-AT_ZERO = 1e-3
-"""A variance below this fraction of the whole, whose interval reaches 0, is the optimizer's 0."""
+AT_ZERO = 1e-6
+"""A variance below this fraction of the whole is the boundary's 0."""
+
+LEVELS = ("chip", "core", "device", "setting", "reading")
+"""The levels of a bench, the highest first: each holds the next."""
+HEAVY = ("device", "setting", "reading")
+"""The levels of which there are enough groups to see how heavy their tails are."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,14 @@ class Component:
 
     Attributes:
         level: "chip" (what all devices of a chip have in common), "core" (what those of a core have in common beyond
-            that) or "neuron" (what is left).
-        sigma: relative standard deviation; NaN where these measurements cannot tell.
+            that), "device" (what a device keeps beyond that), "setting" (what it is off by anew at each value to which
+            it is set) or "reading" (what it is off by anew at each reading).
+        sigma: the standard deviation, as a fraction of the nominal value; of additive and programming laws, what
+            devices, settings and readings bring is a fraction of the largest set value. NaN where these measurements
+            cannot tell.
         low: the lower end of the 95% interval of sigma.
         high: the upper end of that interval.
-        note: why it cannot be told, or that the estimate is at the boundary 0; else empty.
+        note: the reason why it cannot be told, or that the estimate is at the boundary 0; else empty.
     """
 
     level: str
@@ -48,122 +53,142 @@ class Component:
         return f"{self.sigma:.3g} ({self.low:.3g} to {self.high:.3g}){', at the boundary 0' if self.note else ''}"
 
 
-def components(
-    factors: NDArray[np.float64], chips: NDArray[np.str_], cores: NDArray[np.str_], *, center: float, logarithms: bool
-) -> tuple[Component, ...]:
-    """The components of the spread of measured / nominal.
+@dataclass(frozen=True)
+class Groups:
+    """Which group of each level a value belongs to.
 
-    The model is `center + chip + core + neuron`, of the factors or of their logarithms, each a normal number of its
-    level's own variance. Estimates are by restricted maximum likelihood (statsmodels' MixedLM), which balanced and
-    unbalanced benches share. Intervals are the modified large-sample ones of the mean squares, see `Combination`; the
-    degrees of freedom of the lowest level are reduced where its tails are heavier than normal ones, because its mean
-    square then varies more; see `kurtosis`.
-
-    Args:
-        factors: the ratios measured / nominal, shape (values,).
-        chips: name of the chip of each.
-        cores: name of the core within the chip of each.
-        center: what sigmas are relative to; of logarithms it has no effect.
-        logarithms: whether the model is of the factors' logarithms, as for log-normal ones.
-
-    Returns:
-        A component for each of the levels chip, core and neuron.
-
-    Raises:
-        LimpetError: statsmodels is not installed.
+    Attributes:
+        of: the number of the group of each value, shape (values,), by level, the highest first; only levels that can be
+            told apart from those beneath. What is left, the lowest level, has a group for each value.
+        lowest: the name of the lowest level.
+        untold: the reason why each level of chip, core and device that is missing cannot be told, by level.
     """
-    values = np.log(factors) if logarithms else factors / center
-    nested = Nested.of(values, chips, cores)
-    variances, intervals = reml(nested), nested.combinations()
-    notes = _untold(nested)
-    whole = sum(variances.values())
-    found = []
-    for level in ("chip", "core", "neuron"):
-        if level not in variances:
-            found.append(Component(level, math.nan, math.nan, math.nan, notes[level]))
-            continue
-        variance = variances[level]
-        low, high = intervals[level].interval(CONFIDENCE)
-        at_zero = low <= 0 and variance < AT_ZERO * whole
-        variance = 0.0 if at_zero else variance
-        sigma, low, high = (_sigma(value, logarithms) for value in (variance, min(low, variance), max(high, variance)))
-        found.append(Component(level, sigma, low, high, "at the boundary 0" if at_zero else ""))
-    return tuple(found)
+
+    of: Mapping[str, NDArray[np.intp]]
+    lowest: str
+    untold: Mapping[str, str]
+
+    @classmethod
+    def among(cls, *labels: NDArray) -> "Groups":
+        """The groups of values by their labels of chip, core, device, set value and reading, each of shape (values,).
+
+        A label of a level counts within those above it: core 0 of two chips is two cores.
+        """
+        numbers = {}
+        above = np.zeros(len(labels[0]), np.intp)
+        for level, own in zip(LEVELS, labels, strict=True):
+            _, name = np.unique(own, return_inverse=True)
+            _, above = np.unique(above * (int(name.max()) + 1) + name.ravel(), return_inverse=True)
+            numbers[level] = above = above.ravel()
+        sizes = {level: int(own.max()) + 1 for level, own in numbers.items()}
+        values = len(labels[0])
+        # The lowest level is the highest one that has no two values in a group; lower ones are the same values.
+        lowest = next((level for level in LEVELS[2:] if sizes[level] == values), "reading")
+        told, held, untold = {}, 1, {}
+        for level in LEVELS[: LEVELS.index(lowest)]:
+            # What a chip or a core with one device alone brings is the device's.
+            if held < sizes[level] < (sizes["device"] if level in ("chip", "core") else values):
+                told[level] = numbers[level]
+                held = sizes[level]
+            elif level in ("chip", "core"):
+                untold[level] = _reason(level, sizes)
+        return cls(told, lowest, untold)
+
+    def degrees(self, values: int) -> dict[str, int]:
+        """The degrees of freedom of each level's mean square."""
+        counts = [1, *(int(own.max()) + 1 for own in self.of.values()), values]
+        return dict(zip((*self.of, self.lowest), np.diff(counts).tolist(), strict=True))
 
 
-def reml(nested: Nested) -> dict[str, float]:
-    """The variance of each level that can be told apart, by restricted maximum likelihood.
+def _reason(level: str, sizes: Mapping[str, int]) -> str:
+    if sizes["chip"] == 1 and (level == "chip" or sizes["core"] == 1):
+        return f"there is one {level} alone"
+    if sizes[level] == sizes["device"]:
+        return f"each {level} has one device, so that the device's holds it"
+    return "each chip has one core, so that the chip's holds it"
 
-    Where statsmodels finds no maximum, which happens where a variance is 0, the maximum lies at that boundary: it is
-    that of a model without the level.
 
-    Raises:
-        LimpetError: statsmodels is not installed.
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """The spread of values by level, by restricted maximum likelihood.
+
+    Attributes:
+        nested: the model of the values.
+        groups: the groups of each level.
+        variances: the estimated variances, in the order of `nested.names`.
     """
-    levels = nested.levels
-    upper = levels[:-1]
-    nothing = dict.fromkeys(levels, 0.0)
-    for count in range(len(upper), 0, -1):
-        fits = [fit for kept in combinations(upper, count) if (fit := _mixed_model(nested, kept)) is not None]
-        if fits:
-            return nothing | max(fits, key=lambda fit: fit[0])[1]
-    return nothing | {"neuron": float(nested.values.var(ddof=1))}
 
+    nested: Nested
+    groups: Groups
+    variances: Values
+    _values: Values
 
-def _mixed_model(nested: Nested, upper: tuple[str, ...]) -> tuple[float, dict[str, float]] | None:
-    """Likelihood and variances of a model with some of the levels above the neuron; None where there is no maximum."""
-    mixed_linear_model = _statsmodels()
-    spread = nested.values.std()
-    highest = nested.chip if upper[0] == "chip" else nested.core
-    order = np.argsort(highest, kind="stable")
-    scaled, ones = (nested.values[order] - nested.values.mean()) / spread, np.ones((len(order), 1))
-    arguments: dict[str, Any] = {"groups": highest[order], "exog_re": ones}
-    if len(upper) == 2:
-        numbers = [nested.core[order][nested.chip[order] == chip] for chip in range(int(nested.chip.max()) + 1)]
-        own = [np.unique(cores) for cores in numbers]
-        matrices = [(cores[:, None] == names).astype(float) for cores, names in zip(numbers, own, strict=True)]
-        arguments["exog_vc"] = mixed_linear_model.VCSpec(
-            ["core"], [[list(map(str, names)) for names in own]], [matrices]
-        )
-    model = mixed_linear_model.MixedLM(scaled, ones, **arguments)
-    with warnings.catch_warnings():
-        # Near a boundary it warns of a matrix that is singular there; which variance is 0 is said by its estimate.
-        warnings.simplefilter("ignore")
-        for method in (["lbfgs"], ["powell", "lbfgs"]):
-            try:
-                fit = model.fit(reml=True, method=method)
-            except np.linalg.LinAlgError:
-                continue
-            if fit.converged:
-                estimates = [float(fit.cov_re[0, 0]), *map(float, np.atleast_1d(fit.vcomp)), float(fit.scale)]
-                variances = zip((*upper, "neuron"), estimates, strict=True)
-                return float(fit.llf), {level: max(estimate, 0.0) * spread**2 for level, estimate in variances}
-    return None
+    @classmethod
+    def of(cls, values: Values, columns: Values, groups: Groups, loadings: Mapping[str, Values]) -> "Spread":
+        """The spread of values.
 
+        Args:
+            values: the values, shape (values,).
+            columns: the fixed columns, shape (values, columns).
+            groups: the groups of each level.
+            loadings: the factors by which a level's effect enters each value, by level; ones for levels not named.
+        """
+        ones = np.ones(len(values))
+        effects = [Effect(level, own, loadings.get(level, ones)) for level, own in reversed(groups.of.items())]
+        nested = Nested(values, columns, effects)
+        left = values - columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
+        start = np.full(len(nested.names), max(float(left.var()), 1e-300) / len(nested.names))
+        variances = nested.maximum(start)[1]
+        at_zero = variances < AT_ZERO * variances.sum()
+        at_zero[-1] = False
+        if at_zero.any():
+            variances = nested.maximum(variances, dict.fromkeys(np.flatnonzero(at_zero).tolist(), 0.0))[1]
+        return cls(nested, groups, variances, left)
 
-def _statsmodels():
-    try:
-        from statsmodels.regression import mixed_linear_model
-    except ImportError:
-        raise LimpetError(
-            "to tell chips from cores and neurons, install statsmodels: python -m pip install 'limpet[bench]'"
-        ) from None
-    return mixed_linear_model
+    @property
+    def levels(self) -> dict[str, float]:
+        """The variance of each level that can be told, the highest first."""
+        names = (*self.nested.names[:-1], self.groups.lowest)
+        found = dict(zip(names, map(float, self.variances), strict=True))
+        return {level: found[level] for level in LEVELS if level in found}
 
+    def interval(self, level: str) -> tuple[float, float]:
+        """The 95% interval of a level's variance.
 
-def _untold(nested: Nested) -> dict[str, str]:
-    """Why each level that cannot be told apart cannot be."""
-    chips, cores = int(nested.chip.max()) + 1, int(nested.core.max()) + 1
-    of_chip = "there is one chip alone" if chips == 1 else "each chip has one value"
-    if cores == len(nested.values):
-        of_core = "each core has one value, so that the neuron's holds it"
-    elif cores == chips:
-        of_core = "each chip has one core, so that the chip's holds it" if chips > 1 else "there is one core alone"
-    else:
-        of_core = "cores and chips cannot be told apart"
-    return {"chip": of_chip, "core": of_core}
+        It ends where the profile likelihood has fallen by as much as that of a mean square of as many degrees of
+        freedom has at the ends of its exact interval, `degrees (r - 1 - log r)`, with r the quantile of chi square over
+        its degrees. Where the tails of a level are heavier than normal ones, its mean square varies more, as one of
+        fewer degrees does; see `kurtosis`.
+        """
+        from scipy import stats
 
+        degrees = self.groups.degrees(self.nested.count)[level]
+        worth = self._effective(level, degrees)
+        tails = ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
+        ratios = [float(stats.chi2.ppf(tail, worth)) / worth for tail in tails]
+        low, high = (degrees * (ratio - 1 - math.log(ratio)) for ratio in ratios)
+        place = len(self.variances) - 1 if level == self.groups.lowest else self.nested.names.index(level)
+        return self.nested.interval(place, self.variances, (low, high))
 
-def _sigma(variance: float, logarithms: bool) -> float:
-    variance = max(variance, 0.0)
-    return math.sqrt(math.expm1(variance) if logarithms else variance)
+    def _effective(self, level: str, degrees: int) -> float:
+        """The degrees of freedom that a level's mean square is worth.
+
+        The variance of a mean square of deviations from the means of groups is
+        `sigma^4 (2 / degrees + kurtosis * sum(share^2) / degrees^2)`, where `degrees` is the sum over values of
+        `share = 1 - 1 / count of the group`; it is set equal to `2 sigma^4 / effective degrees`.
+        """
+        if level not in HEAVY:
+            return degrees
+        above = [own for name, own in self.groups.of.items() if LEVELS.index(name) < LEVELS.index(level)]
+        means, parent = self._values, above[-1] if above else np.zeros(len(self._values), np.intp)
+        if level in self.groups.of:
+            own = self.groups.of[level]
+            means = np.bincount(own, means) / np.bincount(own)
+            parents = np.zeros(len(means), np.intp)
+            parents[own] = parent
+            parent = parents
+        counts = np.bincount(parent)
+        deviations = means - (np.bincount(parent, means) / counts)[parent]
+        share = 1 - 1 / counts[parent]
+        whole = float(share.sum())
+        return degrees / (1 + kurtosis(deviations, counts[parent]) * float((share**2).sum()) / (2 * whole))

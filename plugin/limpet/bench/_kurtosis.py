@@ -5,9 +5,11 @@ from numpy.typing import NDArray
 
 LARGEST = 24.0
 """Excess kurtosis of Student's distribution of 4.25 degrees of freedom; that of 4 and fewer is infinite."""
+LEAST = -1.2
+"""Excess kurtosis of the uniform distribution."""
 _STUDENTS = np.array([0.05, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, LARGEST])
 """Excess kurtosis of the distributions of Student's that are looked at."""
-_POWERS = np.array([1.5, 1.25, 1.0, 0.75])
+_POWERS = np.array([16.0, 6.0, 3.0, 1.5, 1.25, 1.0, 0.75])
 """Of the densities `exp(-|x / scale|^power)` that are looked at."""
 GENERALISED = 0.25
 """How likely beforehand each of these is, where one of Student's of the same kurtosis is 1: heavy tails are common."""
@@ -41,14 +43,14 @@ def kurtosis(deviations: NDArray[np.float64], counts: NDArray[np.intp]) -> float
     several = counts > 1
     standard = squares[several] / (share[several] * variance)
     by_bulk = _of_bulk(standard) * several.sum() / (fourth[several] / share[several] ** 2).sum()
-    return float(max(by_moment, by_bulk, 0.0))
+    return float(max(by_moment, by_bulk, LEAST))
 
 
 def _of_bulk(squares: NDArray[np.float64]) -> float:
     """The mean excess kurtosis of laws, given squares of values of any scale."""
     students, generalised = _students(squares), _generalised_normals(squares)
     kurtoses, likelihoods = (np.concatenate(both) for both in zip(students, generalised, strict=True))
-    beforehand = np.repeat([1.0, GENERALISED], [len(_STUDENTS), len(_POWERS)]) / (1 + kurtoses)
+    beforehand = np.repeat([1.0, GENERALISED], [len(_STUDENTS), len(_POWERS)]) / (1 + np.abs(kurtoses))
     weights = np.exp(likelihoods - likelihoods.max()) * beforehand
     return float((weights * kurtoses).sum() / weights.sum())
 

@@ -1,170 +1,241 @@
-"""Values in groups: neurons in cores in chips. Counts, means and mean squares, of which intervals are made."""
+"""Values in groups of groups, such as neurons of cores of chips: the exact likelihood of what each level brings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._kurtosis import kurtosis
-
 Values = NDArray[np.float64]
 
+STEP = 1e-30
+"""The imaginary part by which a variance is moved: the likelihood's then is its exact derivative times that."""
+PRECISION = 1e-8
+"""The relative change of all variances below which a search that begins anew has found its maximum."""
+RELATIVE = 1e-4
+"""The precision of the ends of intervals."""
+
 
 @dataclass(frozen=True)
-class MeanSquare:
-    """A sum of squares over its degrees of freedom.
+class Effect:
+    """A random effect: each group has one number of it, which enters the values of the group times their loading.
 
     Attributes:
-        value: estimates `sum(coefficient * variance of the level)`.
-        degrees: the degrees of freedom, perhaps fewer than were counted, see `_effective`.
-        coefficients: the coefficient of each variance, by level.
+        name: the name of the effect, such as "chip".
+        groups: the number of each value's group, from 0 on, shape (values,).
+        loading: the factor by which the effect enters each value, shape (values,).
     """
 
-    value: float
-    degrees: float
-    coefficients: dict[str, float]
+    name: str
+    groups: NDArray[np.intp]
+    loading: Values
 
 
-@dataclass(frozen=True)
-class Combination:
-    """A variance as a sum of mean squares with factors, some of which are negative."""
-
-    terms: tuple[tuple[float, MeanSquare], ...]
-
-    @property
-    def value(self) -> float:
-        """The estimate; negative where the level varies less than the levels below it would make it."""
-        return sum(factor * square.value for factor, square in self.terms)
-
-    def interval(self, confidence: float) -> tuple[float, float]:
-        """Where the variance lies; an end may be negative.
-
-        The modified large-sample interval: Graybill and Wang (1980), J. Am. Stat. Assoc. 75:869, with negative terms as
-        in Ting et al. (1990), J. Stat. Comput. Simul. 35:135. It is exact where there is one term, and where all
-        degrees of freedom but those of one term are large.
-        """
-        return self._end(confidence, upper=False), self._end(confidence, upper=True)
-
-    def _end(self, confidence: float, upper: bool) -> float:
-        from scipy import stats
-
-        tail = (1 - confidence) / 2
-        direction = 1.0 if upper else -1.0
-        weights, total = [], 0.0
-        for factor, square in self.terms:
-            # How far the mean square may lie above (below) its estimate, relative to it.
-            above = square.degrees / stats.chi2.ppf(tail, square.degrees) - 1
-            below = 1 - square.degrees / stats.chi2.ppf(1 - tail, square.degrees)
-            weight = above if (factor > 0) == upper else below
-            weights.append(weight)
-            total += (weight * factor * square.value) ** 2
-        for place, (factor, square) in enumerate(self.terms):
-            for other_place, (other_factor, other) in enumerate(self.terms):
-                if factor <= 0 or other_factor >= 0:
-                    continue
-                point = stats.f.ppf(tail if upper else 1 - tail, square.degrees, other.degrees)
-                mine, theirs = weights[place], weights[other_place]
-                pair = ((point - 1) ** 2 - (mine * point) ** 2 - theirs**2) / point
-                total += pair * factor * -other_factor * square.value * other.value
-        return self.value + direction * float(np.sqrt(max(total, 0.0)))
-
-
-@dataclass(frozen=True)
 class Nested:
-    """Values in groups of groups.
+    """Values as fixed columns times coefficients, plus random effects of nested groups, plus what is left.
 
-    Attributes:
-        values: the measured factors or their logarithms, shape (values,).
-        chip: number of the chip of each value, from 0 on without gaps, shape (values,).
-        core: number of the core of each value, likewise; no two chips share one.
+    `value = columns @ coefficients + sum(effect[group] * loading) + residual`, with effects and residuals normal, each
+    of the variance of its own level. Chips are independent, and so are cores given their chip; so the inverse of the
+    covariance matrix is made from the inside out, one rank-one update for each effect of each group (Sherman and
+    Morrison), and the likelihood costs as much as there are groups. It is exact for balanced and unbalanced groups.
+    What is needed of the groups of the innermost effect is summed up once, for all of a parent that have the same
+    loadings together: a likelihood then costs as much as there are cores, not devices.
+
+    Args:
+        values: the values, shape (values,).
+        columns: the fixed columns, shape (values, columns); a column of ones for a common mean.
+        effects: the random effects, the innermost first; the groups of each lie within those of the next.
     """
 
-    values: Values
-    chip: NDArray[np.intp]
-    core: NDArray[np.intp]
+    def __init__(self, values: Values, columns: Values, effects: Sequence[Effect]) -> None:
+        self.names = (*(effect.name for effect in effects), "residual")
+        self.count, self.columns = columns.shape
+        loadings = np.stack([effect.loading for effect in effects], axis=1) if effects else np.empty((len(values), 0))
+        # What the likelihood needs of any set of values are the sums of products of these columns.
+        table = np.concatenate([columns, loadings, values[:, None]], axis=1)
+        self._stages: list[tuple[list[int], NDArray[np.intp] | None]] = []
+        order = np.lexsort([effect.groups for effect in effects]) if effects else np.arange(len(values))
+        table, groups = table[order], [effect.groups[order] for effect in effects]
+        # Effects of the same groups are updated together.
+        stages: list[tuple[list[int], NDArray[np.intp]]] = []
+        for place, own in enumerate(groups):
+            if stages and np.array_equal(stages[-1][1], own):
+                stages[-1][0].append(self.columns + place)
+            else:
+                stages.append(([self.columns + place], own))
+        if not stages:
+            self._sums = (table.T @ table)[None]
+            return
+        self._prepare_innermost(table, stages)
 
-    @classmethod
-    def of(cls, values: Values, chips: NDArray[np.str_], cores: NDArray[np.str_]) -> "Nested":
-        """Values by the names of their chips and of their cores within the chips."""
-        chip = np.unique(chips, return_inverse=True)[1]
-        core = np.unique(np.stack([chip.astype(str), cores]), axis=1, return_inverse=True)[1]
-        return cls(values, chip.ravel(), core.ravel())
+    def _prepare_innermost(self, table: Values, stages: list[tuple[list[int], NDArray[np.intp]]]) -> None:
+        inner, groups = stages[0]
+        starts = _starts(groups)
+        width = table.shape[1]
+        products = np.add.reduceat(table[:, :, None] * table[:, None, :], starts)
+        outer = stages[1][1][starts] if len(stages) > 1 else np.zeros(len(starts), np.intp)
+        # Groups of one parent whose loadings have the same products are told apart by their values alone.
+        known = products[:, inner][:, :, inner].reshape(len(starts), -1)
+        _, kind = np.unique(np.round(known / np.abs(known).max(), 12), axis=0, return_inverse=True)
+        both = np.stack([outer, kind.ravel()], axis=1)
+        order = np.lexsort(both.T[::-1])
+        products, both = products[order], both[order]
+        starts = np.flatnonzero(np.r_[True, (both[1:] != both[:-1]).any(axis=1)])
+        self._inner, self._number = inner, np.diff(np.r_[starts, len(both)])
+        self._known = products[starts][:, inner][:, :, inner]
+        self._sums = np.add.reduceat(products, starts)
+        through = products[:, :, inner]
+        squares = through[:, :, None, :, None] * through[:, None, :, None, :]
+        self._squares = np.add.reduceat(squares.reshape(len(products), width * width, -1), starts)
+        parent = both[starts, 0]
+        for number, (effects, own) in enumerate(stages[1:], 1):
+            self._stages.append((effects, _starts(parent)))
+            if number + 1 < len(stages):
+                above = np.zeros(int(own.max()) + 1, np.intp)
+                above[own] = stages[number + 1][1]
+                parent = above[parent[_starts(parent)]]
 
-    @property
-    def levels(self) -> tuple[str, ...]:
-        """The levels whose variances can be told apart, the highest first."""
-        chips, cores = int(self.chip.max()) + 1, int(self.core.max()) + 1
-        upper = ["chip"] if chips > 1 else []
-        if chips < cores < len(self.values):
-            upper.append("core")
-        if max(chips, cores) == len(self.values):
-            upper = [] if chips == len(self.values) else upper
-        return (*upper, "neuron")
+    def likelihoods(self, variances: NDArray) -> NDArray:
+        """The restricted log-likelihood, for several sets of variances at once.
 
-    def combinations(self) -> dict[str, Combination]:
-        """The variance of each level that can be told apart, of unweighted means.
+        It is that of the values' parts that no fixed column reaches (Patterson and Thompson, 1971, Biometrika 58:545),
+        `-(log det V + log det X'V^-1 X + z' P z + (values - columns) log 2 pi) / 2`.
 
-        Of balanced groups these are the estimates of the analysis of variance; of others, see Hernandez, Burdick and
-        Birch (1992), Biometrical Journal 34:387.
+        Args:
+            variances: the variances of the effects and of the residual, in the order of `names`, shape (sets, names).
         """
-        levels = self.levels
-        groups = self._groups(levels)
-        counts = [np.bincount(group) for group in groups]
-        means = [np.bincount(group, self.values) / count for group, count in zip(groups, counts, strict=True)]
-        if not groups:
-            whole = np.full(len(self.values), len(self.values))
-            degrees = _effective(self.values - self.values.mean(), whole)
-            square = MeanSquare(float(self.values.var(ddof=1)), degrees, {"neuron": 1.0})
-            return {"neuron": Combination(((1.0, square),))}
-        within = self.values - means[-1][groups[-1]]
-        degrees = len(self.values) - len(means[-1])
-        effective = _effective(within, counts[-1][groups[-1]])
-        squares = [MeanSquare(float((within**2).sum()) / degrees, effective, {"neuron": 1.0})]
-        # What the mean of a group of the lowest level holds of each variance.
-        holds = [{levels[len(groups) - 1]: np.ones(len(means[-1])), "neuron": 1 / counts[-1]}]
-        if len(groups) == 2:
-            owner = np.zeros(len(means[1]), np.intp)
-            owner[groups[1]] = groups[0]
-            number = np.bincount(owner)
-            middle = np.bincount(owner, means[1]) / number
-            free = len(owner) - len(number)
-            share = 1 - 1 / number[owner]
-            coefficients = {level: float((share * held).sum()) / free for level, held in holds[0].items()}
-            squares.insert(0, MeanSquare(float(((means[1] - middle[owner]) ** 2).sum()) / free, free, coefficients))
-            upper = {level: np.bincount(owner, held) / number**2 for level, held in holds[0].items()}
-            holds.insert(0, {"chip": np.ones(len(number)), **upper})
-            means[0] = middle
-        top = means[0]
-        coefficients = {level: float(held.mean()) for level, held in holds[0].items()}
-        squares.insert(0, MeanSquare(float(top.var(ddof=1)), len(top) - 1, coefficients))
-        return _solved(levels, squares)
+        total, log_determinant = self._totals(variances)
+        fixed, last = self.columns, -1
+        inside = total[:, :fixed, :fixed]
+        solved = np.linalg.solve(inside, total[:, :fixed, last:])
+        square = total[:, last, last] - (total[:, last, None, :fixed] @ solved)[:, 0, 0]
+        free = self.count - fixed
+        return -0.5 * (log_determinant + np.log(np.linalg.det(inside)) + square + free * np.log(2 * np.pi))
 
-    def _groups(self, levels: tuple[str, ...]) -> list[NDArray[np.intp]]:
-        return [{"chip": self.chip, "core": self.core}[level] for level in levels if level != "neuron"]
+    def _totals(self, variances: NDArray) -> tuple[NDArray, NDArray]:
+        """The products of all columns through the inverse of the covariance, and the logarithm of its determinant."""
+        rest = variances[:, -1, None, None, None]
+        log_determinant = self.count * np.log(variances[:, -1])
+        sums = self._sums / rest
+        if len(self.names) == 1:
+            return sums[:, 0], log_determinant
+        # With D the variances of the effects and K = U'BU their loadings' products, (B^-1 + U D U')^-1 is
+        # B - B U D (I + K D)^-1 U' B.
+        middle, determinant = self._middle(self._known / rest, variances[:, np.subtract(self._inner, self.columns)])
+        log_determinant = log_determinant + (self._number * np.log(determinant)).sum(axis=1)
+        width = sums.shape[-1]
+        flat = middle.reshape(*middle.shape[:2], -1, 1)
+        sums = sums - (self._squares @ flat).reshape(*flat.shape[:2], width, width) / rest**2
+        for effects, starts in self._stages:
+            sums = np.add.reduceat(sums, starts, axis=1)
+            through = sums[..., effects]
+            own = variances[:, np.subtract(effects, self.columns)]
+            middle, determinant = self._middle(through[:, :, effects, :], own)
+            log_determinant = log_determinant + np.log(determinant).sum(axis=1)
+            sums = sums - through @ middle @ np.swapaxes(through, -1, -2)
+        return sums.sum(axis=1), log_determinant
+
+    @staticmethod
+    def _middle(known: NDArray, variances: NDArray) -> tuple[NDArray, NDArray]:
+        """D (I + K D)^-1 and the determinant of I + K D."""
+        if known.shape[-1] == 1:
+            held = variances[:, None, :, None]
+            determinant = 1 + known * held
+            return held / determinant, determinant[..., 0, 0]
+        scaled = known * variances[:, None, None, :] + np.eye(known.shape[-1])
+        return variances[:, None, :, None] * np.linalg.inv(scaled), np.linalg.det(scaled)
+
+    def coefficients(self, variances: Values) -> tuple[Values, Values]:
+        """The coefficients of the fixed columns, and their covariance, by generalised least squares."""
+        total = self._totals(np.asarray(variances, np.float64)[None])[0][0]
+        fixed = self.columns
+        covariance = np.linalg.inv(total[:fixed, :fixed])
+        return covariance @ total[:fixed, -1], covariance
+
+    def likelihood(self, variances: Values) -> float:
+        """The restricted log-likelihood of variances in the order of `names`."""
+        return float(self.likelihoods(np.asarray(variances, np.float64)[None])[0])
+
+    def _with_gradient(self, variances: Values, free: NDArray[np.intp]) -> tuple[float, Values]:
+        moved = np.repeat(variances[None].astype(complex), len(free), axis=0)
+        moved[np.arange(len(free)), free] += 1j * STEP
+        found = self.likelihoods(moved)
+        return float(found[0].real), found.imag / STEP
+
+    def maximum(self, start: Values, fixed: dict[int, float] | None = None) -> tuple[float, Values]:
+        """The highest restricted likelihood, and the variances where it is.
+
+        Args:
+            start: the variances to begin with, above 0.
+            fixed: variances that stay as they are, by place. The likelihood is then found to about 1e-4 alone, which is
+                enough for the end of an interval.
+        """
+        from scipy import optimize
+
+        held = np.array(start, np.float64)
+        for place, value in (fixed or {}).items():
+            held[place] = value
+        free = np.array([place for place in range(len(held)) if place not in (fixed or {})], np.intp)
+        if not len(free):
+            return self.likelihood(held), held
+        unit = np.maximum(held[free], 1e-9 * held.sum())
+
+        def cost(point: Values) -> tuple[float, Values]:
+            at = held.copy()
+            at[free] = point * unit
+            value, gradient = self._with_gradient(at, free)
+            return -value, -gradient * unit
+
+        last = len(held) - 1
+        bounds = [(1e-9 if place == last else 0.0, None) for place in free]
+        point = held[free] / unit
+        size = abs(cost(point)[0]) + 1
+        options = {"ftol": 1e-5 / size, "gtol": 1e-2} if fixed else {"ftol": 1e-16, "gtol": 1e-9}
+        for _ in range(1 if fixed else 3):  # anew from where it stopped, until it goes no further
+            found = optimize.minimize(cost, point, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
+            moved, point = np.abs(found.x - point).max(), found.x
+            if moved < PRECISION:
+                break
+        held[free] = point * unit
+        return -float(found.fun), held
 
 
-def _effective(deviations: Values, counts: NDArray[np.intp]) -> float:
-    """Degrees of freedom that a mean square of deviations from the means of groups is worth.
+    def interval(self, place: int, best: Values, drops: tuple[float, float]) -> tuple[float, float]:
+        """Where a variance lies: from where to where its profile likelihood falls by no more than is allowed.
 
-    The variance of the mean square is `sigma^4 (2 / degrees + kurtosis * sum(share^2) / degrees^2)`, where `degrees` is
-    the sum over values of `share = 1 - 1 / count of the group`; it is set equal to `2 sigma^4 / effective degrees`.
-    """
-    share = 1 - 1 / counts
-    degrees = float(share.sum())
-    return degrees / (1 + kurtosis(deviations, counts) * float((share**2).sum()) / (2 * degrees))
+        The profile likelihood of a variance is the highest one that there is with it, whatever the others are; it is
+        highest at the estimate, which so lies within.
+
+        Args:
+            place: the place of the variance in `names`.
+            best: the variances of highest likelihood.
+            drops: by how much twice the log-likelihood may fall below the estimate, and above it.
+        """
+        from scipy import optimize
+
+        highest, estimate = self.likelihood(best), float(best[place])
+        found: dict[float, tuple[float, Values]] = {}
+
+        def drop(variance: float, allowed: float) -> float:
+            if variance not in found:
+                near = min(found, key=lambda other: abs(other - variance), default=None)
+                start = np.maximum(best if near is None else found[near][1], 1e-6 * best.sum())
+                found[variance] = self.maximum(start, {place: variance})
+            return 2 * (highest - found[variance][0]) - allowed
+
+        least = 1e-6 * float(best.sum())
+
+        def end(factor: float, allowed: float) -> float:
+            near, far = estimate, max(estimate, least) * factor
+            while drop(far, allowed) < 0:
+                near, far = far, far * factor
+                if far < least:
+                    return 0.0
+            return float(optimize.brentq(drop, near, far, args=(allowed,), rtol=RELATIVE, xtol=RELATIVE * least))
+
+        return 0.0 if estimate < least else end(0.5, drops[0]), end(2.0, drops[1])
 
 
-def _solved(levels: tuple[str, ...], squares: list[MeanSquare]) -> dict[str, Combination]:
-    """Variances as combinations of mean squares, each of which holds its own level's variance and those below."""
-    matrix = np.array([[square.coefficients.get(level, 0.0) for level in levels] for square in squares])
-    inverse = np.linalg.inv(matrix)
-    return {
-        level: Combination(
-            tuple(
-                (float(factor), square)
-                for factor, square in zip(row, squares, strict=True)
-                if abs(factor) > 1e-9  # of balanced groups, what is left of two equal terms
-            )
-        )
-        for level, row in zip(levels, inverse, strict=True)
-    }
+def _starts(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where each run of equal numbers begins."""
+    return np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
