@@ -124,7 +124,14 @@ class Spread:
     _values: Values
 
     @classmethod
-    def of(cls, values: Values, columns: Values, groups: Groups, loadings: Mapping[str, Values]) -> "Spread":
+    def of(
+        cls,
+        values: Values,
+        columns: Values,
+        groups: Groups,
+        loadings: Mapping[str, Values],
+        slope: Values | None = None,
+    ) -> "Spread":
         """The spread of values.
 
         Args:
@@ -132,18 +139,29 @@ class Spread:
             columns: the fixed columns, shape (values, columns).
             groups: the groups of each level.
             loadings: the factors by which a level's effect enters each value, by level; ones for levels not named.
+            slope: the factors by which a further effect, of each group of the level above the lowest, enters each
+                value; None for none.
         """
         ones = np.ones(len(values))
         effects = [Effect(level, own, loadings.get(level, ones)) for level, own in reversed(groups.of.items())]
+        if slope is not None and effects:
+            effects.insert(1, Effect("slope", effects[0].groups, slope))
         nested = Nested(values, columns, effects)
         left = values - columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
-        start = np.full(len(nested.names), max(float(left.var()), 1e-300) / len(nested.names))
+        scales = np.array([*(float((effect.loading**2).mean()) or 1.0 for effect in effects), 1.0])
+        start = max(float(left.var()), 1e-300) / len(scales) / scales
         variances = nested.maximum(start)[1]
-        at_zero = variances < AT_ZERO * variances.sum()
+        at_zero = variances * scales < AT_ZERO * (variances * scales).sum()
         at_zero[-1] = False
         if at_zero.any():
             variances = nested.maximum(variances, dict.fromkeys(np.flatnonzero(at_zero).tolist(), 0.0))[1]
         return cls(nested, groups, variances, left)
+
+    @property
+    def slope(self) -> float:
+        """The variance of the further effect; 0 where there is none."""
+        names = self.nested.names
+        return float(self.variances[names.index("slope")]) if "slope" in names else 0.0
 
     @property
     def levels(self) -> dict[str, float]:

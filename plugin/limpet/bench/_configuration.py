@@ -3,7 +3,10 @@
 import json
 import textwrap
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
 
+from limpet import Chain, Deviation, Hardware
 from limpet.deviations import described
 
 from ._measurements import Measurements, guessed_leaves
@@ -11,69 +14,126 @@ from ._parameter_fit import ParameterFit
 from ._units import quantity
 
 
-def configuration(table: Measurements, parts: Mapping[str, ParameterFit]) -> str:
+def configuration(table: Measurements, parts: Mapping[str, ParameterFit], hardware: Hardware) -> str:
     """The hardware as fitted, as a configuration in YAML that `limpet.load_config` reads.
 
     Args:
         table: the measurements that the hardware was fitted to.
-        parts: what was found, by the name of the part that it becomes.
+        parts: the fit of each part, by its name.
+        hardware: the hardware with these parts.
     """
     lines = [
         f"# Fitted by `limpet fit` to {_one_line(table.source)}: {_count(len(table.line), 'value')} of "
         f"{_count(len(parts), 'parameter')}, {_count(len(table.chips), 'chip')}.",
         "#",
         "# Leaves are guessed from the names of the parameters: put in their place which leaves of your network these",
-        "# are (`limpet check` with --model lists them). Deviations hold the whole spread, of chips, cores and neurons",
-        "# together, and each device is drawn on its own.",
+        "# are (`limpet check` with --model lists them). What training redraws is for you to add: `training: {dynamic: {}}`",
+        "# draws all of it anew at every step.",
         "hardware:",
     ]
     for part, found in parts.items():
         lines += [f"  {part}:"]
         for finding in findings(found):
             lines += textwrap.wrap(finding, 110, initial_indent="    # ", subsequent_indent="    #   ")
-        lines += [
-            f"    leaves: {json.dumps(guessed_leaves(found.name), ensure_ascii=False)}  # a guess",
-            f"    deviation: {_flow(described(found.deviation))}",
-        ]
-    return "\n".join([*lines, "training: {}", ""])
+        deviation = hardware.parts[part].deviation
+        lines.append(f"    leaves: {json.dumps(guessed_leaves(found.name), ensure_ascii=False)}  # a guess")
+        if isinstance(deviation, Chain):
+            lines += ["    deviation:", *(f"      - {_flow(_brief(member))}" for member in deviation.members)]
+        else:
+            lines.append(f"    deviation: {_flow(_brief(deviation))}")
+    return "\n".join([*lines, ""])
 
 
 def findings(found: ParameterFit) -> list[str]:
     """What was found of a parameter, in lines."""
-    chips = len(set(found.chips.tolist()))
-    nominal = f", nominal {quantity(found.nominal, found.unit)}" if found.unit else ""
-    lowest = found.candidates[0]
-    others = [f"{kind} {aic - lowest.aic:+.1f}" for kind, aic in found.aic.items() if kind != found.best.kind]
-    chosen = f"{found.best.kind} by AIC (others, above the lowest: {', '.join(others)})"
-    if found.best is not lowest:
-        chosen = (
-            f"{found.best.kind}, {found.best.aic - lowest.aic:.1f} above the lowest AIC and simpler (others: "
-            f"{', '.join(others)})"
-        )
+    chips = len(set(found.rows.chip.tolist()))
+    at = f", set to {quantity(found.nominal, found.unit)}" if len(found.by_set_value) == 1 and found.unit else ""
+    best, *others = found.evidence.items()
+    beside = ", ".join(f"{name} {value - best[1]:+.1f}" for name, value in others)
     lines = [
-        f"{_count(len(found.factors), 'value')} of {_count(chips, 'chip')}{nominal}; {chosen}",
-        f"Kolmogorov-Smirnov distance {found.distance:.3g}, p = {found.p_value:.2g} (simulated, with a fit of its own "
-        f"each time)",
+        f"{_count(len(found.rows.line), 'value')} of {_count(chips, 'chip')}{at}; {best[0]} by evidence"
+        + (f" (logarithm of the odds of others: {beside})" if beside else ""),
+        f"Kolmogorov-Smirnov distance {found.distance:.3g}, p = {found.p_value:.2g} (simulated)",
         f"sigma by level, with 95% intervals: {'; '.join(f'{c.level} {c}' for c in found.components)}",
     ]
+    if not found.relative:
+        lines.append(
+            f"of devices, settings and readings it is a fraction of the largest set value, "
+            f"{quantity(found.largest, found.unit)}, which the largest weight of an array stands for"
+        )
     if found.off_center:
         lines.append(off_center(found))
-    return lines
+    if found.stuck:
+        lines.append(stuck_devices(found))
+    return [*lines, *doubts(found)]
 
 
 def off_center(found: ParameterFit) -> str:
     """What devices are off by in common."""
-    off = found.best.center - 1
-    return (
-        f"typically {abs(off):.1%} {'above' if off > 0 else 'below'} nominal, which no deviation holds: set nominal "
-        f"values by it, or calibrate it away"
+    off = found.gain - 1
+    gain = (
+        f"{abs(off):.1%} {'above' if off > 0 else 'below'} what they are set to (standard error {found.gain_error:.1%})"
     )
+    shift = f", and shifted by {found.offset:+.2%} of the largest set value" if found.offset else ""
+    return f"devices of all chips are {gain}{shift}"
 
 
-def _flow(plain: dict[str, object]) -> str:
-    """Plain values as a YAML mapping in one line."""
-    values = [f"{key}: {value:.6g}" if isinstance(value, float) else f"{key}: {value}" for key, value in plain.items()]
-    return f"{{{', '.join(values)}}}"
+def stuck_devices(found: ParameterFit) -> str:
+    """How many devices follow no set value."""
+    words = {"at_zero": "at zero", "at_largest": "at the largest value", "at_random": "elsewhere"}
+    counts = ", ".join(f"{count:,} {words[key]}" for key, count in found.stuck.items())
+    return f"of {_count(found.devices, 'device')}, stuck are {counts}"
+
+
+def doubts(found: ParameterFit) -> list[str]:
+    """What is to be looked at before the fit is believed."""
+    lines = []
+    rows = found.outliers
+    if found.outliers and found.left_out:
+        lines.append(f"{rows}: far off, and left out")
+    elif found.outliers and (without := found.without_outliers) is not None:
+        lines.append(
+            f"{rows}: far off what the rest makes believable; with them the law is {found.kind}, its device sigma "
+            f"{_of_devices(found):.3g}, without {without.kind}, {_of_devices(without):.3g}: look at them, or leave them "
+            f"out (robust=True, --robust)"
+        )
+    if found.doubtful:
+        lines.append(
+            f"no law fits: that of least doubt, {found.kind}, is {found.distance:.3f} off (Kolmogorov-Smirnov, "
+            f"p = {found.p_value:.2g}); look at the quantiles in the report (--report)"
+        )
+    if uneven := found.uneven:
+        at = uneven[0]
+        lines.append(
+            f"at the set value {quantity(at.nominal, found.unit)} devices spread by {at.sigma:.3g}, and the law says "
+            f"{at.expected:.3g}"
+        )
+    return lines
+
+
+def _of_devices(found: ParameterFit) -> float:
+    return sum(c.sigma**2 for c in found.components if c.level in ("device", "setting") and c.told) ** 0.5
+
+
+def _brief(deviation: Deviation) -> dict[str, Any]:
+    """A deviation as plain values, without those that are the default."""
+    plain: dict[str, Any] = dict(described(deviation))
+    for field in fields(deviation):  # pyright: ignore[reportArgumentType]
+        value = getattr(deviation, field.name)
+        if field.default is not MISSING and value == field.default:
+            plain.pop(field.name, None)
+        elif isinstance(value, Deviation):
+            plain[field.name] = _brief(value)
+    return plain
+
+
+def _flow(plain: Any) -> str:
+    """Plain values in YAML's notation for one line."""
+    if isinstance(plain, dict):
+        return f"{{{', '.join(f'{key}: {_flow(value)}' for key, value in plain.items())}}}"
+    if isinstance(plain, list | tuple):
+        return f"[{', '.join(map(_flow, plain))}]"
+    return f"{plain:.6g}" if isinstance(plain, float) else str(plain)
 
 
 def _count(number: int, noun: str) -> str:

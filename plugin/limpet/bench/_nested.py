@@ -199,7 +199,6 @@ class Nested:
         held[free] = point * unit
         return -float(found.fun), held
 
-
     def interval(self, place: int, best: Values, drops: tuple[float, float]) -> tuple[float, float]:
         """Where a variance lies: from where to where its profile likelihood falls by no more than is allowed.
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-
 Values = NDArray[np.float64]
 Chosen = NDArray[np.bool_]
 
@@ -111,7 +110,9 @@ def _medians(values: Values, groups: NDArray[np.intp]) -> Values:
     starts = np.cumsum(counts) - counts
     ordered = values[order]
     last = len(values) - 1
-    found = (ordered[np.minimum(starts + (counts - 1) // 2, last)] + ordered[np.minimum(starts + counts // 2, last)]) / 2
+    found = (
+        ordered[np.minimum(starts + (counts - 1) // 2, last)] + ordered[np.minimum(starts + counts // 2, last)]
+    ) / 2
     return found[groups]
 
 

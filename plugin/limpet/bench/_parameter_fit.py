@@ -1,16 +1,66 @@
 """What a bench's measurements say of one parameter."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
-from limpet import Deviation
-from limpet.deviations import label
+from limpet import (
+    Additive,
+    Deviation,
+    Gaussian,
+    LimpetError,
+    LogNormal,
+    Programming,
+    ReadNoise,
+)
 
-from ._candidate import Candidate
-from ._components import Component
-from ._units import quantity
+from ._components import LEVELS, Component, Groups, Spread
+from ._in_time import ODDS, InTime, in_time
+from ._measurements import Measurements
+from ._outliers import far_off, stuck
+from ._shapes import Shape, refitted, shapes
+from ._spread_law import RELATIVE, SpreadLaw, spread_laws
+
+Values = NDArray[np.float64]
+Chosen = NDArray[np.bool_]
+
+FEWEST_VALUES = 5
+"""Of a parameter, to fit a distribution of up to three numbers to."""
+FEWEST_OF_A_CORE = 8
+"""Values of a core from which on what they have in common is taken away before the law of the rest is chosen."""
+CLOSE = 0.02
+"""A Kolmogorov-Smirnov distance below which a law is close enough, however many values tell that it is not exact."""
+DOUBT = 0.01
+"""The p-value below which a law is said not to fit."""
+UNEVEN = 6.0
+"""The standard errors by which the spread at a set value may be off the law's; tails that are heavier than a Gaussian's
+make the spread of a few values vary more."""
+RESAMPLES = 199
+"""The number of simulated benches behind a p-value, which is so known to 0.005."""
+MOST_SIMULATED = 1000
+"""The most values of a simulated bench: of more, the distance is scaled as theory has it."""
+
+
+@dataclass(frozen=True)
+class BySetValue:
+    """What was measured at one set value.
+
+    Attributes:
+        nominal: the set value, in the parameter's unit.
+        count: the number of devices, those that are stuck left out.
+        center: the mean of measured / nominal (of measured / largest set value, where the set value is 0).
+        sigma: the standard deviation of the same.
+        expected: the standard deviation that the fitted law has there.
+    """
+
+    nominal: float
+    count: int
+    center: float
+    sigma: float
+    expected: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,59 +69,465 @@ class ParameterFit:
 
     Attributes:
         name: the name of the parameter, as the table writes it.
-        factors: the ratio measured / nominal of each device, shape (values,).
-        chips: the name of the chip of each, shape (values,).
-        cores: the name of the core within that chip, shape (values,).
-        nominal: the median of the nominal values, in `unit`.
         unit: the base unit, such as "A"; empty where none was said.
-        candidates: every distribution that was fitted, the lowest AIC first.
-        best: the one to take: of those within 2 of the lowest AIC, the one of fewest parameters; a truncated Gaussian
-            only where it is lower by more than 8.
-        distance: Kolmogorov-Smirnov distance between the best one and the factors.
-        p_value: how often factors that do follow the best distribution are that far from one fitted to them: of
-            simulated benches with the same chips, cores and components, each with a fit of its own. (The usual p-value
-            does not hold where the distribution was fitted to the very same values.)
-        components: the components of the spread, for the levels chip, core and neuron.
+        nominal: the median of the set values, in `unit`.
+        largest: the largest set value, in `unit`.
+        rows: the measurements that the fit stands on.
+        deviation: the law of what each device deviates by beyond what its chip and core have in common.
+        evidence: the logarithm of the evidence for each law, by name, above that for a relative Gaussian one. A law is
+            taken in its place where this exceeds 3, odds of 20 to 1.
+        gain: the factor between measured and set values that all devices have in common.
+        gain_error: the standard error of the gain.
+        offset: the offset beside it, as a fraction of the largest set value; 0 where there is none.
+        components: the components of the spread, by level.
+        in_time: what devices do in time.
+        read_noise: the noise of each reading; None where readings were not repeated.
+        stuck: the devices that follow no set value, by what they hold ("at_zero", "at_largest", "at_random"): how many
+            of all devices.
+        devices: the number of devices, with those that are stuck.
+        outliers: the rows that are far off and belong to no such device, as messages name them.
+        left_out: whether the outliers were left out of everything else.
+        without_outliers: the fit without those rows, where there are some and they were not left out.
+        by_set_value: what was measured at each set value, the lowest first; empty where there are too many to show.
+        residuals: the deviation of each device from what its chip and core have in common, relative to the gain, shape
+            (values,): where spreads are relative, numbers about 1 that follow `deviation`; else standard normal ones.
+        distance: the Kolmogorov-Smirnov distance between the residuals and the law.
+        p_value: the fraction of simulated benches of the law that are at least as far from the law fitted to them.
     """
 
     name: str
-    factors: NDArray[np.float64]
-    chips: NDArray[np.str_]
-    cores: NDArray[np.str_]
-    nominal: float
     unit: str
-    candidates: tuple[Candidate, ...]
-    best: Candidate
+    nominal: float
+    largest: float
+    rows: Measurements
+    deviation: Deviation
+    evidence: dict[str, float]
+    gain: float
+    gain_error: float
+    offset: float
+    components: tuple[Component, ...]
+    in_time: InTime
+    read_noise: ReadNoise | None
+    stuck: dict[str, int]
+    devices: int
+    outliers: str
+    left_out: bool
+    without_outliers: "ParameterFit | None"
+    by_set_value: tuple[BySetValue, ...]
+    residuals: Values
     distance: float
     p_value: float
-    components: tuple[Component, ...]
+    kind: str
+    shape: Shape | None
 
     @property
-    def deviation(self) -> Deviation:
-        """The best distribution as a deviation, its parameters to four digits, as the configuration has them."""
-        return self.best.rounded
-
-    @property
-    def aic(self) -> dict[str, float]:
-        """AIC by kind of deviation, the lowest first; those that cannot have given the factors are not there."""
-        return {candidate.kind: candidate.aic for candidate in self.candidates}
-
-    def row(self) -> tuple[str, str, str, str, str]:
-        """What tables of parameters begin with: name, count of values, nominal, center and deviation."""
-        nominal = quantity(self.nominal, self.unit)
-        return self.name, f"{len(self.factors):,}", nominal, f"{self.best.center:.4f}", label(self.deviation)
-
-    @property
-    def center_error(self) -> float:
-        """The standard error of the center, with what chips and cores have in common."""
-        groups = {
-            "chip": len(np.unique(self.chips)),
-            "core": len({*zip(self.chips.tolist(), self.cores.tolist(), strict=True)}),
-            "neuron": len(self.factors),
-        }
-        return self.best.center * sum(c.sigma**2 / groups[c.level] for c in self.components if c.told) ** 0.5
+    def relative(self) -> bool:
+        """Whether the spread of devices is a fraction of what each is set to."""
+        return self.kind not in ("additive", "programming")
 
     @property
     def off_center(self) -> bool:
         """Whether devices are off in common, by more than 1% and than twice the standard error."""
-        return abs(self.best.center - 1) > max(0.01, 2 * self.center_error)
+        return self.offset != 0 or abs(self.gain - 1) > max(0.01, 2 * self.gain_error)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether not even the law that was taken fits the measurements well."""
+        return self.p_value < DOUBT and self.distance > CLOSE
+
+    @property
+    def uneven(self) -> tuple[BySetValue, ...]:
+        """The set values at which devices spread more or less than the law says, by a quarter and by chance in one of
+        10,000; those that are farthest off first."""
+        far = [
+            at
+            for at in self.by_set_value
+            if at.count > 9
+            and at.expected
+            and abs(at.sigma / at.expected - 1) > 0.25
+            and abs(at.sigma**2 / at.expected**2 - 1) > UNEVEN * math.sqrt(2 / at.count)
+        ]
+        return tuple(sorted(far, key=lambda at: -abs(math.log(max(at.sigma, 1e-12) / at.expected))))
+
+    def component(self, level: str) -> Component | None:
+        """The component of a level; None where the table has no such level."""
+        return next((component for component in self.components if component.level == level), None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The rows of one parameter as numbers, all of shape (values,).
+
+    Attributes:
+        fraction: the set value, as a fraction of the largest one.
+        value: the measured value, as a fraction of the largest set value; below 0 where its sign is the wrong one.
+        time: the seconds since the device was set; NaN where the table says none.
+        chip: the number of the chip.
+        core: the number of the core.
+        device: the number of the device.
+        cell: the number of the device and set value.
+        reading: the number of the device, set value and time, within which readings repeat each other.
+    """
+
+    fraction: Values
+    value: Values
+    time: Values
+    chip: NDArray[np.intp]
+    core: NDArray[np.intp]
+    device: NDArray[np.intp]
+    cell: NDArray[np.intp]
+    reading: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, rows: Measurements) -> "_Rows":
+        largest = float(np.abs(rows.nominal).max())
+        fraction = np.abs(rows.nominal) / largest
+        value = rows.measured * np.where(rows.nominal < 0, -1, 1) / largest
+        chip = _numbers(rows.chip)
+        core = _numbers(chip, rows.core)
+        device = _numbers(core, rows.device)
+        cell = _numbers(device, np.round(fraction, 9))
+        return cls(fraction, value, rows.time, chip, core, device, cell, _numbers(cell, np.nan_to_num(rows.time)))
+
+    def where(self, chosen: Chosen) -> "_Rows":
+        """The rows that a mask chooses."""
+        return _Rows(*(getattr(self, field)[chosen] for field in self.__dataclass_fields__))
+
+    @property
+    def timed(self) -> bool:
+        """Whether there are several times."""
+        return bool(np.isfinite(self.time).all() and np.ptp(self.time) > 0)
+
+    @property
+    def groups(self) -> Groups:
+        """The groups of each level; each time is a reading."""
+        order = np.zeros(len(self.value), np.intp)
+        by_cell = np.argsort(self.cell, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(self.cell[by_cell]) > 0])
+        order[by_cell] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+        return Groups.among(self.chip, self.core, self.device, self.cell, order)
+
+
+def _numbers(*labels: NDArray) -> NDArray[np.intp]:
+    """The number of each combination of labels, from 0 on."""
+    number = np.zeros(len(labels[0]), np.intp)
+    for own in labels:
+        name = np.unique(own, return_inverse=True)[1].ravel()
+        number = np.unique(number * (int(name.max()) + 1) + name, return_inverse=True)[1].ravel()
+    return number
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """The values of each device at each set value, in the first state in which they were measured.
+
+    Attributes:
+        fraction: the set value, as a fraction of the largest one, shape (cells,).
+        value: the mean of the readings, over what the cell's core (or chip) has in common, relative to the rest.
+        readings: the number of readings behind each.
+        freedom: the fraction of degrees of freedom that is left after what cores have in common was taken away.
+    """
+
+    fraction: Values
+    value: Values
+    readings: Values
+    freedom: float
+
+    @classmethod
+    def of(cls, rows: _Rows) -> "_Cells":
+        if rows.timed:
+            earliest = np.full(int(rows.cell.max()) + 1, np.inf)
+            np.minimum.at(earliest, rows.cell, rows.time)
+            first = rows.where(rows.time == earliest[rows.cell])
+        else:
+            first = rows
+        counts = np.bincount(first.cell)
+        there = np.flatnonzero(counts)
+        value = np.bincount(first.cell, first.value)[there] / counts[there]
+        leading = np.zeros(len(counts), np.intp)
+        leading[first.cell] = np.arange(len(first.cell))
+        fraction, core, chip = (column[leading[there]] for column in (first.fraction, first.core, first.chip))
+        whole = float((value * fraction).sum() / (fraction**2).sum())
+        gain, left, taken = np.full(len(value), whole), np.ones(len(value)), 0
+        for groups in (chip, core):
+            sizes = np.bincount(groups)
+            enough = (sizes >= FEWEST_OF_A_CORE)[groups]
+            own = np.bincount(groups, value * fraction) / np.maximum(np.bincount(groups, fraction**2), 1e-300)
+            gain, left = np.where(enough, own[groups], gain), np.where(enough, 1 - 1 / sizes[groups], left)
+            taken = max(taken, int((sizes >= FEWEST_OF_A_CORE).sum()))
+        # What is left of the spread after a mean of its own values was taken away is set right again.
+        value = whole * (fraction + (value / gain - fraction) / np.sqrt(left))
+        return cls(fraction, value, counts[there].astype(float), 1 - taken / len(value))
+
+
+def fit_parameter(rows: Measurements, name: str, robust: bool) -> ParameterFit:
+    """What a table says of one parameter.
+
+    Args:
+        rows: the measurements of the parameter.
+        name: its name.
+        robust: whether rows that are far off are left out.
+
+    Raises:
+        LimpetError: there are too few values, or nothing is to be fitted.
+    """
+    everything = np.ones(rows.line.shape, bool)
+    where = f"{rows.source}: parameter '{name}' ({rows.places(everything)})"
+    table = _Rows.of(rows)
+    there = table.fraction > 0
+    if there.sum() < FEWEST_VALUES:
+        number = f"{there.sum()} value{'s' if there.sum() > 1 else ''}"
+        raise LimpetError(f"{where} has {number}; needed are {FEWEST_VALUES}: measure more devices, or leave it out")
+    factors = table.value[there] / table.fraction[there]
+    if factors.std() <= 1e-9 * np.abs(factors).max():
+        raise LimpetError(
+            f"{where}: all values are off by the same factor {factors[0]:.6g}, so there is nothing to fit"
+        )
+    if factors.mean() <= 0:
+        raise LimpetError(f"{where}: measured / nominal has the mean {factors.mean():.3g}; is a sign the wrong way?")
+    far = np.zeros(len(there), bool)
+    state = _numbers(np.round(table.fraction, 9), np.nan_to_num(table.time))
+    far[there] = far_off(table.fraction[there], table.value[there], state[there], table.core[there], table.chip[there])
+    defects = stuck(table.fraction, table.value, far, table.device)
+    outliers = far & ~defects.rows
+    kept = ~defects.rows & ~(outliers & robust)
+    if (kept & there).sum() < FEWEST_VALUES:
+        raise LimpetError(f"{where}: of {len(kept)} values {kept.sum()} are left without those that are far off")
+    found = _fitted(rows.where(kept), table.where(kept), name)
+    devices = {
+        key: len(np.unique(table.device[mask]))
+        for key, mask in (
+            ("at_zero", defects.at_zero),
+            ("at_largest", defects.at_largest),
+            ("at_random", defects.elsewhere),
+        )
+        if mask.any()
+    }
+    without = fit_parameter(rows, name, True) if outliers.any() and not robust else None
+    return replace(
+        found,
+        stuck=devices,
+        devices=int(table.device.max()) + 1,
+        outliers=rows.places(outliers) if outliers.any() else "",
+        left_out=robust,
+        without_outliers=without,
+        largest=float(np.abs(rows.nominal).max()),
+    )
+
+
+def _fitted(rows: Measurements, table: _Rows, name: str) -> ParameterFit:
+    """The fit of rows that are to be believed."""
+    there = table.fraction > 0
+    changing = _in_time(table.where(there))
+    table = replace(table, value=changing.undone(table.fraction, table.value, table.time))
+    cells = _Cells.of(table.where(there))
+    kind, law, shape, evidence = _law(cells)
+    if kind in RELATIVE_KINDS:  # which say nothing of devices that are set to 0
+        rows, table = rows.where(there), table.where(there)
+    groups = table.groups
+    of_readings = _law_of_readings(table, law) if groups.lowest == "reading" else law
+    logarithms = kind == "log-normal" and bool((table.value > 0).all())
+    spread = _spread(table, groups, law, of_readings, changing, logarithms)
+    coefficients, covariance = spread.nested.coefficients(spread.variances)
+    gain = math.exp(coefficients[0]) if logarithms else float(coefficients[0])
+    if gain <= 0:
+        raise LimpetError(f"{rows.source}: parameter '{name}': the gain is {gain:.3g}; is a sign the wrong way?")
+    components = _components(spread, gain, logarithms, law, rows)
+    levels = spread.levels
+    own = levels.get("device", 0.0) + levels.get("setting", 0.0)
+    read = levels.get("reading", 0.0)
+    return ParameterFit(
+        name=name,
+        unit=rows.unit[0],
+        nominal=float(np.median(rows.nominal)),
+        largest=0.0,
+        rows=rows,
+        deviation=_deviation(kind, law, shape, math.sqrt(own) / (1 if logarithms else gain), cells, own, read),
+        evidence=evidence,
+        gain=gain,
+        gain_error=math.sqrt(covariance[0, 0]) * (gain if logarithms else 1),
+        offset=float(coefficients[1]) if law.offset else 0.0,
+        components=components,
+        in_time=changing,
+        read_noise=_read_noise(of_readings, math.sqrt(read), gain, logarithms) if read else None,
+        stuck={},
+        devices=0,
+        outliers="",
+        left_out=False,
+        without_outliers=None,
+        by_set_value=_by_set_value(cells, law, float(np.abs(rows.nominal).max())),
+        **_goodness(kind, law, shape, cells),
+        kind=kind,
+        shape=shape,
+    )
+
+
+RELATIVE_KINDS = ("gaussian", "log-normal", "student-t", "truncated-gaussian", "uniform")
+"""The kinds whose spread is a fraction of the set value."""
+
+
+def _in_time(table: _Rows) -> InTime:
+    if not table.timed:
+        return InTime("none", (), 0.0, 0.0, {})
+    return in_time(table.fraction, table.value, table.time, table.groups)
+
+
+def _law(cells: _Cells) -> tuple[str, SpreadLaw, Shape | None, dict[str, float]]:
+    """The law of the spread of devices: its name, how it depends on the set value, its shape; and the evidence."""
+    found = shapes(cells.value / cells.fraction)
+    laws: dict[str, tuple[float, str, SpreadLaw, Shape | None]] = {
+        kind: (shape.evidence, kind, RELATIVE, shape) for kind, shape in found.items()
+    }
+    if len(np.unique(np.round(cells.fraction, 9))) > 1:
+        for law in spread_laws(cells.fraction, cells.value):
+            kind = "gaussian" if law.kind == "relative" else law.kind
+            name = f"{kind}, offset" if law.offset else kind
+            if name not in laws or law.evidence > laws[name][0]:
+                laws[name] = (law.evidence, kind, law, found["gaussian"] if kind == "gaussian" else None)
+    reference = laws["gaussian"][0]
+    evidence = {name: law[0] - reference for name, law in sorted(laws.items(), key=lambda item: -item[1][0])}
+    best = next(iter(evidence))
+    best = best if evidence[best] > ODDS else "gaussian"
+    # An offset, and a polynomial, have to be worth it beside the law without.
+    for simpler in (best.removesuffix(", offset"), "additive" if best == "programming" else best):
+        if simpler in evidence and evidence[best] < evidence[simpler] + ODDS:
+            best = simpler
+    _, kind, law, shape = laws[best]
+    return kind, law, shape, {best: evidence[best]} | evidence
+
+
+def _law_of_readings(table: _Rows, law: SpreadLaw) -> SpreadLaw:
+    """How the noise of readings depends on the set value: of readings that were repeated at one time."""
+    counts = np.bincount(table.reading)
+    repeated = (counts[table.reading] > 1) & (table.fraction > 0)
+    if not repeated.any() or len(np.unique(np.round(table.fraction[repeated], 9))) == 1:
+        return law
+    means = np.bincount(table.reading, table.value) / np.maximum(counts, 1)
+    own = counts[table.reading[repeated]]
+    contrasts = (table.value - means[table.reading])[repeated] * np.sqrt(own / (own - 1))
+    if not contrasts.any():
+        return law
+    first, *others = spread_laws(table.fraction[repeated], contrasts, mean=False)
+    best = max(others, key=lambda other: other.evidence)
+    return best if best.evidence > first.evidence + ODDS else first
+
+
+def _spread(
+    table: _Rows, groups: Groups, law: SpreadLaw, of_readings: SpreadLaw, changing: InTime, logarithms: bool
+) -> Spread:
+    fraction, value = table.fraction, table.value
+    if logarithms:
+        slope = changing.loading(fraction, np.ones(len(value)), table.time) if changing.law != "none" else None
+        slope = slope / fraction if slope is not None and changing.law == "relaxation" else slope
+        return Spread.of(np.log(value / fraction), np.ones((len(value), 1)), groups, {}, slope)
+    unit = of_readings.at(fraction) if groups.lowest == "reading" else law.at(fraction)
+    own, common = law.at(fraction) / unit, fraction / unit
+    columns = np.stack([common, 1 / unit][: 1 + law.offset], axis=1)
+    loadings = {"chip": common, "core": common, "device": own, "setting": own}
+    slope = changing.loading(fraction, fraction, table.time) / unit if changing.law != "none" else None
+    return Spread.of(value / unit, columns, groups, loadings, slope)
+
+
+def _components(
+    spread: Spread, gain: float, logarithms: bool, law: SpreadLaw, rows: Measurements
+) -> tuple[Component, ...]:
+    def sigma(level: str, variance: float) -> float:
+        if logarithms:
+            return math.sqrt(math.expm1(min(variance, 700.0)))
+        return math.sqrt(variance) / gain
+
+    found = {}
+    for level, variance in spread.levels.items():
+        low, high = spread.interval(level)
+        note = "" if variance else "at the boundary 0"
+        found[level] = Component(level, *(sigma(level, value) for value in (variance, low, high)), note)
+    for level, reason in spread.groups.untold.items():
+        if level != "core" or (rows.core != "").any():
+            found[level] = Component(level, math.nan, math.nan, math.nan, reason)
+    return tuple(found[level] for level in LEVELS if level in found)
+
+
+def _deviation(
+    kind: str, law: SpreadLaw, shape: Shape | None, sigma: float, cells: _Cells, own: float, read: float
+) -> Deviation:
+    if kind == "additive":
+        return Additive(float(f"{sigma:.4g}"))
+    if kind == "programming":
+        return Programming(spread=tuple(float(f"{sigma * coefficient:.4g}") for coefficient in law.coefficients))
+    if kind == "gaussian":
+        return Gaussian(float(f"{sigma:.4g}"))
+    if kind == "log-normal":
+        return LogNormal(sigma=float(f"{math.sqrt(math.expm1(sigma**2)):.4g}"))
+    # Of heavy tails and of ends, the width is told better by the law's own fit than by a variance.
+    assert shape is not None
+    share = own / (own + read / float(cells.readings.mean())) if own else 0.0
+    sigma = float(f"{shape.deviation.sigma * math.sqrt(share):.4g}")
+    return replace(shape.deviation, sigma=sigma)
+
+
+def _read_noise(law: SpreadLaw, sigma: float, gain: float, logarithms: bool) -> ReadNoise:
+    if law.kind == "relative" or logarithms:
+        return ReadNoise(spread=float(f"{sigma if logarithms else sigma / gain:.4g}"))
+    spread = tuple(float(f"{sigma * coefficient:.4g}") for coefficient in law.coefficients)
+    return ReadNoise(spread=spread if len(spread) > 1 else spread[0], of="largest")
+
+
+def _by_set_value(cells: _Cells, law: SpreadLaw, largest: float) -> tuple[BySetValue, ...]:
+    set_values = np.unique(np.round(cells.fraction, 9))
+    if len(set_values) > 40:
+        return ()
+    scaled = cells.value / law.at(cells.fraction)
+    columns = (
+        np.stack([cells.fraction, np.ones(len(scaled))][: 1 + law.offset], axis=1) / law.at(cells.fraction)[:, None]
+    )
+    left = scaled - columns @ np.linalg.lstsq(columns, scaled, rcond=None)[0]
+    width = float(left.std(ddof=columns.shape[1]))
+    found = []
+    for at in set_values.tolist():
+        ratios = (cells.value / cells.fraction)[np.round(cells.fraction, 9) == at]
+        sigma = float(ratios.std(ddof=1)) if len(ratios) > 1 else math.nan
+        expected = width * float(law.at(np.array([at]))[0]) / at
+        found.append(BySetValue(at * largest, len(ratios), float(ratios.mean()), sigma, expected))
+    return tuple(found)
+
+
+def _goodness(kind: str, law: SpreadLaw, shape: Shape | None, cells: _Cells) -> dict:
+    """Residuals, their Kolmogorov-Smirnov distance from the law, and its p-value."""
+    if kind in RELATIVE_KINDS:
+        assert shape is not None
+        residuals = cells.value / cells.fraction / shape.center
+        distribution = shape.deviation.distribution()
+        own = kind
+    else:
+        unit = law.at(cells.fraction)
+        columns = np.stack([cells.fraction, np.ones(len(unit))][: 1 + law.offset], axis=1) / unit[:, None]
+        scaled = cells.value / unit
+        residuals = scaled - columns @ np.linalg.lstsq(columns, scaled, rcond=None)[0]
+        residuals = residuals / residuals.std()
+        distribution, own = None, "normal"
+    cumulative = special.ndtr if distribution is None else distribution.cdf
+    measured = _distance(cumulative(np.sort(residuals)))
+    count = min(len(residuals), MOST_SIMULATED)
+    generator, farther = np.random.default_rng(0), 0
+    for _ in range(RESAMPLES):
+        uniform = np.sort(generator.uniform(size=count))
+        if own in ("normal", "gaussian", "log-normal"):
+            normal = special.ndtri(uniform)
+            simulated = special.ndtr((normal - normal.mean()) / normal.std())
+        else:
+            drawn = distribution.ppf(uniform)
+            again = refitted(shape, drawn)
+            simulated = None if again is None else again.deviation.distribution().cdf(drawn / again.center)
+        farther += simulated is None or _distance(simulated) * _scale(count) >= measured * _scale(len(residuals))
+    return {"residuals": residuals, "distance": measured, "p_value": (farther + 1) / (RESAMPLES + 1)}
+
+
+def _distance(cumulative: Values) -> float:
+    """The Kolmogorov-Smirnov distance of ordered values, by a law's distribution function at each."""
+    ranks = np.arange(len(cumulative) + 1) / len(cumulative)
+    return float(max((ranks[1:] - cumulative).max(), (cumulative - ranks[:-1]).max()))
+
+
+def _scale(count: int) -> float:
+    """The factor that makes distances of any number of values alike; Stephens (1974), J. Am. Stat. Assoc. 69:730."""
+    return math.sqrt(count) + 0.12 + 0.11 / math.sqrt(count)

@@ -1,11 +1,11 @@
 """The distributions that factors may follow, fitted, and the evidence for each."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from limpet import Deviation, Gaussian, LogNormal, StrengthError, StudentT, TruncatedGaussian, Uniform
 from limpet.deviations import kind_of
@@ -109,42 +109,42 @@ def _uniform(factors: Factors) -> Shape | None:
     return Shape(Uniform(half / math.sqrt(3) / center), center, evidence)
 
 
-def _student_t(factors: Factors) -> Shape | None:
+def _student_t(factors: Factors, degrees_of: Factors = DEGREES) -> Shape | None:
     """Center and width by expectation maximisation for all degrees of freedom at once; Kent, Tyler and Vardi (1994),
     Commun. Stat. Simul. Comput. 23:441."""
-    from scipy import special
-
     middle = float(np.median(factors))
     typical = float(np.median(np.abs(factors - middle)))
     if not typical:
         return None  # most values are one and the same, about which the likelihood would rise without end
-    degrees, count = DEGREES[:, None], len(factors)
-    center, square = np.full((len(DEGREES), 1), middle), np.full((len(DEGREES), 1), (1.5 * typical) ** 2)
+    degrees, count = degrees_of[:, None], len(factors)
+    center, square = np.full((len(degrees_of), 1), middle), np.full((len(degrees_of), 1), (1.5 * typical) ** 2)
     for _ in range(STEPS):
         weights = (degrees + 1) / (degrees + (factors - center) ** 2 / square)
         whole = weights.sum(axis=1, keepdims=True)
         center = (weights * factors).sum(axis=1, keepdims=True) / whole
         square = (weights * (factors - center) ** 2).sum(axis=1, keepdims=True) / whole
-    tails = np.log1p((factors - center) ** 2 / (degrees * square)).sum(axis=1) * (DEGREES + 1) / 2
-    each = special.gammaln((DEGREES + 1) / 2) - special.gammaln(DEGREES / 2) - np.log(DEGREES * np.pi * square[:, 0]) / 2
+    tails = np.log1p((factors - center) ** 2 / (degrees * square)).sum(axis=1) * (degrees_of + 1) / 2
+    each = (
+        special.gammaln((degrees_of + 1) / 2)
+        - special.gammaln(degrees_of / 2)
+        - np.log(degrees_of * np.pi * square[:, 0]) / 2
+    )
     likelihoods = count * each - tails
     # Laplace's integral over center and logarithm of the width, by the Fisher information of each value.
-    information = (DEGREES + 1) / (DEGREES + 3) / square[:, 0] * (2 * DEGREES / (DEGREES + 3)) * count**2
+    information = (degrees_of + 1) / (degrees_of + 3) / square[:, 0] * (2 * degrees_of / (degrees_of + 3)) * count**2
     evidences = likelihoods + math.log(2 * math.pi) - np.log(information) / 2
     weights = np.exp(evidences - evidences.max())
     # The degrees of freedom in the middle of what the factors allow, on the scale of 1 / degrees.
-    held = float((weights / DEGREES).sum() / weights.sum())
-    best = int(np.abs(1 / DEGREES - held).argmin())
-    middle, sigma = float(center[best, 0]), math.sqrt(square[best, 0] * DEGREES[best] / (DEGREES[best] - 2))
+    held = float((weights / degrees_of).sum() / weights.sum())
+    best = int(np.abs(1 / degrees_of - held).argmin())
+    middle, sigma = float(center[best, 0]), math.sqrt(square[best, 0] * degrees_of[best] / (degrees_of[best] - 2))
     if middle <= 0:
         return None
-    return Shape(StudentT(sigma / middle, float(DEGREES[best])), middle, _mean_of_logs(evidences))
+    return Shape(StudentT(sigma / middle, float(degrees_of[best])), middle, _mean_of_logs(evidences))
 
 
-def _truncated_gaussian(factors: Factors) -> Shape | None:
+def _truncated_gaussian(factors: Factors, cuts: Factors = CUTS) -> Shape | None:
     """The integral over widths is an incomplete gamma function, that over centers a sum; both for each cut."""
-    from scipy import special
-
     count, mean, variance = len(factors), float(factors.mean()), float(factors.var())
     low, high = float(factors.min()), float(factors.max())
     reach = (high - low) * np.geomspace(1e-3 / count, 1, 400)
@@ -153,7 +153,7 @@ def _truncated_gaussian(factors: Factors) -> Shape | None:
     farthest = np.maximum(high - centers, centers - low)
     squares = count * (variance + (mean - centers) ** 2)
     evidences, best = [], []
-    for cut in CUTS:
+    for cut in cuts:
         # The width is at least farthest / cut: the incomplete integral over 1 / width^2.
         inside = special.gammainc(count / 2, squares * (cut / farthest) ** 2 / 2)
         with np.errstate(divide="ignore"):
@@ -168,7 +168,7 @@ def _truncated_gaussian(factors: Factors) -> Shape | None:
         evidences.append(top + math.log(np.trapezoid(weights, centers)))
         best.append(float((weights * np.gradient(centers) * centers).sum() / (weights * np.gradient(centers)).sum()))
     place = int(np.argmax(evidences))
-    cut, center = float(CUTS[place]), best[place]
+    cut, center = float(cuts[place]), best[place]
     if center <= 0:
         return None
     # The standard deviation of a standard normal number between -cut and cut, and the width that gives the factors'.
@@ -184,11 +184,10 @@ def _mean_of_logs(logs: Factors) -> float:
     return top + math.log(float(np.exp(logs - top).mean())) if math.isfinite(top) else top
 
 
-FITS: dict[str, Callable[[Factors], Shape | None]] = {
-    "gaussian": _gaussian,
-    "log-normal": _log_normal,
-    "student-t": _student_t,
-    "truncated-gaussian": _truncated_gaussian,
-    "uniform": _uniform,
-}
-"""How each distribution is fitted."""
+def refitted(shape: Shape, factors: Factors) -> Shape | None:
+    """The same distribution fitted to other factors, with its degrees of freedom or the place of its cut as they are."""
+    if isinstance(shape.deviation, StudentT):
+        return _student_t(factors, np.array([shape.deviation.degrees]))
+    if isinstance(shape.deviation, TruncatedGaussian):
+        return _truncated_gaussian(factors, np.array([shape.deviation.distribution().args[1]]))
+    return {Gaussian: _gaussian, LogNormal: _log_normal, Uniform: _uniform}[type(shape.deviation)](factors)
