@@ -143,7 +143,7 @@ class Spread:
                 value; None for none.
         """
         ones = np.ones(len(values))
-        effects = [Effect(level, own, loadings.get(level, ones)) for level, own in reversed(groups.of.items())]
+        effects = [Effect(level, own, loadings.get(level, ones)) for level, own in reversed(list(groups.of.items()))]
         if slope is not None and effects:
             effects.insert(1, Effect("slope", effects[0].groups, slope))
         nested = Nested(values, columns, effects)

@@ -27,8 +27,8 @@ def configuration(table: Measurements, parts: Mapping[str, ParameterFit], hardwa
         f"{_count(len(parts), 'parameter')}, {_count(len(table.chips), 'chip')}.",
         "#",
         "# Leaves are guessed from the names of the parameters: put in their place which leaves of your network these",
-        "# are (`limpet check` with --model lists them). What training redraws is for you to add: `training: {dynamic: {}}`",
-        "# draws all of it anew at every step.",
+        "# are (`limpet check` with --model lists them). What training redraws is for you to add:",
+        "# `training: {dynamic: {}}` draws all of it anew at every step.",
         "hardware:",
     ]
     for part, found in parts.items():
@@ -71,9 +71,8 @@ def findings(found: ParameterFit) -> list[str]:
 def off_center(found: ParameterFit) -> str:
     """What devices are off by in common."""
     off = found.gain - 1
-    gain = (
-        f"{abs(off):.1%} {'above' if off > 0 else 'below'} what they are set to (standard error {found.gain_error:.1%})"
-    )
+    side = "above" if off > 0 else "below"
+    gain = f"{abs(off):.1%} {side} what they are set to (standard error {found.gain_error:.1%})"
     shift = f", and shifted by {found.offset:+.2%} of the largest set value" if found.offset else ""
     return f"devices of all chips are {gain}{shift}"
 
@@ -94,8 +93,8 @@ def doubts(found: ParameterFit) -> list[str]:
     elif found.outliers and (without := found.without_outliers) is not None:
         lines.append(
             f"{rows}: far off what the rest makes believable; with them the law is {found.kind}, its device sigma "
-            f"{_of_devices(found):.3g}, without {without.kind}, {_of_devices(without):.3g}: look at them, or leave them "
-            f"out (robust=True, --robust)"
+            f"{_of_devices(found):.3g}, without {without.kind}, {_of_devices(without):.3g}: look at them, or leave "
+            f"them out (robust=True, --robust)"
         )
     if found.doubtful:
         lines.append(

@@ -125,8 +125,8 @@ def fit_measurements(
 ) -> Fit:
     """Find out from a bench's measurements what chips are like.
 
-    For each parameter: which law the devices of a core follow, and how it depends on the value that they are set to; what
-    chips, cores, devices, set values and readings bring to the spread, by restricted maximum likelihood with 95%
+    For each parameter: which law the devices of a core follow, and how it depends on the value that they are set to;
+    what chips, cores, devices, set values and readings bring to the spread, by restricted maximum likelihood with 95%
     intervals; the gain and the offset that all have in common; drift or relaxation, where there are several times; and
     which devices are stuck.
 

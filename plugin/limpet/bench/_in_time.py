@@ -4,13 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from limpet import Deviation, Drift, Relaxation
 
 from ._components import Groups, Spread
-
-Values = NDArray[np.float64]
+from ._nested import Values
 
 ODDS = 3.0
 """The logarithm of the odds (20 to 1) from which on a law is taken in place of a simpler one."""
@@ -38,12 +36,12 @@ class InTime:
     @property
     def deviation(self) -> Deviation | None:
         """What it is as a deviation."""
-        mean = tuple(float(f"{value:.4g}") for value in self.mean)
+        mean = [float(f"{value:.4g}") for value in self.mean]
         sigma = float(f"{self.sigma:.4g}")
         if self.law == "drift":
-            return Drift(exponent=mean if len(mean) > 1 else mean[0], spread=sigma, start=self.start)
+            return Drift(exponent=tuple(mean) if len(mean) > 1 else mean[0], spread=sigma, start=self.start)
         if self.law == "relaxation":
-            return Relaxation(mean=(0.0, mean[0]), spread=(0.0, sigma))
+            return Relaxation(mean=(0.0, *mean), spread=(0.0, sigma))
         return None
 
     def loading(self, fraction: Values, value: Values, time: Values) -> Values:
@@ -66,9 +64,9 @@ def in_time(fraction: Values, value: Values, time: Values, groups: Groups, start
     """What devices do in time: the law of highest evidence.
 
     Of drift, the logarithm of each value falls as `exponent * log((time + start) / start)`; of relaxation, the value
-    shifts as `shift * log(time)`. Each device has an exponent or a shift of its own. Both are linear in what is unknown,
-    so that their restricted likelihood (in which means are averaged over) is evidence for them, once a variance that is
-    fitted is paid for by half the logarithm of the number of devices.
+    shifts as `shift * log(time)`. Each device has an exponent or a shift of its own. Both are linear in what is
+    unknown, so that their restricted likelihood (in which means are averaged over) is evidence for them, once a
+    variance that is fitted is paid for by half the logarithm of the number of devices.
 
     Args:
         fraction: the set value of each over the largest one, above 0, shape (values,).
@@ -78,7 +76,7 @@ def in_time(fraction: Values, value: Values, time: Values, groups: Groups, start
         start: the seconds at which drift begins to count; the first time of the table, where that is earlier.
     """
     start = min(start, float(time[time > 0].min()))
-    finest = next(reversed(groups.of.values()), np.arange(len(value)))
+    finest = list(groups.of.values())[-1] if groups.of else np.arange(len(value))
     cost = math.log(int(finest.max()) + 1) / 2
     ones, elapsed, logs = np.ones(len(value)), -np.log1p(time / start), np.log(np.maximum(time, 1.0))
     found: dict[str, tuple[float, Spread]] = {}

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
+Values = NDArray[np.floating[Any]]
 
 STEP = 1e-30
 """The imaginary part by which a variance is moved: the likelihood's then is its exact derivative times that."""
@@ -53,7 +54,7 @@ class Nested:
         loadings = np.stack([effect.loading for effect in effects], axis=1) if effects else np.empty((len(values), 0))
         # What the likelihood needs of any set of values are the sums of products of these columns.
         table = np.concatenate([columns, loadings, values[:, None]], axis=1)
-        self._stages: list[tuple[list[int], NDArray[np.intp] | None]] = []
+        self._stages: list[tuple[list[int], NDArray[np.intp]]] = []
         order = np.lexsort([effect.groups for effect in effects]) if effects else np.arange(len(values))
         table, groups = table[order], [effect.groups[order] for effect in effects]
         # Effects of the same groups are updated together.
@@ -159,8 +160,8 @@ class Nested:
     def _with_gradient(self, variances: Values, free: NDArray[np.intp]) -> tuple[float, Values]:
         moved = np.repeat(variances[None].astype(complex), len(free), axis=0)
         moved[np.arange(len(free)), free] += 1j * STEP
-        found = self.likelihoods(moved)
-        return float(found[0].real), found.imag / STEP
+        found = np.asarray(self.likelihoods(moved))
+        return float(found[0].real), np.imag(found) / STEP
 
     def maximum(self, start: Values, fixed: dict[int, float] | None = None) -> tuple[float, Values]:
         """The highest restricted likelihood, and the variances where it is.
@@ -190,14 +191,15 @@ class Nested:
         bounds = [(1e-9 if place == last else 0.0, None) for place in free]
         point = held[free] / unit
         size = abs(cost(point)[0]) + 1
+        height = 0.0
         options = {"ftol": 1e-5 / size, "gtol": 1e-2} if fixed else {"ftol": 1e-16, "gtol": 1e-9}
         for _ in range(1 if fixed else 3):  # anew from where it stopped, until it goes no further
             found = optimize.minimize(cost, point, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
-            moved, point = np.abs(found.x - point).max(), found.x
+            moved, point, height = np.abs(found.x - point).max(), found.x, -float(found.fun)
             if moved < PRECISION:
                 break
         held[free] = point * unit
-        return -float(found.fun), held
+        return height, held
 
     def interval(self, place: int, best: Values, drops: tuple[float, float]) -> tuple[float, float]:
         """Where a variance lies: from where to where its profile likelihood falls by no more than is allowed.
@@ -212,6 +214,7 @@ class Nested:
         """
         from scipy import optimize
 
+        brentq: Any = optimize.brentq
         highest, estimate = self.likelihood(best), float(best[place])
         found: dict[float, tuple[float, Values]] = {}
 
@@ -230,7 +233,7 @@ class Nested:
                 near, far = far, far * factor
                 if far < least:
                     return 0.0
-            return float(optimize.brentq(drop, near, far, args=(allowed,), rtol=RELATIVE, xtol=RELATIVE * least))
+            return float(brentq(drop, near, far, args=(allowed,), rtol=RELATIVE, xtol=RELATIVE * least))
 
         return 0.0 if estimate < least else end(0.5, drops[0]), end(2.0, drops[1])
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
+from ._nested import Values
+
 Chosen = NDArray[np.bool_]
 
 FALSE_ALARMS = 0.05

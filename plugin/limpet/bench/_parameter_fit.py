@@ -2,10 +2,9 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import special
 
 from limpet import (
     Additive,
@@ -18,30 +17,26 @@ from limpet import (
 )
 
 from ._components import LEVELS, Component, Groups, Spread
+from ._goodness import goodness
 from ._in_time import ODDS, InTime, in_time
 from ._measurements import Measurements
+from ._nested import Values
 from ._outliers import far_off, stuck
-from ._shapes import Shape, refitted, shapes
+from ._rows import Cells, Rows, numbers
+from ._shapes import Shape, shapes
 from ._spread_law import RELATIVE, SpreadLaw, spread_laws
-
-Values = NDArray[np.float64]
-Chosen = NDArray[np.bool_]
 
 FEWEST_VALUES = 5
 """Of a parameter, to fit a distribution of up to three numbers to."""
-FEWEST_OF_A_CORE = 8
-"""Values of a core from which on what they have in common is taken away before the law of the rest is chosen."""
 CLOSE = 0.02
 """A Kolmogorov-Smirnov distance below which a law is close enough, however many values tell that it is not exact."""
 DOUBT = 0.01
 """The p-value below which a law is said not to fit."""
+MOST_SET_VALUES = 40
+"""The most set values that are shown one by one."""
 UNEVEN = 6.0
 """The standard errors by which the spread at a set value may be off the law's; tails that are heavier than a Gaussian's
 make the spread of a few values vary more."""
-RESAMPLES = 199
-"""The number of simulated benches behind a p-value, which is so known to 0.005."""
-MOST_SIMULATED = 1000
-"""The most values of a simulated bench: of more, the distance is scaled as theory has it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +88,9 @@ class ParameterFit:
             (values,): where spreads are relative, numbers about 1 that follow `deviation`; else standard normal ones.
         distance: the Kolmogorov-Smirnov distance between the residuals and the law.
         p_value: the fraction of simulated benches of the law that are at least as far from the law fitted to them.
+        kind: the name of the law of the devices' spread.
+        law: the law by which that spread depends on the set value.
+        shape: the distribution as it was fitted to the residuals; None where spreads are not relative.
     """
 
     name: str
@@ -118,6 +116,7 @@ class ParameterFit:
     distance: float
     p_value: float
     kind: str
+    law: SpreadLaw
     shape: Shape | None
 
     @property
@@ -154,112 +153,6 @@ class ParameterFit:
         return next((component for component in self.components if component.level == level), None)
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """The rows of one parameter as numbers, all of shape (values,).
-
-    Attributes:
-        fraction: the set value, as a fraction of the largest one.
-        value: the measured value, as a fraction of the largest set value; below 0 where its sign is the wrong one.
-        time: the seconds since the device was set; NaN where the table says none.
-        chip: the number of the chip.
-        core: the number of the core.
-        device: the number of the device.
-        cell: the number of the device and set value.
-        reading: the number of the device, set value and time, within which readings repeat each other.
-    """
-
-    fraction: Values
-    value: Values
-    time: Values
-    chip: NDArray[np.intp]
-    core: NDArray[np.intp]
-    device: NDArray[np.intp]
-    cell: NDArray[np.intp]
-    reading: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, rows: Measurements) -> "_Rows":
-        largest = float(np.abs(rows.nominal).max())
-        fraction = np.abs(rows.nominal) / largest
-        value = rows.measured * np.where(rows.nominal < 0, -1, 1) / largest
-        chip = _numbers(rows.chip)
-        core = _numbers(chip, rows.core)
-        device = _numbers(core, rows.device)
-        cell = _numbers(device, np.round(fraction, 9))
-        return cls(fraction, value, rows.time, chip, core, device, cell, _numbers(cell, np.nan_to_num(rows.time)))
-
-    def where(self, chosen: Chosen) -> "_Rows":
-        """The rows that a mask chooses."""
-        return _Rows(*(getattr(self, field)[chosen] for field in self.__dataclass_fields__))
-
-    @property
-    def timed(self) -> bool:
-        """Whether there are several times."""
-        return bool(np.isfinite(self.time).all() and np.ptp(self.time) > 0)
-
-    @property
-    def groups(self) -> Groups:
-        """The groups of each level; each time is a reading."""
-        order = np.zeros(len(self.value), np.intp)
-        by_cell = np.argsort(self.cell, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(self.cell[by_cell]) > 0])
-        order[by_cell] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-        return Groups.among(self.chip, self.core, self.device, self.cell, order)
-
-
-def _numbers(*labels: NDArray) -> NDArray[np.intp]:
-    """The number of each combination of labels, from 0 on."""
-    number = np.zeros(len(labels[0]), np.intp)
-    for own in labels:
-        name = np.unique(own, return_inverse=True)[1].ravel()
-        number = np.unique(number * (int(name.max()) + 1) + name, return_inverse=True)[1].ravel()
-    return number
-
-
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """The values of each device at each set value, in the first state in which they were measured.
-
-    Attributes:
-        fraction: the set value, as a fraction of the largest one, shape (cells,).
-        value: the mean of the readings, over what the cell's core (or chip) has in common, relative to the rest.
-        readings: the number of readings behind each.
-        freedom: the fraction of degrees of freedom that is left after what cores have in common was taken away.
-    """
-
-    fraction: Values
-    value: Values
-    readings: Values
-    freedom: float
-
-    @classmethod
-    def of(cls, rows: _Rows) -> "_Cells":
-        if rows.timed:
-            earliest = np.full(int(rows.cell.max()) + 1, np.inf)
-            np.minimum.at(earliest, rows.cell, rows.time)
-            first = rows.where(rows.time == earliest[rows.cell])
-        else:
-            first = rows
-        counts = np.bincount(first.cell)
-        there = np.flatnonzero(counts)
-        value = np.bincount(first.cell, first.value)[there] / counts[there]
-        leading = np.zeros(len(counts), np.intp)
-        leading[first.cell] = np.arange(len(first.cell))
-        fraction, core, chip = (column[leading[there]] for column in (first.fraction, first.core, first.chip))
-        whole = float((value * fraction).sum() / (fraction**2).sum())
-        gain, left, taken = np.full(len(value), whole), np.ones(len(value)), 0
-        for groups in (chip, core):
-            sizes = np.bincount(groups)
-            enough = (sizes >= FEWEST_OF_A_CORE)[groups]
-            own = np.bincount(groups, value * fraction) / np.maximum(np.bincount(groups, fraction**2), 1e-300)
-            gain, left = np.where(enough, own[groups], gain), np.where(enough, 1 - 1 / sizes[groups], left)
-            taken = max(taken, int((sizes >= FEWEST_OF_A_CORE).sum()))
-        # What is left of the spread after a mean of its own values was taken away is set right again.
-        value = whole * (fraction + (value / gain - fraction) / np.sqrt(left))
-        return cls(fraction, value, counts[there].astype(float), 1 - taken / len(value))
-
-
 def fit_parameter(rows: Measurements, name: str, robust: bool) -> ParameterFit:
     """What a table says of one parameter.
 
@@ -273,7 +166,7 @@ def fit_parameter(rows: Measurements, name: str, robust: bool) -> ParameterFit:
     """
     everything = np.ones(rows.line.shape, bool)
     where = f"{rows.source}: parameter '{name}' ({rows.places(everything)})"
-    table = _Rows.of(rows)
+    table = Rows.of(rows)
     there = table.fraction > 0
     if there.sum() < FEWEST_VALUES:
         number = f"{there.sum()} value{'s' if there.sum() > 1 else ''}"
@@ -286,41 +179,33 @@ def fit_parameter(rows: Measurements, name: str, robust: bool) -> ParameterFit:
     if factors.mean() <= 0:
         raise LimpetError(f"{where}: measured / nominal has the mean {factors.mean():.3g}; is a sign the wrong way?")
     far = np.zeros(len(there), bool)
-    state = _numbers(np.round(table.fraction, 9), np.nan_to_num(table.time))
+    state = numbers(np.round(table.fraction, 9), np.nan_to_num(table.time))
     far[there] = far_off(table.fraction[there], table.value[there], state[there], table.core[there], table.chip[there])
     defects = stuck(table.fraction, table.value, far, table.device)
     outliers = far & ~defects.rows
     kept = ~defects.rows & ~(outliers & robust)
     if (kept & there).sum() < FEWEST_VALUES:
         raise LimpetError(f"{where}: of {len(kept)} values {kept.sum()} are left without those that are far off")
-    found = _fitted(rows.where(kept), table.where(kept), name)
-    devices = {
-        key: len(np.unique(table.device[mask]))
-        for key, mask in (
-            ("at_zero", defects.at_zero),
-            ("at_largest", defects.at_largest),
-            ("at_random", defects.elsewhere),
-        )
-        if mask.any()
-    }
-    without = fit_parameter(rows, name, True) if outliers.any() and not robust else None
-    return replace(
-        found,
-        stuck=devices,
+    masks = {"at_zero": defects.at_zero, "at_largest": defects.at_largest, "at_random": defects.elsewhere}
+    return _fitted(
+        rows.where(kept),
+        table.where(kept),
+        name,
+        largest=float(np.abs(rows.nominal).max()),
+        stuck={key: len(np.unique(table.device[mask])) for key, mask in masks.items() if mask.any()},
         devices=int(table.device.max()) + 1,
         outliers=rows.places(outliers) if outliers.any() else "",
         left_out=robust,
-        without_outliers=without,
-        largest=float(np.abs(rows.nominal).max()),
+        without_outliers=fit_parameter(rows, name, True) if outliers.any() and not robust else None,
     )
 
 
-def _fitted(rows: Measurements, table: _Rows, name: str) -> ParameterFit:
-    """The fit of rows that are to be believed."""
+def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found: Any) -> ParameterFit:
+    """The fit of rows that are to be believed, beside what was found of the others."""
     there = table.fraction > 0
     changing = _in_time(table.where(there))
     table = replace(table, value=changing.undone(table.fraction, table.value, table.time))
-    cells = _Cells.of(table.where(there))
+    cells = Cells.of(table.where(there))
     kind, law, shape, evidence = _law(cells)
     if kind in RELATIVE_KINDS:  # which say nothing of devices that are set to 0
         rows, table = rows.where(there), table.where(there)
@@ -332,15 +217,16 @@ def _fitted(rows: Measurements, table: _Rows, name: str) -> ParameterFit:
     gain = math.exp(coefficients[0]) if logarithms else float(coefficients[0])
     if gain <= 0:
         raise LimpetError(f"{rows.source}: parameter '{name}': the gain is {gain:.3g}; is a sign the wrong way?")
-    components = _components(spread, gain, logarithms, law, rows)
+    components = _components(spread, gain, logarithms, rows)
     levels = spread.levels
+    residuals = _residuals(law, shape, cells)
+    distance, p_value = goodness(residuals, shape)
     own = levels.get("device", 0.0) + levels.get("setting", 0.0)
     read = levels.get("reading", 0.0)
     return ParameterFit(
         name=name,
         unit=rows.unit[0],
         nominal=float(np.median(rows.nominal)),
-        largest=0.0,
         rows=rows,
         deviation=_deviation(kind, law, shape, math.sqrt(own) / (1 if logarithms else gain), cells, own, read),
         evidence=evidence,
@@ -350,15 +236,15 @@ def _fitted(rows: Measurements, table: _Rows, name: str) -> ParameterFit:
         components=components,
         in_time=changing,
         read_noise=_read_noise(of_readings, math.sqrt(read), gain, logarithms) if read else None,
-        stuck={},
-        devices=0,
-        outliers="",
-        left_out=False,
-        without_outliers=None,
-        by_set_value=_by_set_value(cells, law, float(np.abs(rows.nominal).max())),
-        **_goodness(kind, law, shape, cells),
+        by_set_value=_by_set_value(cells, law, largest),
+        residuals=residuals,
+        distance=distance,
+        p_value=p_value,
         kind=kind,
         shape=shape,
+        law=law,
+        largest=largest,
+        **found,
     )
 
 
@@ -366,13 +252,13 @@ RELATIVE_KINDS = ("gaussian", "log-normal", "student-t", "truncated-gaussian", "
 """The kinds whose spread is a fraction of the set value."""
 
 
-def _in_time(table: _Rows) -> InTime:
+def _in_time(table: Rows) -> InTime:
     if not table.timed:
         return InTime("none", (), 0.0, 0.0, {})
     return in_time(table.fraction, table.value, table.time, table.groups)
 
 
-def _law(cells: _Cells) -> tuple[str, SpreadLaw, Shape | None, dict[str, float]]:
+def _law(cells: Cells) -> tuple[str, SpreadLaw, Shape | None, dict[str, float]]:
     """The law of the spread of devices: its name, how it depends on the set value, its shape; and the evidence."""
     found = shapes(cells.value / cells.fraction)
     laws: dict[str, tuple[float, str, SpreadLaw, Shape | None]] = {
@@ -396,7 +282,7 @@ def _law(cells: _Cells) -> tuple[str, SpreadLaw, Shape | None, dict[str, float]]
     return kind, law, shape, {best: evidence[best]} | evidence
 
 
-def _law_of_readings(table: _Rows, law: SpreadLaw) -> SpreadLaw:
+def _law_of_readings(table: Rows, law: SpreadLaw) -> SpreadLaw:
     """How the noise of readings depends on the set value: of readings that were repeated at one time."""
     counts = np.bincount(table.reading)
     repeated = (counts[table.reading] > 1) & (table.fraction > 0)
@@ -413,7 +299,7 @@ def _law_of_readings(table: _Rows, law: SpreadLaw) -> SpreadLaw:
 
 
 def _spread(
-    table: _Rows, groups: Groups, law: SpreadLaw, of_readings: SpreadLaw, changing: InTime, logarithms: bool
+    table: Rows, groups: Groups, law: SpreadLaw, of_readings: SpreadLaw, changing: InTime, logarithms: bool
 ) -> Spread:
     fraction, value = table.fraction, table.value
     if logarithms:
@@ -428,10 +314,8 @@ def _spread(
     return Spread.of(value / unit, columns, groups, loadings, slope)
 
 
-def _components(
-    spread: Spread, gain: float, logarithms: bool, law: SpreadLaw, rows: Measurements
-) -> tuple[Component, ...]:
-    def sigma(level: str, variance: float) -> float:
+def _components(spread: Spread, gain: float, logarithms: bool, rows: Measurements) -> tuple[Component, ...]:
+    def sigma(variance: float) -> float:
         if logarithms:
             return math.sqrt(math.expm1(min(variance, 700.0)))
         return math.sqrt(variance) / gain
@@ -440,7 +324,7 @@ def _components(
     for level, variance in spread.levels.items():
         low, high = spread.interval(level)
         note = "" if variance else "at the boundary 0"
-        found[level] = Component(level, *(sigma(level, value) for value in (variance, low, high)), note)
+        found[level] = Component(level, sigma(variance), sigma(low), sigma(high), note)
     for level, reason in spread.groups.untold.items():
         if level != "core" or (rows.core != "").any():
             found[level] = Component(level, math.nan, math.nan, math.nan, reason)
@@ -448,7 +332,7 @@ def _components(
 
 
 def _deviation(
-    kind: str, law: SpreadLaw, shape: Shape | None, sigma: float, cells: _Cells, own: float, read: float
+    kind: str, law: SpreadLaw, shape: Shape | None, sigma: float, cells: Cells, own: float, read: float
 ) -> Deviation:
     if kind == "additive":
         return Additive(float(f"{sigma:.4g}"))
@@ -461,8 +345,8 @@ def _deviation(
     # Of heavy tails and of ends, the width is told better by the law's own fit than by a variance.
     assert shape is not None
     share = own / (own + read / float(cells.readings.mean())) if own else 0.0
-    sigma = float(f"{shape.deviation.sigma * math.sqrt(share):.4g}")
-    return replace(shape.deviation, sigma=sigma)
+    law_of: Any = shape.deviation
+    return replace(law_of, sigma=float(f"{law_of.sigma * math.sqrt(share):.4g}"))
 
 
 def _read_noise(law: SpreadLaw, sigma: float, gain: float, logarithms: bool) -> ReadNoise:
@@ -472,62 +356,32 @@ def _read_noise(law: SpreadLaw, sigma: float, gain: float, logarithms: bool) -> 
     return ReadNoise(spread=spread if len(spread) > 1 else spread[0], of="largest")
 
 
-def _by_set_value(cells: _Cells, law: SpreadLaw, largest: float) -> tuple[BySetValue, ...]:
-    set_values = np.unique(np.round(cells.fraction, 9))
-    if len(set_values) > 40:
-        return ()
-    scaled = cells.value / law.at(cells.fraction)
-    columns = (
-        np.stack([cells.fraction, np.ones(len(scaled))][: 1 + law.offset], axis=1) / law.at(cells.fraction)[:, None]
-    )
+def _residuals(law: SpreadLaw, shape: Shape | None, cells: Cells) -> Values:
+    """What devices are off by: as factors about 1 where a shape was fitted to them, else as normal numbers."""
+    if shape is not None:
+        return cells.value / cells.fraction / shape.center
+    return _scaled(law, cells)[0]
+
+
+def _scaled(law: SpreadLaw, cells: Cells) -> tuple[Values, float]:
+    """What devices are off by in standard deviations of the law, and the width by which the law is to be multiplied."""
+    unit = law.at(cells.fraction)
+    columns = np.stack([cells.fraction / unit, 1 / unit][: 1 + law.offset], axis=1)
+    scaled = cells.value / unit
     left = scaled - columns @ np.linalg.lstsq(columns, scaled, rcond=None)[0]
     width = float(left.std(ddof=columns.shape[1]))
+    return left / width, width
+
+
+def _by_set_value(cells: Cells, law: SpreadLaw, largest: float) -> tuple[BySetValue, ...]:
+    set_values = np.unique(np.round(cells.fraction, 9))
+    if len(set_values) > MOST_SET_VALUES:
+        return ()
+    width, ratios = _scaled(law, cells)[1], cells.value / cells.fraction
     found = []
     for at in set_values.tolist():
-        ratios = (cells.value / cells.fraction)[np.round(cells.fraction, 9) == at]
-        sigma = float(ratios.std(ddof=1)) if len(ratios) > 1 else math.nan
-        expected = width * float(law.at(np.array([at]))[0]) / at
-        found.append(BySetValue(at * largest, len(ratios), float(ratios.mean()), sigma, expected))
+        own = ratios[np.round(cells.fraction, 9) == at]
+        sigma = float(own.std(ddof=1)) if len(own) > 1 else math.nan
+        expected = width * law.at(np.array([at])).item() / at
+        found.append(BySetValue(at * largest, len(own), float(own.mean()), sigma, expected))
     return tuple(found)
-
-
-def _goodness(kind: str, law: SpreadLaw, shape: Shape | None, cells: _Cells) -> dict:
-    """Residuals, their Kolmogorov-Smirnov distance from the law, and its p-value."""
-    if kind in RELATIVE_KINDS:
-        assert shape is not None
-        residuals = cells.value / cells.fraction / shape.center
-        distribution = shape.deviation.distribution()
-        own = kind
-    else:
-        unit = law.at(cells.fraction)
-        columns = np.stack([cells.fraction, np.ones(len(unit))][: 1 + law.offset], axis=1) / unit[:, None]
-        scaled = cells.value / unit
-        residuals = scaled - columns @ np.linalg.lstsq(columns, scaled, rcond=None)[0]
-        residuals = residuals / residuals.std()
-        distribution, own = None, "normal"
-    cumulative = special.ndtr if distribution is None else distribution.cdf
-    measured = _distance(cumulative(np.sort(residuals)))
-    count = min(len(residuals), MOST_SIMULATED)
-    generator, farther = np.random.default_rng(0), 0
-    for _ in range(RESAMPLES):
-        uniform = np.sort(generator.uniform(size=count))
-        if own in ("normal", "gaussian", "log-normal"):
-            normal = special.ndtri(uniform)
-            simulated = special.ndtr((normal - normal.mean()) / normal.std())
-        else:
-            drawn = distribution.ppf(uniform)
-            again = refitted(shape, drawn)
-            simulated = None if again is None else again.deviation.distribution().cdf(drawn / again.center)
-        farther += simulated is None or _distance(simulated) * _scale(count) >= measured * _scale(len(residuals))
-    return {"residuals": residuals, "distance": measured, "p_value": (farther + 1) / (RESAMPLES + 1)}
-
-
-def _distance(cumulative: Values) -> float:
-    """The Kolmogorov-Smirnov distance of ordered values, by a law's distribution function at each."""
-    ranks = np.arange(len(cumulative) + 1) / len(cumulative)
-    return float(max((ranks[1:] - cumulative).max(), (cumulative - ranks[:-1]).max()))
-
-
-def _scale(count: int) -> float:
-    """The factor that makes distances of any number of values alike; Stephens (1974), J. Am. Stat. Assoc. 69:730."""
-    return math.sqrt(count) + 0.12 + 0.11 / math.sqrt(count)

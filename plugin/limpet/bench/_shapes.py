@@ -4,13 +4,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from limpet import Deviation, Gaussian, LogNormal, StrengthError, StudentT, TruncatedGaussian, Uniform
 from limpet.deviations import kind_of
 
-Factors = NDArray[np.float64]
+from ._nested import Values
 
 DEGREES = np.array([2.2, 2.5, 3, 3.5, 4, 5, 6, 8, 11, 16, 30])
 """The degrees of freedom of Student's distribution that are looked at: below 2 it has no standard deviation, and beyond
@@ -29,8 +28,8 @@ class Shape:
     Attributes:
         deviation: the fitted deviation, relative to the center.
         center: the center, a mean (of a log-normal distribution, a median).
-        evidence: the logarithm of the probability of the factors, averaged over all centers and widths (and over degrees
-            of freedom, or places of the cut), see `shapes`.
+        evidence: the logarithm of the probability of the factors, averaged over all centers and widths (and over
+            degrees of freedom, or places of the cut), see `shapes`.
     """
 
     deviation: Deviation
@@ -43,7 +42,7 @@ class Shape:
         return kind_of(self.deviation)
 
 
-def shapes(factors: Factors) -> dict[str, Shape]:
+def shapes(factors: Values) -> dict[str, Shape]:
     """Every distribution that may have given some factors, with its evidence, by kind.
 
     The evidence of a distribution g is its likelihood averaged over centers c and widths w,
@@ -81,14 +80,14 @@ def normal_evidence(squares: float, count: int, fixed: int, log_determinant: flo
     return math.lgamma(free / 2) - math.log(2) - inside - log_determinant / 2
 
 
-def _gaussian(factors: Factors) -> Shape:
+def _gaussian(factors: Values) -> Shape:
     center, spread = float(factors.mean()), float(factors.std(ddof=1))
     count = len(factors)
     evidence = normal_evidence(spread**2 * (count - 1), count, 1, math.log(count))
     return Shape(Gaussian(spread / center), center, evidence)
 
 
-def _log_normal(factors: Factors) -> Shape | None:
+def _log_normal(factors: Values) -> Shape | None:
     if factors.min() <= 0:
         return None
     logs = np.log(factors)
@@ -98,7 +97,7 @@ def _log_normal(factors: Factors) -> Shape | None:
     return Shape(LogNormal(sigma_ln=spread), math.exp(center), evidence)
 
 
-def _uniform(factors: Factors) -> Shape | None:
+def _uniform(factors: Values) -> Shape | None:
     low, high, count = float(factors.min()), float(factors.max()), len(factors)
     width, center = high - low, (high + low) / 2
     if center <= 0:
@@ -109,7 +108,7 @@ def _uniform(factors: Factors) -> Shape | None:
     return Shape(Uniform(half / math.sqrt(3) / center), center, evidence)
 
 
-def _student_t(factors: Factors, degrees_of: Factors = DEGREES) -> Shape | None:
+def _student_t(factors: Values, degrees_of: Values = DEGREES) -> Shape | None:
     """Center and width by expectation maximisation for all degrees of freedom at once; Kent, Tyler and Vardi (1994),
     Commun. Stat. Simul. Comput. 23:441."""
     middle = float(np.median(factors))
@@ -143,7 +142,7 @@ def _student_t(factors: Factors, degrees_of: Factors = DEGREES) -> Shape | None:
     return Shape(StudentT(sigma / middle, float(degrees_of[best])), middle, _mean_of_logs(evidences))
 
 
-def _truncated_gaussian(factors: Factors, cuts: Factors = CUTS) -> Shape | None:
+def _truncated_gaussian(factors: Values, cuts: Values = CUTS) -> Shape | None:
     """The integral over widths is an incomplete gamma function, that over centers a sum; both for each cut."""
     count, mean, variance = len(factors), float(factors.mean()), float(factors.var())
     low, high = float(factors.min()), float(factors.max())
@@ -179,13 +178,13 @@ def _truncated_gaussian(factors: Factors, cuts: Factors = CUTS) -> Shape | None:
     return Shape(TruncatedGaussian(sigma / center, clip), center, _mean_of_logs(np.array(evidences)))
 
 
-def _mean_of_logs(logs: Factors) -> float:
+def _mean_of_logs(logs: Values) -> float:
     top = float(logs.max())
     return top + math.log(float(np.exp(logs - top).mean())) if math.isfinite(top) else top
 
 
-def refitted(shape: Shape, factors: Factors) -> Shape | None:
-    """The same distribution fitted to other factors, with its degrees of freedom or the place of its cut as they are."""
+def refitted(shape: Shape, factors: Values) -> Shape | None:
+    """The same distribution fitted to other factors, with its degrees of freedom, or the place of its cut, kept."""
     if isinstance(shape.deviation, StudentT):
         return _student_t(factors, np.array([shape.deviation.degrees]))
     if isinstance(shape.deviation, TruncatedGaussian):

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ._nested import Values
 from ._shapes import normal_evidence
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
