@@ -125,15 +125,17 @@ class Nested:
         middle, determinant = self._middle(self._known / rest, variances[:, np.subtract(self._inner, self.columns)])
         log_determinant = log_determinant + (self._number * np.log(determinant)).sum(axis=1)
         width = sums.shape[-1]
-        flat = middle.reshape(*middle.shape[:2], -1, 1)
-        sums = sums - (self._squares @ flat).reshape(*flat.shape[:2], width, width) / rest**2
+        # Products of so small matrices are written out: BLAS would begin a thread for each.
+        flat = middle.reshape(*middle.shape[:2], 1, -1)
+        sums = sums - (self._squares * flat).sum(axis=-1).reshape(*flat.shape[:2], width, width) / rest**2
         for effects, starts in self._stages:
             sums = np.add.reduceat(sums, starts, axis=1)
             through = sums[..., effects]
             own = variances[:, np.subtract(effects, self.columns)]
             middle, determinant = self._middle(through[:, :, effects, :], own)
             log_determinant = log_determinant + np.log(determinant).sum(axis=1)
-            sums = sums - through @ middle @ np.swapaxes(through, -1, -2)
+            taken = (through[..., None] * middle[:, :, None]).sum(axis=-2)
+            sums = sums - (taken[:, :, :, None] * through[:, :, None]).sum(axis=-1)
         return sums.sum(axis=1), log_determinant
 
     @staticmethod
