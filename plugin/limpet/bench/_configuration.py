@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from limpet import Chain, Deviation, Hardware
-from limpet.deviations import described
+from limpet.deviations import described, label
 
 from ._measurements import Measurements, guessed_leaves
 from ._parameter_fit import ParameterFit
@@ -66,6 +66,16 @@ def findings(found: ParameterFit) -> list[str]:
     if found.stuck:
         lines.append(stuck_devices(found))
     return [*lines, *doubts(found)]
+
+
+def beside(found: ParameterFit) -> tuple[str, str, str, str, str, str]:
+    """What a row of a table of parameters shows: name, values, set value, gain, law, and the law of next evidence."""
+    many = len(found.by_set_value) != 1
+    at = f"up to {quantity(found.largest, found.unit)}" if many else quantity(found.nominal, found.unit)
+    gain = f"{found.gain:.4f} ± {found.gain_error:.4f}"
+    best, *others = found.evidence.items()
+    after = f"{others[0][0]} {others[0][1] - best[1]:+.1f}" if others else ""
+    return found.name, f"{len(found.rows.line):,}", at, gain, label(found.deviation), after
 
 
 def off_center(found: ParameterFit) -> str:

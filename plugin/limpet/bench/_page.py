@@ -1,7 +1,7 @@
 """A fit as one HTML file with pictures, which needs nothing else to be read."""
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -13,8 +13,8 @@ import numpy as np
 from limpet.deviations import label
 
 from ..tensorboard._page_files import in_script, json_in_script, page_files, paragraphs
-from ._components import Component
-from ._configuration import off_center
+from ._components import LEVELS, Component
+from ._configuration import beside, doubts, off_center, stuck_devices
 from ._measurements import Measurements
 from ._parameter_fit import ParameterFit
 
@@ -38,9 +38,9 @@ def page(table: Measurements, parameters: Mapping[str, ParameterFit], configurat
     found = list(parameters.values())
     figures: dict[str, Any] = {}
     for number, parameter in enumerate(found):
-        figures[f"histogram-{number}"] = _histogram(parameter)
-        figures[f"quantiles-{number}"] = _quantiles(parameter)
-        figures[f"components-{number}"] = _components(parameter)
+        for kind, figure in _FIGURES.items():
+            if (drawn := figure(parameter)) is not None:
+                figures[f"{kind}-{number}"] = drawn
     return Template((files("limpet.bench") / "web" / "fit.html").read_text("utf-8")).substitute(
         style=page_files()["style.css"],
         subtitle=html.escape(
@@ -49,7 +49,7 @@ def page(table: Measurements, parameters: Mapping[str, ParameterFit], configurat
         ),
         result=paragraphs(map(_sentence, found)),
         overview=_overview(found),
-        cards="\n".join(_card(number, parameter) for number, parameter in enumerate(found)),
+        cards="\n".join(_card(number, parameter, figures) for number, parameter in enumerate(found)),
         configuration=html.escape(configuration),
         plotly=in_script(get_plotlyjs()),
         figures=json_in_script(figures),
@@ -57,47 +57,57 @@ def page(table: Measurements, parameters: Mapping[str, ParameterFit], configurat
 
 
 def _sentence(found: ParameterFit) -> str:
-    """The result in words: the distribution, and the level that brings most."""
+    """The result in words: the law, the level that brings most, and what there is to doubt."""
     told = [component for component in found.components if component.told]
+    whole = sum(component.sigma**2 for component in told)
     most = max(told, key=lambda component: component.sigma)
-    share = most.sigma**2 / sum(component.sigma**2 for component in told)
-    brings = f"{share:.0%} of the variance is {_LEVELS[most.level]}" if len(told) > 1 else "levels cannot be told apart"
-    doubt = "" if found.p_value >= 0.05 else f" Mind the tails: p = {found.p_value:.2g}."
-    off = f" Devices are {off_center(found)}." if found.off_center else ""
-    return f"{found.name}: {label(found.deviation)}; {brings}.{off}{doubt}"
+    brings = f"{most.sigma**2 / whole:.0%} of the variance is {_LEVELS[most.level]}" if len(told) > 1 and whole else ""
+    texts = [f"{found.name}: {label(found.deviation)}{'; ' if brings else ''}{brings}."]
+    further = [off_center(found)] if found.off_center else []
+    further += [stuck_devices(found)] if found.stuck else []
+    further += [label(later)] if (later := found.in_time.deviation) else []
+    further += [label(found.read_noise)] if found.read_noise else []
+    return " ".join([*texts, *(f"{text[0].upper()}{text[1:]}." for text in [*further, *doubts(found)])])
 
 
-_LEVELS = {"chip": "from chip to chip", "core": "from core to core", "neuron": "from neuron to neuron"}
+_LEVELS = {
+    "chip": "from chip to chip",
+    "core": "from core to core",
+    "device": "from device to device",
+    "setting": "from one set value of a device to another",
+    "reading": "from reading to reading",
+}
 
 
-def _overview(found: Iterable[ParameterFit]) -> str:
-    headers = ("parameter", "values", "nominal", "center", "distribution", "p", "chip", "core", "neuron")
-    rows = [(*parameter.row(), f"{parameter.p_value:.2g}", *map(_percent, parameter.components)) for parameter in found]
+def _overview(found: Sequence[ParameterFit]) -> str:
+    levels = [level for level in LEVELS if any(parameter.component(level) for parameter in found)]
+    headers = ("parameter", "values", "set to", "gain", "law of a device", "next by evidence", "p", *levels)
+    rows = [
+        (*beside(parameter), f"{parameter.p_value:.2g}", *(_percent(parameter.component(level)) for level in levels))
+        for parameter in found
+    ]
     return _table(headers, rows, "overview")
 
 
-def _percent(component: Component) -> str:
-    if not component.told:
-        return "not told"
+def _percent(component: Component | None) -> str:
+    if component is None or not component.told:
+        return "" if component is None else "not told"
     zero = ", at the boundary" if component.note else ""
     sigma, low, high = (f"{100 * value:.3g}%" for value in (component.sigma, component.low, component.high))
     return f"{sigma} ({low} to {high}){zero}"
 
 
-def _card(number: int, found: ParameterFit) -> str:
-    lowest = found.candidates[0].aic
-    rows = [
-        (label(fit.rounded), f"{fit.center:.4f}", f"{fit.parameters}", f"{fit.aic - lowest:+.1f}")
-        for fit in found.candidates
-    ]
-    best = found.candidates.index(found.best)
+def _card(number: int, found: ParameterFit, figures: Collection[str]) -> str:
+    best = next(iter(found.evidence.values()))
+    rows = [(name, f"{evidence - best:+.1f}") for name, evidence in found.evidence.items()]
     untold = [f"{component.level}: {component.note}" for component in found.components if not component.told]
     note = f'<p class="note">Not told: {html.escape("; ".join(untold))}.</p>' if untold else ""
-    kinds = ("histogram", "quantiles", "components")
-    plots = "\n".join(f'<div class="plot" id="{kind}-{number}"></div>' for kind in kinds)
+    names = [name for kind in _FIGURES if (name := f"{kind}-{number}") in figures]
+    plots = "\n".join(f'<div class="plot" id="{name}"></div>' for name in names)
+    headers = ("law", "logarithm of the odds beside the law that was taken")
     return (
         f'<section class="card"><h2>{html.escape(found.name)}</h2>\n<div class="three">\n{plots}\n</div>\n'
-        f"{_table(('distribution', 'center', 'numbers fitted', 'AIC above the lowest'), rows, 'candidates', best)}\n"
+        f"{_table(headers, rows, 'candidates', 0)}\n"
         f"{note}</section>"
     )
 
@@ -114,45 +124,75 @@ def _table(headers: Iterable[str], rows: Iterable[Iterable[str]], name: str = ""
 
 
 def _histogram(found: ParameterFit) -> dict[str, Any]:
-    factors = found.factors
-    low, high = np.quantile(factors, [0.001, 0.999])
+    values, law = found.residuals, found.distribution
+    low, high = np.quantile(values, [0.001, 0.999])
     # Freedman and Diaconis' rule, but no fewer than ten bars and no more than eighty.
-    width = 2 * float(np.subtract(*np.quantile(factors, [0.75, 0.25]))) * len(factors) ** (-1 / 3)
-    bars = int(np.clip(np.ceil((factors.max() - factors.min()) / max(width, 1e-12)), 10, 80))
-    heights, edges = np.histogram(factors, bins=bars, density=True)
+    width = 2 * float(np.subtract(*np.quantile(values, [0.75, 0.25]))) * len(values) ** (-1 / 3)
+    bars = int(np.clip(np.ceil((values.max() - values.min()) / max(width, 1e-12)), 10, 80))
+    heights, edges = np.histogram(values, bins=bars, density=True)
     margin = 0.1 * (high - low)
     grid = np.linspace(min(low, edges[0]) - margin, max(high, edges[-1]) + margin, 300)
-    others = [candidate for candidate in found.candidates if candidate is not found.best]
-    curves = [(found.best, ORANGE, "solid"), *((other, GREY, "dot") for other in others[:1])]
     bar = {"type": "bar", "width": _rounded(np.diff(edges)), "marker": {"color": BLUE, "opacity": 0.45}}
+    line = {"line": {"color": ORANGE, "width": 2}}
     data = [_trace((edges[1:] + edges[:-1]) / 2, heights, "measured") | bar]
-    for candidate, color, dash in curves:
-        line = {"line": {"color": color, "dash": dash, "width": 2}}
-        data.append(_trace(grid, candidate.density(grid), candidate.kind) | line)
-    layout = _layout("Measured values and fitted density", "measured / nominal", "density")
-    highest = max(heights.max(), found.best.density(grid).max())
-    layout["yaxis"] |= {"range": [0, 1.35 * float(highest)]}  # room for the legend
+    data.append(_trace(grid, law.pdf(grid), found.kind) | line)
+    layout = _layout("Devices within their cores, and the law", _axis(found), "density")
+    layout["yaxis"] |= {"range": [0, 1.35 * float(max(heights.max(), law.pdf(grid).max()))]}  # room for the legend
     return {"data": data, "layout": layout}
+
+
+def _axis(found: ParameterFit) -> str:
+    """What residuals are, as an axis says it."""
+    return (
+        "measured / set value, over the core's" if found.relative else "deviation / what the law has at the set value"
+    )
 
 
 def _quantiles(found: ParameterFit) -> dict[str, Any]:
     from scipy import stats
 
-    ordered, count = np.sort(found.factors), len(found.factors)
+    ordered, count, law = np.sort(found.residuals), len(found.residuals), found.distribution
     ranks = np.unique(np.linspace(0, count - 1, MOST_POINTS).round().astype(int))
     ranks = np.union1d(ranks, np.r_[0 : min(TAIL, count), max(count - TAIL, 0) : count])
-    expected = found.best.quantiles((ranks + 0.5) / count)
-    low, high = (found.best.quantiles(stats.beta.ppf(level, ranks + 1, count - ranks)) for level in (0.025, 0.975))
+    expected = law.ppf((ranks + 0.5) / count)
+    low, high = (law.ppf(stats.beta.ppf(level, ranks + 1, count - ranks)) for level in (0.025, 0.975))
     ends, edge = [expected[0], expected[-1]], {"line": {"width": 0}, "hoverinfo": "skip"}
     band = {"fill": "tonexty", "fillcolor": "rgba(217,120,15,0.16)"}
     data = [
         _trace(expected, low, "") | edge | {"showlegend": False},
         _trace(expected, high, "95% by chance") | edge | band,
-        _trace(ends, ends, found.best.kind) | {"line": {"color": ORANGE, "width": 1.5}},
+        _trace(ends, ends, found.kind) | {"line": {"color": ORANGE, "width": 1.5}},
         _trace(expected, ordered[ranks], "measured") | {"mode": "markers", "marker": {"color": BLUE, "size": 4}},
     ]
-    layout = _layout(f"Quantiles beside those of the {found.best.kind}", "fitted quantile", "measured / nominal")
+    layout = _layout(f"Quantiles beside those of the law ({found.kind})", "quantile of the law", "measured quantile")
     layout["legend"] |= {"y": 0.02, "yanchor": "bottom"}  # the upper right is where the upper tail lies
+    return {"data": data, "layout": layout}
+
+
+def _by_set_value(found: ParameterFit) -> dict[str, Any] | None:
+    """The spread at each set value; None where there is one set value alone."""
+    shown = [at for at in found.by_set_value if at.count > 1]
+    if len(shown) < 2:
+        return None
+    nominal, sigma, expected, error = (
+        np.array(column)
+        for column in zip(
+            *((at.nominal, at.sigma, at.expected, 1.96 / (2 * (at.count - 1)) ** 0.5) for at in shown), strict=True
+        )
+    )
+    width = sigma * nominal
+    bars = {"type": "data", "array": _rounded(width * error), "color": BLUE}
+    marks = {"mode": "markers", "marker": {"color": BLUE, "size": 7}, "error_y": bars}
+    data = [
+        _trace(nominal, width, "measured, 95%") | marks,
+        _trace(nominal, expected * nominal, found.kind) | {"line": {"color": ORANGE, "width": 2}},
+    ]
+    unit = f" ({found.unit})" if found.unit else ""
+    layout = _layout("Spread of devices by set value", f"set value{unit}", f"standard deviation{unit}")
+    layout["legend"] |= {"x": 0.02, "xanchor": "left"}
+    top = 1.3 * float(max((width * (1 + error)).max(), (expected * nominal).max()))
+    layout["yaxis"] |= {"range": [0, top], "exponentformat": "SI"}
+    layout["xaxis"] |= {"exponentformat": "SI"}
     return {"data": data, "layout": layout}
 
 
@@ -172,6 +212,15 @@ def _components(found: ParameterFit) -> dict[str, Any]:
     layout["yaxis"] |= {"range": [-0.05 * max(high), 1.1 * max(high)]}  # the mark of a sigma of 0 stands free
     layout["xaxis"] |= {"type": "category", "range": [-0.5, len(told) - 0.3]}
     return {"data": [data], "layout": layout}
+
+
+_FIGURES: dict[str, Callable[[ParameterFit], dict[str, Any] | None]] = {
+    "histogram": _histogram,
+    "quantiles": _quantiles,
+    "set-values": _by_set_value,
+    "components": _components,
+}
+"""What is drawn of a parameter, by the name of the place on the page."""
 
 
 def _trace(x: Any, y: Any, name: str) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from ._goodness import goodness
 from ._in_time import ODDS, InTime, in_time
 from ._measurements import Measurements
 from ._nested import Values
+from ._observed import Cells, Rows, numbers
 from ._outliers import far_off, stuck
-from ._rows import Cells, Rows, numbers
 from ._shapes import Shape, shapes
 from ._spread_law import RELATIVE, SpreadLaw, spread_laws
 
@@ -123,6 +123,13 @@ class ParameterFit:
     def relative(self) -> bool:
         """Whether the spread of devices is a fraction of what each is set to."""
         return self.kind not in ("additive", "programming")
+
+    @property
+    def distribution(self) -> Any:
+        """The distribution that residuals follow, if the law is right: one of `scipy.stats`."""
+        from scipy import stats
+
+        return stats.norm() if self.shape is None else self.shape.deviation.distribution()
 
     @property
     def off_center(self) -> bool:
@@ -352,8 +359,8 @@ def _deviation(
 def _read_noise(law: SpreadLaw, sigma: float, gain: float, logarithms: bool) -> ReadNoise:
     if law.kind == "relative" or logarithms:
         return ReadNoise(spread=float(f"{sigma if logarithms else sigma / gain:.4g}"))
-    spread = tuple(float(f"{sigma * coefficient:.4g}") for coefficient in law.coefficients)
-    return ReadNoise(spread=spread if len(spread) > 1 else spread[0], of="largest")
+    spread = [float(f"{sigma * coefficient:.4g}") for coefficient in law.coefficients]
+    return ReadNoise(spread=spread[0] if len(spread) == 1 else tuple(spread), of="largest")
 
 
 def _residuals(law: SpreadLaw, shape: Shape | None, cells: Cells) -> Values:
@@ -382,6 +389,6 @@ def _by_set_value(cells: Cells, law: SpreadLaw, largest: float) -> tuple[BySetVa
     for at in set_values.tolist():
         own = ratios[np.round(cells.fraction, 9) == at]
         sigma = float(own.std(ddof=1)) if len(own) > 1 else math.nan
-        expected = width * law.at(np.array([at])).item() / at
+        expected = width * float(law.at(np.array([at])).sum()) / at
         found.append(BySetValue(at * largest, len(own), float(own.mean()), sigma, expected))
     return tuple(found)

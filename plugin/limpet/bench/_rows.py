@@ -1,123 +1,158 @@
-"""The rows of one parameter as numbers, and the value of each device at each value to which it was set."""
+"""A bench's table in its long form: labels, numbers in base units, and times in seconds."""
 
-from dataclasses import dataclass, fields
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._components import Groups
-from ._measurements import Measurements
-from ._nested import Values
+from limpet.checks import listing, shown
 
-Numbers = NDArray[np.intp]
-Chosen = NDArray[np.bool_]
+from ._cells import MISSING, Cells, numbers_of, places, refuse
+from ._columns import LABELS, Layout, SetTo, Values
+from ._units import NUMBER, UNITS, Unit, time_of, unit_of
 
-FEWEST_OF_A_CORE = 8
-"""Values of a core from which on what they have in common is taken away before the law of the rest is chosen."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """The rows of one parameter as numbers, all of shape (values,).
-
-    Attributes:
-        fraction: the set value, as a fraction of the largest one.
-        value: the measured value, as a fraction of the largest set value; below 0 where its sign is the wrong one.
-        time: the seconds since the device was set; NaN where the table says none.
-        chip: the number of the chip.
-        core: the number of the core.
-        device: the number of the device.
-        cell: the number of the device and set value.
-        reading: the number of the device, set value and time, within which readings repeat each other.
-    """
-
-    fraction: Values
-    value: Values
-    time: Values
-    chip: Numbers
-    core: Numbers
-    device: Numbers
-    cell: Numbers
-    reading: Numbers
-
-    @classmethod
-    def of(cls, rows: Measurements) -> "Rows":
-        largest = float(np.abs(rows.nominal).max())
-        fraction = np.abs(rows.nominal) / largest
-        value = rows.measured * np.where(rows.nominal < 0, -1, 1) / largest
-        chip = numbers(rows.chip)
-        core = numbers(chip, rows.core)
-        device = numbers(core, rows.device)
-        cell = numbers(device, np.round(fraction, 9))
-        return cls(fraction, value, rows.time, chip, core, device, cell, numbers(cell, np.nan_to_num(rows.time)))
-
-    def where(self, chosen: Chosen) -> "Rows":
-        """The rows that a mask chooses."""
-        return Rows(*(getattr(self, field.name)[chosen] for field in fields(self)))
-
-    @property
-    def timed(self) -> bool:
-        """Whether there are several times."""
-        return bool(np.isfinite(self.time).all() and np.ptp(self.time) > 0)
-
-    @property
-    def groups(self) -> Groups:
-        """The groups of each level; each time is a reading."""
-        order = np.zeros(len(self.value), np.intp)
-        by_cell = np.argsort(self.cell, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(self.cell[by_cell]) > 0])
-        order[by_cell] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-        return Groups.among(self.chip, self.core, self.device, self.cell, order)
+Units = tuple[NDArray[np.float64], NDArray[np.str_]]
+"""For each row, how many of its base unit a unit is, and that base unit."""
 
 
-def numbers(*labels: NDArray) -> Numbers:
-    """The number of each combination of labels, from 0 on."""
-    number = np.zeros(len(labels[0]), np.intp)
-    for own in labels:
-        name = np.unique(own, return_inverse=True)[1].ravel()
-        number = np.unique(number * (int(name.max()) + 1) + name, return_inverse=True)[1].ravel()
-    return number
+def rows_of(cells: Cells, layout: Layout) -> dict[str, Any]:
+    """The table in its long form, by the fields of `Measurements`: a row for each measured value, line by line."""
+    labels = {word: _labels(cells, word, layout.labels.get(word, [])) for word in LABELS}
+    if layout.time is not None:
+        times = _times(cells, cells.columns[layout.time], layout.time_unit)
+    else:
+        times = np.full(len(cells.lines), np.nan)
+    units = None if layout.unit is None else _row_units(cells, cells.columns[layout.unit])
+    _check_names(cells.source, layout, labels["parameter"])
+    parts = [_part(cells, values, labels | {"time": times}, units) for values in layout.values]
+    lines = np.repeat(np.array(cells.lines, np.int64), len(parts))
+    return {name: np.stack([part[name] for part in parts], axis=1).ravel() for name in parts[0]} | {"line": lines}
 
 
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """The values of each device at each set value, in the first state in which they were measured.
+def _part(cells: Cells, values: Values, shared: Mapping[str, Any], units: Units | None) -> dict[str, Any]:
+    """The rows of one column of measured values, by field."""
+    count, part = len(cells.lines), dict(shared)
+    for word in ("parameter", "reading", "time"):
+        if (said := getattr(values, word)) is not None:
+            part[word] = np.full(count, said)
+    part["measured"] = numbers_of(cells.source, values.title, cells.columns[values.place], cells.lines)
+    part["nominal"], part["unit"] = np.full(count, np.nan), np.full(count, "", "U4")
+    settings = values.nominal if isinstance(values.nominal, Mapping) else {None: values.nominal}
+    for parameter, set_to in settings.items():
+        rows = np.full(count, True) if parameter is None else part["parameter"] == parameter
+        if parameter is not None and not rows.any():
+            continue
+        scale, scale_set, base = _scales(cells, values, set_to, units, rows)
+        column = None if set_to.place is None else cells.columns[set_to.place]
+        number = set_to.value if column is None else numbers_of(cells.source, set_to.said, column, cells.lines)[rows]
+        part["measured"][rows] *= scale
+        part["nominal"][rows] = number * scale_set
+        part["unit"][rows] = base
+    # 2 pA and 0.002 nA are one set value, which they are not in their last bits.
+    part["nominal"], part["time"] = _to_fifteen_digits(part["nominal"]), _to_fifteen_digits(part["time"])
+    return part
 
-    Attributes:
-        fraction: the set value, as a fraction of the largest one, shape (cells,).
-        value: the mean of the readings, over what the cell's core (or chip) has in common, relative to the rest.
-        readings: the number of readings behind each.
-        freedom: the fraction of degrees of freedom that is left after what cores have in common was taken away.
-    """
 
-    fraction: Values
-    value: Values
-    readings: Values
-    freedom: float
+def _scales(
+    cells: Cells, values: Values, set_to: SetTo, units: Units | None, rows: NDArray[np.bool_]
+) -> tuple[Any, Any, Any]:
+    """By what the numbers of measured and nominal values are to be multiplied, and their common base unit."""
+    titles = f"{shown(values.title)} and {shown(set_to.said)}"
+    if units is not None:
+        if values.unit is not None or (set_to.place is not None and set_to.unit is not None):
+            refuse(cells.source, "units stand in a column 'unit' and behind titles of columns; keep one of the two")
+        scale, base = units[0][rows], units[1][rows]
+        if set_to.unit is None:
+            return scale, scale, base
+        if len(other := np.array(cells.lines)[rows][base != set_to.unit[1]]):
+            where, kind = places(other, cells.source), set_to.unit[1] or "no unit"
+            refuse(cells.source, f"{where}: the unit is none of {kind}, in which nominal = {shown(set_to.said)} is")
+        return scale, set_to.unit[0], base
+    if values.unit is None and set_to.unit is None:
+        return 1.0, 1.0, ""
+    if values.unit is None or set_to.unit is None:
+        alone, other = (values.title, set_to.said)[:: 1 if set_to.unit is None else -1]
+        advice = "give both, as 'nominal [nA]'" if set_to.place is not None else "give both, or none"
+        refuse(cells.source, f"{shown(alone)} has a unit and {shown(other)} has none; {advice}")
+    if values.unit[1] != set_to.unit[1]:
+        kinds = f"{set_to.unit[1] or 'no unit'} and measured in {values.unit[1] or 'no unit'}"
+        refuse(cells.source, f"nominal is in {kinds} ({titles}); give one kind")
+    return values.unit[0], set_to.unit[0], values.unit[1]
 
-    @classmethod
-    def of(cls, rows: Rows) -> "Cells":
-        if rows.timed:
-            earliest = np.full(int(rows.cell.max()) + 1, np.inf)
-            np.minimum.at(earliest, rows.cell, rows.time)
-            first = rows.where(rows.time == earliest[rows.cell])
-        else:
-            first = rows
-        counts = np.bincount(first.cell)
-        there = np.flatnonzero(counts)
-        value = np.bincount(first.cell, first.value)[there] / counts[there]
-        leading = np.zeros(len(counts), np.intp)
-        leading[first.cell] = np.arange(len(first.cell))
-        first_of = leading[there]
-        fraction = first.fraction[first_of]
-        whole = float((value * fraction).sum() / (fraction**2).sum())
-        gain, left, taken = np.full(len(value), whole), np.ones(len(value)), 0
-        for groups in (first.chip[first_of], first.core[first_of]):
-            sizes = np.bincount(groups)
-            enough = (sizes >= FEWEST_OF_A_CORE)[groups]
-            own = np.bincount(groups, value * fraction) / np.maximum(np.bincount(groups, fraction**2), 1e-300)
-            gain, left = np.where(enough, own[groups], gain), np.where(enough, 1 - 1 / sizes[groups], left)
-            taken = max(taken, int((sizes >= FEWEST_OF_A_CORE).sum()))
-        # What is left of the spread after a mean of its own values was taken away is set right again.
-        value = whole * (fraction + (value / gain - fraction) / np.sqrt(left))
-        return cls(fraction, value, counts[there].astype(float), 1 - taken / len(value))
+
+def _check_names(source: str, layout: Layout, labels: NDArray[np.str_]) -> None:
+    """Refuse set values of parameters that are not there, and parameters without one."""
+    here = {values.parameter for values in layout.values} - {None} or set(labels.tolist())
+    for values in layout.values:
+        if isinstance(values.nominal, Mapping) and here != values.nominal.keys():
+            named = values.nominal.keys()
+            unknown, lacking = (sorted(map(repr, names)) for names in (named - here, here - named))
+            problem = f"names {listing(unknown, 6)}, which is not there" if unknown else f"lacks {listing(lacking, 6)}"
+            refuse(source, f"nominal {problem}; the parameters are {listing(sorted(map(repr, here)), 12)}")
+
+
+def _labels(cells: Cells, word: str, columns: Sequence[int]) -> NDArray[np.str_]:
+    """The labels of each row; "" where no column holds them."""
+    joined: list[str] = []
+    for place in columns:
+        column, title = cells.columns[place], cells.header[place]
+        empty = [line for line, cell in zip(cells.lines, column, strict=True) if not cell]
+        if len(empty) == len(cells.lines) and word not in ("chip", "device"):
+            continue
+        if empty:
+            pandas = " (pandas reads NA as missing; read_csv(..., keep_default_na=False) does not)"
+            hint = pandas if cells.source == "table" else ""
+            called = shown(title) if title == word else f"{shown(title)} ({word})"
+            where = places(empty, cells.source)
+            refuse(cells.source, f"{where}: column {called} is empty; name the {word} in every row{hint}")
+        joined = [f"{before}/{cell}" for before, cell in zip(joined, column, strict=True)] if joined else column
+    return np.array(joined or [""] * len(cells.lines), dtype=np.str_)
+
+
+def _row_units(cells: Cells, column: list[str]) -> Units:
+    """The unit of each row."""
+    known = {text: unit_of(text) for text in dict.fromkeys(column)}
+    for text, unit in known.items():
+        if unit is None:
+            where = places([line for line, cell in zip(cells.lines, column, strict=True) if cell == text], cells.source)
+            hint = "say columns={'unit': None} to leave the column out"
+            refuse(cells.source, f"{where}: the unit {shown(text)} is not known; allowed are {UNITS}; {hint}")
+    found = [known[text] or (1.0, "") for text in column]
+    return np.array([scale for scale, _ in found]), np.array([base for _, base in found], dtype=np.str_)
+
+
+def _times(cells: Cells, column: list[str], unit: Unit | None) -> NDArray[np.float64]:
+    """The time of each row in seconds; NaN in all of them where all are missing."""
+    known = {text: _time(text, unit) for text in dict.fromkeys(column)}
+    times = np.array([known[text] for text in column], dtype=np.float64)
+    lines = np.array(cells.lines)
+    hint = "say columns={'time': None} to leave the column out"
+    if (wrong := ~(times >= 0) & ~np.isnan(times)).any():
+        text = shown(column[int(wrong.argmax())])
+        where = places(lines[wrong].tolist(), cells.source)
+        refuse(
+            cells.source,
+            f"{where}: time = {text}: allowed are times since programming, 0 or above, in seconds or "
+            f"with a unit, as '1 day' or under a title 'time [h]'; {hint}",
+        )
+    if (missing := np.isnan(times)).any() and not missing.all():
+        where = places(lines[missing].tolist(), cells.source)
+        refuse(cells.source, f"{where}: the time is missing; give it in every row, or {hint}")
+    return times
+
+
+def _time(text: str, unit: Unit | None) -> float:
+    """A time in seconds; NaN where it is missing, and -1 where it is none."""
+    if text.lower() in MISSING:
+        return math.nan
+    in_unit = float(text) * unit[0] if unit is not None and re.fullmatch(NUMBER, text) else None
+    time = time_of(text) if unit is None else in_unit
+    return -1.0 if time is None or not math.isfinite(time) else time
+
+
+def _to_fifteen_digits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    different, places = np.unique(values, return_inverse=True)
+    return np.array([float(f"{value:.15g}") for value in different])[places]

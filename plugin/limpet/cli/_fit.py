@@ -4,8 +4,9 @@ The table has the columns chip, core, neuron, parameter, nominal and measured,
 separated by commas, semicolons or tabs. Units stand in a column `unit`, or
 behind a name: `measured [pA]`. Other columns are not used.
 
-The configuration holds a part for each parameter, with the distribution that
-fits best. Which leaves it is, is guessed from its name: look at them.
+The configuration holds a part for each parameter: what a chip and a core have
+in common, what each device deviates by, gain, drift, stuck devices, read noise.
+Which leaves it is, is guessed from its name: look at them.
 
 examples:
   limpet fit measurements.csv
@@ -29,6 +30,10 @@ def add_parser(commands: Any) -> None:
     parser = add_command(commands, "fit", __doc__, run)
     parser.add_argument("measurements", metavar="MEASUREMENTS.csv", type=named, help="a bench's table")
     parser.add_argument("-o", "--output", metavar="HARDWARE.yaml", type=named, help="the configuration to write")
+    parser.add_argument(
+        "--levels", metavar="LEVELS", help="what devices share in the configuration: chip, core, chip,core or none"
+    )
+    parser.add_argument("--robust", action="store_true", help="leave rows out that are far off")
     parser.add_argument("--report", metavar="PAGE.html", type=named, help="an HTML file with pictures to write")
 
 
@@ -42,11 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise LimpetError(f"{option} {path}: would overwrite the measurements; name another file")
     if arguments.output is not None and Path(arguments.output).suffix not in (".yaml", ".yml"):
         raise LimpetError(f"-o {arguments.output}: give a name that ends in .yaml")
-    fit = fit_measurements(arguments.measurements)
+    levels = None if arguments.levels is None else [] if arguments.levels == "none" else arguments.levels.split(",")
+    fit = fit_measurements(arguments.measurements, robust=arguments.robust)
     if fit.measurements.ignored:
         print(f"columns that are not used: {', '.join(fit.measurements.ignored)}", file=sys.stderr)
     if arguments.output is not None:
-        write_text(arguments.output, fit.configuration())
+        write_text(arguments.output, fit.configuration(levels=levels))
     if arguments.report is not None:
         fit.write_page(arguments.report)
     if arguments.json:
@@ -62,44 +68,39 @@ def run(arguments: argparse.Namespace) -> int:
 def _show(fit: Any) -> None:
     from rich.text import Text
 
-    from ..bench._configuration import off_center
+    from limpet.deviations import label
+
+    from ..bench._components import LEVELS
+    from ..bench._configuration import beside, off_center, stuck_devices
 
     found, measured = list(fit.parameters.values()), fit.measurements
     chips = len(measured.chips)
     show(Text(f"{measured.source}: {len(measured.line):,} values on {chips} chip{'s' * (chips != 1)}", "bold"))
     rows = [
-        [
-            *parameter.row(),
-            _next_best(parameter),
-            Text(f"{parameter.p_value:.2g}", "yellow" if parameter.p_value < 0.05 else ""),
-        ]
-        for parameter in found
+        [*beside(parameter), Text(f"{parameter.p_value:.2g}", "yellow" * parameter.doubtful)] for parameter in found
     ]
-    columns = {"parameter": "left", "values": "right", "nominal": "right", "center": "right"}
-    show("", table(columns | {"deviation": "left", "next by AIC": "left", "p": "right"}, rows))
-    rows = [[parameter.name, *(_told(component) for component in parameter.components)] for parameter in found]
-    show("sigma by level (95% interval)", table(dict.fromkeys(("parameter", "chip", "core", "neuron"), "left"), rows))
-    notes = {
-        f"{component.level} not told: {component.note}": None
+    columns = {"parameter": "left", "values": "right", "set to": "right", "gain": "right"}
+    show("", table(columns | {"law of a device": "left", "next by evidence": "left", "p": "right"}, rows))
+    levels = [level for level in LEVELS if any(parameter.component(level) for parameter in found)]
+    rows = [[parameter.name, *(_told(parameter.component(level)) for level in levels)] for parameter in found]
+    show("sigma by level (95% interval)", table(dict.fromkeys(("parameter", *levels), "left"), rows))
+    notes = [
+        f"{component.level} not told: {component.note}"
         for parameter in found
         for component in parameter.components
         if not component.told
-    }
-    show(*notes)
+    ]
     for parameter in found:
-        if parameter.off_center:
-            show(f"{parameter.name}: {off_center(parameter)}")
-        if parameter.p_value < 0.05:
-            show(f"{parameter.name}: p = {parameter.p_value:.2g}, so not even the best distribution fits well")
+        told = [off_center(parameter)] if parameter.off_center else []
+        told += [stuck_devices(parameter)] if parameter.stuck else []
+        told += [label(later)] if (later := parameter.in_time.deviation) else []
+        told += [label(parameter.read_noise)] if parameter.read_noise else []
+        notes += [f"{parameter.name}: {text}" for text in told]
+    show(*dict.fromkeys(notes))
 
 
 def _told(component: Any) -> str:
-    return str(component) if component.told else "not told"
-
-
-def _next_best(parameter: Any) -> str:
-    other = next(candidate for candidate in parameter.candidates if candidate is not parameter.best)
-    return f"{other.kind} {other.aic - parameter.best.aic:+.1f}"
+    return "" if component is None else str(component) if component.told else "not told"
 
 
 def _plain(fit: Any) -> dict[str, Any]:
@@ -107,21 +108,33 @@ def _plain(fit: Any) -> dict[str, Any]:
 
     from limpet.deviations import described
 
+    from ..bench._configuration import doubts
+
     return {
         "measurements": fit.measurements.source,
         "not_used": list(fit.measurements.ignored),
         "chips": fit.measurements.chips,
         "parameters": {
             name: {
-                "values": len(found.factors),
+                "values": len(found.rows.line),
                 "nominal": found.nominal,
+                "largest": found.largest,
                 "unit": found.unit,
-                "center": found.best.center,
+                "gain": found.gain,
+                "gain_error": found.gain_error,
+                "offset": found.offset,
                 "deviation": described(found.deviation),
-                "aic": found.aic,
+                "evidence": found.evidence,
                 "distance": found.distance,
                 "p_value": found.p_value,
-                "components": {component.level: asdict(component) for component in found.components},
+                "components": {component.level: asdict(component) for component in found.components if component.told},
+                "in_time": found.in_time.deviation and described(found.in_time.deviation),
+                "read_noise": found.read_noise and described(found.read_noise),
+                "stuck": found.stuck,
+                "devices": found.devices,
+                "outliers": found.outliers,
+                "by_set_value": [asdict(at) for at in found.by_set_value],
+                "doubts": doubts(found),
             }
             for name, found in fit.parameters.items()
         },
