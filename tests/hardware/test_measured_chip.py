@@ -210,6 +210,9 @@ PARTS = {
         "truncated", limpet.Gaussian(sigma=0.2), limpet.Limits(low=0.9, high=1.1, policy="truncate")
     ),
     "counted": limpet.Part("counted", limpet.LogNormal(sigma=0.2), limpet.Limits(low=0.9, policy="report")),
+    "chain": limpet.Part(
+        "chain", limpet.Chain((limpet.Systematic(0.7, 0.1), limpet.Additive(0.05), limpet.Drift(0.05, 0.02)))
+    ),
     "common gain": limpet.Part("gain", limpet.Chain((limpet.Systematic(gain=0.7), DEVICE))),
     # devices have something in common
     "die": limpet.Part("die", limpet.Chain((DIE, DEVICE))),

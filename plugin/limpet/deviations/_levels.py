@@ -65,7 +65,7 @@ def independent(deviation: Deviation) -> bool:
     """
     if isinstance(deviation, Off):
         return True
-    if type(deviation) not in DEVIATIONS.values() or isinstance(deviation, Shared | Spatial):
+    if type(deviation) not in (Chain, *DEVIATIONS.values()) or isinstance(deviation, Shared | Spatial):
         return False
     if isinstance(deviation, Crossbar) and deviation.drift_compensation:
         return False
