@@ -103,7 +103,7 @@ def checked_columns(columns: Any) -> dict[str, Any]:
     for key, given in (columns or {}).items():
         word = ALSO.get(key, key)
         if word not in WORDS:
-            raise LimpetError(f"columns names {shown(key)}; allowed are {', '.join(WORDS)}")
+            raise LimpetError(f"columns names {shown(key)} (--column); allowed are {', '.join(WORDS)}")
         if word in checked:
             raise LimpetError("columns names 'device' and 'neuron', which are two names of one; keep one")
         several = isinstance(given, list | tuple)
@@ -188,7 +188,9 @@ class _Header:
             if whole and not sure:  # "current (at 25 degrees)" is what the column is called
                 return _Column(place, title, title, None)
             known = TIME_UNITS if kind == "time" else UNITS
-            hint = "; say columns={'time': None} to leave the column out" if kind == "time" and not whole else ""
+            hint = (
+                "; say columns={'time': None} (--column time=) to leave it out" if kind == "time" and not whole else ""
+            )
             refuse(
                 self.source, f"column {shown(title)}: the unit {shown(text)} is not known; allowed are {known}{hint}"
             )
@@ -304,15 +306,15 @@ def _check_lacking(
         title = shown(found["measured"][0].title)
         refuse(
             source,
-            f"measured values stand in columns that differ by {spread}, and in {title}; say columns={{'measured': "
-            f"None}} to leave that one out",
+            f"measured values stand in columns that differ by {spread}, and in {title}; columns={{'measured': "
+            f"None}} (--column measured=) leaves that one out",
         )
     if nominal is not None and found["nominal"]:
         title = shown(found["nominal"][0].title)
         refuse(
             source,
-            f"nominal = {shown(nominal)} is given, and by column {title}; keep one of the two, or say "
-            f"columns={{'nominal': None}} to leave the column out",
+            f"nominal = {shown(nominal)} is given, and by column {title}; keep one of the two; "
+            f"columns={{'nominal': None}} (--column nominal=) leaves the column out",
         )
     lacking = [word for word in REQUIRED if not found[word]]
     lacking = [word for word in lacking if word != "measured" or spread is None]

@@ -113,8 +113,8 @@ def _refuse_repeated(table: "Measurements", codes: NDArray[np.int64], firsts: li
         text = f"{table.places(codes == codes[first])}: '{parameter}' of chip {chip}"
         text += f", core {core}" * bool(core) + f", device {device}"
         if len(np.unique(table.nominal[table.parameter == table.parameter[first]])) > 1:
-            text += f" set to {quantity(float(table.nominal[first]), str(table.unit[first]))}"
-        text += "" if np.isnan(table.time[first]) else f" after {words(float(table.time[first]))}"
+            text += f", set to {quantity(float(table.nominal[first]), str(table.unit[first]))}"
+        text += "" if np.isnan(table.time[first]) else f", {words(float(table.time[first]))} after programming"
         texts.append(text + f", reading {_label(table, 'reading', first)}" * bool(table.reading[first]))
     count = len(firsts)
     more = f"; and {count - MOST_SHOWN:,} more" if count > MOST_SHOWN else ""

@@ -118,7 +118,7 @@ def _row_units(cells: Cells, column: list[str]) -> Units:
     for text, unit in known.items():
         if unit is None:
             where = places([line for line, cell in zip(cells.lines, column, strict=True) if cell == text], cells.source)
-            hint = "say columns={'unit': None} to leave the column out"
+            hint = "columns={'unit': None} (--column unit=) leaves the column out"
             refuse(cells.source, f"{where}: the unit {shown(text)} is not known; allowed are {UNITS}; {hint}")
     found = [known[text] or (1.0, "") for text in column]
     return np.array([scale for scale, _ in found]), np.array([base for _, base in found], dtype=np.str_)
@@ -129,7 +129,7 @@ def _times(cells: Cells, column: list[str], unit: Unit | None) -> NDArray[np.flo
     known = {text: _time(text, unit) for text in dict.fromkeys(column)}
     times = np.array([known[text] for text in column], dtype=np.float64)
     lines = np.array(cells.lines)
-    hint = "say columns={'time': None} to leave the column out"
+    hint = "columns={'time': None} (--column time=) leaves the column out"
     if (wrong := ~(times >= 0) & ~np.isnan(times)).any():
         text = shown(column[int(wrong.argmax())])
         where = places(lines[wrong].tolist(), cells.source)

@@ -1,8 +1,14 @@
 """`limpet fit`: fit the hardware to measured chips: distributions, and what chips and cores have in common.
 
-The table has the columns chip, core, neuron, parameter, nominal and measured,
-separated by commas, semicolons or tabs. Units stand in a column `unit`, or
-behind a name: `measured [pA]`. Other columns are not used.
+The table is a .csv, .tsv, .txt, .parquet or .xlsx file (FILE.xlsx#SHEET). Its
+columns are chip, device, measured and nominal, and perhaps core, parameter,
+time, reading and unit; --column says what they are called otherwise. Units
+stand in the column `unit`, or behind a title: `measured [pA]`. Other columns
+are not used.
+
+A label may stand in several columns (--column device=row,col). So may the
+measured values: --column nominal="10 uS,20 uS" where their titles are what
+devices were set to (and so with time, reading, and parameter).
 
 The configuration holds a part for each parameter: what a chip and a core have
 in common, what each device deviates by, gain, drift, stuck devices, read noise.
@@ -11,15 +17,20 @@ Which leaves it is, is guessed from its name: look at them.
 examples:
   limpet fit measurements.csv
   limpet fit measurements.csv -o hardware.yaml --report bench.html
+  limpet fit dies.xlsx --column chip=die --column device=row,col --nominal "2 pA"
+  limpet fit wide.csv --nominal leak="2 pA" --nominal gain=Vset
   limpet check hardware.yaml --model nets:build
 """
 
 import argparse
+import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from limpet import LimpetError
+from limpet.checks import shown
 
 from ._command import add_command, named
 from ._output import show, table, write_json
@@ -29,6 +40,27 @@ def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = add_command(commands, "fit", __doc__, run)
     parser.add_argument("measurements", metavar="MEASUREMENTS.csv", type=named, help="a bench's table")
+    parser.add_argument(
+        "--column",
+        metavar="WORD=TITLE",
+        action="append",
+        default=[],
+        help="the title of a column: of chip, core, device, parameter, nominal, measured, unit, time or reading; "
+        "several are separated by commas, and none (time=) leaves the column out",
+    )
+    parser.add_argument(
+        "--nominal",
+        metavar="[PARAMETER=]VALUE",
+        action="append",
+        default=[],
+        help="the value that devices were set to, such as '2 pA', or the title of its column",
+    )
+    parser.add_argument(
+        "--no-header", action="store_true", help="the file has no titles; --column names places, counted from 1"
+    )
+    parser.add_argument(
+        "--readings", action="store_true", help="rows that agree in all but the measured value are repeated readings"
+    )
     parser.add_argument("-o", "--output", metavar="HARDWARE.yaml", type=named, help="the configuration to write")
     parser.add_argument(
         "--levels", metavar="LEVELS", help="what devices share in the configuration: chip, core, chip,core or none"
@@ -48,7 +80,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is not None and Path(arguments.output).suffix not in (".yaml", ".yml"):
         raise LimpetError(f"-o {arguments.output}: give a name that ends in .yaml")
     levels = None if arguments.levels is None else [] if arguments.levels == "none" else arguments.levels.split(",")
-    fit = fit_measurements(arguments.measurements, robust=arguments.robust)
+    fit = fit_measurements(
+        arguments.measurements,
+        columns=_columns(arguments.column, arguments.no_header),
+        nominal=_nominal(arguments.nominal),
+        readings=arguments.readings,
+        robust=arguments.robust,
+    )
     if fit.measurements.ignored:
         print(f"columns that are not used: {', '.join(fit.measurements.ignored)}", file=sys.stderr)
     if arguments.output is not None:
@@ -63,6 +101,33 @@ def run(arguments: argparse.Namespace) -> int:
         if path is not None:
             show(f"{what}: {path}")
     return 0
+
+
+def _columns(options: Sequence[str], headerless: bool) -> dict[str, Any]:
+    """The titles (or places) of columns, by the word that `--column` gives them to."""
+    columns: dict[str, Any] = {}
+    for option in options:
+        word, equals, text = option.partition("=")
+        if not equals:
+            raise LimpetError(f"--column {shown(option)}: give it as WORD=TITLE, such as chip=die")
+        if word in columns:
+            raise LimpetError(f"--column {shown(option)}: {word} is given twice; separate several titles by commas")
+        titles = next(csv.reader([" ".join(text.split())], skipinitialspace=True), [])
+        if headerless and (wrong := [title for title in titles if not title.isdecimal()]):
+            raise LimpetError(f"--column {shown(option)}: with --no-header, allowed are places, as 1; got {wrong[0]!r}")
+        found = [int(title) for title in titles] if headerless else titles
+        columns[word] = found if len(found) > 1 else found[0] if found else None
+    if headerless and not columns:
+        raise LimpetError("--no-header: say by --column which columns these are, as --column chip=1")
+    return columns
+
+
+def _nominal(options: Sequence[str]) -> str | dict[str, str] | None:
+    """What devices were set to, of all parameters or by name."""
+    named = {name: value for name, equals, value in (option.rpartition("=") for option in options) if equals}
+    if len(options) > max(len(named), not named):
+        raise LimpetError("--nominal: give one value of all parameters, or PARAMETER=VALUE once for each of them")
+    return named or (options[0] if options else None)
 
 
 def _show(fit: Any) -> None:
