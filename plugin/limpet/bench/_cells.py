@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
 """How benches write that a value is missing, in lower case. As labels, all but the empty text are names."""
 INSTALL = "install it by python -m pip install 'limpet[bench]'"
 SHEETS = (".xlsx", ".xlsm")
+MOST_CELLS = 10_000_000
+MOST_UNPACKED = 100
+"""How many times larger a spreadsheet may be than its file; it is usually 5 to 20."""
 
 Table = Mapping[str, Sequence[Any]]
 """Columns by name, all of one length: a dict of lists, or a data frame."""
@@ -112,46 +116,65 @@ def _sheet_rows(path: Path, data: bytes, sheet: str | None) -> list[tuple[int, l
         raise LimpetError(f"{path}: spreadsheets are read by openpyxl, which is not there; {INSTALL}") from None
 
     def contents() -> dict[str, list[tuple[int, list[str]]]]:
+        with ZipFile(io.BytesIO(data)) as archive:
+            if sum(part.file_size for part in archive.infolist()) > MOST_UNPACKED * len(data) + 1_000_000:
+                refuse(str(path), "is packed more tightly than spreadsheets are; save it anew, or as .csv")
         book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        tables = {}
+        pages = {}
         for page in book.worksheets:
             page.reset_dimensions()  # which some programs write wrongly
-            rows = enumerate((_texts(row) for row in page.iter_rows(values_only=True)), 1)
-            filled = [(number, row) for number, row in rows if any(row) and not row[0].startswith("#")]
+            filled, count = [], 0
+            for number, row in enumerate(page.iter_rows(values_only=True), 1):
+                texts = _texts(row)
+                while texts and not texts[-1]:
+                    texts.pop()
+                if texts and not texts[0].startswith("#"):
+                    filled.append((number, texts))
+                    count += len(texts)
+                _check_size(path, count)
             width = max((len(row) for _, row in filled), default=0)
-            tables[page.title] = [(number, row + [""] * (width - len(row))) for number, row in filled]
+            _check_size(path, width * len(filled))
+            pages[page.title] = [(number, row + [""] * (width - len(row))) for number, row in filled]
         book.close()
-        return tables
+        return pages
 
-    tables = _read_by_others(path, contents)
-    if sheet is not None and sheet not in tables:
-        refuse(str(path), f"has no sheet {sheet!r}; it has {listing(map(repr, tables), limit=12)}")
-    filled = [name for name, rows in tables.items() if rows]
+    pages = _read_by_others(path, contents)
+    if sheet is not None and sheet not in pages:
+        refuse(str(path), f"has no sheet {sheet!r}; it has {listing(map(repr, pages), limit=12)}")
+    filled = [name for name, rows in pages.items() if rows]
     if sheet is None and len(filled) > 1:
         names = listing(map(repr, filled), limit=12)
         refuse(str(path), f"holds {len(filled)} sheets, {names}; name one, as in {shown(f'{path.name}#{filled[0]}')}")
-    return tables[sheet or filled[0]] if sheet or filled else []
+    return pages[sheet or filled[0]] if sheet or filled else []
 
 
 def _parquet(path: Path, data: bytes) -> Cells:
-    readers: list[Callable[[], Any]] = []
-    for module, name in (("pyarrow.parquet", "read_table"), ("polars", "read_parquet")):
-        try:
-            reader = getattr(__import__(module, fromlist=[name]), name)
-        except ImportError:
-            continue
-        readers.append(lambda reader=reader: reader(io.BytesIO(data)))
-    if not readers:
-        raise LimpetError(f"{path}: Parquet is read by pyarrow, which is not there; {INSTALL}")
-    return _columns_by_name(_read_by_others(path, readers[0]), str(path))
+    try:
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise LimpetError(f"{path}: Parquet is read by pyarrow, which is not there; {INSTALL}") from None
+
+    def contents() -> Any:
+        file = ParquetFile(io.BytesIO(data))
+        _check_size(path, file.metadata.num_rows * file.metadata.num_columns)
+        return file.read()
+
+    return _columns_by_name(_read_by_others(path, contents), str(path))
+
+
+def _check_size(path: Path, count: int) -> None:
+    if count > MOST_CELLS:
+        refuse(str(path), f"holds more than {MOST_CELLS:,} cells; keep the columns that are needed, or save it as .csv")
 
 
 def _read_by_others(path: Path, read: Callable[[], Any]) -> Any:
     """What another library reads of a file; it may raise anything where the file is damaged."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # styles and the like, which hold no values
+            warnings.simplefilter("ignore")  # about styles and the like, which hold no values
             return read()
+    except LimpetError:
+        raise
     except Exception as error:
         reason = shown(f"{type(error).__name__}: {error}", longest=120)
         raise LimpetError(f"{path}: cannot be read; is it damaged? ({reason})") from None

@@ -188,9 +188,7 @@ class _Header:
             if whole and not sure:  # "current (at 25 degrees)" is what the column is called
                 return _Column(place, title, title, None)
             known = TIME_UNITS if kind == "time" else UNITS
-            hint = (
-                "; say columns={'time': None} (--column time=) to leave it out" if kind == "time" and not whole else ""
-            )
+            hint = "; columns={'time': None} (--column time=) leaves it out" if kind == "time" and not whole else ""
             refuse(
                 self.source, f"column {shown(title)}: the unit {shown(text)} is not known; allowed are {known}{hint}"
             )
@@ -270,7 +268,7 @@ def layout_of(cells: Cells, columns: Mapping[str, Any], nominal: Any) -> Layout:
     for word in WORDS:
         if word not in columns:
             found[word] = [column] if (column := header.own(word)) else []
-    if isinstance(nominal, Mapping) and spread is None and not found["measured"]:
+    if isinstance(nominal, Mapping) and nominal and spread is None and not found["measured"]:
         spread = "parameter"
         found[spread] = [header.use(title, spread, "value") for title in nominal]
     _check_lacking(cells, header, columns, nominal, found, spread)
@@ -289,7 +287,7 @@ def layout_of(cells: Cells, columns: Mapping[str, Any], nominal: Any) -> Layout:
         unit[0].place if unit else None,
         time[0].place if time else None,
         time[0].unit if time else None,
-        tuple(title for place, title in enumerate(cells.header) if place not in header.used),
+        tuple(title for place, title in enumerate(cells.header) if title and place not in header.used),
     )
 
 
@@ -310,12 +308,9 @@ def _check_lacking(
             f"None}} (--column measured=) leaves that one out",
         )
     if nominal is not None and found["nominal"]:
+        hint = "" if "nominal" in columns else "; columns={'nominal': None} (--column nominal=) leaves the column out"
         title = shown(found["nominal"][0].title)
-        refuse(
-            source,
-            f"nominal = {shown(nominal)} is given, and by column {title}; keep one of the two; "
-            f"columns={{'nominal': None}} (--column nominal=) leaves the column out",
-        )
+        refuse(source, f"nominal = {shown(nominal)} is given, and by column {title}; keep one of the two{hint}")
     lacking = [word for word in REQUIRED if not found[word]]
     lacking = [word for word in lacking if word != "measured" or spread is None]
     lacking = [word for word in lacking if word != "nominal" or nominal is None]
