@@ -1,138 +1,105 @@
 """From simulated benches back to what they were simulated with."""
 
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import simulated_bench as bench
-from scipy import stats
+from scipy import integrate, stats
 
 import limpet
-from limpet.bench._candidate import FITS, best_of, candidates
-from limpet.bench._components import components, reml
-from limpet.bench._fit import _p_value
-from limpet.bench._kurtosis import kurtosis
-from limpet.bench._measurements import read_measurements
-from limpet.bench._nested import Nested
+from limpet.bench._shapes import shapes
 
 RNG = np.random.default_rng
-UNBALANCED = [[16, 3, 20], [8, 8, 8, 8], [30, 2], [16] * 4, [5, 25, 9]]
 LAWS = {
     "gaussian": stats.norm(1, 0.1),
     "log-normal": stats.lognorm(0.25, scale=1.0),
     "student-t": stats.t(3.5, 1, 0.07),
     "uniform": stats.uniform(0.9, 0.2),
-    "truncated-gaussian": stats.truncnorm(-1.4, 1.4, 1, 0.1),
+    "truncated-gaussian": stats.truncnorm(-1.5, 1.5, 1, 0.1),
 }
+ONE_CHIP = pytest.mark.filterwarnings("ignore:.*all values are of one chip")
+
+
+def fitted(factors, sizes=bench.SIZES, **options):
+    """The fit of one parameter of a simulated bench."""
+    return limpet.fit_measurements(bench.table(factors, sizes), **options).parameters["Itau"]
+
+
+def several(set_values, measured, *, time=None, chips=1, unit=1e-6):
+    """A table of devices, each set to several values: `measured` has the shape (devices, set values[, times])."""
+    measured = np.asarray(measured, float)
+    index = np.indices(measured.shape).reshape(measured.ndim, -1)
+    columns = {
+        "chip": index[0] // (len(measured) // chips),
+        "device": index[0],
+        "nominal": np.asarray(set_values)[index[1]] * unit,
+        "measured": measured.ravel() * unit,
+    }
+    return columns if time is None else columns | {"time": np.asarray(time)[index[2]]}
+
+
+def on_chip(hardware, tree, seed=0):
+    """One draw of a hardware."""
+    return hardware.on(tree)(jax.random.key(seed), tree)
 
 
 @pytest.mark.parametrize("kind", LAWS)
-def test_the_distribution_that_gave_the_values_is_found_and_hardware_reproduces_it(kind):
+def test_the_law_that_gave_the_values_is_found_and_hardware_reproduces_it(kind):
     law, count = LAWS[kind], len(bench.places()[0])
-    factors = law.rvs(count, random_state=RNG(1))
-    found = limpet.fit_measurements(bench.table(factors)).parameters["Itau"]
-    assert found.best.kind == kind
+    found = fitted(law.rvs(count, random_state=RNG(1)))
+    assert found.kind == kind
     assert found.p_value > 0.01
-    assert found.best.distance(factors) < 1.63 / count**0.5  # false alarms 1%, of a distribution that was not fitted
-    within = found.best.center + (factors - found.best.center) * (1 - 1e-9)  # values on the edge are not beyond it
-    assert found.best.log_likelihood == pytest.approx(np.log(found.best.density(within)).sum(), abs=1e-3)
-    drawn = limpet.Hardware(p=limpet.Part("*", found.deviation)).on({"w": jnp.ones(100_000)})
-    values = np.asarray(drawn(jax.random.key(0), {"w": jnp.ones(100_000)})["w"])
+    assert found.distance < 1.63 / count**0.5  # false alarms 1%, of a distribution that was not fitted
+    tree = {"w": jnp.ones(100_000)}
+    values = np.asarray(on_chip(limpet.Hardware(p=limpet.Part("*", found.deviation)), tree)["w"])
     assert values.std() == pytest.approx(law.std(), rel=0.12)
 
 
-def test_the_end_of_a_sample_is_not_taken_for_the_end_of_the_law():
-    """Of 60 Gaussian samples, more than 3 are called truncated in 1e-3 of all seeds."""
-    kinds = [best_of(candidates(RNG(seed).normal(1, 0.1, 200))).kind for seed in range(60)]
-    assert kinds.count("truncated-gaussian") <= 3
-    assert kinds.count("gaussian") >= 40
+@pytest.mark.parametrize("count", [6, 12, 40, 100])
+def test_gaussian_devices_are_called_gaussian(count):
+    """By theory another law is taken in 20% of benches at most, 1 of 20 for each of four; here in 3 of 60."""
+    kinds = [max(0, *_odds(RNG(seed).normal(1, 0.1, count))) > 3 for seed in range(60)]
+    assert sum(kinds) <= 3
 
 
-def test_likelihoods_are_as_high_as_scipy_finds_them():
-    factors = RNG(2).standard_t(4, 300) * 0.1 + 1
-    found = {
-        c.kind: c for c in limpet.fit_measurements(bench.table(factors, [[75] * 2] * 2)).parameters["Itau"].candidates
-    }
-    references = {"student-t": stats.t, "gaussian": stats.norm, "uniform": stats.uniform}
-    for kind, law in references.items():
-        assert found[kind].log_likelihood > law.logpdf(factors, *law.fit(factors)).sum() - 0.01
-    logs = stats.lognorm.logpdf(factors, *stats.lognorm.fit(factors, floc=0)).sum()
-    assert "log-normal" not in found if factors.min() <= 0 else found["log-normal"].log_likelihood > logs - 0.01
+def _odds(factors):
+    found = shapes(factors)
+    return [shape.evidence - found["gaussian"].evidence for shape in found.values()]
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "uniform", "truncated-gaussian", "student-t"])
+def test_evidence_is_the_integral_over_centers_and_widths(kind):
+    """Of the truncated Gaussian one place of the cut is compared; Student's integral is Laplace's, within 5%."""
+    from limpet.bench import _shapes
+
+    factors = RNG(2).normal(1, 0.1, 14 if kind != "student-t" else 60)
+    scale = factors.std()
+    law, found = {
+        "gaussian": (stats.norm, _shapes._gaussian(factors)),
+        "uniform": (stats.uniform(-1, 2), _shapes._uniform(factors)),
+        "truncated-gaussian": (stats.truncnorm(-2, 2), _shapes._truncated_gaussian(factors, np.array([2.0]))),
+        "student-t": (stats.t(5), _shapes._student_t(factors, np.array([5.0]))),
+    }[kind]
+    logs = np.linspace(np.log(scale / 4), np.log(scale * 60), 500)
+    spread = max(8 / len(factors) ** 0.5, 0.6) if kind != "uniform" else 30
+    centers = np.linspace(1 - spread * scale, 1 + spread * scale, 601)
+    heights = np.array(
+        [law.logpdf((factors[:, None] - centers) / np.exp(log)).sum(axis=0) - len(factors) * log for log in logs]
+    )
+    top = heights.max()
+    inside = integrate.trapezoid(integrate.trapezoid(np.exp(heights - top), centers, axis=1), logs)
+    assert found.evidence == pytest.approx(np.log(inside) + top, abs=0.05)
 
 
 def test_components_are_those_of_the_simulation():
-    factors = np.exp(bench.nested(RNG(3), (0.1, 0.06, 0.2), [[24] * 6] * 16))
-    found = limpet.fit_measurements(bench.table(factors, [[24] * 6] * 16)).parameters["Itau"]
-    assert found.best.kind == "log-normal"
+    sizes = [[24] * 6] * 16
+    found = fitted(np.exp(bench.nested(RNG(3), (0.1, 0.06, 0.2), sizes)), sizes)
+    assert found.kind == "log-normal"
     for component, spread in zip(found.components, (0.1, 0.06, 0.2), strict=True):
         assert component.sigma == pytest.approx(np.sqrt(np.expm1(spread**2)), rel=0.3)
         assert component.low < component.sigma < component.high
     assert not found.off_center
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("sizes", [[[12] * 3] * 4, UNBALANCED])
-@pytest.mark.parametrize("spreads", [(0.05, 0.03, 0.1), (0.05, 0.0, 0.1)])
-def test_intervals_cover_in_95_of_100_benches(sizes, spreads):
-    """Of 150 intervals, fewer than 132 cover in 2e-4 of all seeds."""
-    hits, generator = np.zeros(3), RNG(4)
-    chip, core, _ = bench.places(sizes)
-    for _ in range(150):
-        found = Nested(bench.nested(generator, spreads, sizes), chip, core).combinations()
-        ends = [found[level].interval(0.95) for level in ("chip", "core", "neuron")]
-        hits += [max(low, 0) <= spread**2 <= max(high, 0) for (low, high), spread in zip(ends, spreads, strict=True)]
-    assert (hits >= 132).all()
-
-
-@pytest.mark.long
-def test_intervals_cover_of_heavy_tails_too():
-    """Of 1200 intervals, fewer than 1098 cover in 1e-3 of all seeds; by the sample's kurtosis alone about 1075."""
-    hits, generator, sizes = 0, RNG(11), [[16] * 2] * 2
-    chip, core, _ = bench.places(sizes)
-    for _ in range(1200):
-        values = bench.nested(generator, (0, 0, 0.1), sizes, lambda count: generator.standard_t(5, count) * 0.6**0.5)
-        low, high = Nested(values, chip, core).combinations()["neuron"].interval(0.95)
-        hits += low <= 0.1**2 <= high
-    assert hits >= 1098
-
-
-@pytest.mark.parametrize(("law", "expected"), [(stats.norm(), 0.0), (stats.t(5), 6.0), (stats.laplace(), 3.0)])
-def test_the_kurtosis_of_values_is_told_from_their_deviations_from_means_of_groups(law, expected):
-    """Of Student's, the fourth moment of 40,000 values is far off in many samples; of the others it is within 0.4."""
-    values = law.rvs((2000, 20), random_state=RNG(12))
-    deviations = (values - values.mean(axis=1, keepdims=True)).ravel()
-    assert kurtosis(deviations, np.full(40_000, 20)) == pytest.approx(expected, abs=0.5 if expected < 6 else 3)
-
-
-def test_balanced_benches_have_the_variances_of_the_analysis_of_variance():
-    chip, core, _ = bench.places([[8] * 3] * 5)
-    groups = Nested(bench.nested(RNG(5), (0.1, 0.1, 0.1), [[8] * 3] * 5), chip, core)
-    values = groups.values.reshape(5, 3, 8)
-    within = values.var(axis=2, ddof=1).mean()
-    of_cores = 8 * values.mean(axis=2).var(axis=1, ddof=1).mean()
-    of_chips = 24 * values.mean(axis=(1, 2)).var(ddof=1)
-    expected = {"chip": (of_chips - of_cores) / 24, "core": (of_cores - within) / 8, "neuron": within}
-    assert {level: found.value for level, found in groups.combinations().items()} == pytest.approx(expected)
-    assert reml(groups) == pytest.approx(expected, rel=1e-3)
-
-
-def test_unbalanced_benches_have_the_variances_of_highest_restricted_likelihood():
-    chip, core, _ = bench.places(UNBALANCED)
-    groups = Nested(bench.nested(RNG(6), (0.1, 0.05, 0.1), UNBALANCED), chip, core)
-
-    def likelihood(variances):
-        shared = [np.equal.outer(place, place) for place in (chip, core, np.arange(len(chip)))]
-        covariance = sum(variance * same for variance, same in zip(variances, shared, strict=True))
-        inverse = np.linalg.inv(covariance)
-        total = inverse.sum()
-        centred = groups.values - (inverse.sum(axis=0) @ groups.values) / total
-        return -0.5 * (np.linalg.slogdet(covariance)[1] + np.log(total) + centred @ inverse @ centred)
-
-    best = np.array([reml(groups)[level] for level in ("chip", "core", "neuron")])
-    for step in np.concatenate([np.eye(3), -np.eye(3)]) * 0.05:
-        assert likelihood(best) > likelihood(best * (1 + step))
 
 
 def test_a_level_that_brings_nothing_is_said_to_be_at_the_boundary():
@@ -140,34 +107,33 @@ def test_a_level_that_brings_nothing_is_said_to_be_at_the_boundary():
     values = RNG(7).normal(1, 0.1, len(chip))
     for number in range(core.max() + 1):  # all cores have one mean
         values[core == number] += 1 - values[core == number].mean()
-    found = limpet.fit_measurements(bench.table(values)).parameters["Itau"]
-    for component in found.components[:2]:
+    for component in fitted(values).components[:2]:
         assert (component.sigma, component.low) == (0, 0)
         assert str(component).endswith("at the boundary 0")
 
 
+@ONE_CHIP
 @pytest.mark.parametrize(
     ("sizes", "untold"),
     [
         ([[20] * 3], {"chip": "one chip alone"}),
         ([[20]] * 4, {"core": "each chip has one core"}),
-        ([[1] * 20] * 4, {"core": "each core has one value"}),
+        ([[1] * 20] * 4, {"core": "each core has one device"}),
         ([[60]], {"chip": "one chip alone", "core": "one core alone"}),
-        ([[1]] * 30, {"chip": "each chip has one value", "core": "each core has one value"}),
+        ([[1]] * 30, {"chip": "each chip has one device", "core": "each core has one device"}),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*all values are of one chip")
 def test_levels_that_cannot_be_told_are_said(sizes, untold):
-    found = limpet.fit_measurements(bench.table(bench.nested(RNG(8), (0, 0, 0.1), sizes) + 1, sizes)).parameters["Itau"]
+    found = fitted(bench.nested(RNG(8), (0, 0, 0.1), sizes) + 1, sizes)
     notes = {component.level: component.note for component in found.components if not component.told}
     assert notes.keys() == untold.keys()
     assert all(words in notes[level] for level, words in untold.items())
-    assert found.components[-1].sigma == pytest.approx(0.1, rel=0.35)
+    assert found.component("device").sigma == pytest.approx(0.1, rel=0.35)
 
 
 def test_one_chip_alone_is_said():
     with pytest.warns(UserWarning, match="all values are of one chip, chip0"):
-        limpet.fit_measurements(bench.table(bench.nested(RNG(9), (0, 0, 0.1), [[10]]) + 1, [[10]]))
+        fitted(bench.nested(RNG(9), (0, 0, 0.1), [[10]]) + 1, [[10]])
 
 
 @pytest.mark.parametrize(
@@ -181,24 +147,188 @@ def test_one_chip_alone_is_said():
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_what_cannot_be_fitted_is_refused(factors, said):
     with pytest.raises(limpet.LimpetError, match=rf"parameter 'Itau' \(rows? 1.*{said}"):
-        limpet.fit_measurements(bench.table(factors, [[len(factors)]]))
+        fitted(factors, [[len(factors)]])
 
 
-@pytest.mark.parametrize(
-    "factors",
-    [[1.0] * 40 + [1.1] * 8, [1.0, 1.1] * 24, [1.0] * 47 + [5.0], [*RNG(0).normal(1, 0.01, 47), 3.0]],
-)
-def test_coarse_readings_and_outliers_are_fitted_without_a_warning(factors):
-    found = limpet.fit_measurements(bench.table(factors, [[6] * 4] * 2)).parameters["Itau"]
-    assert np.isfinite([*found.aic.values(), found.p_value, *(c.high for c in found.components)]).all()
-    assert np.isfinite(found.best.density(np.array([1.0]))).all()
+@pytest.mark.filterwarnings("ignore:.*parameter 'Itau'")
+@pytest.mark.parametrize("factors", [[1.0] * 40 + [1.1] * 8, [1.0, 1.1] * 24, [1.0] * 47 + [5.0]])
+def test_coarse_readings_are_fitted(factors):
+    found = fitted(factors, [[6] * 4] * 2)
+    assert np.isfinite([*found.evidence.values(), found.p_value, *(c.high for c in found.components)]).all()
 
 
-def test_a_common_offset_is_said_and_is_no_part_of_the_spread():
-    found = limpet.fit_measurements(bench.table(1.3 * (1 + bench.nested(RNG(10), (0, 0, 0.1))))).parameters["Itau"]
-    assert found.best.center == pytest.approx(1.3, rel=0.02)
+def test_what_a_whole_bench_is_off_by_is_in_the_hardware():
+    """A bench that is 30% low: its mean is the hardware's."""
+    factors = 0.7 * (1 + bench.nested(RNG(10), (0, 0, 0.1)))
+    fit = limpet.fit_measurements(bench.table(factors, nominal=2.0))
+    found = fit.parameters["Itau"]
+    assert found.gain == pytest.approx(0.7, rel=0.02)
     assert found.off_center
-    assert found.best.deviation.sigma == pytest.approx(0.1, rel=0.1)
+    assert found.deviation.sigma == pytest.approx(0.1, rel=0.1)
+    tree = {"a": {"Itau": jnp.full(100_000, 2.0)}}
+    drawn = on_chip(fit.hardware(levels=()), tree)["a"]["Itau"]
+    assert float(drawn.mean()) == pytest.approx(factors.mean() * 2, rel=0.005)
+    assert float(drawn.std()) == pytest.approx(0.14, rel=0.1)
+
+
+@ONE_CHIP
+@pytest.mark.parametrize("kind", ["additive", "programming", "gaussian"])
+def test_the_spread_at_each_set_value_is_the_hardwares(kind):
+    """Devices of 2% of the largest conductance at all levels are not a heavy-tailed relative law."""
+    levels = np.array([1.0, 0.7, 0.4, 0.05])
+    spread = {"additive": 0 * levels + 0.02, "programming": 0.005 + 0.06 * levels, "gaussian": 0.1 * levels}[kind]
+    fit = limpet.fit_measurements(several(levels, levels + spread * RNG(4).normal(size=(400, 4))))
+    found = fit.parameters["value"]
+    assert found.kind == kind
+    assert not found.uneven
+    tree = {"a": {"value": jnp.tile(jnp.asarray(levels), (40_000, 1))}}
+    values = np.asarray(on_chip(fit.hardware({"value": "a/value"}), tree)["a"]["value"])
+    assert values.std(axis=0) == pytest.approx(spread, rel=0.1)
+
+
+@ONE_CHIP
+def test_a_common_offset_is_in_the_hardware():
+    levels = np.array([0.4, 0.8, 1.2, 1.6])
+    measured = 0.9 * levels + 0.1 + 0.01 * RNG(5).normal(size=(200, 4))
+    fit = limpet.fit_measurements(several(levels, measured))
+    found = fit.parameters["value"]
+    assert (found.kind, found.gain) == ("additive", pytest.approx(0.9, abs=0.01))
+    tree = {"a": {"value": jnp.tile(jnp.asarray(levels), (10_000, 1))}}
+    values = np.asarray(on_chip(fit.hardware({"value": "a/value"}), tree)["a"]["value"])
+    assert values.mean(axis=0) == pytest.approx(0.9 * levels + 0.1, abs=0.005)
+
+
+@ONE_CHIP
+@pytest.mark.filterwarnings("ignore:.*no law fits")
+def test_a_spread_that_no_law_has_is_said():
+    levels = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+    spread = np.array([0.01, 0.01, 0.08, 0.01, 0.01])  # which no polynomial of degree 2 follows
+    with pytest.warns(UserWarning, match="at the set value .* devices spread by .* and the law says"):
+        limpet.fit_measurements(several(levels, levels + spread * RNG(6).normal(size=(300, 5))))
+
+
+def test_devices_keep_what_they_are_off_by_from_one_set_value_to_another():
+    """Three rows of a device are no three devices: the device's and the set values' shares are told apart."""
+    device, setting = 0.1 * RNG(11).normal(size=(600, 1)), 0.03 * RNG(12).normal(size=(600, 3))
+    found = limpet.fit_measurements(several([1, 2, 4], [1, 2, 4] * (1 + device + setting), chips=6)).parameters["value"]
+    assert found.component("device").sigma == pytest.approx(0.1, rel=0.1)
+    assert found.component("setting").sigma == pytest.approx(0.03, rel=0.1)
+    assert found.deviation.sigma == pytest.approx(np.hypot(0.1, 0.03), rel=0.1)
+
+
+def test_outliers_are_named_with_what_they_change_and_left_out_on_demand():
+    factors = np.exp(bench.nested(RNG(13), (0, 0, 0.15)))
+    bad = RNG(14).choice(len(factors), 4, replace=False)
+    factors[bad] *= [8, 9, 0.05, 10]
+    rows = ", ".join(str(row + 1) for row in sorted(bad))
+    with pytest.warns(UserWarning, match=rf"rows {rows}: far off .* without log-normal, 0.1\d*: look at them") as said:
+        fitted(factors)
+    assert "(robust=True, --robust)" in str(said[0].message)
+    with pytest.warns(UserWarning, match=rf"rows {rows}: far off, and left out"):
+        found = fitted(factors, robust=True)
+    assert found.kind == "log-normal"
+    assert found.component("device").sigma == pytest.approx(0.15, rel=0.1)
+
+
+def test_heavy_tails_and_honest_tables_have_no_outliers():
+    """Of 20 tables of 512 values one is said to have some in 5% by design; more than 4 have in 3e-3 of all seeds."""
+    heavy = [fitted(1 + 0.05 * RNG(seed).standard_t(4, 512)).outliers for seed in range(5)]
+    normal = [fitted(RNG(seed).normal(1, 0.1, 512)).outliers for seed in range(5)]
+    assert sum(map(bool, heavy + normal)) <= 2
+
+
+@pytest.mark.filterwarnings("ignore:.*no law fits")
+def test_one_wild_value_leaves_no_candidate_that_the_library_refuses():
+    factors = RNG(15).normal(1, 0.1, 400)
+    factors[3] = 60
+    with pytest.warns(UserWarning, match="row 4: far off"):
+        found = fitted(factors, [[25] * 4] * 4)
+    assert found.without_outliers.deviation.sigma == pytest.approx(0.1, rel=0.15)
+
+
+@ONE_CHIP
+@pytest.mark.filterwarnings("ignore:.*measured is 0")
+def test_stuck_devices_are_a_fraction_apart_from_the_rest():
+    levels = np.linspace(0.1, 1, 6)
+    measured = levels + 0.02 * RNG(16).normal(size=(300, 6))
+    measured[:6], measured[6:9], measured[9:12] = 0.0, 1.0, 0.4
+    fit = limpet.fit_measurements(several(levels, measured))
+    found = fit.parameters["value"]
+    assert found.stuck == {"at_zero": 6, "at_largest": 3, "at_random": 3}
+    assert found.component("setting").sigma == pytest.approx(0.02, rel=0.1)
+    stuck = fit.hardware().parts["value"].deviation.members[-1]
+    assert (stuck.at_zero, stuck.at_largest, stuck.at_random) == (0.02, 0.01, 0.01)
+
+
+@pytest.mark.parametrize("law", ["drift", "relaxation", "none"])
+def test_what_devices_do_in_time_is_found(law):
+    """Exponents of .05 +- .02, or shifts of -.004 +- .002 of the largest value for each unit of ln(seconds)."""
+    times, levels = np.array([20.0, 300.0, 4000.0, 86400.0]), np.array([0.4, 0.7, 1.0])
+    rng = RNG(17)
+    start = levels[:, None] * (1 + 0.05 * rng.normal(size=(120, 3, 1)))
+    exponent, shift = 0.05 + 0.02 * rng.normal(size=(120, 3, 1)), -0.004 + 0.002 * rng.normal(size=(120, 3, 1))
+    changed = {
+        "drift": start * ((times + 20) / 20) ** -exponent,
+        "relaxation": start + shift * np.log(times),
+        "none": start + 0 * times,
+    }[law]
+    measured = changed * (1 + 0.01 * rng.normal(size=changed.shape))
+    fit = limpet.fit_measurements(several(levels, measured, time=times, chips=4))
+    found = fit.parameters["value"]
+    assert found.in_time.law == law
+    assert found.component("setting").sigma == pytest.approx(0.05, rel=0.15)
+    assert found.read_noise.spread.coefficients[0] == pytest.approx(0.01, rel=0.15)
+    later = found.in_time.deviation
+    if law == "drift":
+        assert later.exponent.coefficients == pytest.approx((0.05,), abs=0.006)  # 3 standard errors
+        assert later.spread.coefficients == pytest.approx((0.02,), rel=0.2)
+    if law == "relaxation":
+        assert later.mean.coefficients == pytest.approx((0, -0.004), abs=0.0006)
+        assert later.spread.coefficients == pytest.approx((0, 0.002), rel=0.2)
+
+
+def test_read_noise_is_that_of_repeated_readings():
+    value = 1 + 0.1 * RNG(18).normal(size=(200, 1, 1)) + 0.02 * RNG(19).normal(size=(200, 1, 5))
+    device = np.repeat(np.arange(200), 5)
+    table = {"chip": device // 50, "device": device, "nominal": np.ones(1000), "measured": value.ravel()}
+    found = limpet.fit_measurements(table, readings=True).parameters["value"]
+    assert found.component("reading").sigma == pytest.approx(0.02, rel=0.1)
+    assert found.component("device").sigma == pytest.approx(0.1, rel=0.15)
+    assert found.deviation.sigma == pytest.approx(0.1, rel=0.15)
+    assert found.read_noise.spread.coefficients[0] == pytest.approx(0.02, rel=0.1)
+
+
+def test_levels_are_in_the_hardware_and_may_be_left_out():
+    sizes = [[16] * 12] * 12
+    fit = limpet.fit_measurements(bench.table(np.exp(bench.nested(RNG(20), (0.2, 0.1, 0.05), sizes)), sizes))
+    tree = {"a": {"Itau": jnp.ones(192)}}
+    recipe = fit.hardware().on(tree)
+    keys = jax.random.split(jax.random.key(0), 300)
+    logs = np.log(jax.jit(jax.vmap(lambda key: recipe(key, tree)["a"]["Itau"]))(keys)).reshape(300, 12, 16)
+    found = {component.level: component.sigma for component in fit.parameters["Itau"].components}
+    assert logs.mean(axis=(1, 2)).std() == pytest.approx(np.hypot(found["chip"], found["core"] / 12**0.5), rel=0.15)
+    assert logs.mean(axis=2).std(axis=1).mean() == pytest.approx(found["core"], rel=0.15)
+    whole = fit.hardware(levels=()).parts["Itau"].deviation
+    assert whole.sigma == pytest.approx(np.sqrt(sum(sigma**2 for sigma in found.values())), rel=0.02)
+    assert [member.level for member in fit.hardware(levels=["chip"]).parts["Itau"].deviation.members][-2:] == [
+        "chip",
+        "device",
+    ]
+    with pytest.raises(limpet.LimpetError, match="levels = 'die': allowed are chip, core, and \\(\\) for none"):
+        fit.hardware(levels=["die"])
+
+
+def test_cores_are_in_natural_order_and_may_be_those_of_another_leaf():
+    chip, core, device = np.indices((6, 12, 8)).reshape(3, -1)
+    measured = 1 + 0.1 * RNG(21).normal(size=(6, 12))[chip, core] + 0.05 * RNG(22).normal(size=len(chip))
+    table = {"chip": chip, "core": [f"core{n}" for n in core], "device": device, "nominal": np.ones(len(chip))}
+    fit = limpet.fit_measurements(table | {"measured": measured})
+    groups = {member.level: member for member in fit.hardware().parts["value"].deviation.members}["core"].groups
+    assert groups == tuple(np.repeat(np.arange(12), 8))
+    other = fit.hardware(cores=np.arange(24) // 2).parts["value"].deviation
+    assert max(len(getattr(member, "groups", ())) for member in other.members) == 24
+    with pytest.raises(limpet.LimpetError, match="cores = .*allowed is the core of each place"):
+        fit.hardware(cores=[0.5])
 
 
 def test_parts_are_called_as_configurations_allow_and_leaves_may_be_named():
@@ -208,31 +338,10 @@ def test_parts_are_called_as_configurations_allow_and_leaves_may_be_named():
         for name, cells in bench.table(factors, [[10] * 2] * 2, parameter).items():
             columns[name] += cells
     fit = limpet.fit_measurements(columns)
-    hardware = fit.hardware({"on": "1_DynapSim/Ion"})
+    hardware = fit.hardware({"on": "1_DynapSim/Ion", "3rd": ("a/x", "b/x")})
     assert list(hardware.parts) == ["I_tau_mem", "on_", "_3rd", "w_0_"]
     assert hardware.parts["on_"].leaves == (("1_DynapSim/Ion", True),)
+    assert hardware.parts["_3rd"].prototype({"a": {"x": 1.0}, "b": {"x": 1.0}}) == {"a": {"x": True}, "b": {"x": True}}
     assert hardware.parts["w_0_"].prototype({"a": {"w[0]": 1.0, "w0": 1.0}}) == {"a": {"w[0]": True, "w0": False}}
     with pytest.raises(limpet.LimpetError, match="leaves names 'Ioff', which was not measured"):
         fit.hardware({"Ioff": "*"})
-
-
-def test_without_statsmodels_it_is_said_how_to_install_it(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("statsmodels")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "statsmodels", None)
-    with pytest.raises(limpet.LimpetError, match=r"install statsmodels: .*limpet\[bench\]"):
-        limpet.fit_measurements(bench.table(bench.nested(RNG(12), (0, 0, 0.1)) + 1))
-
-
-@pytest.mark.long
-def test_p_values_hold_for_chips_that_have_something_in_common():
-    """Of 8 benches that do follow a Gaussian, more than 3 have p < 0.05 in 4e-4 of all seeds. If devices counted as
-    independent, most would, because four chips do not fill a bell."""
-    generator, sizes, low, independent = RNG(13), [[10] * 3] * 4, 0, 0
-    for _ in range(8):
-        rows = read_measurements(bench.table(1 + bench.nested(generator, (0.1, 0.05, 0.05), sizes), sizes))
-        best = FITS["gaussian"](rows.factor)
-        found = components(rows.factor, rows.chip, rows.core, center=best.center, logarithms=False)
-        low += _p_value(best, rows.factor, rows, found) < 0.05
-        independent += _p_value(best, rows.factor, rows, found[2:]) < 0.05
-    assert low <= 3 < independent

@@ -88,9 +88,13 @@ def in_time(fraction: Values, value: Values, time: Values, groups: Groups, start
         height = spread.nested.likelihood(spread.variances) + units
         found[name] = (height - (cost if slope is not None else 0.0), spread)
 
-    fit("none", value, [fraction], fraction, None, 0.0)
-    if np.ptp(logs):
-        fit("relaxation", value, [fraction, logs], fraction, logs, 0.0)
+    # Noise may be of one size, or in proportion to the set value; then values are looked at as fractions of that.
+    for name, unit in (("", ones), (" of ratios", fraction)):
+        units = -float(np.log(unit).sum())
+        fit(f"none{name}", value / unit, [fraction / unit], fraction / unit, None, units)
+        if np.ptp(logs):
+            columns = [fraction / unit, logs / unit]
+            fit(f"relaxation{name}", value / unit, columns, fraction / unit, logs / unit, units)
     if (value > 0).all():
         ratios, units = np.log(value / fraction), -float(np.log(value).sum())
         fit("none of logarithms", ratios, [ones], ones, None, units)

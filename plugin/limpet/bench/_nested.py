@@ -56,7 +56,8 @@ class Nested:
         table = np.concatenate([columns, loadings, values[:, None]], axis=1)
         self._stages: list[tuple[list[int], NDArray[np.intp]]] = []
         order = np.lexsort([effect.groups for effect in effects]) if effects else np.arange(len(values))
-        table, groups = table[order], [effect.groups[order] for effect in effects]
+        # Groups are numbered anew, in the order in which they stand, which keeps those of one parent together.
+        table, groups = table[order], [_runs(effect.groups[order]) for effect in effects]
         # Effects of the same groups are updated together.
         stages: list[tuple[list[int], NDArray[np.intp]]] = []
         for place, own in enumerate(groups):
@@ -238,6 +239,11 @@ class Nested:
             return float(brentq(drop, near, far, args=(allowed,), rtol=RELATIVE, xtol=RELATIVE * least))
 
         return 0.0 if estimate < least else end(0.5, drops[0]), end(2.0, drops[1])
+
+
+def _runs(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The number of the run of equal numbers that each belongs to."""
+    return np.cumsum(np.r_[0, groups[1:] != groups[:-1]])
 
 
 def _starts(groups: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -12,8 +12,9 @@ from ._nested import Values
 Numbers = NDArray[np.intp]
 Chosen = NDArray[np.bool_]
 
-FEWEST_OF_A_CORE = 8
-"""Values of a core from which on what they have in common is taken away before the law of the rest is chosen."""
+FEWEST_OF_A_GROUP = 4
+"""The values that a core has at least, if what they have in common is taken away before the law of the rest is
+chosen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +111,29 @@ class Cells:
         leading[first.cell] = np.arange(len(first.cell))
         first_of = leading[there]
         fraction = first.fraction[first_of]
-        whole = float((value * fraction).sum() / (fraction**2).sum())
-        gain, left, taken = np.full(len(value), whole), np.ones(len(value)), 0
-        for groups in (first.chip[first_of], first.core[first_of]):
-            sizes = np.bincount(groups)
-            enough = (sizes >= FEWEST_OF_A_CORE)[groups]
-            own = np.bincount(groups, value * fraction) / np.maximum(np.bincount(groups, fraction**2), 1e-300)
-            gain, left = np.where(enough, own[groups], gain), np.where(enough, 1 - 1 / sizes[groups], left)
-            taken = max(taken, int((sizes >= FEWEST_OF_A_CORE).sum()))
+        value, freedom = _within(value, fraction, first.chip[first_of], first.core[first_of])
+        return cls(fraction, value, counts[there].astype(float), freedom)
+
+
+def _within(value: Values, fraction: Values, chip: Numbers, core: Numbers) -> tuple[Values, float]:
+    """Values without what those of a core (or of a chip, where cores are small) have in common, and the freedom left.
+
+    What a group has in common is its gain, by least squares, drawn towards that of all by as much as chance makes gains
+    differ: where groups have nothing in common, nothing is taken away.
+    """
+    whole = float((value * fraction).sum() / (fraction**2).sum())
+    for groups in (core, chip):
+        sizes = np.bincount(groups)
+        if len(sizes) == 1 or np.median(sizes) < FEWEST_OF_A_GROUP:
+            continue
+        weights = np.bincount(groups, fraction**2)
+        gains = np.bincount(groups, value * fraction) / weights
+        left = (value - gains[groups] * fraction) * fraction
+        by_chance = np.bincount(groups, left**2) / weights**2 * sizes / np.maximum(sizes - 1, 1)
+        own = max(0.0, float(((gains - whole) ** 2).sum()) / (len(sizes) - 1) - float(by_chance.mean()))
+        kept = own / (own + by_chance) if own else np.zeros(len(sizes))
+        gain, share = (whole + kept * (gains - whole))[groups], (kept / sizes)[groups]
         # What is left of the spread after a mean of its own values was taken away is set right again.
-        value = whole * (fraction + (value / gain - fraction) / np.sqrt(left))
-        return cls(fraction, value, counts[there].astype(float), 1 - taken / len(value))
+        value = whole * (fraction + (value / gain - fraction) / np.sqrt(1 - share))
+        return value, 1 - float(share.sum()) / len(value)
+    return value, 1.0
