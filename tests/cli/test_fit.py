@@ -84,14 +84,63 @@ def test_json_holds_it_unrounded(written, capsys):
         (["bench.csv", "-o", "out.txt"], "-o out.txt: give a name that ends in .yaml"),
         (["few.csv"], "parameter 'x' (line 2) has 1 value; needed are 5"),
         (["empty.csv"], "is empty"),
+        (["few.csv", "--column", "die"], "--column 'die': give it as WORD=TITLE, such as chip=die"),
+        (["few.csv", "--column", "chp=x"], "columns names 'chp' (--column); allowed are chip"),
+        (["few.csv", "--column", "chip=x", "--column", "chip=y"], "chip is given twice; separate several titles"),
+        (["few.csv", "--no-header"], "--no-header: say by --column which columns these are"),
+        (["few.csv", "--no-header", "--column", "chip=die"], "with --no-header, allowed are places, as 1; got 'die'"),
+        (["few.csv", "--no-header", "--column", "chip=9"], "has no column 9; it has columns 1 to 6"),
+        (["few.csv", "--nominal", "2 pA"], "nominal = '2 pA' is given, and by column 'nominal'"),
+        (["few.csv", "--nominal", "x=2", "--nominal", "3"], "--nominal: give one value of all parameters, or PARAM"),
+        (["few.csv", "--nominal", "x=2", "--nominal", "x=3"], "--nominal: give one value of all parameters, or PARAM"),
+        (["twice.csv"], "(lines 2, 3: 'x' of chip A, core 0, device 0): where these are repeated readings"),
+        (["bad.xlsx"], "bad.xlsx: cannot be read; is it damaged?"),
+        (["bad.parquet"], "bad.parquet: cannot be read; is it damaged?"),
     ],
 )
 def test_what_is_refused_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few.csv").write_text("chip,core,neuron,parameter,nominal,measured\nA,0,0,x,1,1.1\n")
+    (tmp_path / "twice.csv").write_text("chip,core,neuron,parameter,nominal,measured\n" + "A,0,0,x,1,1.1\n" * 2)
+    (tmp_path / "bad.xlsx").write_bytes(b"PK\3\4 no archive")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no table PAR1")
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "bench.csv").write_text("")
     assert main(["fit", *arguments]) == 2
     (error,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
     assert error.startswith("limpet fit: error: ")
     assert said in error
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (
+            "die;row;col;I (nA)\n{};{};0;{}",
+            ["--column", "chip=die", "--column", "device=row,col", "--column", "measured=I", "--nominal", "1 nA"],
+        ),
+        (
+            "{},{},{}",
+            ["--no-header", *(f"--column={word}" for word in ("chip=1", "device=2", "measured=3")), "--nominal=1"],
+        ),
+        ("chip,neuron,gain\n{},{},{}", ["--nominal", "gain=1", "--column", "core=", "--column", "unit="]),
+        ('chip\tneuron\t"1, at night"\n{}\t{}\t{}', ["--column", 'measured="1, at night"', "--nominal", "1"]),
+    ],
+)
+def test_options_say_what_columns_are(content, options, tmp_path, monkeypatch):
+    """That what they say reaches the table; that the table is read by it, tests of the bench show."""
+    from limpet.bench._measurements import read_measurements
+
+    tables = []
+
+    def fit(source, *, robust, **said):
+        tables.append(read_measurements(source, **said))
+        raise limpet.LimpetError("read")
+
+    monkeypatch.setattr(limpet, "fit_measurements", fit)
+    header, _, row = content.rpartition("\n")
+    rows = [row.format(chip, device, 1 + device / 10) for chip in "AB" for device in range(3)]
+    (tmp_path / "bench.csv").write_text("\n".join([*header.splitlines(), *rows]))
+    assert main(["fit", str(tmp_path / "bench.csv"), *options]) == 2
+    assert tables[0].factor == pytest.approx([1.0, 1.1, 1.2] * 2)
+    assert tables[0].chips == ["A", "B"]
