@@ -94,6 +94,27 @@ def test_balanced_benches_have_the_variances_of_the_analysis_of_variance():
         assert spread.levels == pytest.approx(expected, rel=1e-6)
 
 
+def test_variances_that_differ_by_powers_of_ten_are_found():
+    """Ring oscillators: chips differ by 6%, and a reading is off by 0.02%."""
+    shape, generator = (30, 8, 16, 3), RNG(21)
+    spreads = (0.06, 0.004, 0.006, 0.0002)
+    values = sum(
+        generator.normal(0, spread, shape[: level + 1] + (1,) * (3 - level)) for level, spread in enumerate(spreads)
+    )
+    labels = [axis.ravel() for axis in np.indices(shape)]
+    groups = Groups.among(*labels[:3], np.zeros(values.size), labels[3])
+    spread = Spread.of(1 + values.ravel(), np.ones((values.size, 1)), groups, {})
+    names, squares, means = ("chip", "core", "device", "reading"), {}, values
+    for name in reversed(names):
+        squares[name] = means.var(axis=-1, ddof=1).mean()
+        means = means.mean(axis=-1)
+    below = dict(zip(names, (*names[1:], None), strict=True))
+    counts = dict(zip(names, (*shape[1:], 1), strict=True))
+    expected = {name: squares[name] - (squares[below[name]] / counts[name] if below[name] else 0) for name in names}
+    assert spread.levels == pytest.approx(expected, rel=1e-4)
+    assert all(spread.interval(name)[0] <= expected[name] <= spread.interval(name)[1] for name in names)
+
+
 @pytest.mark.parametrize("sizes", [[[12] * 3] * 4, UNBALANCED, [[5]] * 20])
 def test_an_estimate_lies_within_its_interval(sizes):
     for seed in range(3):

@@ -52,6 +52,10 @@ class Nested:
         self.names = (*(effect.name for effect in effects), "residual")
         self.count, self.columns = columns.shape
         loadings = np.stack([effect.loading for effect in effects], axis=1) if effects else np.empty((len(values), 0))
+        # The likelihood does not depend on the part of the values that the columns explain; without it, small
+        # differences of sums stay exact.
+        self._explained = np.linalg.lstsq(columns, values, rcond=None)[0]
+        values = values - columns @ self._explained
         # What the likelihood needs of any set of values are the sums of products of these columns.
         table = np.concatenate([columns, loadings, values[:, None]], axis=1)
         self._stages: list[tuple[list[int], NDArray[np.intp]]] = []
@@ -154,7 +158,7 @@ class Nested:
         total = self._totals(np.asarray(variances, np.float64)[None])[0][0]
         fixed = self.columns
         covariance = np.linalg.inv(total[:fixed, :fixed])
-        return covariance @ total[:fixed, -1], covariance
+        return self._explained + covariance @ total[:fixed, -1], covariance
 
     def likelihood(self, variances: Values) -> float:
         """The restricted log-likelihood of variances in the order of `names`."""
@@ -196,11 +200,15 @@ class Nested:
         size = abs(cost(point)[0]) + 1
         height = 0.0
         options = {"ftol": 1e-5 / size, "gtol": 1e-2} if fixed else {"ftol": 1e-16, "gtol": 1e-9}
-        for _ in range(1 if fixed else 3):  # anew from where it stopped, until it goes no further
+        for _ in range(1 if fixed else 4):  # anew from where it stopped, until it goes no further
             found = optimize.minimize(cost, point, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
             moved, point, height = np.abs(found.x - point).max(), found.x, -float(found.fun)
             if moved < PRECISION:
                 break
+            # Variances that differ by powers of ten are found where each is counted in units of its own size.
+            held[free] = point * unit
+            unit = np.maximum(held[free], 1e-9 * held.sum())
+            point = held[free] / unit
         held[free] = point * unit
         return height, held
 
