@@ -224,7 +224,7 @@ def test_errors_are_shown_under_their_public_names():
         ),
         ("from limpet import checks, files, results", "jax rockpool flax tensorboard pydantic"),
         ("limpet.MismatchCallback, limpet.load_config", "rockpool flax matplotlib tensorflow torch scipy.stats"),
-        ("limpet.fit_measurements, limpet.bench_chip", "rockpool flax plotly matplotlib statsmodels scipy.stats"),
+        ("limpet.fit_measurements, limpet.bench_chip", "rockpool flax plotly matplotlib openpyxl pyarrow scipy.stats"),
         ("limpet.RobustnessCurve('a', [0.1], [[1.0]], higher_is_better=True).mean()", "jax rockpool"),
         ("import limpet.tensorboard", "jax rockpool flax tensorflow torch matplotlib plotly scipy.stats"),
     ],

@@ -135,12 +135,19 @@ def fit_measurements(
     dozen Gaussian devices are not called uniform because no value lies outside of those that were measured.
 
     Args:
-        source: a table: a file, or columns by name (a dict of lists, or a data frame). It has the columns chip, device,
-            nominal and measured, and perhaps core, parameter, time, reading and unit.
-        columns: the titles of these columns in the table, by these words; see `limpet.bench.read_measurements`.
-        nominal: the value that devices were set to, where the table does not say it: a quantity such as "2 pA", or one
-            for each parameter.
-        readings: whether rows that repeat a device at one set value and time are repeated readings of it.
+        source: a table as .csv, .tsv, .txt, .parquet or .xlsx (`bench.xlsx#sheet` where several sheets hold something),
+            or columns by name (a dict of lists, or a data frame). Its columns are chip, device (or neuron), nominal and
+            measured, and perhaps core, parameter, time, reading and unit. A unit stands in the column unit (of both
+            values of a row), or behind a title: `measured [nA]`.
+        columns: the titles of columns that are called otherwise, by these words: `{"chip": "die"}`. A chip, core or
+            device may be several columns: `{"device": ["row", "col"]}`. Where measured values stand in several
+            columns whose titles are set values (times, readings, parameters), they are given for that word:
+            `{"nominal": ["10 uS", "20 uS"]}`. None leaves a column out. In a file without titles, places take their
+            stead, counted from 1.
+        nominal: the value that devices were set to, where no such column says it: a quantity such as "2 pA", or the
+            title of a column; or one of these for each parameter, `{"leak": "2 pA", "gain": "Vset"}`. Where the table
+            has no column of measured values, these parameters are the titles of such columns.
+        readings: whether rows that agree in everything but the measured value are repeated readings.
         robust: whether rows that are far off are left out. Where they are not, they are named, with what they change.
 
     Raises:
