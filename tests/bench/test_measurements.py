@@ -188,7 +188,7 @@ def test_a_column_may_be_left_out():
         ("I / A", "2 A"),
         ("R (GOhm)", "2 GOhm"),
         ("R [k\N{OHM SIGN}]", "2 kOhm"),
-        *[(title, 2.0) for title in ("I (at 25 degrees)", "I_A", "I/V", "V_s", "I_ds", "Ion/Ioff")],
+        *[(title, 2.0) for title in ("I (at 25 degrees)", "I_A", "I/V", "V_s", "V_GS", "I_ds", "Ion/Ioff")],
     ],
 )
 def test_units_stand_behind_titles_as_labs_write_them(title, nominal):
@@ -219,6 +219,8 @@ def test_a_parameter_may_be_a_column():
         ("n10", "gain", "V", 2),
     ]
     assert table.factor == pytest.approx([1.05, 1.002, 0.95, 0.99])
+    both = table_of("chip|device|a [V]|b [V]|Vset [V]", "A|0|2|3|2", nominal={"a": "Vset", "b": "Vset"})
+    assert both.factor.tolist() == [1.0, 1.5]
     again = table_of(*rows, columns={"parameter": ["leak", "gain [mV]"]}, nominal={"leak": "2 pA", "gain": "Vset"})
     assert np.array_equal(again.factor, table.factor)
 
@@ -337,9 +339,9 @@ def test_rows_that_lack_what_others_have_are_refused(row, said):
 def test_a_file_without_titles_is_told_so_and_read_by_places(tmp_path):
     path = tmp_path / "bench.txt"
     path.write_text("# chip device measured\n0 00 2.1\n0  0 1.9\n")
-    with pytest.raises(limpet.LimpetError) as refused:
-        read_measurements(path)
-    assert "seems to have no header, as its first row is 0, 00, 2.1; say by their places" in str(refused.value)
+    for columns in (None, {"chip": "die"}):
+        with pytest.raises(limpet.LimpetError, match="seems to have no header, as its first row is 0, 00, 2.1; say by"):
+            read_measurements(path, columns=columns)
     table = read_measurements(path, columns={"chip": 1, "device": 2, "measured": 3}, nominal=2)
     assert plain(table, "device", "parameter", "measured", "line") == [("00", "value", 2.1, 2), ("0", "value", 1.9, 3)]
     with pytest.raises(limpet.LimpetError, match="has no column 4; it has columns 1 to 3"):

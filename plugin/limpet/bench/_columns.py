@@ -22,6 +22,9 @@ REQUIRED = ("chip", "device", "measured", "nominal")
 ALSO = {"neuron": "device"}
 """Other names of a word."""
 
+NAMES = frozenset({"GS", "MS", "as", "fs", "ks", "Gs", "Ms"})
+"""What could be a unit, but is more often a part of a name behind a line: V_GS, I_fs."""
+
 Kind = Literal["label", "value", "time"]
 """What a column holds, which says what units stand behind its title."""
 
@@ -201,6 +204,7 @@ class _Header:
             LimpetError: there is none, or it is used already.
         """
         if (column := self.find(title, kind)) is None:
+            self.check_there()
             refuse(self.source, f"has no column {shown(title)}, which is to be {word}; it has {self.listed()}")
         before = self.used.setdefault(column.place, word)
         if column.place in self.once or before != word:
@@ -221,6 +225,21 @@ class _Header:
             self.used[columns[0].place] = word
         return columns[0] if columns else None
 
+    def check_there(self, likely: bool = False) -> None:
+        """Refuse a file whose first row seems to be data.
+
+        Args:
+            likely: whether one number is enough for that, as where no title is known.
+        """
+        numbers = [re.fullmatch(NUMBER, title) is not None for title in self.titles if title]
+        if self.is_file and (all(numbers) or (likely and any(numbers))):
+            row = listing((shown(title, 40)[1:-1] for title in self.titles), limit=12)
+            refuse(
+                self.source,
+                f"seems to have no header, as its first row is {row}; say by their places which columns these are, as "
+                f"columns={{'chip': 1, 'device': 2, 'measured': 3}} (--no-header --column chip=1 ...)",
+            )
+
     def listed(self) -> str:
         return listing((shown(title, 40) for title in self.titles), limit=12)
 
@@ -235,10 +254,11 @@ def _split(title: str, kind: Kind) -> tuple[str, str | None, bool]:
         sure = found[2] is not None
         return found[1], (found[2] if sure else found[3]), sure
     if kind != "label":
-        # Of V_s or I/V, one letter is more often a part of the name; but a time has a unit.
-        for pattern, fewest in ((r"(.+?)(?:\s+/\s+|,\s+|\s+in\s+)(\S+)", 1), (r"(.+)[/_](\S+)", 2)):
+        for pattern, is_sure in ((r"(.+?)(?:\s+/\s+|,\s+|\s+in\s+)(\S+)", True), (r"(.+)[/_](\S+)", kind == "time")):
             found = re.fullmatch(pattern, title)
-            if found and (len(found[2]) >= fewest or kind == "time") and _unit(found[2], kind) is not None:
+            # Of V_s or I/V, one letter is more often a part of the name.
+            likely = found and (is_sure or (len(found[2]) > 1 and found[2] not in NAMES))
+            if found and likely and _unit(found[2], kind) is not None:
                 return found[1], found[2], True
     return title, None, False
 
@@ -316,14 +336,7 @@ def _check_lacking(
     lacking = [word for word in lacking if word != "nominal" or nominal is None]
     if not lacking:
         return
-    numbers = [re.fullmatch(NUMBER, title) is not None for title in cells.header if title]
-    if cells.is_file and (all(numbers) or (any(numbers) and not columns and not header.used)):
-        row = listing((shown(title, 40)[1:-1] for title in cells.header), limit=12)
-        refuse(
-            source,
-            f"seems to have no header, as its first row is {row}; say by their places which columns these are, as "
-            f"columns={{'chip': 1, 'device': 2, 'measured': 3}} (--no-header --column chip=1 ...)",
-        )
+    header.check_there(likely=not columns and not header.used)
     hint = f"say which it is, as columns={{'{lacking[0]}': 'title'}} (--column {lacking[0]}=TITLE)"
     if lacking == ["nominal"]:
         hint = (
