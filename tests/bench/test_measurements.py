@@ -281,6 +281,15 @@ def test_one_set_value_in_two_units_is_one():
     assert set(table.nominal) == {2e-12}
 
 
+def test_numbers_beyond_all_measure_are_refused_or_said():
+    with pytest.raises(limpet.LimpetError, match="row 1: a value is too large for a number, in its base unit"):
+        table_of("chip|device|measured [GOhm]", "A|0|1e305", nominal="1 GOhm")
+    with pytest.raises(limpet.LimpetError, match="row 1: measured = 'an integer of thousands of digits' is no finite"):
+        read_measurements({**FRAME, "measured": [10**5000, 1.0]})
+    with pytest.warns(UserWarning, match="has the median inf"):
+        table_of("chip|device|measured|nominal", "A|0|1e300|1e-300")
+
+
 def test_a_device_may_be_set_to_zero_if_others_are_not():
     table = table_of("chip|device|nominal|measured", "A|0|0|0.01", "A|1|1|1.1", "A|2|0.001|-1.01", "A|3|-1|-1.2")
     assert table.nominal.tolist() == [0, 1, 0.001, -1]

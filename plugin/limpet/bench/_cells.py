@@ -252,6 +252,8 @@ def _cell(cell: Any) -> str:
         return "" if cell is None or cell != cell else str(cell).strip()
     except TypeError:  # pandas.NA is neither equal nor unequal to itself
         return ""
+    except ValueError:  # of a whole number of thousands of digits
+        return shown(cell)
 
 
 def numbers_of(source: str, title: str, cells: list[str], lines: list[int]) -> NDArray[np.float64]:

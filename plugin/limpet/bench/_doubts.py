@@ -44,6 +44,8 @@ def checked(table: "Measurements", numbered: bool) -> "Measurements":
         table = table.where(~missing)
     if not table.line.size:
         refuse(table.source, "no row holds both a nominal and a measured value")
+    if (beyond := np.isinf(table.nominal) | np.isinf(table.measured)).any():
+        refuse(table.source, f"{table.places(beyond)}: a value is too large for a number, in its base unit")
     opposite = np.zeros(table.line.shape, bool)
     for parameter in table.parameters:
         rows = table.where(table.parameter == parameter)
@@ -176,7 +178,7 @@ def _as_if(power: int) -> str:
 
 def _thousands(ratio: float) -> int:
     """The power of ten of the power of a thousand that a ratio is near; 0 where it is near none but 1."""
-    if not ratio:
+    if not 0 < ratio < math.inf:
         return 0
     power = 3 * round(math.log10(ratio) / 3)
     return power if abs(math.log10(ratio) - power) < math.log10(AS_A_THOUSAND) else 0

@@ -56,7 +56,7 @@ class Measurements:
     @property
     def factor(self) -> NDArray[np.float64]:
         """Measured / nominal; infinite or NaN where a device was set to 0."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self.measured / self.nominal
 
     @property

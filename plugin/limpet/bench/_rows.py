@@ -48,8 +48,9 @@ def _part(cells: Cells, values: Values, shared: Mapping[str, Any], units: Units 
         scale, scale_set, base = _scales(cells, values, set_to, units, rows)
         column = None if set_to.place is None else cells.columns[set_to.place]
         number = set_to.value if column is None else numbers_of(cells.source, set_to.said, column, cells.lines)[rows]
-        part["measured"][rows] *= scale
-        part["nominal"][rows] = number * scale_set
+        with np.errstate(over="ignore"):
+            part["measured"][rows] *= scale
+            part["nominal"][rows] = number * scale_set
         part["unit"][rows] = base
     # 2 pA and 0.002 nA are one set value, which they are not in their last bits.
     part["nominal"], part["time"] = _to_fifteen_digits(part["nominal"]), _to_fifteen_digits(part["time"])
@@ -63,7 +64,8 @@ def _scales(
     titles = f"{shown(values.title)} and {shown(set_to.said)}"
     if units is not None:
         if values.unit is not None or (set_to.place is not None and set_to.unit is not None):
-            refuse(cells.source, "units stand in a column 'unit' and behind titles of columns; keep one of the two")
+            hint = "columns={'unit': None} (--column unit=) leaves the column out"
+            refuse(cells.source, f"units stand in a column 'unit' and behind titles; keep one of the two; {hint}")
         scale, base = units[0][rows], units[1][rows]
         if set_to.unit is None:
             return scale, scale, base
