@@ -147,14 +147,12 @@ class Spread:
         if slope is not None and effects:
             effects.insert(1, Effect("slope", effects[0].groups, slope))
         nested = Nested(values, columns, effects)
+        variances = nested.maximum()
+        shares = variances * [*(float((effect.loading**2).mean()) for effect in effects), 1.0]
+        at_zero = shares < AT_ZERO * shares.sum()
+        if at_zero[:-1].any():
+            variances = nested.maximum(zero=np.flatnonzero(at_zero[:-1]).tolist())
         left = values - columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
-        scales = np.array([*(float((effect.loading**2).mean()) or 1.0 for effect in effects), 1.0])
-        start = max(float(left.var()), 1e-300) / len(scales) / scales
-        variances = nested.maximum(start)[1]
-        at_zero = variances * scales < AT_ZERO * (variances * scales).sum()
-        at_zero[-1] = False
-        if at_zero.any():
-            variances = nested.maximum(variances, dict.fromkeys(np.flatnonzero(at_zero).tolist(), 0.0))[1]
         return cls(nested, groups, variances, left)
 
     @property
@@ -168,7 +166,14 @@ class Spread:
         """The variance of each level that can be told, the highest first."""
         names = (*self.nested.names[:-1], self.groups.lowest)
         found = dict(zip(names, map(float, self.variances), strict=True))
+        if self._exhausted:
+            found[self.groups.lowest] = 0.0
         return {level: found[level] for level in LEVELS if level in found}
+
+    @property
+    def _exhausted(self) -> bool:
+        """Whether values agree with what the levels above the lowest say, to the last digit."""
+        return self.nested.is_least(self.variances)
 
     def interval(self, level: str) -> tuple[float, float]:
         """The 95% interval of a level's variance.
@@ -180,12 +185,14 @@ class Spread:
         """
         from scipy import stats
 
+        place = len(self.variances) - 1 if level == self.groups.lowest else self.nested.names.index(level)
+        if self._exhausted:  # nothing is left by which chance could be told
+            return (self.levels[level],) * 2
         degrees = self.groups.degrees(self.nested.count)[level]
         worth = self._effective(level, degrees)
         tails = ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
         ratios = [float(stats.chi2.ppf(tail, worth)) / worth for tail in tails]
         low, high = (degrees * (ratio - 1 - math.log(ratio)) for ratio in ratios)
-        place = len(self.variances) - 1 if level == self.groups.lowest else self.nested.names.index(level)
         return self.nested.interval(place, self.variances, (low, high))
 
     def _effective(self, level: str, degrees: int) -> float:

@@ -1,6 +1,6 @@
 """Values in groups of groups, such as neurons of cores of chips: the exact likelihood of what each level brings."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ PRECISION = 1e-8
 """The relative change of all variances below which a search that begins anew has found its maximum."""
 RELATIVE = 1e-4
 """The precision of the ends of intervals."""
+LEAST, MOST = 1e-8, 1e8
+"""The variances between which is searched, as fractions of the variance of all values."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,18 @@ class Nested:
     def __init__(self, values: Values, columns: Values, effects: Sequence[Effect]) -> None:
         self.names = (*(effect.name for effect in effects), "residual")
         self.count, self.columns = columns.shape
-        loadings = np.stack([effect.loading for effect in effects], axis=1) if effects else np.empty((len(values), 0))
-        # The likelihood does not depend on the part of the values that the columns explain; without it, small
-        # differences of sums stay exact.
-        self._explained = np.linalg.lstsq(columns, values, rcond=None)[0]
-        values = values - columns @ self._explained
+        # Everything is computed in units in which what varies is about 1, so that no digits are lost.
+        basis, back = np.linalg.qr(columns)
+        self._back = back / np.sqrt(self.count)
+        self._first = np.linalg.solve(back, basis.T @ values)
+        left = values - columns @ self._first
+        self._unit = float(left.std()) or 1.0
+        loadings = np.stack([*(effect.loading for effect in effects), np.ones(self.count)], axis=1)
+        sizes = np.sqrt((loadings**2).mean(axis=0))
+        self._scales = (sizes / self._unit) ** 2
         # What the likelihood needs of any set of values are the sums of products of these columns.
-        table = np.concatenate([columns, loadings, values[:, None]], axis=1)
+        parts = [basis * np.sqrt(self.count), (loadings / sizes)[:, :-1], (left / self._unit)[:, None]]
+        table = np.concatenate(parts, axis=1)
         self._stages: list[tuple[list[int], NDArray[np.intp]]] = []
         order = np.lexsort([effect.groups for effect in effects]) if effects else np.arange(len(values))
         # Groups are numbered anew, in the order in which they stand, which keeps those of one parent together.
@@ -101,15 +108,22 @@ class Nested:
                 above[own] = stages[number + 1][1]
                 parent = above[parent[_starts(parent)]]
 
-    def likelihoods(self, variances: NDArray) -> NDArray:
-        """The restricted log-likelihood, for several sets of variances at once.
+    def likelihood(self, variances: Values) -> float:
+        """The restricted log-likelihood.
 
         It is that of the values' parts that no fixed column reaches (Patterson and Thompson, 1971, Biometrika 58:545),
-        `-(log det V + log det X'V^-1 X + z' P z + (values - columns) log 2 pi) / 2`.
+        `-(log det V + log det X'V^-1 X + z' P z + (values - columns) log 2 pi) / 2`. It is also the likelihood averaged
+        over all coefficients.
 
         Args:
-            variances: the variances of the effects and of the residual, in the order of `names`, shape (sets, names).
+            variances: the variances of the effects and of the residual, in the order of `names`.
         """
+        inside = float(self._likelihoods((np.asarray(variances) * self._scales)[None])[0])
+        determinant = float(np.linalg.slogdet(self._back)[1])
+        return inside - (self.count - self.columns) * np.log(self._unit) - determinant
+
+    def _likelihoods(self, variances: NDArray) -> NDArray:
+        """The restricted log-likelihood in the inner units, for several sets of variances, shape (sets, names)."""
         total, log_determinant = self._totals(variances)
         fixed, last = self.columns, -1
         inside = total[:, :fixed, :fixed]
@@ -155,64 +169,63 @@ class Nested:
 
     def coefficients(self, variances: Values) -> tuple[Values, Values]:
         """The coefficients of the fixed columns, and their covariance, by generalised least squares."""
-        total = self._totals(np.asarray(variances, np.float64)[None])[0][0]
+        total = self._totals((np.asarray(variances) * self._scales)[None])[0][0]
         fixed = self.columns
-        covariance = np.linalg.inv(total[:fixed, :fixed])
-        return self._explained + covariance @ total[:fixed, -1], covariance
+        inverse, back = np.linalg.inv(total[:fixed, :fixed]), np.linalg.inv(self._back)
+        found = self._first + back @ (inverse @ total[:fixed, -1]) * self._unit
+        return found, back @ inverse @ back.T * self._unit**2
 
-    def likelihood(self, variances: Values) -> float:
-        """The restricted log-likelihood of variances in the order of `names`."""
-        return float(self.likelihoods(np.asarray(variances, np.float64)[None])[0])
-
-    def _with_gradient(self, variances: Values, free: NDArray[np.intp]) -> tuple[float, Values]:
-        moved = np.repeat(variances[None].astype(complex), len(free), axis=0)
-        moved[np.arange(len(free)), free] += 1j * STEP
-        found = np.asarray(self.likelihoods(moved))
-        return float(found[0].real), np.imag(found) / STEP
-
-    def maximum(self, start: Values, fixed: dict[int, float] | None = None) -> tuple[float, Values]:
-        """The highest restricted likelihood, and the variances where it is.
+    def maximum(self, zero: Collection[int] = ()) -> Values:
+        """The variances of highest restricted likelihood, in the order of `names`.
 
         Args:
-            start: the variances to begin with, above 0.
-            fixed: variances that stay as they are, by place. The likelihood is then found to about 1e-4 alone, which is
-                enough for the end of an interval.
+            zero: the places in `names` of variances that are 0.
+        """
+        start = np.full(len(self.names), 1 / len(self.names))
+        return self._maximum(start, dict.fromkeys(zero, 0.0))[1] / self._scales
+
+    def is_least(self, variances: Values) -> bool:
+        """Whether the residual's variance is the least that is looked at: nothing is left for it."""
+        return bool((variances * self._scales)[-1] < 2 * LEAST)
+
+    def _maximum(self, start: Values, fixed: Mapping[int, float], rough: bool = False) -> tuple[float, Values]:
+        """The highest likelihood in the inner units, and the variances where it is.
+
+        Args:
+            start: the variances to begin with.
+            fixed: variances that stay as they are, by place.
+            rough: whether it is enough to find the likelihood to about 1e-4.
         """
         from scipy import optimize
 
         held = np.array(start, np.float64)
-        for place, value in (fixed or {}).items():
-            held[place] = value
-        free = np.array([place for place in range(len(held)) if place not in (fixed or {})], np.intp)
+        held[list(fixed)] = list(fixed.values())
+        free = np.array([place for place in range(len(held)) if place not in fixed], np.intp)
         if not len(free):
-            return self.likelihood(held), held
-        unit = np.maximum(held[free], 1e-9 * held.sum())
+            return float(self._likelihoods(held[None])[0]), held
+        unit = np.maximum(held[free], 1e-6)
 
         def cost(point: Values) -> tuple[float, Values]:
-            at = held.copy()
-            at[free] = point * unit
-            value, gradient = self._with_gradient(at, free)
-            return -value, -gradient * unit
+            moved = np.repeat(held[None].astype(complex), len(free), axis=0)
+            moved[:, free] = point * unit
+            moved[np.arange(len(free)), free] += 1j * STEP
+            found = self._likelihoods(moved)
+            return -float(np.real(found[0])), -np.imag(found) / STEP * unit
 
         last = len(held) - 1
-        bounds = [(1e-9 if place == last else 0.0, None) for place in free]
-        point = held[free] / unit
+        bounds = [(LEAST / own if place == last else 0.0, None) for place, own in zip(free, unit, strict=True)]
+        point, height = np.maximum(held[free] / unit, [low for low, _ in bounds]), 0.0
         size = abs(cost(point)[0]) + 1
-        height = 0.0
-        options = {"ftol": 1e-5 / size, "gtol": 1e-2} if fixed else {"ftol": 1e-16, "gtol": 1e-9}
-        for _ in range(1 if fixed else 4):  # anew from where it stopped, until it goes no further
+        options = {"ftol": 1e-5 / size, "gtol": 1e-2} if rough else {"ftol": 1e-16, "gtol": 1e-9}
+        for _ in range(1 if rough else 3):  # anew from where it stopped, until it goes no further
             found = optimize.minimize(cost, point, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
             moved, point, height = np.abs(found.x - point).max(), found.x, -float(found.fun)
             if moved < PRECISION:
                 break
-            # Variances that differ by powers of ten are found where each is counted in units of its own size.
-            held[free] = point * unit
-            unit = np.maximum(held[free], 1e-9 * held.sum())
-            point = held[free] / unit
         held[free] = point * unit
         return height, held
 
-    def interval(self, place: int, best: Values, drops: tuple[float, float]) -> tuple[float, float]:
+    def interval(self, place: int, variances: Values, drops: tuple[float, float]) -> tuple[float, float]:
         """Where a variance lies: from where to where its profile likelihood falls by no more than is allowed.
 
         The profile likelihood of a variance is the highest one that there is with it, whatever the others are; it is
@@ -220,33 +233,35 @@ class Nested:
 
         Args:
             place: the place of the variance in `names`.
-            best: the variances of highest likelihood.
+            variances: the variances of highest likelihood.
             drops: by how much twice the log-likelihood may fall below the estimate, and above it.
         """
         from scipy import optimize
 
         brentq: Any = optimize.brentq
-        highest, estimate = self.likelihood(best), float(best[place])
+        best = variances * self._scales
+        highest, estimate = float(self._likelihoods(best[None])[0]), float(best[place])
         found: dict[float, tuple[float, Values]] = {}
 
         def drop(variance: float, allowed: float) -> float:
             if variance not in found:
                 near = min(found, key=lambda other: abs(other - variance), default=None)
-                start = np.maximum(best if near is None else found[near][1], 1e-6 * best.sum())
-                found[variance] = self.maximum(start, {place: variance})
+                start = np.maximum(best if near is None else found[near][1], 1e-6)
+                found[variance] = self._maximum(start, {place: variance}, rough=True)
             return 2 * (highest - found[variance][0]) - allowed
 
-        least = 1e-6 * float(best.sum())
-
         def end(factor: float, allowed: float) -> float:
-            near, far = estimate, max(estimate, least) * factor
+            near, far = estimate, max(estimate, LEAST) * factor
             while drop(far, allowed) < 0:
                 near, far = far, far * factor
-                if far < least:
-                    return 0.0
-            return float(brentq(drop, near, far, args=(allowed,), rtol=RELATIVE, xtol=RELATIVE * least))
+                if not LEAST < far < MOST:
+                    return 0.0 if far < 1 else float("inf")
+            if near == estimate:
+                found[near] = (highest, best)
+            return float(brentq(drop, near, far, args=(allowed,), rtol=RELATIVE, xtol=RELATIVE * LEAST))
 
-        return 0.0 if estimate < least else end(0.5, drops[0]), end(2.0, drops[1])
+        low, high = 0.0 if estimate < 2 * LEAST else end(0.5, drops[0]), end(2.0, drops[1])
+        return low / self._scales[place], high / self._scales[place]
 
 
 def _runs(groups: NDArray[np.intp]) -> NDArray[np.intp]:

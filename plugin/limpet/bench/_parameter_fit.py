@@ -34,6 +34,8 @@ DOUBT = 0.01
 """The p-value below which a law is said not to fit."""
 MOST_SET_VALUES = 40
 """The most set values that are shown one by one."""
+LEAST_GAIN = 0.02
+"""The smallest factor between measured and set values that is still believed."""
 UNEVEN = 6.0
 """The standard errors by which the spread at a set value may be off the law's; tails that are heavier than a Gaussian's
 make the spread of a few values vary more."""
@@ -209,11 +211,12 @@ def fit_parameter(rows: Measurements, name: str, robust: bool) -> ParameterFit:
 
 def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found: Any) -> ParameterFit:
     """The fit of rows that are to be believed, beside what was found of the others."""
+    where = f"{rows.source}: parameter '{name}'"
     there = table.fraction > 0
     changing = _in_time(table.where(there))
     table = replace(table, value=changing.undone(table.fraction, table.value, table.time))
     cells = Cells.of(table.where(there))
-    kind, law, shape, evidence = _law(cells)
+    kind, law, shape, evidence = _law(cells, where)
     if kind in RELATIVE_KINDS:  # which say nothing of devices that are set to 0
         rows, table = rows.where(there), table.where(there)
     groups = table.groups
@@ -222,8 +225,11 @@ def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found:
     spread = _spread(table, groups, law, of_readings, changing, logarithms)
     coefficients, covariance = spread.nested.coefficients(spread.variances)
     gain = math.exp(coefficients[0]) if logarithms else float(coefficients[0])
-    if gain <= 0:
-        raise LimpetError(f"{rows.source}: parameter '{name}': the gain is {gain:.3g}; is a sign the wrong way?")
+    if gain < LEAST_GAIN:
+        raise LimpetError(
+            f"{where}: measured values hardly follow what devices are set to (the gain is {gain:.3g}); is nominal the "
+            f"right column, and no sign the wrong way?"
+        )
     components = _components(spread, gain, logarithms, rows)
     levels = spread.levels
     residuals = _residuals(law, shape, cells)
@@ -265,9 +271,20 @@ def _in_time(table: Rows) -> InTime:
     return in_time(table.fraction, table.value, table.time, table.groups)
 
 
-def _law(cells: Cells) -> tuple[str, SpreadLaw, Shape | None, dict[str, float]]:
+def _law(cells: Cells, where: str) -> tuple[str, SpreadLaw, Shape | None, dict[str, float]]:
     """The law of the spread of devices: its name, how it depends on the set value, its shape; and the evidence."""
-    found = shapes(cells.value / cells.fraction)
+    ratios = cells.value / cells.fraction
+    if ratios.std() <= 1e-9 * np.abs(ratios).max():
+        raise LimpetError(
+            f"{where}: devices are off by what their chip or core is off by alone; nothing is to be fitted"
+        )
+    found = shapes(ratios)
+    if "gaussian" not in found:
+        raise LimpetError(
+            f"{where}: devices spread by {ratios.std() / abs(ratios.mean()):.3g} times what they are set to, more than "
+            f"a deviation holds; do measured and set values belong together? robust=True leaves out rows that are far "
+            f"off"
+        )
     laws: dict[str, tuple[float, str, SpreadLaw, Shape | None]] = {
         kind: (shape.evidence, kind, RELATIVE, shape) for kind, shape in found.items()
     }

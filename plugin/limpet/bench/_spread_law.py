@@ -55,7 +55,7 @@ def spread_laws(fraction: Values, value: Values, mean: bool = True) -> list[Spre
     for offset in (False, True) if mean and len(set_values) > 1 else (False,):
 
         def evidence(spread: Values, offset: bool = offset) -> float:
-            columns = np.stack([set_values, np.ones(len(set_values))][: (1 + offset) if mean else 0], axis=1)
+            columns = np.stack([set_values, np.ones(len(set_values))], axis=1)[:, : (1 + offset) if mean else 0]
             scaled, weight = columns / spread[:, None], counts
             inside = scaled.T @ (weight[:, None] * scaled)
             left = means / spread
