@@ -187,7 +187,7 @@ class Spread:
 
         place = len(self.variances) - 1 if level == self.groups.lowest else self.nested.names.index(level)
         if self._exhausted:  # nothing is left by which chance could be told
-            return (self.levels[level],) * 2
+            return self.levels[level], self.levels[level]
         degrees = self.groups.degrees(self.nested.count)[level]
         worth = self._effective(level, degrees)
         tails = ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)

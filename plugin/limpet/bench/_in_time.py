@@ -1,6 +1,7 @@
 """How values change after devices were set: not at all, by drift, or by relaxation."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,10 +83,10 @@ def in_time(fraction: Values, value: Values, time: Values, groups: Groups, start
     found: dict[str, tuple[float, Spread]] = {}
 
     def fit(
-        name: str, values: Values, columns: list[Values], loading: Values, slope: Values | None, units: float
+        name: str, values: Values, columns: Sequence[Values], loading: Values, slope: Values | None, units: float
     ) -> None:
         spread = Spread.of(values, np.stack(columns, axis=1), groups, dict.fromkeys(("chip", "core"), loading), slope)
-        height = spread.nested.likelihood(spread.variances) + units
+        height = float(spread.nested.likelihood(spread.variances)) + units
         found[name] = (height - (cost if slope is not None else 0.0), spread)
 
     # Noise may be of one size, or in proportion to the set value; then values are looked at as fractions of that.
