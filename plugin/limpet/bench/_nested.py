@@ -330,7 +330,7 @@ def _fewer(sums: Values) -> Values:
     groups, paths, columns = sums.shape
     if groups <= paths * columns:
         return sums
-    return np.linalg.qr(sums.reshape(groups, -1), mode="r").reshape(-1, paths, columns)
+    return np.asarray(np.linalg.qr(sums.reshape(groups, -1), mode="r")).reshape(-1, paths, columns)
 
 
 def _above(types: Sequence[_Type], above: NDArray[np.intp]) -> list[_Type]:
