@@ -122,7 +122,7 @@ def _within(value: Values, fraction: Values, chip: Numbers, core: Numbers) -> tu
     differ: where groups have nothing in common, nothing is taken away.
     """
     whole = float((value * fraction).sum() / (fraction**2).sum())
-    for groups in (core, chip):
+    for groups in (numbers(core), numbers(chip)):  # some have no row left where devices are stuck
         sizes = np.bincount(groups)
         if len(sizes) == 1 or np.median(sizes) < FEWEST_OF_A_GROUP:
             continue
@@ -131,7 +131,7 @@ def _within(value: Values, fraction: Values, chip: Numbers, core: Numbers) -> tu
         left = (value - gains[groups] * fraction) * fraction
         by_chance = np.bincount(groups, left**2) / weights**2 * sizes / np.maximum(sizes - 1, 1)
         own = max(0.0, float(((gains - whole) ** 2).sum()) / (len(sizes) - 1) - float(by_chance.mean()))
-        kept = own / (own + by_chance) if own else np.zeros(len(sizes))
+        kept = np.where(sizes > 1, own / (own + by_chance), 0.0) if own else np.zeros(len(sizes))
         gain, share = (whole + kept * (gains - whole))[groups], (kept / sizes)[groups]
         # What is left of the spread after a mean of its own values was taken away is set right again.
         value = whole * (fraction + (value / gain - fraction) / np.sqrt(1 - share))
