@@ -13,6 +13,8 @@ STEP = 1e-30
 """The imaginary part by which a variance is moved: the likelihood's then is its exact derivative times that."""
 PRECISION = 1e-8
 """The relative change of all variances below which a search that begins anew has found its maximum."""
+SEARCHES = 8
+"""The most searches for one maximum."""
 RELATIVE = 1e-4
 """The precision of the ends of intervals."""
 LEAST, MOST = 1e-8, 1e8
@@ -227,26 +229,34 @@ class Nested:
         free = np.array([place for place in range(len(held)) if place not in fixed], np.intp)
         if not len(free):
             return float(self._likelihoods(held[None])[0]), held
-        unit = np.maximum(held[free], 1e-6)
 
-        def cost(point: Values) -> tuple[float, Values]:
+        def cost(point: Values, unit: Values) -> tuple[float, Values]:
             moved = np.repeat(held[None].astype(complex), len(free), axis=0)
             moved[:, free] = point * unit
             moved[np.arange(len(free)), free] += 1j * STEP
             found = self._likelihoods(moved)
             return -float(np.real(found[0])), -np.imag(found) / STEP * unit
 
-        last = len(held) - 1
-        bounds = [(LEAST / own if place == last else 0.0, None) for place, own in zip(free, unit, strict=True)]
-        point, height = np.maximum(held[free] / unit, [low for low, _ in bounds]), 0.0
-        size = abs(cost(point)[0]) + 1
+        least = np.where(free == len(held) - 1, LEAST, 0.0)
+        size = abs(float(self._likelihoods(held[None])[0])) + 1
         options = {"ftol": 1e-5 / size, "gtol": 1e-2} if rough else {"ftol": 1e-16, "gtol": 1e-9}
-        for _ in range(1 if rough else 3):  # anew from where it stopped, until it goes no further
-            found = optimize.minimize(cost, point, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
-            moved, point, height = np.abs(found.x - point).max(), found.x, -float(found.fun)
+        height = 0.0
+        # Anew from where it stopped, each variance in units of its own size, until it goes no further.
+        for _ in range(1 if rough else SEARCHES):
+            unit = np.maximum(held[free], LEAST)
+            found = optimize.minimize(
+                cost,
+                np.maximum(held[free], least) / unit,
+                (unit,),
+                jac=True,
+                bounds=[(low, None) for low in (least / unit).tolist()],
+                method="L-BFGS-B",
+                options=options,
+            )
+            moved = np.abs(found.x - held[free] / unit).max()
+            held[free], height = found.x * unit, -float(found.fun)
             if moved < PRECISION:
                 break
-        held[free] = point * unit
         return height, held
 
     def interval(self, place: int, variances: Values, drops: tuple[float, float]) -> tuple[float, float]:
