@@ -277,7 +277,8 @@ def test_what_devices_do_in_time_is_found(law):
     found = fit.parameters["value"]
     assert found.in_time.law == law
     assert found.component("setting").sigma == pytest.approx(0.05, rel=0.15)
-    assert found.read_noise.spread.coefficients[0] == pytest.approx(0.01, rel=0.15)
+    assert found.component("time").sigma == pytest.approx(0.01, rel=0.15)
+    assert found.read_noise is None  # what is off anew at each time may be more than a reading's noise
     later = found.in_time.deviation
     if law == "drift":
         assert later.exponent.coefficients == pytest.approx((0.05,), abs=0.006)  # 3 standard errors
@@ -296,6 +297,31 @@ def test_read_noise_is_that_of_repeated_readings():
     assert found.component("device").sigma == pytest.approx(0.1, rel=0.15)
     assert found.deviation.sigma == pytest.approx(0.1, rel=0.15)
     assert found.read_noise.spread.coefficients[0] == pytest.approx(0.02, rel=0.1)
+
+
+def test_what_is_the_same_at_a_place_of_every_chip_is_said():
+    """A layout that makes some devices differ on all chips is no mismatch."""
+    chip, device = np.indices((12, 40)).reshape(2, -1)
+    noise = 0.05 * RNG(23).normal(size=480)
+    table = {"chip": chip, "device": device, "nominal": np.ones(480)}
+    with pytest.warns(UserWarning, match=r"off alike on every chip, by 0.0[3-5]"):
+        limpet.fit_measurements(table | {"measured": 1 + noise + 0.04 * RNG(24).normal(size=40)[device]})
+    assert not limpet.fit_measurements(table | {"measured": 1 + noise}).parameters["value"].common_place
+
+
+@pytest.mark.filterwarnings("ignore:.*no law fits")
+def test_values_that_are_exactly_nominal_and_laws_below_zero_are_said():
+    with pytest.warns(UserWarning, match="20% of the values are exactly what devices were set to"):
+        fitted(np.where(np.arange(100) % 5, RNG(25).normal(1, 0.1, 100), 1.0), [[25] * 2] * 2)
+    with pytest.warns(UserWarning, match=r"the law puts 2.\d% of the devices below zero, and none was measured there"):
+        fitted(np.clip(RNG(26).normal(1, 0.5, 30), 0.1, None), [[5] * 3] * 2)
+
+
+def test_times_that_belong_together_are_one():
+    from limpet.bench._observed import _together
+
+    times = np.array([0.0, 0.0, 98.0, 101.0, 104.0, 1e4, 1.05e4, 2e4])
+    assert _together(times).tolist() == [0, 0, 101, 101, 101, 10250, 10250, 20000]
 
 
 def test_levels_are_in_the_hardware_and_may_be_left_out():

@@ -14,9 +14,11 @@ CONFIDENCE = 0.95
 AT_ZERO = 1e-6
 """A variance below this fraction of the whole is the boundary's 0."""
 
-LEVELS = ("chip", "core", "device", "setting", "reading")
+LEVELS = ("chip", "core", "device", "setting", "time", "reading")
 """The levels of a bench, the highest first: each holds the next."""
-HEAVY = ("device", "setting", "reading")
+PROGRAMMED = ("setting", "device")
+"""The levels within which a device was programmed once, the lowest first."""
+HEAVY = LEVELS[2:]
 """The levels of which there are enough groups to see how heavy their tails are."""
 
 
@@ -27,9 +29,10 @@ class Component:
     Attributes:
         level: "chip" (what all devices of a chip have in common), "core" (what those of a core have in common beyond
             that), "device" (what a device keeps beyond that), "setting" (what it is off by anew at each value to which
-            it is set) or "reading" (what it is off by anew at each reading).
+            it is set), "time" (what it is off by anew at each time after that, beyond its drift or relaxation) or
+            "reading" (what it is off by anew at each reading).
         sigma: the standard deviation, as a fraction of the nominal value; of additive and programming laws, what
-            devices, settings and readings bring is a fraction of the largest set value. NaN where these measurements
+            devices and what is below them bring is a fraction of the largest set value. NaN where these measurements
             cannot tell.
         low: the lower end of the 95% interval of sigma.
         high: the upper end of that interval.
@@ -70,7 +73,7 @@ class Groups:
 
     @classmethod
     def among(cls, *labels: NDArray) -> "Groups":
-        """The groups of values by their labels of chip, core, device, set value and reading, each of shape (values,).
+        """The groups of values by their labels of each level, the highest first, each of shape (values,).
 
         A label of a level counts within those above it: core 0 of two chips is two cores.
         """
@@ -93,6 +96,11 @@ class Groups:
             elif level in ("chip", "core"):
                 untold[level] = _reason(level, sizes)
         return cls(told, lowest, untold)
+
+    @property
+    def programmed(self) -> NDArray[np.intp] | None:
+        """The group of each value within which a device was programmed once; None where each value has its own."""
+        return next((self.of[level] for level in PROGRAMMED if level in self.of), None)
 
     def degrees(self, values: int) -> dict[str, int]:
         """The degrees of freedom of each level's mean square."""
@@ -139,13 +147,14 @@ class Spread:
             columns: the fixed columns, shape (values, columns).
             groups: the groups of each level.
             loadings: the factors by which a level's effect enters each value, by level; ones for levels not named.
-            slope: the factors by which a further effect, of each group of the level above the lowest, enters each
-                value; None for none.
+            slope: the factors by which a further effect, of each device (at each set value), enters each value; None
+                for none.
         """
         ones = np.ones(len(values))
         effects = [Effect(level, own, loadings.get(level, ones)) for level, own in reversed(list(groups.of.items()))]
-        if slope is not None and effects:
-            effects.insert(1, Effect("slope", effects[0].groups, slope))
+        if slope is not None and (groups.programmed is not None):
+            place = next(place for place, effect in enumerate(effects) if effect.name in PROGRAMMED)
+            effects.insert(place + 1, Effect("slope", groups.programmed, slope))
         nested = Nested(values, columns, effects)
         variances = nested.maximum()
         shares = variances * [*(float((effect.loading**2).mean()) for effect in effects), 1.0]

@@ -9,9 +9,15 @@ from typing import Any
 from limpet import Chain, Deviation, Hardware
 from limpet.deviations import described, label
 
+from ._in_time import ODDS
 from ._measurements import Measurements, guessed_leaves
 from ._parameter_fit import ParameterFit
 from ._units import quantity
+
+SPIKE = 0.05
+"""The fraction of values without any deviation from which on it is said."""
+SHARE = 0.3
+"""The fraction of a device's standard deviation from which on what places have in common is said."""
 
 
 def configuration(table: Measurements, parts: Mapping[str, ParameterFit], hardware: Hardware) -> str:
@@ -50,8 +56,9 @@ def findings(found: ParameterFit) -> list[str]:
     at = f", set to {quantity(found.nominal, found.unit)}" if len(found.by_set_value) == 1 and found.unit else ""
     best, *others = found.evidence.items()
     beside = ", ".join(f"{name} {value - best[1]:+.1f}" for name, value in others)
+    plainest = ", the plainest of those that are as likely" if others and others[0][1] > best[1] else ""
     lines = [
-        f"{_count(len(found.rows.line), 'value')} of {_count(chips, 'chip')}{at}; {best[0]} by evidence"
+        f"{_count(len(found.rows.line), 'value')} of {_count(chips, 'chip')}{at}; {best[0]} by evidence{plainest}"
         + (f" (logarithm of the odds of others: {beside})" if beside else ""),
         f"Kolmogorov-Smirnov distance {found.distance:.3g}, p = {found.p_value:.2g} (simulated)",
         f"sigma by level, with 95% intervals: {'; '.join(f'{c.level} {c}' for c in found.components)}",
@@ -61,6 +68,8 @@ def findings(found: ParameterFit) -> list[str]:
             f"of devices, settings and readings it is a fraction of the largest set value, "
             f"{quantity(found.largest, found.unit)}, which the largest weight of an array stands for"
         )
+    if (time := found.component("time")) is not None:
+        lines.append(f"what devices are off by anew at each time, {time.sigma:.3g}, is in no part of the hardware")
     if found.off_center:
         lines.append(off_center(found))
     if found.stuck:
@@ -74,7 +83,8 @@ def beside(found: ParameterFit) -> tuple[str, str, str, str, str, str]:
     at = f"up to {quantity(found.largest, found.unit)}" if many else quantity(found.nominal, found.unit)
     gain = f"{found.gain:.4f} ± {found.gain_error:.4f}"
     best, *others = found.evidence.items()
-    after = f"{others[0][0]} {others[0][1] - best[1]:+.1f}" if others else ""
+    below = others[0][1] - best[1] if others else 0.0
+    after = f"{others[0][0]}{', as likely' if below > -ODDS else f' {below:+.0f}'}" if others else ""
     return found.name, f"{len(found.rows.line):,}", at, gain, label(found.deviation), after
 
 
@@ -96,7 +106,7 @@ def stuck_devices(found: ParameterFit) -> str:
 
 def doubts(found: ParameterFit) -> list[str]:
     """What is to be looked at before the fit is believed."""
-    lines = []
+    lines: list[str] = []
     rows = found.outliers
     if found.outliers and found.left_out:
         lines.append(f"{rows}: far off, and left out")
@@ -110,6 +120,22 @@ def doubts(found: ParameterFit) -> list[str]:
         lines.append(
             f"no law fits: that of least doubt, {found.kind}, is {found.distance:.3f} off (Kolmogorov-Smirnov, "
             f"p = {found.p_value:.2g}); look at the quantiles in the report (--report)"
+        )
+    if found.exact > SPIKE:
+        lines.append(
+            f"{found.exact:.0%} of the values are exactly what devices were set to; if set values are medians of what "
+            f"was measured, some devices seem to be perfect, and the law gets a peak"
+        )
+    if found.below_zero > SPIKE / 10:
+        lines.append(
+            f"the law puts {found.below_zero:.1%} of the devices below zero, and none was measured there; a log-normal "
+            f"one puts none there"
+        )
+    if found.common_place > SHARE * _of_devices(found):
+        lines.append(
+            f"devices at the same place (core and device label) are off alike on every chip, by "
+            f"{found.common_place:.3g}: that is the layout's and could be calibrated away once, but the hardware draws "
+            f"it anew on each chip"
         )
     if uneven := found.uneven:
         at = uneven[0]

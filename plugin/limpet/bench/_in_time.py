@@ -10,6 +10,7 @@ from limpet import Deviation, Drift, Relaxation
 
 from ._components import Groups, Spread
 from ._nested import Values
+from ._spread_law import ADDITIVE, RELATIVE, SpreadLaw
 
 ODDS = 3.0
 """The logarithm of the odds (20 to 1) from which on a law is taken in place of a simpler one."""
@@ -26,6 +27,7 @@ class InTime:
         sigma: the standard deviation of that exponent or shift from device to device.
         start: the seconds at which drift begins to count.
         evidence: the logarithm of the odds of each law against none, by name.
+        rest: the law by which what is left at each time depends on the set value.
     """
 
     law: str
@@ -33,6 +35,7 @@ class InTime:
     sigma: float
     start: float
     evidence: dict[str, float]
+    rest: SpreadLaw = RELATIVE
 
     @property
     def deviation(self) -> Deviation | None:
@@ -77,7 +80,7 @@ def in_time(fraction: Values, value: Values, time: Values, groups: Groups, start
         start: the seconds at which drift begins to count; the first time of the table, where that is earlier.
     """
     start = min(start, float(time[time > 0].min()))
-    finest = list(groups.of.values())[-1] if groups.of else np.arange(len(value))
+    finest = np.arange(len(value)) if groups.programmed is None else groups.programmed
     cost = math.log(int(finest.max()) + 1) / 2
     ones, elapsed, logs = np.ones(len(value)), -np.log1p(time / start), np.log(np.maximum(time, 1.0))
     found: dict[str, tuple[float, Spread]] = {}
@@ -108,7 +111,9 @@ def in_time(fraction: Values, value: Values, time: Values, groups: Groups, start
         evidence.pop("drift by value", None)
     best = max(evidence, key=lambda name: evidence[name], default="none")
     if evidence.get(best, 0.0) < ODDS:
-        return InTime("none", (), 0.0, start, evidence)
+        best = max((name for name in found if name.startswith("none")), key=lambda name: found[name][0])
+        return InTime("none", (), 0.0, start, evidence, ADDITIVE if best == "none" else RELATIVE)
     spread = found[best][1]
     mean = tuple(map(float, spread.nested.coefficients(spread.variances)[0][1:]))
-    return InTime(best.split()[0], mean, math.sqrt(spread.slope), start, evidence)
+    rest = ADDITIVE if best == "relaxation" else RELATIVE
+    return InTime(best.split()[0], mean, math.sqrt(spread.slope), start, evidence, rest)

@@ -12,6 +12,10 @@ from ._nested import Values
 Numbers = NDArray[np.intp]
 Chosen = NDArray[np.bool_]
 
+NEIGHBOURS, WIDEST = 1.1, 1.5
+"""The ratios of two neighbouring times, and of the last to the first, that are taken as one time."""
+FEWEST_CHIPS = 5
+"""The chips on which places are compared, at least."""
 FEWEST_OF_A_GROUP = 4
 """The values that a core has at least, if what they have in common is taken away before the law of the rest is
 chosen."""
@@ -28,6 +32,7 @@ class Rows:
         chip: the number of the chip.
         core: the number of the core.
         device: the number of the device.
+        place: the number of the device's place, which devices of one core and device label have on all chips.
         cell: the number of the device and set value.
         reading: the number of the device, set value and time, within which readings repeat each other.
     """
@@ -38,6 +43,7 @@ class Rows:
     chip: Numbers
     core: Numbers
     device: Numbers
+    place: Numbers
     cell: Numbers
     reading: Numbers
 
@@ -50,7 +56,9 @@ class Rows:
         core = numbers(chip, rows.core)
         device = numbers(core, rows.device)
         cell = numbers(device, np.round(fraction, 9))
-        return cls(fraction, value, rows.time, chip, core, device, cell, numbers(cell, np.nan_to_num(rows.time)))
+        time = _together(rows.time)
+        place, reading = numbers(rows.core, rows.device), numbers(cell, np.nan_to_num(time))
+        return cls(fraction, value, time, chip, core, device, place, cell, reading)
 
     def where(self, chosen: Chosen) -> "Rows":
         """The rows that a mask chooses."""
@@ -63,12 +71,29 @@ class Rows:
 
     @property
     def groups(self) -> Groups:
-        """The groups of each level; each time is a reading."""
+        """The groups of each level."""
         order = np.zeros(len(self.value), np.intp)
-        by_cell = np.argsort(self.cell, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(self.cell[by_cell]) > 0])
-        order[by_cell] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-        return Groups.among(self.chip, self.core, self.device, self.cell, order)
+        by_reading = np.argsort(self.reading, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(self.reading[by_reading]) > 0])
+        order[by_reading] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+        return Groups.among(self.chip, self.core, self.device, self.cell, self.reading, order)
+
+
+def _together(time: Values) -> Values:
+    """Times of which those that belong together are one, their median: 98, 101 and 104 s of a bench that reads after
+    100 s. They are those within 10% of a neighbour, and within 50% of the first."""
+    known = np.unique(time[time > 0])
+    if len(known) < 2:
+        return time
+    starts, first = [0], known[0]
+    for place in range(1, len(known)):
+        if known[place] > min(NEIGHBOURS * known[place - 1], WIDEST * first):
+            starts.append(place)
+            first = known[place]
+    runs = np.repeat(np.arange(len(starts)), np.diff([*starts, len(known)]))
+    medians = np.array([np.median(known[runs == run]) for run in range(len(starts))])
+    place = np.searchsorted(known, time)
+    return np.where(time > 0, medians[runs[np.minimum(place, len(known) - 1)]], time)
 
 
 def numbers(*labels: NDArray) -> Numbers:
@@ -88,13 +113,15 @@ class Cells:
         fraction: the set value, as a fraction of the largest one, shape (cells,).
         value: the mean of the readings, over what the cell's core (or chip) has in common, relative to the rest.
         readings: the number of readings behind each.
-        freedom: the fraction of degrees of freedom that is left after what cores have in common was taken away.
+        device: the number of each cell's device.
+        place: the number of its device's place.
     """
 
     fraction: Values
     value: Values
     readings: Values
-    freedom: float
+    device: Numbers
+    place: Numbers
 
     @classmethod
     def of(cls, rows: Rows) -> "Cells":
@@ -111,12 +138,12 @@ class Cells:
         leading[first.cell] = np.arange(len(first.cell))
         first_of = leading[there]
         fraction = first.fraction[first_of]
-        value, freedom = _within(value, fraction, first.chip[first_of], first.core[first_of])
-        return cls(fraction, value, counts[there].astype(float), freedom)
+        value = _within(value, fraction, first.chip[first_of], first.core[first_of])
+        return cls(fraction, value, counts[there].astype(float), first.device[first_of], first.place[first_of])
 
 
-def _within(value: Values, fraction: Values, chip: Numbers, core: Numbers) -> tuple[Values, float]:
-    """Values without what those of a core (or of a chip, where cores are small) have in common, and the freedom left.
+def _within(value: Values, fraction: Values, chip: Numbers, core: Numbers) -> Values:
+    """Values without what those of a core (or of a chip, where cores are small) have in common.
 
     What a group has in common is its gain, by least squares, drawn towards that of all by as much as chance makes gains
     differ: where groups have nothing in common, nothing is taken away.
@@ -134,6 +161,31 @@ def _within(value: Values, fraction: Values, chip: Numbers, core: Numbers) -> tu
         kept = np.where(sizes > 1, own / (own + by_chance), 0.0) if own else np.zeros(len(sizes))
         gain, share = (whole + kept * (gains - whole))[groups], (kept / sizes)[groups]
         # What is left of the spread after a mean of its own values was taken away is set right again.
-        value = whole * (fraction + (value / gain - fraction) / np.sqrt(1 - share))
-        return value, 1 - float(share.sum()) / len(value)
-    return value, 1.0
+        return whole * (fraction + (value / gain - fraction) / np.sqrt(1 - share))
+    return value
+
+
+def common_place(cells: Cells) -> float:
+    """The standard deviation of what devices of one place have in common on all chips, as a fraction; 0 for none seen.
+
+    Where a layout makes some devices differ on every chip, their places' means over chips differ by more than chance.
+    """
+    from scipy import stats
+
+    ratios = cells.value / cells.fraction
+    devices = np.bincount(cells.device)
+    there = np.flatnonzero(devices)
+    means = np.bincount(cells.device, ratios)[there] / devices[there]
+    places = np.zeros(len(devices), np.intp)
+    places[cells.device] = cells.place
+    place = numbers(places[there])
+    counts = np.bincount(place)
+    of_places = np.bincount(place, means) / counts
+    free = len(means) - len(counts)
+    if len(counts) < 2 or np.median(counts) < FEWEST_CHIPS:
+        return 0.0
+    within = float(((means - of_places[place]) ** 2).sum()) / free
+    between = float((counts * (of_places - means.mean()) ** 2).sum()) / (len(counts) - 1)
+    if within <= 0 or stats.f.sf(between / within, len(counts) - 1, free) > 1e-6:
+        return 0.0
+    return float(np.sqrt((between - within) / counts.mean()) / abs(means.mean()))

@@ -15,13 +15,14 @@ from limpet import (
     Programming,
     ReadNoise,
 )
+from limpet.deviations import label
 
 from ._components import LEVELS, Component, Groups, Spread
 from ._goodness import goodness
 from ._in_time import ODDS, InTime, in_time
 from ._measurements import Measurements
 from ._nested import Values
-from ._observed import Cells, Rows, numbers
+from ._observed import Cells, Rows, common_place, numbers
 from ._outliers import far_off, stuck
 from ._shapes import Shape, shapes
 from ._spread_law import RELATIVE, SpreadLaw, spread_laws
@@ -77,6 +78,8 @@ class ParameterFit:
         gain_error: the standard error of the gain.
         offset: the offset beside it, as a fraction of the largest set value; 0 where there is none.
         components: the components of the spread, by level.
+        common_place: the standard deviation, as a fraction, of what devices at one place (of one core and device
+            label) have in common on all chips; 0 where nothing is seen of it.
         in_time: what devices do in time.
         read_noise: the noise of each reading; None where readings were not repeated.
         stuck: the devices that follow no set value, by what they hold ("at_zero", "at_largest", "at_random"): how many
@@ -106,6 +109,7 @@ class ParameterFit:
     gain_error: float
     offset: float
     components: tuple[Component, ...]
+    common_place: float
     in_time: InTime
     read_noise: ReadNoise | None
     stuck: dict[str, int]
@@ -156,6 +160,22 @@ class ParameterFit:
             and abs(at.sigma**2 / at.expected**2 - 1) > UNEVEN * math.sqrt(2 / at.count)
         ]
         return tuple(sorted(far, key=lambda at: -abs(math.log(max(at.sigma, 1e-12) / at.expected))))
+
+    @property
+    def exact(self) -> float:
+        """The fraction of values that are what devices were set to, to the last digit."""
+        return float((self.rows.measured == self.rows.nominal).mean())
+
+    @property
+    def below_zero(self) -> float:
+        """The fraction of devices that the law puts below zero, where none was measured there; else 0."""
+        if not self.relative or (self.residuals < 0).any():
+            return 0.0
+        return float(self.distribution.cdf(0.0))
+
+    def __repr__(self) -> str:
+        levels = ", ".join(f"{c.level} {c.sigma:.3g}" for c in self.components if c.told)
+        return f"ParameterFit({self.name}: {label(self.deviation)}; {levels})"
 
     def component(self, level: str) -> Component | None:
         """The component of a level; None where the table has no such level."""
@@ -236,17 +256,21 @@ def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found:
     distance, p_value = goodness(residuals, shape)
     own = levels.get("device", 0.0) + levels.get("setting", 0.0)
     read = levels.get("reading", 0.0)
+    further = levels.get("time", 0.0) + read / float(cells.readings.mean())
     return ParameterFit(
         name=name,
         unit=rows.unit[0],
         nominal=float(np.median(rows.nominal)),
         rows=rows,
-        deviation=_deviation(kind, law, shape, math.sqrt(own) / (1 if logarithms else gain), cells, own, read),
+        deviation=_deviation(
+            kind, law, shape, math.sqrt(own) / (1 if logarithms else gain), own / (own + further or 1.0)
+        ),
         evidence=evidence,
         gain=gain,
         gain_error=math.sqrt(covariance[0, 0]) * (gain if logarithms else 1),
         offset=float(coefficients[1]) if law.offset else 0.0,
         components=components,
+        common_place=common_place(cells),
         in_time=changing,
         read_noise=_read_noise(of_readings, math.sqrt(read), gain, logarithms) if read else None,
         by_set_value=_by_set_value(cells, law, largest),
@@ -330,10 +354,12 @@ def _spread(
         slope = changing.loading(fraction, np.ones(len(value)), table.time) if changing.law != "none" else None
         slope = slope / fraction if slope is not None and changing.law == "relaxation" else slope
         return Spread.of(np.log(value / fraction), np.ones((len(value), 1)), groups, {}, slope)
-    unit = of_readings.at(fraction) if groups.lowest == "reading" else law.at(fraction)
+    of_lowest = {"reading": of_readings, "time": changing.rest}.get(groups.lowest, law)
+    unit = of_lowest.at(fraction)
     own, common = law.at(fraction) / unit, fraction / unit
     columns = np.stack([common, 1 / unit][: 1 + law.offset], axis=1)
-    loadings = {"chip": common, "core": common, "device": own, "setting": own}
+    at_times = changing.rest.at(fraction) / unit
+    loadings = {"chip": common, "core": common, "device": own, "setting": own, "time": at_times}
     slope = changing.loading(fraction, fraction, table.time) / unit if changing.law != "none" else None
     return Spread.of(value / unit, columns, groups, loadings, slope)
 
@@ -355,9 +381,16 @@ def _components(spread: Spread, gain: float, logarithms: bool, rows: Measurement
     return tuple(found[level] for level in LEVELS if level in found)
 
 
-def _deviation(
-    kind: str, law: SpreadLaw, shape: Shape | None, sigma: float, cells: Cells, own: float, read: float
-) -> Deviation:
+def _deviation(kind: str, law: SpreadLaw, shape: Shape | None, sigma: float, share: float) -> Deviation:
+    """The deviation of a device.
+
+    Args:
+        kind: the kind of the law.
+        law: the law by which the spread depends on the set value.
+        shape: the distribution as fitted to what was measured; None where it is no relative one.
+        sigma: the standard deviation of a device at the largest set value (of its logarithm, if the law is log-normal).
+        share: the fraction of the variance that was measured that is the device's own.
+    """
     if kind == "additive":
         return Additive(float(f"{sigma:.4g}"))
     if kind == "programming":
@@ -367,10 +400,8 @@ def _deviation(
     if kind == "log-normal":
         return LogNormal(sigma=float(f"{math.sqrt(math.expm1(sigma**2)):.4g}"))
     # Of heavy tails and of ends, the width is told better by the law's own fit than by a variance.
-    assert shape is not None
-    share = own / (own + read / float(cells.readings.mean())) if own else 0.0
-    law_of: Any = shape.deviation
-    return replace(law_of, sigma=float(f"{law_of.sigma * math.sqrt(share):.4g}"))
+    fitted: Any = shape.deviation if shape is not None else None
+    return replace(fitted, sigma=float(f"{fitted.sigma * math.sqrt(share):.4g}"))
 
 
 def _read_noise(law: SpreadLaw, sigma: float, gain: float, logarithms: bool) -> ReadNoise:

@@ -185,9 +185,13 @@ def _mean_of_logs(logs: Values) -> float:
 
 
 def refitted(shape: Shape, factors: Values) -> Shape | None:
-    """The same distribution fitted to other factors, with its degrees of freedom, or the place of its cut, kept."""
-    if isinstance(shape.deviation, StudentT):
-        return _student_t(factors, np.array([shape.deviation.degrees]))
-    if isinstance(shape.deviation, TruncatedGaussian):
-        return _truncated_gaussian(factors, np.array([shape.deviation.distribution().args[1]]))
-    return {Gaussian: _gaussian, LogNormal: _log_normal, Uniform: _uniform}[type(shape.deviation)](factors)
+    """The same distribution fitted to other factors, with its degrees of freedom, or the place of its cut, kept; None
+    where it cannot have given them."""
+    try:
+        if isinstance(shape.deviation, StudentT):
+            return _student_t(factors, np.array([shape.deviation.degrees]))
+        if isinstance(shape.deviation, TruncatedGaussian):
+            return _truncated_gaussian(factors, np.array([shape.deviation.distribution().args[1]]))
+        return {Gaussian: _gaussian, LogNormal: _log_normal, Uniform: _uniform}[type(shape.deviation)](factors)
+    except StrengthError:
+        return None

@@ -141,9 +141,7 @@ def _show(fit: Any) -> None:
     found, measured = list(fit.parameters.values()), fit.measurements
     chips = len(measured.chips)
     show(Text(f"{measured.source}: {len(measured.line):,} values on {chips} chip{'s' * (chips != 1)}", "bold"))
-    rows = [
-        [*beside(parameter), Text(f"{parameter.p_value:.2g}", "yellow" * parameter.doubtful)] for parameter in found
-    ]
+    rows = [[*beside(parameter), _goodness(parameter)] for parameter in found]
     columns = {"parameter": "left", "values": "right", "set to": "right", "gain": "right"}
     show("", table(columns | {"law of a device": "left", "next by evidence": "left", "p": "right"}, rows))
     levels = [level for level in LEVELS if any(parameter.component(level) for parameter in found)]
@@ -162,6 +160,15 @@ def _show(fit: Any) -> None:
         told += [label(parameter.read_noise)] if parameter.read_noise else []
         notes += [f"{parameter.name}: {text}" for text in told]
     show(*dict.fromkeys(notes))
+
+
+def _goodness(parameter: Any) -> Any:
+    """The p-value, or the distance from the law where that is near enough whatever p says."""
+    from rich.text import Text
+
+    if parameter.doubtful or parameter.p_value >= 0.01:
+        return Text(f"{parameter.p_value:.2g}", "yellow" * parameter.doubtful)
+    return Text(f"{parameter.distance:.3f} off")
 
 
 def _told(component: Any) -> str:
