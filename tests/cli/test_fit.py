@@ -37,10 +37,12 @@ def test_the_configuration_is_read_and_reproduces_the_spread(written):
     text = (folder / "out/hardware.yaml").read_text()
     assert re.search(r'leaves: "\*/Itau_mem"  # a guess', text)
     assert re.search(r"# sigma by level, with 95% intervals: chip 0\.\d+ \(", text)
-    assert "typically 18.5% above nominal" in text
-    tree = {"1_DynapSim": {"Itau_mem": jnp.ones(50_000)}}
-    drawn = config.hardware.on(tree, only=["Itau_mem"])(jax.random.key(0), tree)["1_DynapSim"]["Itau_mem"]
-    assert np.log(drawn).std() == pytest.approx(np.log(tau).std(), rel=0.02)
+    assert "devices of all chips are 18.5% above what they are set to" in text
+    tree = {"1_DynapSim": {"Itau_mem": jnp.ones(60)}}  # as many places as a chip of the bench has
+    mismatch = config.hardware.on(tree, only=["Itau_mem"])
+    drawn = jax.vmap(lambda key: mismatch(key, tree))(jax.random.split(jax.random.key(0), 300))
+    # The spread of 18,000 devices is off by 0.6% (standard error), and by 1% as the levels are estimated.
+    assert np.log(drawn["1_DynapSim"]["Itau_mem"]).std() == pytest.approx(np.log(tau).std(), rel=0.05)
 
 
 def test_the_page_stands_alone_and_shows_names_as_text(written):
@@ -64,15 +66,15 @@ def test_the_table_says_what_was_found_and_what_was_not_used(written, capsys):
     lines = [" ".join(line.split()) for line in captured.out.splitlines()]
     assert lines[0].endswith("bench.csv: 360 values on 3 chips")
     assert any(line.startswith("Itau_mem 180 2 pA") and "log-normal, sigma 0.2" in line for line in lines)
-    assert any(line.startswith("<gain>: typically") for line in lines)
+    assert any(line.startswith("<gain>: devices of all chips are 18.5% above") for line in lines)
 
 
 def test_json_holds_it_unrounded(written, capsys):
     assert main(["fit", str(written[0] / "bench.csv"), "--json"]) == 0
     found = strict(capsys.readouterr().out)
     fit = limpet.fit_measurements(written[0] / "bench.csv").parameters["Itau_mem"]
-    assert found["parameters"]["Itau_mem"]["aic"] == fit.aic
-    assert found["parameters"]["Itau_mem"]["components"]["neuron"]["sigma"] == fit.components[-1].sigma
+    assert found["parameters"]["Itau_mem"]["evidence"] == fit.evidence
+    assert found["parameters"]["Itau_mem"]["components"]["device"]["sigma"] == fit.components[-1].sigma
     assert found["not_used"] == ["temperature"]
 
 
