@@ -75,6 +75,7 @@ _LEVELS = {
     "core": "from core to core",
     "device": "from device to device",
     "setting": "from one set value of a device to another",
+    "time": "from one time to another, beyond drift or relaxation",
     "reading": "from reading to reading",
 }
 
