@@ -6,6 +6,7 @@ python tests/benchmarks/fit_coverage.py
 import argparse
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import simulated_bench as bench
 
-from limpet.bench._components import LEVELS, Groups, Spread
+from limpet.bench._components import Groups, Spread
 
+LEVELS = ("chip", "core", "device", "setting", "reading")
 UNBALANCED = [[16, 3, 20], [8, 8, 8, 8], [30, 2], [16] * 4, [5, 25, 9]]
 LAWS = {  # draws of variance 1
     "normal": lambda generator, count: generator.normal(size=count),
@@ -59,7 +61,7 @@ def simulated(design: Design, repeats: int) -> dict[str, tuple[float, float]]:
     repeated = design.settings * design.readings
     chip, core, device = (np.repeat(labels, repeated) for labels in places)
     setting, reading = np.indices((len(places[0]), design.settings, design.readings)).reshape(3, -1)[1:]
-    groups = Groups.among(chip, core, device, setting, reading)
+    groups = Groups.among(chip, core, device, setting, np.zeros_like(chip), reading)  # all at one time
     true = dict(zip(LEVELS, (*design.spreads, design.setting, design.reading), strict=True))
     if "core" in groups.untold:  # of chips of one core each, both are the chip's
         true["chip"] = float(np.hypot(true["chip"], true["core"]))
@@ -81,13 +83,19 @@ def simulated(design: Design, repeats: int) -> dict[str, tuple[float, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=2000, help="benches of each design")
-    repeats = parser.parse_args().repeats
-    print(f"{repeats} benches of each; in brackets the median width of an interval over the true sigma")
+    parser.add_argument("--processes", type=int, default=1, help="designs that are simulated at a time")
+    arguments = parser.parse_args()
+    repeats = [arguments.repeats] * len(DESIGNS)
+    print(f"{repeats[0]:,} benches of each; in brackets the median width of an interval over the true sigma")
     print(f"{'bench':30}{'devices':14}" + "".join(f"{level:>16}" for level in LEVELS))
-    for name, design in DESIGNS.items():
-        found = simulated(design, repeats)
-        cells = [f"{found[level][0]:.1%} ({found[level][1]:.2f})" if level in found else "" for level in LEVELS]
-        print(f"{name:30}{design.law:14}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for (name, design), found in zip(DESIGNS.items(), pool.map(simulated, DESIGNS.values(), repeats), strict=True):
+            cells = [_cell(*found[level]) if level in found else "" for level in LEVELS]
+            print(f"{name:30}{design.law:14}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
+
+
+def _cell(coverage: float, width: float) -> str:
+    return f"{coverage:.1%}" + ("" if np.isnan(width) else f" ({width:.2f})")
 
 
 if __name__ == "__main__":
