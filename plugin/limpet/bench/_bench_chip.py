@@ -21,7 +21,7 @@ CLOSE_TIME = 0.01
 
 
 def bench_chip(
-    source: str | Path | Table,
+    source: str | Path | Table | Measurements,
     chip: str | None = None,
     *,
     leaves: Mapping[str, str] | None = None,
@@ -38,7 +38,8 @@ def bench_chip(
     count as numbers, so that device n10 comes after n2. Of several readings of a device, the mean counts.
 
     Args:
-        source: a table as `limpet.fit_measurements` takes it: a file, or columns by name.
+        source: a table as `limpet.fit_measurements` takes it (a file, or columns by name), or one that was read
+            already, as the `measurements` of a fit are.
         chip: the name of the chip in the table; None where it holds one.
         leaves: the path glob of the leaf that a parameter of the table is, by parameter; None, and what is not named,
             is `*/<parameter>` or the parameter itself.
@@ -67,7 +68,10 @@ def bench_chip(
         >>> bench_chip(table).on({"gain": np.ones(2)})["gain"]
         Array([0.9, 1.1], dtype=float32)
     """
-    table = read_measurements(source, columns=columns, nominal=nominal, readings=readings)
+    if isinstance(source, Measurements):
+        table = source
+    else:
+        table = read_measurements(source, columns=columns, nominal=nominal, readings=readings)
     if chip is None and len(table.chips) > 1:
         raise LimpetError(f"{table.source}: holds {len(table.chips)} chips; name one by chip=, of {_list(table.chips)}")
     if chip is not None and str(chip) not in table.chips:

@@ -124,12 +124,14 @@ class Spread:
         nested: the model of the values.
         groups: the groups of each level.
         variances: the estimated variances, in the order of `nested.names`.
+        unit: what each value was divided by, shape (values,), or 1.
     """
 
     nested: Nested
     groups: Groups
     variances: Values
     _values: Values
+    unit: Values | float = 1.0
 
     @classmethod
     def of(

@@ -1,6 +1,7 @@
 """A fit as a configuration, with what was found in comments."""
 
 import json
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -8,10 +9,11 @@ from typing import Any
 
 from limpet import Chain, Deviation, Hardware
 from limpet.deviations import described, label
+from limpet.results import words
 
 from ._in_time import ODDS
 from ._measurements import Measurements, guessed_leaves
-from ._parameter_fit import ParameterFit
+from ._parameter_fit import UNEVEN_TIME, ParameterFit
 from ._units import quantity
 
 SPIKE = 0.05
@@ -29,8 +31,8 @@ def configuration(table: Measurements, parts: Mapping[str, ParameterFit], hardwa
         hardware: the hardware with these parts.
     """
     lines = [
-        f"# Fitted by `limpet fit` to {_one_line(table.source)}: {_count(len(table.line), 'value')} of "
-        f"{_count(len(parts), 'parameter')}, {_count(len(table.chips), 'chip')}.",
+        f"# Fitted by `limpet fit` to {_one_line(table.source)}: {count(len(table.line), 'value')} of "
+        f"{count(len(parts), 'parameter')}, {count(len(table.chips), 'chip')}.",
         "#",
         "# Leaves are guessed from the names of the parameters: put in their place which leaves of your network these",
         "# are (`limpet check` with --model lists them). What training redraws is for you to add:",
@@ -58,7 +60,7 @@ def findings(found: ParameterFit) -> list[str]:
     beside = ", ".join(f"{name} {value - best[1]:+.1f}" for name, value in others)
     plainest = ", the plainest of those that are as likely" if others and others[0][1] > best[1] else ""
     lines = [
-        f"{_count(len(found.rows.line), 'value')} of {_count(chips, 'chip')}{at}; {best[0]} by evidence{plainest}"
+        f"{count(len(found.rows.line), 'value')} of {count(chips, 'chip')}{at}; {best[0]} by evidence{plainest}"
         + (f" (logarithm of the odds of others: {beside})" if beside else ""),
         f"Kolmogorov-Smirnov distance {found.distance:.3g}, p = {found.p_value:.2g} (simulated)",
         f"sigma by level, with 95% intervals: {'; '.join(f'{c.level} {c}' for c in found.components)}",
@@ -74,6 +76,8 @@ def findings(found: ParameterFit) -> list[str]:
         lines.append(off_center(found))
     if found.stuck:
         lines.append(stuck_devices(found))
+    if found.outliers and found.left_out:
+        lines.append(f"{found.outliers}: far off, and left out")
     return [*lines, *doubts(found)]
 
 
@@ -99,27 +103,32 @@ def off_center(found: ParameterFit) -> str:
 
 def stuck_devices(found: ParameterFit) -> str:
     """How many devices follow no set value."""
-    words = {"at_zero": "at zero", "at_largest": "at the largest value", "at_random": "elsewhere"}
-    counts = ", ".join(f"{count:,} {words[key]}" for key, count in found.stuck.items())
-    return f"of {_count(found.devices, 'device')}, stuck are {counts}"
+    at = {"at_zero": "at zero", "at_largest": "at the largest value", "at_random": "elsewhere"}
+    counts = ", ".join(f"{number:,} {at[key]}" for key, number in found.stuck.items())
+    return f"of {count(found.devices, 'device')}, stuck are {counts}"
 
 
 def doubts(found: ParameterFit) -> list[str]:
     """What is to be looked at before the fit is believed."""
     lines: list[str] = []
     rows = found.outliers
-    if found.outliers and found.left_out:
-        lines.append(f"{rows}: far off, and left out")
-    elif found.outliers and (without := found.without_outliers) is not None:
+    if found.outliers and (without := found.without_outliers) is not None:
         lines.append(
-            f"{rows}: far off what the rest makes believable; with them the law is {found.kind}, its device sigma "
-            f"{_of_devices(found):.3g}, without {without.kind}, {_of_devices(without):.3g}: look at them, or leave "
-            f"them out (robust=True, --robust)"
+            f"{rows}: far off what the rest makes believable; with them the law of a device is "
+            f"{label(found.deviation)}, without {label(without.deviation)}: look at them, or leave them out "
+            f"(robust=True, --robust)"
         )
     if found.doubtful:
         lines.append(
             f"no law fits: that of least doubt, {found.kind}, is {found.distance:.3f} off (Kolmogorov-Smirnov, "
             f"p = {found.p_value:.2g}); look at the quantiles in the report (--report)"
+        )
+    off = {at: abs(math.log(max(at.sigma, 1e-12) / max(at.expected, 1e-12))) for at in found.by_time}
+    if off and max(off.values()) > math.log(UNEVEN_TIME):
+        at = max(off, key=lambda at: off[at])
+        lines.append(
+            f"{words(at.time)} after they were set, values spread by {at.sigma:.3g} of the largest set value, and those "
+            f"of the hardware by {at.expected:.3g}"
         )
     if found.exact > SPIKE:
         lines.append(
@@ -171,7 +180,8 @@ def _flow(plain: Any) -> str:
     return f"{plain:.6g}" if isinstance(plain, float) else str(plain)
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number of things, in words."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

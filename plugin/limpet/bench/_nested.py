@@ -88,6 +88,7 @@ class Nested:
     """
 
     def __init__(self, values: Values, columns: Values, effects: Sequence[Effect]) -> None:
+        self.effects = tuple(effects)
         self.names = (*(effect.name for effect in effects), "residual")
         self.count, self.columns = columns.shape
         # Everything is computed in units in which what varies is about 1, so that no digits are lost.
@@ -98,6 +99,7 @@ class Nested:
         self._unit = float(left.std()) or 1.0
         loadings = np.stack([*(effect.loading for effect in effects), np.ones(self.count)], axis=1)
         sizes = np.sqrt((loadings**2).mean(axis=0))
+        sizes[sizes == 0] = 1.0
         self._scales = (sizes / self._unit) ** 2
         # What the likelihood needs of any set of values are the sums of products of these columns.
         known = np.concatenate([basis * np.sqrt(self.count), (loadings / sizes)[:, :-1]], axis=1)

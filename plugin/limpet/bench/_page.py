@@ -14,7 +14,7 @@ from limpet.deviations import label
 
 from ..tensorboard._page_files import in_script, json_in_script, page_files, paragraphs
 from ._components import LEVELS, Component
-from ._configuration import beside, doubts, off_center, stuck_devices
+from ._configuration import beside, count, doubts, off_center, stuck_devices
 from ._measurements import Measurements
 from ._parameter_fit import ParameterFit
 
@@ -44,8 +44,8 @@ def page(table: Measurements, parameters: Mapping[str, ParameterFit], configurat
     return Template((files("limpet.bench") / "web" / "fit.html").read_text("utf-8")).substitute(
         style=page_files()["style.css"],
         subtitle=html.escape(
-            f"{Path(table.source).name}: {len(table.line):,} values of {len(found)} parameters on "
-            f"{len(table.chips)} chips; written {datetime.now(UTC):%Y-%m-%d %H:%M UTC}"
+            f"{Path(table.source).name}: {count(len(table.line), 'value')} of {count(len(found), 'parameter')} on "
+            f"{count(len(table.chips), 'chip')}; written {datetime.now(UTC):%Y-%m-%d %H:%M UTC}"
         ),
         result=paragraphs(map(_sentence, found)),
         overview=_overview(found),
@@ -67,6 +67,7 @@ def _sentence(found: ParameterFit) -> str:
     further += [stuck_devices(found)] if found.stuck else []
     further += [label(later)] if (later := found.in_time.deviation) else []
     further += [label(found.read_noise)] if found.read_noise else []
+    further += [f"{found.outliers}: far off, and left out"] if found.outliers and found.left_out else []
     return " ".join([*texts, *(f"{text[0].upper()}{text[1:]}." for text in [*further, *doubts(found)])])
 
 
@@ -82,9 +83,14 @@ _LEVELS = {
 
 def _overview(found: Sequence[ParameterFit]) -> str:
     levels = [level for level in LEVELS if any(parameter.component(level) for parameter in found)]
-    headers = ("parameter", "values", "set to", "gain", "law of a device", "next by evidence", "p", *levels)
+    headers = ("parameter", "values", "set to", "gain", "law of a device", "next by evidence", "off by", "p", *levels)
     rows = [
-        (*beside(parameter), f"{parameter.p_value:.2g}", *(_percent(parameter.component(level)) for level in levels))
+        (
+            *beside(parameter),
+            f"{parameter.distance:.3f}",
+            f"{parameter.p_value:.2g}",
+            *(_percent(parameter.component(level)) for level in levels),
+        )
         for parameter in found
     ]
     return _table(headers, rows, "overview")
@@ -107,7 +113,7 @@ def _card(number: int, found: ParameterFit, figures: Collection[str]) -> str:
     plots = "\n".join(f'<div class="plot" id="{name}"></div>' for name in names)
     headers = ("law", "logarithm of the odds beside the law that was taken")
     return (
-        f'<section class="card"><h2>{html.escape(found.name)}</h2>\n<div class="three">\n{plots}\n</div>\n'
+        f'<section class="card"><h2>{html.escape(found.name)}</h2>\n<div class="plots">\n{plots}\n</div>\n'
         f"{_table(headers, rows, 'candidates', 0)}\n"
         f"{note}</section>"
     )
@@ -127,17 +133,20 @@ def _table(headers: Iterable[str], rows: Iterable[Iterable[str]], name: str = ""
 def _histogram(found: ParameterFit) -> dict[str, Any]:
     values, law = found.residuals, found.distribution
     low, high = np.quantile(values, [0.001, 0.999])
+    margin = 0.1 * (high - low)
+    values = values[(values >= low - margin) & (values <= high + margin)]
     # Freedman and Diaconis' rule, but no fewer than ten bars and no more than eighty.
     width = 2 * float(np.subtract(*np.quantile(values, [0.75, 0.25]))) * len(values) ** (-1 / 3)
     bars = int(np.clip(np.ceil((values.max() - values.min()) / max(width, 1e-12)), 10, 80))
     heights, edges = np.histogram(values, bins=bars, density=True)
-    margin = 0.1 * (high - low)
-    grid = np.linspace(min(low, edges[0]) - margin, max(high, edges[-1]) + margin, 300)
+    grid = np.linspace(low - margin, high + margin, 300)
     bar = {"type": "bar", "width": _rounded(np.diff(edges)), "marker": {"color": BLUE, "opacity": 0.45}}
     line = {"line": {"color": ORANGE, "width": 2}}
     data = [_trace((edges[1:] + edges[:-1]) / 2, heights, "measured") | bar]
     data.append(_trace(grid, law.pdf(grid), found.kind) | line)
     layout = _layout("Devices within their cores, and the law", _axis(found), "density")
+    if outside := len(found.residuals) - len(values):
+        layout["title"]["text"] += f" ({outside:,} outside)"
     layout["yaxis"] |= {"range": [0, 1.35 * float(max(heights.max(), law.pdf(grid).max()))]}  # room for the legend
     return {"data": data, "layout": layout}
 
@@ -193,7 +202,7 @@ def _by_set_value(found: ParameterFit) -> dict[str, Any] | None:
     layout["legend"] |= {"x": 0.02, "xanchor": "left"}
     top = 1.3 * float(max((width * (1 + error)).max(), (expected * nominal).max()))
     layout["yaxis"] |= {"range": [0, top], "exponentformat": "SI"}
-    layout["xaxis"] |= {"exponentformat": "SI"}
+    layout["xaxis"] |= {"exponentformat": "SI", "rangemode": "tozero"}
     return {"data": data, "layout": layout}
 
 

@@ -35,8 +35,10 @@ DOUBT = 0.01
 """The p-value below which a law is said not to fit."""
 MOST_SET_VALUES = 40
 """The most set values that are shown one by one."""
-LEAST_GAIN = 0.02
-"""The smallest factor between measured and set values that is still believed."""
+LEAST_GAIN, MOST_GAIN = 0.02, 1e9
+"""The smallest factor between measured and set values of all devices, and the largest one of any, that are believed."""
+UNEVEN_TIME = 1.5
+"""The ratio of the spread measured at a time and that of the hardware from which on it is said."""
 UNEVEN = 6.0
 """The standard errors by which the spread at a set value may be off the law's; tails that are heavier than a Gaussian's
 make the spread of a few values vary more."""
@@ -57,6 +59,22 @@ class BySetValue:
     nominal: float
     count: int
     center: float
+    sigma: float
+    expected: float
+
+
+@dataclass(frozen=True)
+class ByTime:
+    """What was measured at one time after devices were set.
+
+    Attributes:
+        time: the time in seconds.
+        sigma: the standard deviation of what was measured about the mean at each set value, as a fraction of the
+            largest set value.
+        expected: the standard deviation that the hardware has there.
+    """
+
+    time: float
     sigma: float
     expected: float
 
@@ -88,6 +106,7 @@ class ParameterFit:
         outliers: the rows that are far off and belong to no such device, as messages name them.
         left_out: whether the outliers were left out of everything else.
         without_outliers: the fit without those rows, where there are some and they were not left out.
+        by_time: what was measured at each time, the earliest first; empty where there is one alone.
         by_set_value: what was measured at each set value, the lowest first; empty where there are too many to show.
         residuals: the deviation of each device from what its chip and core have in common, relative to the gain, shape
             (values,): where spreads are relative, numbers about 1 that follow `deviation`; else standard normal ones.
@@ -117,6 +136,7 @@ class ParameterFit:
     outliers: str
     left_out: bool
     without_outliers: "ParameterFit | None"
+    by_time: tuple[ByTime, ...]
     by_set_value: tuple[BySetValue, ...]
     residuals: Values
     distance: float
@@ -201,6 +221,10 @@ def fit_parameter(rows: Measurements, name: str, robust: bool) -> ParameterFit:
         number = f"{there.sum()} value{'s' if there.sum() > 1 else ''}"
         raise LimpetError(f"{where} has {number}; needed are {FEWEST_VALUES}: measure more devices, or leave it out")
     factors = table.value[there] / table.fraction[there]
+    if (far := np.abs(factors).max()) > MOST_GAIN:
+        raise LimpetError(
+            f"{where}: a measured value is {far:.3g} times the set value; do their units belong together?"
+        )
     if factors.std() <= 1e-9 * np.abs(factors).max():
         raise LimpetError(
             f"{where}: all values are off by the same factor {factors[0]:.6g}, so there is nothing to fit"
@@ -234,11 +258,12 @@ def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found:
     where = f"{rows.source}: parameter '{name}'"
     there = table.fraction > 0
     changing = _in_time(table.where(there))
-    table = replace(table, value=changing.undone(table.fraction, table.value, table.time))
+    raw, undone = table.value, changing.undone(table.fraction, table.value, table.time)
+    table = replace(table, value=undone)
     cells = Cells.of(table.where(there))
     kind, law, shape, evidence = _law(cells, where)
     if kind in RELATIVE_KINDS:  # which say nothing of devices that are set to 0
-        rows, table = rows.where(there), table.where(there)
+        rows, table, raw = rows.where(there), table.where(there), raw[there]
     groups = table.groups
     of_readings = _law_of_readings(table, law) if groups.lowest == "reading" else law
     logarithms = kind == "log-normal" and bool((table.value > 0).all())
@@ -252,6 +277,7 @@ def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found:
         )
     components = _components(spread, gain, logarithms, rows)
     levels = spread.levels
+    by_time = _by_time(raw, table, spread, changing) if changing.evidence and not logarithms else ()
     residuals = _residuals(law, shape, cells)
     distance, p_value = goodness(residuals, shape)
     own = levels.get("device", 0.0) + levels.get("setting", 0.0)
@@ -273,6 +299,7 @@ def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found:
         common_place=common_place(cells),
         in_time=changing,
         read_noise=_read_noise(of_readings, math.sqrt(read), gain, logarithms) if read else None,
+        by_time=by_time,
         by_set_value=_by_set_value(cells, law, largest),
         residuals=residuals,
         distance=distance,
@@ -361,7 +388,7 @@ def _spread(
     at_times = changing.rest.at(fraction) / unit
     loadings = {"chip": common, "core": common, "device": own, "setting": own, "time": at_times}
     slope = changing.loading(fraction, fraction, table.time) / unit if changing.law != "none" else None
-    return Spread.of(value / unit, columns, groups, loadings, slope)
+    return replace(Spread.of(value / unit, columns, groups, loadings, slope), unit=unit)
 
 
 def _components(spread: Spread, gain: float, logarithms: bool, rows: Measurements) -> tuple[Component, ...]:
@@ -426,6 +453,24 @@ def _scaled(law: SpreadLaw, cells: Cells) -> tuple[Values, float]:
     left = scaled - columns @ np.linalg.lstsq(columns, scaled, rcond=None)[0]
     width = float(left.std(ddof=columns.shape[1]))
     return left / width, width
+
+
+def _by_time(raw: Values, table: Rows, spread: Spread, changing: InTime) -> tuple[ByTime, ...]:
+    """The spread at each time, beside that of the hardware: of all levels but what is left at each time."""
+    state = numbers(np.round(table.fraction, 9), table.time)
+    left = (raw - (np.bincount(state, raw) / np.bincount(state))[state]) ** 2
+    levels = dict(zip(spread.nested.names, spread.variances, strict=True))
+    variance = np.zeros(len(raw))
+    for effect in spread.nested.effects:
+        variance += levels[effect.name] * effect.loading**2
+    expected = variance * spread.unit**2
+    if changing.law == "drift":  # which draws what devices are off by together with them
+        expected = expected / changing.undone(table.fraction, np.ones(len(raw)), table.time) ** 2
+    found = []
+    for time in np.unique(table.time).tolist():
+        there = table.time == time
+        found.append(ByTime(time, float(left[there].mean() ** 0.5), float(expected[there].mean() ** 0.5)))
+    return tuple(found)
 
 
 def _by_set_value(cells: Cells, law: SpreadLaw, largest: float) -> tuple[BySetValue, ...]:

@@ -9,6 +9,9 @@ import numpy as np
 from ._nested import Values
 from ._shapes import normal_evidence
 
+LEAST_SPREAD = 1e-3
+"""The least that a fitted p may be between and beyond the set values; at the largest it is 1."""
+
 
 @dataclass(frozen=True)
 class SpreadLaw:
@@ -27,8 +30,9 @@ class SpreadLaw:
     evidence: float = 0.0
 
     def at(self, fraction: Values) -> Values:
-        """p at set values that are fractions of the largest one."""
-        return np.polynomial.polynomial.polyval(fraction, self.coefficients)
+        """p at set values that are fractions of the largest one; of a polynomial, not below 0.001."""
+        spread = np.polynomial.polynomial.polyval(fraction, self.coefficients)
+        return np.maximum(spread, LEAST_SPREAD) if self.kind == "programming" else spread
 
 
 RELATIVE, ADDITIVE = SpreadLaw("relative", (0.0, 1.0)), SpreadLaw("additive", (1.0,))

@@ -156,6 +156,7 @@ def _show(fit: Any) -> None:
     for parameter in found:
         told = [off_center(parameter)] if parameter.off_center else []
         told += [stuck_devices(parameter)] if parameter.stuck else []
+        told += [f"{parameter.outliers}: far off, and left out"] if parameter.outliers and parameter.left_out else []
         told += [label(later)] if (later := parameter.in_time.deviation) else []
         told += [label(parameter.read_noise)] if parameter.read_noise else []
         notes += [f"{parameter.name}: {text}" for text in told]
