@@ -127,8 +127,8 @@ def doubts(found: ParameterFit) -> list[str]:
     if off and max(off.values()) > math.log(UNEVEN_TIME):
         at = max(off, key=lambda at: off[at])
         lines.append(
-            f"{words(at.time)} after they were set, values spread by {at.sigma:.3g} of the largest set value, and those "
-            f"of the hardware by {at.expected:.3g}"
+            f"{words(at.time)} after they were set, values spread by {at.sigma:.3g} of the largest set value, and "
+            f"those of the hardware by {at.expected:.3g}"
         )
     if found.exact > SPIKE:
         lines.append(
