@@ -111,10 +111,10 @@ def _card(number: int, found: ParameterFit, figures: Collection[str]) -> str:
     note = f'<p class="note">Not told: {html.escape("; ".join(untold))}.</p>' if untold else ""
     names = [name for kind in _FIGURES if (name := f"{kind}-{number}") in figures]
     plots = "\n".join(f'<div class="plot" id="{name}"></div>' for name in names)
-    headers = ("law", "logarithm of the odds beside the law that was taken")
+    headers = ("law", "log odds beside the law taken")
     return (
-        f'<section class="card"><h2>{html.escape(found.name)}</h2>\n<div class="plots">\n{plots}\n</div>\n'
-        f"{_table(headers, rows, 'candidates', 0)}\n"
+        f'<section class="card"><h2>{html.escape(found.name)}</h2>\n<div class="plots">\n{plots}\n'
+        f"<div>{_table(headers, rows, 'candidates', 0)}</div>\n</div>\n"
         f"{note}</section>"
     )
 
@@ -224,10 +224,28 @@ def _components(found: ParameterFit) -> dict[str, Any]:
     return {"data": [data], "layout": layout}
 
 
+def _by_time(found: ParameterFit) -> dict[str, Any] | None:
+    """The spread at each time; None where there is one time alone."""
+    if len(found.by_time) < 2:
+        return None
+    time, sigma, expected = (
+        np.array(column) for column in zip(*((at.time, at.sigma, at.expected) for at in found.by_time), strict=True)
+    )
+    marks = {"mode": "markers", "marker": {"color": BLUE, "size": 7}}
+    law = {"line": {"color": ORANGE, "width": 2}}
+    data = [_trace(time, sigma, "measured") | marks, _trace(time, expected, "the hardware's") | law]
+    layout = _layout("Spread by time", "seconds after devices were set", "sigma / largest set value")
+    layout["legend"] |= {"x": 0.02, "xanchor": "left"}
+    layout["yaxis"] |= {"range": [0, 1.3 * float(max(sigma.max(), expected.max()))]}
+    layout["xaxis"] |= {"type": "log"} if time.min() > 0 else {}
+    return {"data": data, "layout": layout}
+
+
 _FIGURES: dict[str, Callable[[ParameterFit], dict[str, Any] | None]] = {
     "histogram": _histogram,
     "quantiles": _quantiles,
     "set-values": _by_set_value,
+    "times": _by_time,
     "components": _components,
 }
 """What is drawn of a parameter, by the name of the place on the page."""
