@@ -19,7 +19,7 @@ from ._units import quantity
 SPIKE = 0.05
 """The fraction of values without any deviation from which on it is said."""
 SHARE = 0.3
-"""The fraction of a device's standard deviation from which on what places have in common is said."""
+"""The fraction of a device's standard deviation from which on what no part of the hardware holds is said."""
 
 
 def configuration(table: Measurements, parts: Mapping[str, ParameterFit], hardware: Hardware) -> str:
@@ -70,8 +70,6 @@ def findings(found: ParameterFit) -> list[str]:
             f"of devices, settings and readings it is a fraction of the largest set value, "
             f"{quantity(found.largest, found.unit)}, which the largest weight of an array stands for"
         )
-    if (time := found.component("time")) is not None:
-        lines.append(f"what devices are off by anew at each time, {time.sigma:.3g}, is in no part of the hardware")
     if found.off_center:
         lines.append(off_center(found))
     if found.stuck:
@@ -122,6 +120,11 @@ def doubts(found: ParameterFit) -> list[str]:
         lines.append(
             f"no law fits: that of least doubt, {found.kind}, is {found.distance:.3f} off (Kolmogorov-Smirnov, "
             f"p = {found.p_value:.2g}); look at the quantiles in the report (--report)"
+        )
+    if (time := found.component("time")) is not None and time.sigma > SHARE * _of_devices(found):
+        lines.append(
+            f"what devices are off by anew at each time, {time.sigma:.3g}, is in no part of the hardware: readings that "
+            f"are repeated at one time would tell how much of it is the noise of a read"
         )
     off = {at: abs(math.log(max(at.sigma, 1e-12) / max(at.expected, 1e-12))) for at in found.by_time}
     if off and max(off.values()) > math.log(UNEVEN_TIME):
