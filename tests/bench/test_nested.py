@@ -15,7 +15,7 @@ UNBALANCED = [[16, 3, 20], [8, 8, 8, 8], [30, 2], [16] * 4, [5, 25, 9]]
 def spread_of(values, sizes):
     """The components of values about a common mean."""
     chip, core, device = bench.places(sizes)
-    groups = Groups.among(chip, core, device, np.zeros(len(chip)), np.zeros(len(chip)))
+    groups = Groups.among(chip=chip, core=core, device=device)
     return Spread.of(values, np.ones((len(values), 1)), groups, {})
 
 
@@ -103,7 +103,7 @@ def test_variances_that_differ_by_powers_of_ten_are_found():
         generator.normal(0, spread, shape[: level + 1] + (1,) * (3 - level)) for level, spread in enumerate(spreads)
     )
     labels = [axis.ravel() for axis in np.indices(shape)]
-    groups = Groups.among(*labels[:3], np.zeros(values.size), labels[3])
+    groups = Groups.among(**dict(zip(("chip", "core", "device", "reading"), labels, strict=True)))
     spread = Spread.of(1 + values.ravel(), np.ones((values.size, 1)), groups, {})
     names, squares, means = ("chip", "core", "device", "reading"), {}, values
     for name in reversed(names):

@@ -61,7 +61,7 @@ def simulated(design: Design, repeats: int) -> dict[str, tuple[float, float]]:
     repeated = design.settings * design.readings
     chip, core, device = (np.repeat(labels, repeated) for labels in places)
     setting, reading = np.indices((len(places[0]), design.settings, design.readings)).reshape(3, -1)[1:]
-    groups = Groups.among(chip, core, device, setting, np.zeros_like(chip), reading)  # all at one time
+    groups = Groups.among(chip=chip, core=core, device=device, setting=setting, reading=reading)
     true = dict(zip(LEVELS, (*design.spreads, design.setting, design.reading), strict=True))
     if "core" in groups.untold:  # of chips of one core each, both are the chip's
         true["chip"] = float(np.hypot(true["chip"], true["core"]))

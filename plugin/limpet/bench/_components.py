@@ -72,19 +72,20 @@ class Groups:
     untold: Mapping[str, str]
 
     @classmethod
-    def among(cls, *labels: NDArray) -> "Groups":
-        """The groups of values by their labels of each level, the highest first, each of shape (values,).
+    def among(cls, **labels: NDArray) -> "Groups":
+        """The groups of values by their labels, arrays of shape (values,) by level.
 
-        A label of a level counts within those above it: core 0 of two chips is two cores.
+        A label of a level counts within those above it: core 0 of two chips is two cores. A level without labels is one
+        with its parent.
         """
         numbers = {}
-        above = np.zeros(len(labels[0]), np.intp)
-        for level, own in zip(LEVELS, labels, strict=True):
-            _, name = np.unique(own, return_inverse=True)
+        values = len(next(iter(labels.values())))
+        above = np.zeros(values, np.intp)
+        for level in LEVELS:
+            _, name = np.unique(labels.get(level, np.zeros(values)), return_inverse=True)
             _, above = np.unique(above * (int(name.max()) + 1) + name.ravel(), return_inverse=True)
             numbers[level] = above = above.ravel()
         sizes = {level: int(own.max()) + 1 for level, own in numbers.items()}
-        values = len(labels[0])
         # The lowest level is the highest one that has no two values in a group; lower ones are the same values.
         lowest = next((level for level in LEVELS[2:] if sizes[level] == values), "reading")
         told, held, untold = {}, 1, {}

@@ -123,8 +123,8 @@ def doubts(found: ParameterFit) -> list[str]:
         )
     if (time := found.component("time")) is not None and time.sigma > SHARE * _of_devices(found):
         lines.append(
-            f"what devices are off by anew at each time, {time.sigma:.3g}, is in no part of the hardware: readings that "
-            f"are repeated at one time would tell how much of it is the noise of a read"
+            f"what devices are off by anew at each time, {time.sigma:.3g}, is in no part of the hardware: readings "
+            f"that are repeated at one time would tell how much of it is the noise of a read"
         )
     off = {at: abs(math.log(max(at.sigma, 1e-12) / max(at.expected, 1e-12))) for at in found.by_time}
     if off and max(off.values()) > math.log(UNEVEN_TIME):

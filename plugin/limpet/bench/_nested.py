@@ -270,7 +270,7 @@ class Nested:
         Args:
             place: the place of the variance in `names`.
             variances: the variances of highest likelihood.
-            drops: by how much twice the log-likelihood may fall below the estimate, and above it.
+            drops: the amounts by which twice the log-likelihood may fall, below the estimate and above it.
         """
         from scipy import optimize
 

@@ -76,7 +76,9 @@ class Rows:
         by_reading = np.argsort(self.reading, kind="stable")
         starts = np.flatnonzero(np.r_[True, np.diff(self.reading[by_reading]) > 0])
         order[by_reading] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-        return Groups.among(self.chip, self.core, self.device, self.cell, self.reading, order)
+        return Groups.among(
+            chip=self.chip, core=self.core, device=self.device, setting=self.cell, time=self.reading, reading=order
+        )
 
 
 def _together(time: Values) -> Values:
