@@ -67,7 +67,8 @@ assert main(["fit", "dies.csv", *(f"--column={word}={title}" for word, title in 
 
 # %% [markdown]
 # The warnings are worth more than the numbers. They name the rows that are farther off than all others make believable, and what these rows change: with them devices seem
-# to spread by 94%, without them by 15%. So look at these rows, and where they are mistakes, leave them out: by `--robust`, or in Python:
+# to follow a law of heavy tails, and what is anew at each setting seems thirty times as large as it is. So look at these rows, and where they are mistakes, leave
+# them out: by `--robust`, or in Python:
 
 # %%
 fit = limpet.fit_measurements("dies.csv", columns=titles, robust=True)
@@ -172,7 +173,7 @@ curve.plot(axes, label="dies and cores have something in common")
 independent.plot(axes, label="each neuron on its own")
 plt.show()
 for name, assumed in (("each neuron on its own", alone), ("dies and cores", hardware)):
-    print(f"{name}: p = {dies[2].explained_by(assumed, params).leaves['neurons/leak'].p_value:.2g}")
+    print(f"{dies[2].name}, {name}: p = {dies[2].explained_by(assumed, params).leaves['neurons/leak'].p_value:.2g}")
 
 # %% [markdown]
 # Where each neuron is on its own, no chip ever fails at scale 1: 512 deviations average out. What a die has in common does not, and some of the measured dies
