@@ -1,7 +1,7 @@
 """How the spread depends on the value that a device is set to."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,13 +60,12 @@ def spread_laws(fraction: Values, value: Values, mean: bool = True) -> list[Spre
 
         def evidence(spread: Values, offset: bool = offset) -> float:
             columns = np.stack([set_values, np.ones(len(set_values))], axis=1)[:, : (1 + offset) if mean else 0]
-            scaled, weight = columns / spread[:, None], counts
-            inside = scaled.T @ (weight[:, None] * scaled)
-            left = means / spread
-            if mean:
-                left = left - scaled @ np.linalg.solve(inside, scaled.T @ (weight * left))
-            squares = float((within / spread**2).sum() + (weight * left**2).sum())
-            determinant = float(np.linalg.slogdet(inside)[1]) if mean else 0.0
+            weight = np.sqrt(counts)
+            basis, inside = np.linalg.qr(columns * (weight / spread)[:, None])
+            left = means * weight / spread
+            squares = float((within / spread**2).sum() + (left**2).sum() - ((basis.T @ left) ** 2).sum())
+            with np.errstate(divide="ignore"):
+                determinant = 2 * float(np.log(np.abs(np.diag(inside))).sum())
             found = normal_evidence(squares, int(counts.sum()), columns.shape[1], determinant)
             return found + float((counts * np.log(set_values / spread)).sum())
 
@@ -82,7 +81,9 @@ def spread_laws(fraction: Values, value: Values, mean: bool = True) -> list[Spre
     return laws
 
 
-def _polynomial(set_values: Values, degree: int, evidence) -> tuple[tuple[float, ...], float] | None:
+def _polynomial(
+    set_values: Values, degree: int, evidence: Callable[[Values], float]
+) -> tuple[tuple[float, ...], float] | None:
     """The polynomial of most evidence, 1 at the largest set value: it goes through its logarithms at a few places."""
     from scipy import optimize
 
