@@ -45,6 +45,18 @@ def test_the_configuration_is_read_and_reproduces_the_spread(written):
     assert np.log(drawn["1_DynapSim"]["Itau_mem"]).std() == pytest.approx(np.log(tau).std(), rel=0.05)
 
 
+def test_the_configuration_trains_once_it_is_said_what_training_redraws(written, tmp_path):
+    path, tree = written[0] / "out/hardware.yaml", {"a": {"Itau_mem": jnp.ones(60), "<gain>": jnp.ones(60)}}
+    assert "training:" not in re.sub("#.*", "", path.read_text())
+    with pytest.raises(limpet.LimpetError, match="training"):
+        limpet.MismatchCallback(tree, limpet.load_config(path, f"tensorboard.logdir={tmp_path}"))
+    config = limpet.load_config(path, "training.dynamic={}", f"tensorboard.logdir={tmp_path}")
+    with limpet.MismatchCallback(tree, config, audit=False) as callback:
+        first, second = (callback.inject(tree, step)["a"]["Itau_mem"] for step in (0, 1))
+    assert 0.15 < float(first.std()) < 0.4
+    assert (first != second).all()
+
+
 def test_the_page_stands_alone_and_shows_names_as_text(written):
     page = (written[0] / "out/page.html").read_text("utf-8")
     own = page[: page.index("<script>")]
