@@ -216,6 +216,18 @@ def test_devices_keep_what_they_are_off_by_from_one_set_value_to_another():
     assert found.deviation.sigma == pytest.approx(np.hypot(0.1, 0.03), rel=0.1)
 
 
+@pytest.mark.filterwarnings("ignore:.*parameter 'value'")
+def test_set_values_of_one_device_do_not_count_as_devices():
+    """If they did, every fifth table of Gaussian devices would be given another law, or be said to follow none."""
+    laws = []
+    for seed in range(30):
+        device, setting = 0.15 * RNG(seed).normal(size=(150, 1)), 0.02 * RNG(99 + seed).normal(size=(150, 3))
+        table = several([1, 2, 4], [1, 2, 4] * (1 + device + setting), chips=3)
+        found = limpet.fit_measurements(table).parameters["value"]
+        laws.append((found.kind, found.doubtful))
+    assert sum(law != ("gaussian", False) for law in laws) <= 3
+
+
 def test_outliers_are_named_with_what_they_change_and_left_out_on_demand():
     factors = np.exp(bench.nested(RNG(13), (0, 0, 0.15)))
     bad = RNG(14).choice(len(factors), 4, replace=False)

@@ -143,6 +143,34 @@ class Cells:
         value = _within(value, fraction, first.chip[first_of], first.core[first_of])
         return cls(fraction, value, counts[there].astype(float), first.device[first_of], first.place[first_of])
 
+    @property
+    def independent(self) -> "Cells":
+        """As many cells of each device as count for one independent value each.
+
+        What a device keeps from one set value to another is one draw, however many values it was set to. With rho the
+        share of it, k values tell as much as `k / (1 + (k - 1) rho)`; so many are kept, of other set values for each
+        device.
+        """
+        counts = np.bincount(self.device)[self.device]
+        if counts.max() == 1:
+            return self
+        order = np.lexsort([self.fraction, self.device])
+        rank = np.empty(len(order), np.intp)
+        starts = np.flatnonzero(np.r_[True, np.diff(self.device[order]) > 0])
+        rank[order] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+        ratios = self.value / self.fraction
+        device = numbers(self.device)
+        sizes = np.bincount(device)
+        means = np.bincount(device, ratios) / sizes
+        free = max(len(ratios) - len(sizes), 1)
+        within = float(((ratios - means[device]) ** 2).sum()) / free
+        between = float((sizes * (means - ratios.mean()) ** 2).sum()) / max(len(sizes) - 1, 1)
+        typical = len(ratios) / len(sizes)
+        common = max(0.0, (between - within) / (between + (typical - 1) * within)) if between else 0.0
+        kept = np.maximum(1, np.round(counts / (1 + (counts - 1) * common)))
+        chosen = (rank - self.device) % counts < kept
+        return Cells(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
 
 def _within(value: Values, fraction: Values, chip: Numbers, core: Numbers) -> Values:
     """Values without what those of a core (or of a chip, where cores are small) have in common.

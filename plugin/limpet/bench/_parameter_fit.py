@@ -109,7 +109,8 @@ class ParameterFit:
         by_time: what was measured at each time, the earliest first; empty where there is one alone.
         by_set_value: what was measured at each set value, the lowest first; empty where there are too many to show.
         residuals: the deviation of each device from what its chip and core have in common, relative to the gain, shape
-            (values,): where spreads are relative, numbers about 1 that follow `deviation`; else standard normal ones.
+            (values,): where spreads are relative, numbers about 1 that follow the law; else standard normal ones. Of a
+            device at several set values there are as many as are independent.
         distance: the Kolmogorov-Smirnov distance between the residuals and the law.
         p_value: the fraction of simulated benches of the law that are at least as far from the law fitted to them.
         kind: the name of the law of the devices' spread.
@@ -261,7 +262,8 @@ def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found:
     raw, undone = table.value, changing.undone(table.fraction, table.value, table.time)
     table = replace(table, value=undone)
     cells = Cells.of(table.where(there))
-    kind, law, shape, evidence = _law(cells, where)
+    told = cells.independent
+    kind, law, shape, evidence = _law(told, where)
     if kind in RELATIVE_KINDS:  # which say nothing of devices that are set to 0
         rows, table, raw = rows.where(there), table.where(there), raw[there]
     groups = table.groups
@@ -278,7 +280,7 @@ def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found:
     components = _components(spread, gain, logarithms, rows)
     levels = spread.levels
     by_time = _by_time(raw, table, spread, changing) if changing.evidence and not logarithms else ()
-    residuals = _residuals(law, shape, cells)
+    residuals = _residuals(law, shape, told)
     distance, p_value = goodness(residuals, shape)
     own = levels.get("device", 0.0) + levels.get("setting", 0.0)
     read = levels.get("reading", 0.0)
