@@ -137,3 +137,16 @@ def test_readings_at_several_set_values():
     assert found.kind == "gaussian"
     assert spreads_of(found)["device"] == pytest.approx(0.03, rel=5 / 600**0.5)
     assert spreads_of(found)["reading"] == pytest.approx(0.002, rel=0.2)
+
+
+@ONE_CHIP
+@pytest.mark.filterwarnings("ignore:.*what devices are off by anew|.*no law fits")
+def test_cells_that_relax_before_the_first_second():
+    """Relaxation begins at one second, so that the hardware says too much of the time before; one cell is late."""
+    generator, times = RNG(8), np.tile([0.0, 0.01, 1.0, 1e2, 1e4], (1, 2, 300, 1))
+    times[0, 0, 7, 1] = 0.1
+    steps = generator.normal(0, 1, times.shape) * [0.005, 0.02, 0.03, 0.02, 0.02]
+    with pytest.warns(match="0 s after they were set, values spread by 0.010"):
+        found = fitted(0.5 + steps.cumsum(axis=-1), 0.5, time=times)
+    assert [at.time for at in found.by_time] == [0, 0.01, 1, 1e2, 1e4]
+    assert found.by_time[0].sigma == pytest.approx(0.005 / 0.5, rel=5 / (2 * 600) ** 0.5)

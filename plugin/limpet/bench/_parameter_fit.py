@@ -29,6 +29,8 @@ from ._spread_law import RELATIVE, SpreadLaw, spread_laws
 
 FEWEST_VALUES = 5
 """Of a parameter, to fit a distribution of up to three numbers to."""
+FEWEST_OF_A_TIME = 10
+"""Degrees of freedom that tell how far values spread at one time."""
 CLOSE = 0.02
 """A Kolmogorov-Smirnov distance below which a law is close enough, however many values tell that it is not exact."""
 DOUBT = 0.01
@@ -471,7 +473,11 @@ def _by_time(raw: Values, table: Rows, spread: Spread, changing: InTime) -> tupl
     found = []
     for time in np.unique(table.time).tolist():
         there = table.time == time
-        found.append(ByTime(time, float(left[there].mean() ** 0.5), float(expected[there].mean() ** 0.5)))
+        freedom = int(there.sum()) - len(np.unique(state[there]))
+        if freedom >= FEWEST_OF_A_TIME:
+            found.append(
+                ByTime(time, float((left[there].sum() / freedom) ** 0.5), float(expected[there].mean() ** 0.5))
+            )
     return tuple(found)
 
 
