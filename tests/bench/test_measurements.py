@@ -303,7 +303,6 @@ def test_a_device_may_be_set_to_zero_if_others_are_not():
         ({"chip": "die"}, 1, "has no column 'die', which is to be chip; it has 'chip', 'device', 'a', 'b [nA]'"),
         ({"chip": "a", "core": "A"}, 1, "column 'a' is named twice, for chip and for core"),
         ({"device": "a", "neuron": "b"}, 1, "two names of one; keep one"),
-        ({"chip": None}, 1, "columns['chip'] = None: every table needs it"),
         ({"chip": True}, 1, "columns['chip'] = True: allowed is the title of a column"),
         ({"chip": []}, 1, "columns['chip'] = []: allowed is the title of a column"),
         ({"unit": ["a", "b"]}, 1, "columns['unit'] = ['a', 'b']: allowed is one title"),
@@ -514,3 +513,14 @@ def test_damaged_files_are_read_or_refused_in_one_line(suffix, count, tmp_path):
             said.append(str(error))
     assert said
     assert all(len(text) < 1500 and "\n" not in text for text in said)
+
+
+def test_a_table_of_one_chip_and_of_a_device_a_row_says_so(tmp_path):
+    path = tmp_path / "die7.csv"
+    path.write_text("10 uS,20 uS\n9,21\n11,19\n")
+    with pytest.raises(limpet.LimpetError, match=r"where all values are of one chip, columns=\{'chip': None\}"):
+        read_measurements(path, columns={"nominal": ["10 uS", "20 uS"]})
+    columns = {"chip": None, "device": None, "nominal": ["10 uS", "20 uS"]}
+    table = read_measurements(path, columns=columns)
+    assert set(table.chip) == {"die7"}
+    assert table.device.tolist() == ["1", "1", "2", "2"]

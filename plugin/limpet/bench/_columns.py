@@ -18,6 +18,11 @@ JOINED = ("chip", "core", "device")
 SPREAD = ("nominal", "time", "reading", "parameter")
 """Words by which several columns of measured values may differ."""
 WORDS = ("chip", "core", "device", "parameter", "nominal", "measured", "unit", "time", "reading")
+NUMBERED = {
+    "chip": "where all values are of one chip, columns={'chip': None} (--column chip=) says so",
+    "device": "where each row is a device, columns={'device': None} (--column device=) says so",
+}
+"""The columns that a table need not have, and how that is said."""
 REQUIRED = ("chip", "device", "measured", "nominal")
 ALSO = {"neuron": "device"}
 """Other names of a word."""
@@ -112,8 +117,6 @@ def checked_columns(columns: Any) -> dict[str, Any]:
         several = isinstance(given, list | tuple)
         titles = list(given) if several else [given]
         where = f"columns[{key!r}] = {shown(given)}"
-        if given is None and word in ("chip", "device"):
-            raise LimpetError(f"{where}: every table needs it; give the title of its column")
         if given is not None and not (titles and all(map(_is_title, titles))):
             raise LimpetError(f"{where}: allowed is the title of a column, its place counted from 1, or a list of them")
         if several and word == "measured":
@@ -334,10 +337,13 @@ def _check_lacking(
     lacking = [word for word in REQUIRED if not found[word]]
     lacking = [word for word in lacking if word != "measured" or spread is None]
     lacking = [word for word in lacking if word != "nominal" or nominal is None]
+    lacking = [word for word in lacking if word not in NUMBERED or columns.get(word, ...) is not None]
     if not lacking:
         return
     header.check_there(likely=not columns and not header.used)
     hint = f"say which it is, as columns={{'{lacking[0]}': 'title'}} (--column {lacking[0]}=TITLE)"
+    if lacking[0] in NUMBERED:
+        hint += f"; {NUMBERED[lacking[0]]}"
     if lacking == ["nominal"]:
         hint = (
             "say what devices were set to, as nominal='2 pA' (--nominal '2 pA'), or which column holds it, as "

@@ -97,7 +97,8 @@ def read_measurements(
             given without its unit. A chip, core or device may be several columns, whose labels are joined:
             `{"device": ["row", "col"]}` gives "3/7". Where measured values stand in several columns, whose titles are
             set values (times, readings, parameters), they are given for that word: `{"nominal": ["10 uS", "20 uS"]}`.
-            None leaves a column out. In a file without titles, places take their stead, counted from 1.
+            None leaves a column out; of `chip` it says that all values are of one chip, of `device` that each row is a
+            device. In a file without titles, places take their stead, counted from 1.
         nominal: the value that devices were set to where the table does not say it: a quantity such as "2 pA", or the
             title of a column; or one of these for each parameter, `{"leak": "2 pA", "gain": "Vset"}`. Where the
             table has no column of measured values, these parameters are the titles of such columns.

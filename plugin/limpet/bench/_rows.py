@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ Units = tuple[NDArray[np.float64], NDArray[np.str_]]
 def rows_of(cells: Cells, layout: Layout) -> dict[str, Any]:
     """The table in its long form, by the fields of `Measurements`: a row for each measured value, line by line."""
     labels = {word: _labels(cells, word, layout.labels.get(word, [])) for word in LABELS}
+    if "chip" not in layout.labels:  # one chip, which is called after the file
+        labels["chip"] = np.full(len(cells.lines), Path(cells.source).stem)
+    if "device" not in layout.labels:  # each row is one
+        labels["device"] = np.arange(1, len(cells.lines) + 1).astype(str)
     if layout.time is not None:
         times = _times(cells, cells.columns[layout.time], layout.time_unit)
     else:
