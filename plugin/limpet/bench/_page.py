@@ -233,11 +233,13 @@ def _by_time(found: ParameterFit) -> dict[str, Any] | None:
     )
     marks = {"mode": "markers", "marker": {"color": BLUE, "size": 7}}
     law = {"line": {"color": ORANGE, "width": 2}}
+    zero = ", 0 at the left" if time[0] == 0 else ""
+    time = np.maximum(time, time[time > 0].min() / 10)  # on a logarithmic axis, where 0 has no place
     data = [_trace(time, sigma, "measured") | marks, _trace(time, expected, "the hardware's") | law]
-    layout = _layout("Spread by time", "seconds after devices were set", "sigma / largest set value")
+    layout = _layout("Spread by time", f"seconds after devices were set{zero}", "sigma / largest set value")
     layout["legend"] |= {"x": 0.02, "xanchor": "left"}
     layout["yaxis"] |= {"range": [0, 1.3 * float(max(sigma.max(), expected.max()))]}
-    layout["xaxis"] |= {"type": "log"} if time.min() > 0 else {}
+    layout["xaxis"] |= {"type": "log"}
     return {"data": data, "layout": layout}
 
 
