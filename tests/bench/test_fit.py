@@ -256,7 +256,7 @@ def test_one_wild_value_leaves_no_candidate_that_the_library_refuses():
     factors[3] = 60
     with pytest.warns(UserWarning, match="row 4: far off"):
         found = fitted(factors, [[25] * 4] * 4)
-    assert found.without_outliers.deviation.sigma == pytest.approx(0.1, rel=0.15)
+    assert found.without_outliers.sigma == pytest.approx(0.1, rel=0.15)
 
 
 @ONE_CHIP

@@ -113,7 +113,7 @@ def doubts(found: ParameterFit) -> list[str]:
     if found.outliers and (without := found.without_outliers) is not None:
         lines.append(
             f"{rows}: far off what the rest makes believable; with them the law of a device is "
-            f"{label(found.deviation)}, without {label(without.deviation)}: look at them, or leave them out "
+            f"{label(found.deviation)}, without {label(without)}: look at them, or leave them out "
             f"(robust=True, --robust)"
         )
     if found.doubtful:

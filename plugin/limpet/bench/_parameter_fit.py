@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ class ParameterFit:
         devices: the number of devices, with those that are stuck.
         outliers: the rows that are far off and belong to no such device, as messages name them.
         left_out: whether the outliers were left out of everything else.
-        without_outliers: the fit without those rows, where there are some and they were not left out.
+        without_outliers: the deviation without those rows, where there are some and they were not left out.
         by_time: what was measured at each time, the earliest first; empty where there is one alone.
         by_set_value: what was measured at each set value, the lowest first; empty where there are too many to show.
         residuals: the deviation of each device from what its chip and core have in common, relative to the gain, shape
@@ -138,7 +139,7 @@ class ParameterFit:
     devices: int
     outliers: str
     left_out: bool
-    without_outliers: "ParameterFit | None"
+    without_outliers: Deviation | None
     by_time: tuple[ByTime, ...]
     by_set_value: tuple[BySetValue, ...]
     residuals: Values
@@ -243,77 +244,161 @@ def fit_parameter(rows: Measurements, name: str, robust: bool) -> ParameterFit:
     if (kept & there).sum() < FEWEST_VALUES:
         raise LimpetError(f"{where}: of {len(kept)} values {kept.sum()} are left without those that are far off")
     masks = {"at_zero": defects.at_zero, "at_largest": defects.at_largest, "at_random": defects.elsewhere}
-    return _fitted(
-        rows.where(kept),
-        table.where(kept),
-        name,
-        largest=float(np.abs(rows.nominal).max()),
+    where = f"{rows.source}: parameter '{name}'"
+    model = _Model.of(rows.where(kept), table.where(kept), where)
+    without = None
+    if outliers.any() and not robust:
+        rest = kept & ~outliers
+        without = _Model.of(rows.where(rest), table.where(rest), where).deviation
+    largest, (distance, p_value) = float(np.abs(rows.nominal).max()), goodness(model.residuals, model.shape)
+    return ParameterFit(
+        name=name,
+        unit=rows.unit[0],
+        nominal=float(np.median(model.rows.nominal)),
+        largest=largest,
+        rows=model.rows,
+        kind=model.kind,
+        law=model.law,
+        shape=model.shape,
+        deviation=model.deviation,
+        evidence=model.evidence,
+        gain=model.gain,
+        gain_error=model.gain_error,
+        offset=model.offset,
+        components=model.components(),
+        common_place=common_place(model.cells),
+        in_time=model.changing,
+        read_noise=model.read_noise,
         stuck={key: len(np.unique(table.device[mask])) for key, mask in masks.items() if mask.any()},
         devices=int(table.device.max()) + 1,
         outliers=rows.places(outliers) if outliers.any() else "",
         left_out=robust,
-        without_outliers=fit_parameter(rows, name, True) if outliers.any() and not robust else None,
-    )
-
-
-def _fitted(rows: Measurements, table: Rows, name: str, largest: float, **found: Any) -> ParameterFit:
-    """The fit of rows that are to be believed, beside what was found of the others."""
-    where = f"{rows.source}: parameter '{name}'"
-    there = table.fraction > 0
-    changing = _in_time(table.where(there))
-    raw, undone = table.value, changing.undone(table.fraction, table.value, table.time)
-    table = replace(table, value=undone)
-    cells = Cells.of(table.where(there))
-    told = cells.independent
-    kind, law, shape, evidence = _law(told, where)
-    if kind in RELATIVE_KINDS:  # which say nothing of devices that are set to 0
-        rows, table, raw = rows.where(there), table.where(there), raw[there]
-    groups = table.groups
-    of_readings = _law_of_readings(table, law) if groups.lowest == "reading" else law
-    logarithms = kind == "log-normal" and bool((table.value > 0).all())
-    spread = _spread(table, groups, law, of_readings, changing, logarithms)
-    coefficients, covariance = spread.nested.coefficients(spread.variances)
-    gain = math.exp(coefficients[0]) if logarithms else float(coefficients[0])
-    if gain < LEAST_GAIN:
-        raise LimpetError(
-            f"{where}: measured values hardly follow what devices are set to (the gain is {gain:.3g}); is nominal the "
-            f"right column, and no sign the wrong way?"
-        )
-    components = _components(spread, gain, logarithms, rows)
-    levels = spread.levels
-    by_time = _by_time(raw, table, spread, changing) if changing.evidence and not logarithms else ()
-    residuals = _residuals(law, shape, told)
-    distance, p_value = goodness(residuals, shape)
-    own = levels.get("device", 0.0) + levels.get("setting", 0.0)
-    read = levels.get("reading", 0.0)
-    further = levels.get("time", 0.0) + read / float(cells.readings.mean())
-    return ParameterFit(
-        name=name,
-        unit=rows.unit[0],
-        nominal=float(np.median(rows.nominal)),
-        rows=rows,
-        deviation=_deviation(
-            kind, law, shape, math.sqrt(own) / (1 if logarithms else gain), own / (own + further or 1.0)
-        ),
-        evidence=evidence,
-        gain=gain,
-        gain_error=math.sqrt(covariance[0, 0]) * (gain if logarithms else 1),
-        offset=float(coefficients[1]) if law.offset else 0.0,
-        components=components,
-        common_place=common_place(cells),
-        in_time=changing,
-        read_noise=_read_noise(of_readings, math.sqrt(read), gain, logarithms) if read else None,
-        by_time=by_time,
-        by_set_value=_by_set_value(cells, law, largest),
-        residuals=residuals,
+        without_outliers=without,
+        by_time=model.by_time(),
+        by_set_value=_by_set_value(model.cells, model.law, largest),
+        residuals=model.residuals,
         distance=distance,
         p_value=p_value,
-        kind=kind,
-        shape=shape,
-        law=law,
-        largest=largest,
-        **found,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """The laws that rows which are to be believed follow, and their spread by level.
+
+    Attributes:
+        rows: the measurements; of a relative law, those of devices that were set to 0 are left out.
+        raw: what was measured, as a fraction of the largest set value, shape (values,).
+        table: the same as numbers, with what devices do in time undone.
+        changing: what devices do in time.
+        cells: the value of each device at each set value.
+        told: those of them that count as independent.
+        kind: the name of the law of devices.
+        law: the law by which their spread depends on the set value.
+        shape: the distribution as it was fitted; None where spreads are not relative.
+        evidence: the logarithm of the evidence for each law, above that for a relative Gaussian one.
+        of_readings: the law by which the noise of readings depends on the set value.
+        logarithms: whether the spread is that of logarithms.
+        spread: the spread by level.
+    """
+
+    rows: Measurements
+    raw: Values
+    table: Rows
+    changing: InTime
+    cells: Cells
+    told: Cells
+    kind: str
+    law: SpreadLaw
+    shape: Shape | None
+    evidence: dict[str, float]
+    of_readings: SpreadLaw
+    logarithms: bool
+    spread: Spread
+
+    @classmethod
+    def of(cls, rows: Measurements, table: Rows, where: str) -> "_Model":
+        """The model of rows.
+
+        Raises:
+            LimpetError: nothing is to be fitted, or measured values do not follow what devices are set to.
+        """
+        there = table.fraction > 0
+        changing = _in_time(table.where(there))
+        raw, undone = table.value, changing.undone(table.fraction, table.value, table.time)
+        table = replace(table, value=undone)
+        cells = Cells.of(table.where(there))
+        told = cells.independent
+        kind, law, shape, evidence = _law(told, where)
+        if kind in RELATIVE_KINDS:  # which say nothing of devices that are set to 0
+            rows, table, raw = rows.where(there), table.where(there), raw[there]
+        groups = table.groups
+        of_readings = _law_of_readings(table, law) if groups.lowest == "reading" else law
+        logarithms = kind == "log-normal" and bool((table.value > 0).all())
+        spread = _spread(table, groups, law, of_readings, changing, logarithms)
+        found = cls(
+            rows, raw, table, changing, cells, told, kind, law, shape, evidence, of_readings, logarithms, spread
+        )
+        if found.gain < LEAST_GAIN:
+            raise LimpetError(
+                f"{where}: measured values hardly follow what devices are set to (the gain is {found.gain:.3g}); is "
+                f"nominal the right column, and no sign the wrong way?"
+            )
+        return found
+
+    @cached_property
+    def _coefficients(self) -> tuple[Values, Values]:
+        return self.spread.nested.coefficients(self.spread.variances)
+
+    @property
+    def gain(self) -> float:
+        """The factor between measured and set values that all devices have in common."""
+        found = float(self._coefficients[0][0])
+        return math.exp(found) if self.logarithms else found
+
+    @property
+    def gain_error(self) -> float:
+        """The standard error of the gain."""
+        return math.sqrt(self._coefficients[1][0, 0]) * (self.gain if self.logarithms else 1)
+
+    @property
+    def offset(self) -> float:
+        """The offset beside the gain, as a fraction of the largest set value."""
+        return float(self._coefficients[0][1]) if self.law.offset else 0.0
+
+    @property
+    def deviation(self) -> Deviation:
+        """What a device deviates by beyond what its chip and core have in common."""
+        levels = self.spread.levels
+        own = levels.get("device", 0.0) + levels.get("setting", 0.0)
+        further = levels.get("time", 0.0) + levels.get("reading", 0.0) / float(self.cells.readings.mean())
+        sigma = math.sqrt(own) / (1 if self.logarithms else self.gain)
+        return _deviation(self.kind, self.law, self.shape, sigma, own / (own + further or 1.0))
+
+    @property
+    def read_noise(self) -> ReadNoise | None:
+        """The noise of a reading; None where readings were not repeated, or agree."""
+        variance = self.spread.levels.get("reading", 0.0)
+        if not variance:
+            return None
+        return _read_noise(self.of_readings, math.sqrt(variance), self.gain, self.logarithms)
+
+    @cached_property
+    def residuals(self) -> Values:
+        """What devices are off by: factors about 1 where a shape was fitted to them, else standard normal numbers."""
+        if self.shape is not None:
+            return self.told.value / self.told.fraction / self.shape.center
+        return _scaled(self.law, self.told)[0]
+
+    def components(self) -> tuple[Component, ...]:
+        """The components of the spread, with their intervals."""
+        return _components(self.spread, self.gain, self.logarithms, self.rows)
+
+    def by_time(self) -> tuple[ByTime, ...]:
+        """The spread at each time; empty where there is one time alone."""
+        if not self.changing.evidence or self.logarithms:
+            return ()
+        return _by_time(self.raw, self.table, self.spread, self.changing)
 
 
 RELATIVE_KINDS = ("gaussian", "log-normal", "student-t", "truncated-gaussian", "uniform")
@@ -440,13 +525,6 @@ def _read_noise(law: SpreadLaw, sigma: float, gain: float, logarithms: bool) -> 
         return ReadNoise(spread=float(f"{sigma if logarithms else sigma / gain:.4g}"))
     spread = [float(f"{sigma * coefficient:.4g}") for coefficient in law.coefficients]
     return ReadNoise(spread=spread[0] if len(spread) == 1 else tuple(spread), of="largest")
-
-
-def _residuals(law: SpreadLaw, shape: Shape | None, cells: Cells) -> Values:
-    """What devices are off by: as factors about 1 where a shape was fitted to them, else as normal numbers."""
-    if shape is not None:
-        return cells.value / cells.fraction / shape.center
-    return _scaled(law, cells)[0]
 
 
 def _scaled(law: SpreadLaw, cells: Cells) -> tuple[Values, float]:
