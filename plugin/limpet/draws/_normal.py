@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from ._exact_normal import exact_normal
 from ._fast import fast, words_of_shard
 from ._shard import Shard
 
@@ -26,7 +27,9 @@ EVEN_BYTES = 0x00FF00FF
 WEIGHTS = 61 << 16 | 67
 
 
-def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array, shard: Shard | None = None) -> jax.Array:
+def times_normal(
+    key: jax.Array, value: jax.Array, sigma: jax.Array, shard: Shard | None = None, exact: bool = False
+) -> jax.Array:
     """`value * sigma * n`, where n is standard normal and independent for each element.
 
     It is one function, because a product made inside takes two operations less for each element than one made of
@@ -38,7 +41,10 @@ def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array, shard: Shar
         value: the factor of each number, of any shape, float32 or float64.
         sigma: the standard deviation, a scalar of value's dtype; a negative one gives the same draw mirrored.
         shard: the part of a leaf that `value` is, under `limpet.fast`; None for all of it.
+        exact: whether the numbers are `exact_normal`'s in their place.
     """
+    if exact:
+        return sigma * exact_normal(key, value.shape, value.dtype) * value
     if not is_fast(key):
         return sigma * jax.random.normal(key, value.shape, value.dtype) * value
     place = bell(key, value.shape, value.dtype, shard)
@@ -50,6 +56,7 @@ def scaled_normal(
     shape: tuple[int, ...],
     sigma: jax.Array,
     shard: Shard | None = None,
+    exact: bool = False,
 ) -> jax.Array:
     """`sigma * n`, where n is standard normal and independent for each element; see `times_normal`.
 
@@ -58,7 +65,10 @@ def scaled_normal(
         shape: the shape of the result.
         sigma: the standard deviation, a scalar of float32 or float64, which gives the result's dtype.
         shard: the part of a leaf that the numbers are, under `limpet.fast`; None for all of it.
+        exact: whether the numbers are `exact_normal`'s in their place.
     """
+    if exact:
+        return sigma * exact_normal(key, shape, sigma.dtype)
     if not is_fast(key):
         return sigma * jax.random.normal(key, shape, sigma.dtype)
     place = bell(key, shape, sigma.dtype, shard)
