@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ._exact_normal import exact_normal
 from ._fast import fast, words_of_shard
 from ._shard import Shard
+from ._walk import is_walk, normal_numbers
 
 # The coefficients of t, t^3, t^5 and t^7, for t as `bell` makes it. They minimise the largest of five errors, each as a
 # fraction of what is allowed: the distance to the normal distribution function is .0007 (of .002), the excess kurtosis
@@ -41,10 +41,10 @@ def times_normal(
         value: the factor of each number, of any shape, float32 or float64.
         sigma: the standard deviation, a scalar of value's dtype; a negative one gives the same draw mirrored.
         shard: the part of a leaf that `value` is, under `limpet.fast`; None for all of it.
-        exact: whether the numbers are `exact_normal`'s in their place.
+        exact: whether the numbers are `exact_normal`'s in their place, as those of a walk are.
     """
-    if exact:
-        return sigma * exact_normal(key, value.shape, value.dtype) * value
+    if exact or is_walk(key):
+        return sigma * normal_numbers(key, value.shape, value.dtype) * value
     if not is_fast(key):
         return sigma * jax.random.normal(key, value.shape, value.dtype) * value
     place = bell(key, value.shape, value.dtype, shard)
@@ -65,10 +65,10 @@ def scaled_normal(
         shape: the shape of the result.
         sigma: the standard deviation, a scalar of float32 or float64, which gives the result's dtype.
         shard: the part of a leaf that the numbers are, under `limpet.fast`; None for all of it.
-        exact: whether the numbers are `exact_normal`'s in their place.
+        exact: whether the numbers are `exact_normal`'s in their place, as those of a walk are.
     """
-    if exact:
-        return sigma * exact_normal(key, shape, sigma.dtype)
+    if exact or is_walk(key):
+        return sigma * normal_numbers(key, shape, sigma.dtype)
     if not is_fast(key):
         return sigma * jax.random.normal(key, shape, sigma.dtype)
     place = bell(key, shape, sigma.dtype, shard)
