@@ -107,6 +107,8 @@ from .results._comparison import Comparison as Comparison
 from .results._comparison import compare as compare
 from .results._condition import Condition as Condition
 from .results._robustness_curve import RobustnessCurve as RobustnessCurve
+from .results._scaled_sigma import ScaledSigma as ScaledSigma
+from .results._scaled_sigma import scaled_sigma as scaled_sigma
 from .results._sensitivity import Sensitivity as Sensitivity
 from .results._tail_yield import TailLevel as TailLevel
 from .results._tail_yield import TailYield as TailYield

@@ -1,10 +1,10 @@
 """Random keys that stand for a sum of draws, by which chips are walked to.
 
 Such a key holds the keys of several chips, its parts, each with a weight; the squares of the weights add up to 1. Where
-a key of a generator gives a normal number, it gives the weighted sum of those of its parts, which is normal as well; and
-of that the word of which the normal number would be made, so that uniform numbers and choices move as steadily. What is
-derived from it is derived from every part. So all that draws from a key draws from the walk: deviations, users' own
-ones, and products.
+the key of one chip gives a normal number, it gives the weighted sum of those of its parts, which is normal as well; and
+of that the word from which the normal number would have been made, so that uniform numbers and choices move as
+steadily. What is derived from it is derived from every part. So all that draws from a key draws from the walk:
+deviations, users' own ones, and products.
 """
 
 import math
@@ -105,7 +105,7 @@ def _type(generator: Generator, parts: int) -> Hashable:
 
 
 def _seeded(seed: jax.Array, generator: Generator, parts: int) -> jax.Array:
-    """A walk that has not begun: one part. (Keys of walks are made by `key_under`; JAX asks for a seed of every type.)"""
+    """A walk that has not begun: one part. (JAX asks for a seed of every type; `key_under` makes keys of walks.)"""
     key = jax.random.key_data(stream(0, "walk", generator)) ^ seed.astype(jnp.uint32)
     one = jnp.concatenate([key, jax.lax.bitcast_convert_type(jnp.ones(1, jnp.float32), jnp.uint32)])
     return jnp.zeros((parts, 3), jnp.uint32).at[0].set(one)

@@ -119,10 +119,10 @@ class TailYield:
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Where the probability of failure lies, lower and upper end.
 
-        It is log-normal: the logarithm is off by Student's t, of as many degrees of freedom as there are effective
-        ancestors less one, times sqrt(ln(1 + relative variance)). Where the first level suffices, its chips are
-        independent, and the interval is Clopper and Pearson's. Where no chip misses the target it goes from 0 to what
-        would have been seen with the odds that the confidence leaves.
+        It is log-normal: the logarithm is off by Student's t times sqrt(ln(1 + relative variance)), with two degrees of
+        freedom for each effective ancestor, as well as the variance was seen to be known. Where the first level
+        suffices, its chips are independent, and the interval is Clopper and Pearson's. Where no chip misses the target,
+        it goes from 0 to what would have been seen with the odds that the confidence leaves.
 
         Raises:
             MetricError: `confidence` is no number between 0 and 1.
@@ -155,8 +155,9 @@ class TailYield:
     def _factor(self, confidence: float, variance: float) -> float:
         from scipy import stats
 
-        degrees = max(self.effective_ancestors - 1, 1.0)
-        return math.exp(float(stats.t.ppf((1 + confidence) / 2, degrees)) * math.sqrt(math.log1p(variance)))
+        return math.exp(
+            float(stats.t.ppf((1 + confidence) / 2, 2 * self.effective_ancestors)) * math.sqrt(math.log1p(variance))
+        )
 
     def __str__(self) -> str:
         low, high = self.interval()
