@@ -39,7 +39,7 @@ SHARE = 0.1
 STEPS = 9
 """So many steps each of them walks, so that all levels have as many chips: 1 / SHARE - 1."""
 ACCEPTED = 0.44
-"""The share of steps that are to be taken: with it walks forget fastest in the one dimension that leads to the target."""
+"""The share of steps that are to be taken: with it walks forget fastest, in the one dimension towards the target."""
 GAIN = 2.0
 """By how much the logit of a step's length moves, for each unit of acceptance above that."""
 FIRST_LENGTH = 0.6
