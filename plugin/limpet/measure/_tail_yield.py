@@ -20,7 +20,7 @@ from ._beyond_limits import limits_of
 from ._chips import Chips, counted_chips
 from ._metric import ScalarMetric, function_name
 from ._progress import progress_bar
-from ._walk import SHARE, STEPS, Walk
+from ._walk import SHARE, STEPS, Walk, rare
 from ._walked_chips import Evaluation
 
 FEWEST = 50
@@ -158,7 +158,7 @@ def _warn(found: TailYield, failure: float) -> None:
     walked = found.levels[1:]
     if walked and min(level.accepted for level in walked) < 0.1:
         warn_user("tail_yield: fewer than a tenth of the steps of a level were taken, so that its chips are hardly new")
-    if not found.reached and math.prod(level.share for level in found.levels[:-1]) > failure:
+    if not found.reached and math.prod(level.share for level in found.levels[:-1]) >= rare(failure):
         warn_user(
             f"tail_yield: no chip misses the target, and none worse than those of the last level was found, so that "
             f"levels end before {failure:g}: '{found.margin or found.metric}' may have too few values to lead there; "

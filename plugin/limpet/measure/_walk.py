@@ -77,7 +77,7 @@ class Walk:
         found: list[TailLevel] = []
         bound, length, accepted, reached, places = math.inf, math.nan, math.nan, 1.0, 1
         while True:
-            ends = reached <= failure * (1 + 1e-9) or len(found) == most
+            ends = reached < rare(failure) or len(found) == most
             bound = -math.inf if ends else self._bound(bound)
             inside = self.chips.within(bound)
             # Walks are the columns: places along a walk follow one another.
@@ -158,6 +158,11 @@ class Walk:
             raise MetricError(f"chips: more than {MAX_SEED} would be evaluated, and could not be numbered")
         self.evaluated += count
         return np.arange(self.evaluated - count, self.evaluated, dtype=np.uint32)
+
+
+def rare(failure: float) -> float:
+    """Levels of less probability than this are as rare as matters. (Shares are only nearly a tenth each.)"""
+    return 2 * failure
 
 
 def share_variance(inside: NDArray[np.bool_]) -> float:

@@ -193,7 +193,7 @@ def _fitted(ratios: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray
         curvature = np.einsum("ns,si,sj->nij", weight, basis, basis)
         found = np.linalg.solve(curvature, np.einsum("ns,si->ni", weight * wanted, basis)[..., None])[..., 0]
         logarithm = found @ basis.T
-    return np.linalg.solve(triangle, found.T).T
+    return np.asarray(np.linalg.solve(triangle, found.T).T, np.float64)
 
 
 def _chance(
