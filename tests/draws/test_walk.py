@@ -134,8 +134,8 @@ def test_products_draw_from_a_walk():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"first": -1}, r"WalkedChip.first = -1: allowed is an integer from 0"),
-        ({"seed": 0.5}, r"WalkedChip.seed = 0.5: allowed is an integer"),
+        ({"first": -1}, r"WalkedChip.first = -1: allowed is a whole number from 0"),
+        ({"seed": 0.5}, r"WalkedChip.seed = 0.5: allowed is a whole number"),
         ({"generator": "rbg"}, r"generator = 'rbg'"),
         ({"steps": (3,)}, r"WalkedChip.steps: 3 is no pair of the number of a fresh chip and a length"),
         ({"steps": ((3, 0.0),)}, r"WalkedChip.steps: the length = 0.0: allowed is a number above 0, up to 1|length"),

@@ -8,7 +8,7 @@ deviations, users' own ones, and products.
 """
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import partial
 
 import jax
@@ -21,7 +21,6 @@ from .._jax import define_prng_impl
 from ._exact_normal import exact_normal
 from ._generator import Generator
 from ._keys import stream, typed_key
-from ._walked_chip import WalkedChip
 
 _WALKS: dict[Hashable, Generator] = {}
 """The generator of the parts, by the type of key."""
@@ -30,15 +29,14 @@ PARTS = 8
 """Keys have a multiple of so many parts, those without weight included: each number of parts is a type of its own."""
 
 
-def walk_key(chip: WalkedChip) -> jax.Array:
-    """The key of one walked chip, shape ()."""
-    parts = -(-(1 + len(chip.steps)) // PARTS) * PARTS
+def walk_key(seed: int, first: int, steps: Sequence[tuple[int, float]], generator: Generator) -> jax.Array:
+    """The key of one walked chip, shape (); see `WalkedChip`."""
+    parts = -(-(1 + len(steps)) // PARTS) * PARTS
     numbers, lengths = np.zeros(parts, np.uint32), np.zeros(parts)
-    numbers[0], lengths[0] = chip.first, 1
-    for place, (fresh, length) in enumerate(chip.steps, 1):
+    for place, (fresh, length) in enumerate([(first, 1.0), *steps]):
         numbers[place], lengths[place] = fresh, length
-    data = jax.random.key_data(stream(chip.seed, "walk", chip.generator))
-    return key_under(data, numbers, weights_of(lengths), chip.generator)
+    data = jax.random.key_data(stream(seed, "walk", generator))
+    return key_under(data, numbers, weights_of(lengths), generator)
 
 
 def weights_of(lengths: np.ndarray) -> np.ndarray:

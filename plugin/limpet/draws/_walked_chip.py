@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .._checked import number
+from .._checked import number, whole
 from .._errors import LimpetError
-from ._generator import DEFAULT_GENERATOR, Generator, checked_generator
+from ._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
 
 if TYPE_CHECKING:
     import jax
@@ -47,11 +47,9 @@ class WalkedChip:
     generator: Generator = DEFAULT_GENERATOR
 
     def __post_init__(self) -> None:
-        from ._keys import checked_number
-
         name = type(self).__name__
-        checked_number(self.seed, f"{name}.seed")
-        checked_number(self.first, f"{name}.first")
+        whole(f"{name}.seed", self.seed, 0, MAX_SEED)
+        whole(f"{name}.first", self.first, 0, MAX_SEED)
         checked_generator(self.generator)
         object.__setattr__(self, "steps", tuple(_checked_step(step, f"{name}.steps") for step in self.steps))
 
@@ -60,17 +58,15 @@ class WalkedChip:
         """The random key of the chip, with which a recipe draws it."""
         from ._walk import walk_key
 
-        return walk_key(self)
+        return walk_key(self.seed, self.first, self.steps, self.generator)
 
     def __str__(self) -> str:
         return f"{self.seed}:{self.first}" + "".join(f"+{chip}*{length:.9g}" for chip, length in self.steps)
 
 
 def _checked_step(step: Any, name: str) -> tuple[int, float]:
-    from ._keys import checked_number
-
     try:
         chip, length = step
     except (TypeError, ValueError):
         raise LimpetError(f"{name}: {step!r} is no pair of the number of a fresh chip and a length") from None
-    return checked_number(chip, f"{name}: the fresh chip"), number(f"{name}: the length", length, 0, 1, above=True)
+    return whole(f"{name}: the fresh chip", chip, 0, MAX_SEED), number(f"{name}: the length", length, 0, 1, above=True)

@@ -35,7 +35,7 @@ class WalkedChips(NamedTuple):
             zeros; shape (chips, parts).
         lengths: 1 for the beginning, then the lengths of the steps, then zeros; of the same shape.
         depth: how many of these parts are used, shape (chips,).
-        roots: from which chip of the first level each descends.
+        roots: the chip of the first level from which each descends.
         values: the metric of each.
         scores: the metric, or the margin, such that less is nearer to failing; what is no number is -inf.
         fails: whether each misses the target.
