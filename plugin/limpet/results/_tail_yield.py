@@ -119,8 +119,8 @@ class TailYield:
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Where the probability of failure lies, lower and upper end.
 
-        It is log-normal: the logarithm is off by Student's t times sqrt(ln(1 + relative variance)), with two degrees of
-        freedom for each effective ancestor, as well as the variance was seen to be known. Where the first level
+        It is log-normal: the logarithm is off by Student's t times sqrt(ln(1 + relative variance)), with a degree of
+        freedom for each effective ancestor, because of few of them the variance is little known. Where the first level
         suffices, its chips are independent, and the interval is Clopper and Pearson's. Where no chip misses the target,
         it goes from 0 to what would have been seen with the odds that the confidence leaves.
 
