@@ -222,6 +222,28 @@ def test_noise_of_products_is_walked_with():
 # What is said
 
 
+def test_a_file_holds_all_of_it(tmp_path):
+    found = tail(target=-3.5, condition=limpet.Condition(read=2))
+    found.save(tmp_path / "tail.json")
+    again = limpet.TailYield.load(tmp_path / "tail.json")
+    assert str(again) == str(found)
+    assert again.chips == found.chips
+    assert again.interval(0.9) == found.interval(0.9)
+    assert again.to_dict().keys() == found.to_dict().keys()
+    assert (again.condition, again.fingerprint, again.draws_version) == (
+        found.condition,
+        found.fingerprint,
+        limpet.DRAWS_VERSION,
+    )
+    with pytest.raises(limpet.LimpetError, match=r"tail.npz: give a name that ends in .json"):
+        found.save(tmp_path / "tail.npz")
+    (tmp_path / "other.json").write_text('{"seed": 0}')
+    (tmp_path / "text.json").write_text("no tail")
+    for name in ("missing", "other", "text"):
+        with pytest.raises(limpet.MetricError, match="tail"):
+            limpet.TailYield.load(tmp_path / f"{name}.json")
+
+
 def test_it_prints_its_levels():
     found = tail(target=-3.5, check=2000)
     lines = str(found).splitlines()

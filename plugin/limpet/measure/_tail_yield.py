@@ -21,7 +21,7 @@ from ._chips import Chips, counted_chips
 from ._metric import ScalarMetric, function_name
 from ._progress import progress_bar
 from ._walk import SHARE, STEPS, Walk, rare
-from ._walked_chips import Evaluation
+from ._walked_chips import MARGIN, Evaluation
 
 FEWEST = 50
 """The smallest number of chips of a level: with fewer, less than five walks would have to find the region."""
@@ -138,7 +138,7 @@ def tail_yield(
         evaluations=evaluated,
         chips=tuple(failing),
         values=np.array([named[chip] for chip in failing]),
-        margin="" if margin_fn is None else function_name(margin_fn),
+        margin="" if margin_fn is None else function_name(margin_fn, MARGIN),
         check=check,
         seed=chips.seed,
         generator=chips.generator,

@@ -1,12 +1,16 @@
 """How probable it is that a chip misses a target, as `limpet.tail_yield` found it. NumPy and SciPy only."""
 
+import json
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._errors import LimpetError, MetricError
+from .._files import write_text
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ..draws._walked_chip import WalkedChip
 from ._condition import UNCHANGED, Condition
@@ -144,6 +148,69 @@ class TailYield:
         low, high = self.interval(confidence)
         return Yield(1 - self.failure, 1 - high, 1 - low, confidence)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain Python values, for JSON; `TailYield.from_dict` takes it back."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        chips = [{"first": chip.first, "steps": [list(step) for step in chip.steps]} for chip in self.chips]
+        levels = [{name: _or_none(value) for name, value in level._asdict().items()} for level in self.levels]
+        return plain | {
+            "levels": levels,
+            "chips": chips,
+            "ancestors": self.ancestors.tolist(),
+            "values": list(map(_or_none, self.values.tolist())),
+            "condition": list(self.condition),
+        }
+
+    @classmethod
+    def from_dict(cls, described: Any) -> Self:
+        """The result that `to_dict` described.
+
+        Raises:
+            MetricError: it is none.
+        """
+        try:
+            of_walk = {"seed": described["seed"], "generator": described["generator"]}
+            chips = [
+                WalkedChip(first=chip["first"], steps=tuple(map(tuple, chip["steps"])), **of_walk)
+                for chip in described["chips"]
+            ]
+            levels = [
+                TailLevel(**{name: math.nan if value is None else value for name, value in level.items()})
+                for level in described["levels"]
+            ]
+            made = {
+                "levels": tuple(levels),
+                "chips": tuple(chips),
+                "ancestors": np.array(described["ancestors"], np.int64),
+                "values": np.array(described["values"], np.float64),
+                "condition": Condition(*described["condition"]),
+            }
+            return cls(**{**described, **made})
+        except (KeyError, TypeError, ValueError, LimpetError) as error:
+            raise MetricError(f"it describes no tail ({type(error).__name__}: {error})") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON, in which every chip stands with its name. A file that is there is replaced when it is done.
+
+        Raises:
+            LimpetError: the name does not end in .json.
+        """
+        if Path(path).suffix != ".json":
+            raise LimpetError(f"{path}: give a name that ends in .json")
+        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            MetricError: the file is missing, or holds no tail.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            raise MetricError(f"{path}: holds no tail ({error})") from None
+
     @property
     def _by_ancestry(self) -> float:
         return max(1 / self.effective_ancestors - 1 / self.walkers, 0.0)
@@ -155,9 +222,8 @@ class TailYield:
     def _factor(self, confidence: float, variance: float) -> float:
         from scipy import stats
 
-        return math.exp(
-            float(stats.t.ppf((1 + confidence) / 2, 2 * self.effective_ancestors)) * math.sqrt(math.log1p(variance))
-        )
+        reach = float(stats.t.ppf((1 + confidence) / 2, self.effective_ancestors))
+        return math.exp(reach * math.sqrt(math.log1p(variance)))
 
     def __str__(self) -> str:
         low, high = self.interval()
@@ -186,3 +252,8 @@ class TailYield:
 
     def __repr__(self) -> str:
         return f"TailYield({self.metric!r}, target {self.target:g}, failure {self.failure:.3g})"
+
+
+def _or_none(value: float) -> float | None:
+    """A number, or None for what is none, as JSON has it."""
+    return value if math.isfinite(value) else None
