@@ -174,12 +174,8 @@ class TailYield:
                 WalkedChip(first=chip["first"], steps=tuple(map(tuple, chip["steps"])), **of_walk)
                 for chip in described["chips"]
             ]
-            levels = [
-                TailLevel(**{name: math.nan if value is None else value for name, value in level.items()})
-                for level in described["levels"]
-            ]
             made = {
-                "levels": tuple(levels),
+                "levels": tuple(map(_level, described["levels"])),
                 "chips": tuple(chips),
                 "ancestors": np.array(described["ancestors"], np.int64),
                 "values": np.array(described["values"], np.float64),
@@ -252,6 +248,11 @@ class TailYield:
 
     def __repr__(self) -> str:
         return f"TailYield({self.metric!r}, target {self.target:g}, failure {self.failure:.3g})"
+
+
+def _level(described: dict[str, Any]) -> TailLevel:
+    numbers: dict[str, Any] = {name: math.nan if value is None else value for name, value in described.items()}
+    return TailLevel(**numbers)
 
 
 def _or_none(value: float) -> float | None:
