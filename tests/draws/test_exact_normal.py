@@ -50,6 +50,7 @@ def test_factors_of_chips_have_the_tails_of_a_normal_distribution():
         require_as_many_as_normal(count, chips, bound)
 
 
+@pytest.mark.long
 def test_numbers_go_on_where_fast_ones_end():
     numbers, bounds = 4 * 10**7, np.array([4.0, 4.94, 5.0, 5.5])
 

@@ -205,6 +205,7 @@ def test_conditions_and_generators():
     assert other.chips[0].generator == "threefry2x32"
 
 
+@pytest.mark.long
 def test_noise_of_products_is_walked_with():
     """A metric whose noise is that of a converter: the read is part of the chip."""
     noisy = limpet.Product(outputs=limpet.Converter(bits=12, bound=4.0, noise=0.1))

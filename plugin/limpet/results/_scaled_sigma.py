@@ -272,7 +272,8 @@ def scaled_sigma(curve: RobustnessCurve, target: float, to: float) -> ScaledSigm
 
 def _resampled(fails: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Shares of failing chips in samples of as many chips, drawn with replacement; chips that fail alike are one."""
-    patterns, counts = np.unique(fails, axis=1, return_counts=True)
-    chips = fails.shape[1]
-    drawn = np.random.default_rng(0).multinomial(chips, counts / chips, size=RESAMPLES)
-    return drawn @ patterns.T / chips
+    packed = np.ascontiguousarray(np.packbits(fails, axis=0).T)
+    codes = packed.view(f"S{packed.shape[1]}")[:, 0]  # a text for each chip, which sorts a hundred times faster
+    _, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    drawn = np.random.default_rng(0).multinomial(len(codes), counts / len(codes), size=RESAMPLES)
+    return drawn @ fails[:, first].T / len(codes)
