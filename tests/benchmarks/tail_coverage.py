@@ -95,7 +95,7 @@ def limit_states(seeds: int, chips: tuple[int, ...]) -> None:
         for level in (0.0, -1.03)
     ]
     states += [
-        (f"four branches, {beyond:g}", branches, x, of_x, -beyond, failing_branches(beyond)) for beyond in (0.0, 1.33)
+        (f"four branches, {beyond:g}", branches, x, of_x, -beyond, failing_branches(beyond)) for beyond in (0.0, 1.476)
     ]
     for name, metric, tree, hardware, target, wanted in states:
 

@@ -10,8 +10,9 @@ from jax.typing import ArrayLike, DTypeLike
 
 from .._errors import LimpetError
 from ..arrays._array import UNSAID, Array
+from ..draws._fast import words
 from ..draws._keys import path_hash
-from ..draws._normal import scaled_normal, times_normal, words
+from ..draws._normal import scaled_normal, times_normal
 from ..draws._shard import Shard
 from ..draws._truncated_normal import truncated_normal
 

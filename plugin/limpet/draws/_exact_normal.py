@@ -8,21 +8,25 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from ._fast import words
+from ._shard import Shard
+
 # The normal number beyond which the share p <= 1/2 lies is `w * P(w) / Q(w)` of w = -log(2 p), to 3e-6 for all w of a
 # word. `tests/benchmarks/fit_exact_normal.py` finds the coefficients of 1, w, w^2, ...
 P = (1.25320323, 1.41384853, 0.329036046, 0.0148719939, 6.09756561e-05)
 Q = (1.0, 1.62702639, 0.652180445, 0.0636764615, 0.00102233872)
 
 
-def exact_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+def exact_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard | None = None) -> jax.Array:
     """Standard normal numbers, independent for each element, one for each random word.
 
     Args:
         key: a random key of any generator, shape ().
         shape: the shape of the result.
         dtype: float32 or float64.
+        shard: the part of a leaf that the numbers are, under `limpet.fast`; None for all of it.
     """
-    return normal_of(jax.random.bits(key, shape, jnp.uint32), dtype)
+    return normal_of(words(key, shape, shard), dtype)
 
 
 def normal_of(word: jax.Array, dtype: DTypeLike) -> jax.Array:

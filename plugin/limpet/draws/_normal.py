@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ._fast import fast, words_of_shard
+from ._fast import fast, words
 from ._shard import Shard
 from ._walk import is_walk, normal_numbers
 
@@ -44,7 +44,7 @@ def times_normal(
         exact: whether the numbers are `exact_normal`'s in their place, as those of a walk are.
     """
     if exact or is_walk(key):
-        return sigma * normal_numbers(key, value.shape, value.dtype) * value
+        return sigma * normal_numbers(key, value.shape, value.dtype, shard) * value
     if not is_fast(key):
         return sigma * jax.random.normal(key, value.shape, value.dtype) * value
     place = bell(key, value.shape, value.dtype, shard)
@@ -68,7 +68,7 @@ def scaled_normal(
         exact: whether the numbers are `exact_normal`'s in their place, as those of a walk are.
     """
     if exact or is_walk(key):
-        return sigma * normal_numbers(key, shape, sigma.dtype)
+        return sigma * normal_numbers(key, shape, sigma.dtype, shard)
     if not is_fast(key):
         return sigma * jax.random.normal(key, shape, sigma.dtype)
     place = bell(key, shape, sigma.dtype, shard)
@@ -109,17 +109,6 @@ def bend(place: jax.Array, coefficients: Sequence[Any]) -> jax.Array:
 def scaled(coefficients: Sequence[float], sigma: jax.Array) -> list[jax.Array]:
     """The coefficients of `bend` for numbers of standard deviation sigma, a scalar."""
     return [sigma * coefficient for coefficient in coefficients]
-
-
-def words(key: jax.Array, shape: tuple[int, ...], shard: Shard | None) -> jax.Array:
-    """Random words, uint32.
-
-    Args:
-        key: a random key, shape (); one of `limpet.fast`, where a shard is given.
-        shape: the shape of the result.
-        shard: the part of a leaf that the words are; None for all of it.
-    """
-    return jax.random.bits(key, shape, jnp.uint32) if shard is None else words_of_shard(key, shard)
 
 
 def is_fast(key: jax.Array) -> bool:

@@ -21,6 +21,7 @@ from .._jax import define_prng_impl
 from ._exact_normal import exact_normal
 from ._generator import Generator
 from ._keys import stream, typed_key
+from ._shard import Shard
 
 _WALKS: dict[Hashable, Generator] = {}
 """The generator of the parts, by the type of key."""
@@ -69,10 +70,10 @@ def is_walk(key: jax.Array) -> bool:
     return jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and jax.random.key_impl(key) in _WALKS
 
 
-def normal_numbers(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
-    """Exact standard normal numbers, independent for each element, of a key of any type."""
+def normal_numbers(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard | None = None) -> jax.Array:
+    """Exact standard normal numbers of a key of any type; see `exact_normal`. (Those of a walk are drawn whole.)"""
     if not is_walk(key):
-        return exact_normal(key, shape, dtype)
+        return exact_normal(key, shape, dtype, shard)
     return _sum(jax.random.key_data(key), shape, dtype, _WALKS[jax.random.key_impl(key)])
 
 
