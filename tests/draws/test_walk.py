@@ -50,6 +50,15 @@ def test_a_walk_that_has_not_begun_is_a_chip_of_exact_numbers():
     np.testing.assert_allclose(normal(begun(WALK, 0)), exact_normal(key, (SIZE,), jnp.float32), rtol=5e-7)
 
 
+def test_long_steps_leave_nothing_of_what_was_before():
+    far = limpet.WalkedChip(3, 17, ((1041, 0.5), (1210, 1.0)))
+    fresh = limpet.WalkedChip(3, 1210)
+    np.testing.assert_allclose(normal(far), normal(fresh), rtol=5e-7)
+    many = limpet.WalkedChip(3, 17, tuple((1041 + number, 0.9999) for number in range(40)))  # 1e-74 of the first
+    assert stats.kstest(normal(many), "norm").pvalue > 1e-6
+    assert abs(np.corrcoef(normal(many), normal(limpet.WalkedChip(3, 1080)))[0, 1] - 0.9999) < 1e-5
+
+
 def test_words_are_those_of_the_normal_numbers():
     key = WALK.key
     word = np.asarray(jax.random.bits(key, (SIZE,), jnp.uint32))

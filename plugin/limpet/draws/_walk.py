@@ -83,7 +83,9 @@ def _sum(parts: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, generator: 
     def add(place: jax.Array, total: jax.Array) -> jax.Array:
         return total + weights[place] * exact_normal(typed_key(parts[place, :2], generator), shape, dtype)
 
-    return jax.lax.fori_loop(0, (weights > 0).sum(), add, jnp.zeros(shape, dtype))
+    # Up to the last part of any weight: a long step leaves none to those before it.
+    used = jnp.where(weights > 0, jnp.arange(1, len(weights) + 1), 0).max()
+    return jax.lax.fori_loop(0, used, add, jnp.zeros(shape, dtype))
 
 
 def _type(generator: Generator, parts: int) -> Hashable:

@@ -64,9 +64,9 @@ def tail_yield(
         mismatch: the hardware, or its recipe.
         target: the value that a chip is to reach; a chip whose metric is no number misses it.
         failure: the smallest probability of failure that matters, from 1e-12 to 0.5: levels end where they have become
-            rarer. (At that, failures ten times as rare are still seen.)
+            as rare. (Failures ten times as rare are still seen among the chips of the last level.)
         margin_fn: a function like the metric along which levels go: the smaller, the nearer to failing. None for the
-            metric. For instance the mean of the tenth percentile of classification margins beside an accuracy.
+            metric. Beside an accuracy it may be how clear the least clear example is that must be right.
         condition: the condition of the chips: a `limpet.Condition`, or a number, which is the scale.
         chips: the chips of each level, at least 50, rounded up to whole tens: their number, or `limpet.Chips`, which
             names the seed of the walk. The relative error is about `1.2 * log10(1 / p) ** 0.7 / sqrt(chips / 10)`.

@@ -52,6 +52,7 @@ class Walk:
         evaluation: the program that evaluates chips.
         target: the value that a chip is to reach.
         better: whether more of the metric is better.
+        advance: a function that counts chips that are done, for a progress bar.
 
     Attributes:
         chips: the chips of the level that was reached.
