@@ -86,7 +86,7 @@ def limit_states(seeds: int, chips: tuple[int, ...]) -> None:
     of_r = limpet.Hardware(
         r=limpet.Part("r", limpet.Gaussian(sigma=1 / 7)), s=limpet.Part("s", limpet.Gaussian(sigma=1 / 2))
     )
-    states: list[tuple[str, Any, Any, Any, float, float]] = [
+    states: list[Any] = [
         (f"linear, {distance} sigma", linear, w, of_w, -distance, stats.norm.sf(distance))
         for distance in (3.09, 4.265, 5.2)
     ]

@@ -105,6 +105,33 @@ def test_four_branches():
 MISMATCH_OF_TWO = limpet.Mismatch({"x": True}, limpet.Gaussian(sigma=0.1))
 
 
+def test_devices_that_do_not_work():
+    """How many of 200 devices are dead is binomial: what is drawn as a uniform number is walked with as well."""
+    dead = limpet.Mismatch({"w": True}, limpet.DropConnect(fraction=0.02))
+
+    def count(tree, _):
+        return (tree["w"] == 0).sum()
+
+    found = limpet.tail_yield(count, {"w": jnp.ones(200)}, dead, target=11, chips=2000, higher_is_better=False)
+    require_near(found, stats.binom.sf(11, 200, 0.02), 0.3)
+    assert found.values[-1] == 12
+
+
+def test_a_factor_of_the_die():
+    """The mean of devices that each err by 10%, on dies that err by 5%: given the die, it is normal."""
+    die = limpet.Shared(limpet.Gaussian(sigma=0.05), across="chip")
+    levels = limpet.Mismatch({"w": True}, limpet.Chain((die, limpet.Gaussian(sigma=0.1))))
+
+    def mean(tree, _):
+        return tree["w"].mean()
+
+    def given_die(off):
+        return stats.norm.pdf(off) * stats.norm.cdf((0.8 / (1 + 0.05 * off) - 1) / (0.1 / SIZE**0.5))
+
+    found = limpet.tail_yield(mean, PARAMS, levels, target=0.8, chips=2000)
+    require_near(found, integrate.quad(given_die, -12, 12, points=[-4, 0], limit=500)[0], 0.3)
+
+
 # What a metric may be like
 
 
