@@ -114,6 +114,24 @@ def test_what_all_leaves_of_a_part_have_in_common_is_that_parts():
     )
 
 
+def test_the_test_set_is_told_apart_from_chips():
+    """Of w times the mean of x: w is off by 10%, and the mean by its standard error."""
+    x = jnp.asarray(np.random.default_rng(0).normal(1.0, 1.5, 200), jnp.float32)
+
+    def metric(tree, batch):
+        return tree["w0"] * (batch[0] * batch[1]).mean()
+
+    hardware, tree = limpet.Hardware(w=limpet.Part("*", limpet.Gaussian(0.1))), {"w0": jnp.ones(())}
+    found = limpet.decompose(metric, tree, hardware, by="part", chips=1000, batch=(x, jnp.float32(2.0)), test_set=True)
+    of_chips, of_examples = (0.1 * x.mean()) ** 2, x.var() / 200
+    whole = of_chips + of_examples + 0.01 * of_examples
+    require_near(found, {"w": float(of_chips / whole), "test set": float(of_examples / whole)})
+    assert "over chips and test sets of 200 examples" in str(found)
+    for batch in (None, jnp.float32(1.0), (x, x[:3])):
+        with pytest.raises(limpet.MetricError, match="test_set"):
+            limpet.decompose(metric, tree, hardware, batch=batch, test_set=True)
+
+
 # Chips that are mixed of two
 
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checked import shown
+from .._checked import flag, shown
 from .._errors import LimpetError, MetricError, warn_user
 from ..deviations._sourced import READ, Level, is_known, random_levels
-from ..draws._keys import typed_key
+from ..draws._keys import path_hash, typed_key
 from ..draws._mixed import mixed_key
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._fingerprint import digest, shapes_of, summary
@@ -31,6 +31,8 @@ from ._progress import progress_bar
 By = Literal["part", "level", "leaf"]
 PRODUCT = "product"
 """The level of the converters' own gains and offsets."""
+TEST_SET = "test set"
+"""The source of examples that are drawn anew."""
 THOUSAND = Chips(1000)
 
 
@@ -43,6 +45,7 @@ def decompose(
     condition: Condition | float = UNCHANGED,
     chips: int | Chips = THOUSAND,
     batch: Any = None,
+    test_set: bool = False,
 ) -> Decomposition:
     """Find how much of the variance of a metric over chips comes from where.
 
@@ -71,9 +74,14 @@ def decompose(
         chips: the pairs of virtual chips: their number, or `limpet.Chips`. Pair n of a seed is of its virtual chips 2n
             and 2n + 1. With 1000 pairs, shares are right to some 0.03 (standard error), small ones better.
         batch: the argument of the metric; a pytree of arrays.
+        test_set: whether the test set is a source as well. Each chip is then measured on a test set of its own, drawn
+            with replacement from the examples of the batch, which the first axis of its arrays counts (bootstrap).
+            Its share says how much of what differs from chip to chip, and from one test set of that size to
+            another, is no property of chips.
 
     Raises:
-        MetricError: the metric gives no scalar, nothing is drawn, chips are antithetic, or the metric is a number on no
+        MetricError: the metric gives no scalar, nothing is drawn, the batch holds no examples to draw from, chips are
+            antithetic, or the metric is a number on no
             pair of chips.
         LimpetError: `by` names something else; parts are asked for of a recipe by hand, which has none; or the hardware
             has limits whose policy is "error".
@@ -107,6 +115,9 @@ def decompose(
         )
     metric_fn = of_one_number(metric_fn, "decompose is of one metric")
     sources, groups = _sources(recipe, coordinates)
+    batch = on_device(batch)
+    examples = _examples(batch) if flag("test_set", test_set) else 0
+    sources += (TEST_SET,) if examples else ()
     by_levels = recipe.by_level()
     seen = condition.checked()
 
@@ -134,7 +145,12 @@ def decompose(
                 read = None if group.read is None else key_of(group.read)
                 deviated = recipe.with_products(own, nominal, deviated, condition, read_key=read)
             drawn |= deviated
-        return metric(adapter.with_values(tree, lambda leaves: leaves | drawn))
+        on_mixed = adapter.with_values(tree, lambda leaves: leaves | drawn)
+        if not examples:
+            return metric(on_mixed)
+        key = jax.random.fold_in(key_of(len(sources) - 1), jnp.uint32(path_hash(f"limpet: {TEST_SET}")))
+        rows = jax.random.randint(key, (examples,), 0, examples)
+        return metric(on_mixed, lambda batch: jax.tree.map(lambda held: held[rows] if held.ndim else held, batch))
 
     # The chips that A and B are; then one for each source. Which they are is data: one program serves all of them.
     count = len(sources)
@@ -142,7 +158,7 @@ def decompose(
     extra = (jax.random.key_data(chips.key), seen)
     measurement = Measurement(metric_fn, recipe.paths, on_chip, chips, extra, recipe=recipe)
     with progress_bar("decompose", chips.most, chips.progress) as advance:
-        found = gathered(ahead(measurement.prepare(tree, on_device(batch), cases).rounds(0, chips.most)), advance)
+        found = gathered(ahead(measurement.prepare(tree, batch, cases).rounds(0, chips.most)), advance)
     if not found:
         raise KeyboardInterrupt
     first, second, *mixed = found[UNNAMED].astype(np.float64)
@@ -160,6 +176,7 @@ def decompose(
         fingerprint=digest(recipe, shapes_of(tree)),
         hardware=summary(recipe, shapes_of(tree)),
         condition=condition,
+        test_set=examples,
     )
     if result.failed == len(first):
         raise MetricError(f"metric_fn '{result.metric}' gives a number on no pair of chips: there is no variance")
@@ -232,6 +249,19 @@ def _sources(recipe: Recipe, by: tuple[By, ...]) -> tuple[tuple[str, ...], dict[
         group = _Group(weights, mixed, rule.product is not None, product.get(PRODUCT), product.get(READ))
         groups.setdefault(group, []).append(path)
     return tuple(names), groups
+
+
+def _examples(batch: Any) -> int:
+    """How many examples a batch holds.
+
+    Raises:
+        MetricError: it holds none, or its arrays hold different numbers.
+    """
+    counts = {np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)}
+    if len(counts) != 1:
+        found = f"first axes of lengths {listing(map(str, sorted(counts)))}" if counts else "no array of examples"
+        raise MetricError(f"test_set: the batch has {found}; give arrays whose first axis counts the same examples")
+    return counts.pop()
 
 
 def _checked_by(by: Any) -> tuple[By, ...]:

@@ -58,6 +58,7 @@ class Decomposition:
         fingerprint: a hash of the hardware.
         hardware: the hardware in words.
         condition: the condition under which chips were measured.
+        test_set: the number of examples of the test set that each chip has of its own; 0 where all have the same.
     """
 
     metric: str
@@ -72,6 +73,7 @@ class Decomposition:
     fingerprint: str = ""
     hardware: str = ""
     condition: Condition = UNCHANGED
+    test_set: int = 0
 
     def __post_init__(self) -> None:
         # Copies, so that they stay what they are when an array that was handed over is filled anew.
@@ -250,8 +252,9 @@ class Decomposition:
         ]
         head = ("source", "first order", "total")
         widths = [max(len(row[column]) for row in (head, *cells)) for column in range(3)]
+        over = f"chips and test sets of {self.test_set} examples" if self.test_set else "chips"
         lines = [
-            f"variance of {self.metric} over chips: mean {self.mean:.4g}, standard deviation {self.std:.3g}",
+            f"variance of {self.metric} over {over}: mean {self.mean:.4g}, standard deviation {self.std:.3g}",
             *(f"{a:{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in (head, *cells)),
         ]
         if self.std > 0:
