@@ -117,6 +117,8 @@ def decompose(
     sources, groups = _sources(recipe, coordinates)
     batch = on_device(batch)
     examples = _examples(batch) if flag("test_set", test_set) else 0
+    if examples and TEST_SET in sources:
+        raise LimpetError(f"test_set: a source of the hardware is called {TEST_SET!r}, too: rename it")
     sources += (TEST_SET,) if examples else ()
     by_levels = recipe.by_level()
     seen = condition.checked()
