@@ -287,8 +287,8 @@ def times() -> Any:
     return measured.plot().figure
 
 
-def sensitivity() -> Any:
-    """What `sensitivity.plot()` draws, of the network of the guide."""
+def _guided() -> tuple[Any, Any, Any]:
+    """Metric, parameters and batch of the guide to sensitivities."""
     x = jax.random.normal(jax.random.key(0), (500, 16))
     params = {
         "hidden": {"kernel": jax.random.normal(jax.random.key(1), (16, 24)) / 4, "bias": jnp.full(24, 0.3)},
@@ -302,14 +302,31 @@ def sensitivity() -> Any:
     def accuracy(params: Any, batch: Any) -> jax.Array:
         return (logits(params, batch[0]).argmax(axis=1) == batch[1]).mean()
 
+    return accuracy, params, (x, logits(params, x).argmax(axis=1))
+
+
+def sensitivity() -> Any:
+    """What `sensitivity.plot()` draws, of the network of the guide."""
+    accuracy, params, batch = _guided()
     hardware = limpet.Hardware(
         crossbars=limpet.Part("*/kernel", limpet.Gaussian(sigma=0.3)),
         amplifiers=limpet.Part("out/gain", limpet.LogNormal(sigma=0.1)),
         biases=limpet.Part("*/bias", limpet.Gaussian(sigma=0.1)),
     )
     groups = {"hidden layer": ["hidden/*"], "output weights": ["out/kernel"]}
-    batch = (x, logits(params, x).argmax(axis=1))
     return limpet.sensitivity(accuracy, params, hardware, chips=200, batch=batch, groups=groups).plot().figure
+
+
+def decomposition() -> Any:
+    """What `decomposition.plot()` draws, of the same network."""
+    accuracy, params, batch = _guided()
+    die = limpet.Shared(limpet.LogNormal(sigma=0.15), across="chip")
+    deviation = limpet.Chain((die, limpet.Gaussian(sigma=0.2), limpet.ReadNoise(spread=0.1)))
+    hardware = limpet.Hardware(
+        crossbars=limpet.Part("*/kernel", deviation),
+        amplifiers=limpet.Part("out/gain", limpet.LogNormal(sigma=0.1)),
+    )
+    return limpet.decompose(accuracy, params, hardware, batch=batch, test_set=True).plot().figure
 
 
 for name, draw in {
@@ -324,5 +341,6 @@ for name, draw in {
     "curve": curve,
     "times": times,
     "sensitivity": sensitivity,
+    "decomposition": decomposition,
 }.items():
     picture(name, draw)

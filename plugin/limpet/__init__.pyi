@@ -72,6 +72,7 @@ from .deviations._uniform import Uniform as Uniform
 from .draws._fast import fast as fast
 from .draws._generator import DRAWS_VERSION as DRAWS_VERSION
 from .draws._keys import virtual_chip as virtual_chip
+from .draws._walked_chip import WalkedChip as WalkedChip
 from .hardware._fingerprint import fingerprint as fingerprint
 from .hardware._hardware import Hardware as Hardware
 from .hardware._limits import Limits as Limits
@@ -85,6 +86,7 @@ from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prot
 from .leaves.rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
 from .leaves.rockpool import mismatch_generator as mismatch_generator
 from .measure._chips import Chips as Chips
+from .measure._decompose import decompose as decompose
 from .measure._evaluator import Evaluator as Evaluator
 from .measure._found_ranges import input_ranges as input_ranges
 from .measure._found_ranges import output_bounds as output_bounds
@@ -98,14 +100,21 @@ from .measure._product_report import product_report as product_report
 from .measure._robustness_curve import robustness_curve as robustness_curve
 from .measure._robustness_curve import robustness_curves as robustness_curves
 from .measure._sensitivity import sensitivity as sensitivity
+from .measure._tail_yield import tail_yield as tail_yield
 from .objectives._with_mismatch import with_mismatch as with_mismatch
 from .results._calibration import Calibration as Calibration
 from .results._chip_metrics import ChipMetrics as ChipMetrics
 from .results._comparison import Comparison as Comparison
 from .results._comparison import compare as compare
 from .results._condition import Condition as Condition
+from .results._decomposition import Decomposition as Decomposition
+from .results._decomposition import Share as Share
 from .results._robustness_curve import RobustnessCurve as RobustnessCurve
+from .results._scaled_sigma import ScaledSigma as ScaledSigma
+from .results._scaled_sigma import scaled_sigma as scaled_sigma
 from .results._sensitivity import Sensitivity as Sensitivity
+from .results._tail_yield import TailLevel as TailLevel
+from .results._tail_yield import TailYield as TailYield
 from .results._yield import Yield as Yield
 from .results._yield_difference import YieldDifference as YieldDifference
 from .results._yield_difference import yield_difference as yield_difference

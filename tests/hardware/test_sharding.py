@@ -32,11 +32,26 @@ class OfTheLargest(limpet.Deviation):
         return value + self.sigma * strength * largest * (draw.normal(value.shape) + draw.shared("die").normal(()))
 
 
+@dataclass(frozen=True)
+class InCommon(limpet.Deviation):
+    """A deviation of each value by itself, whose numbers all leaves of one shape have in common."""
+
+    sigma: float
+
+    @property
+    def elementwise(self):
+        return True
+
+    def deviate(self, draw, value, strength):
+        return value * (1 + self.sigma * strength * draw.shared("die").normal(value.shape))
+
+
 DEVIATIONS = {
     "gaussian": limpet.Gaussian(0.3),
     "log-normal": limpet.LogNormal(sigma=0.3),
     "chain": limpet.Chain((limpet.TruncatedGaussian(0.1), limpet.LogNormal(sigma=0.1))),
     "largest": OfTheLargest(0.3),
+    "in common": InCommon(0.3),
 }
 SHAPES = {"vector": (64,), "matrix": (144, 256), "scalar": ()}
 LEAVES = {name: jnp.cos(jnp.arange(np.prod(shape))).reshape(shape) for name, shape in SHAPES.items()}

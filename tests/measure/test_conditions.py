@@ -220,3 +220,25 @@ def test_curves_of_several_ages_are_not_compared():
         limpet.MetricError, match="differ in conditions: scale 1, 1 s after programming and scale 1, 1 y"
     ):
         limpet.compare(young, old)
+
+
+@pytest.mark.parametrize("name", ["of a year, read for the seventh time", "a mirror image"])
+def test_walked_chips_that_fail_do_so_under_the_condition_of_the_walk(name):
+    condition = CONDITIONS[name]
+    values = np.array(expected(condition))
+    found = limpet.tail_yield(
+        revealed,
+        PARAMS,
+        HARDWARE,
+        target=values.mean() - 2 * values.std(),
+        condition=condition,
+        chips=300,
+        failure=0.01,
+    )
+    assert found.condition._replace(time=condition.time) == condition
+    assert max(len(chip.steps) for chip in found.chips) > 0
+    for chip, value in list(zip(found.chips, found.values, strict=True))[:4]:
+        frozen = limpet.freeze(PARAMS, HARDWARE, chip=chip, condition=condition)
+        np.testing.assert_allclose(revealed(frozen), value, rtol=1e-5)
+        on_chip = limpet.on_chip(revealed, HARDWARE, chip=chip, condition=condition)
+        np.testing.assert_allclose(on_chip(PARAMS), value, rtol=1e-5)

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from shared_work import measure, replicated_step
+from shared_work import find_tail, measure, replicated_step
 
 import limpet
 
@@ -43,6 +43,14 @@ def test_a_curve_is_the_same(folder):
     reference = measure()
     for rank in range(2):
         assert np.array_equal(limpet.RobustnessCurve.load(folder / f"curve_{rank}.npz").values, reference.values)
+
+
+def test_a_walk_takes_the_same_steps(folder):
+    reference = find_tail()
+    for rank in range(2):
+        found = limpet.TailYield.load(folder / f"tail_{rank}.json")
+        assert found.chips == reference.chips
+        np.testing.assert_allclose(found.values, reference.values, rtol=1e-5)
 
 
 def test_a_data_parallel_step_is_the_same(folder):

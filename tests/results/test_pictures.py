@@ -30,6 +30,13 @@ def sensitivity(groups=("1_DynapSim/Itau_syn", "0_LinearJax/weight", "readout", 
     return limpet.Sensitivity(groups, 0.9, everything, 0.9 - cost, everything + cost, np.ones(len(groups)), True)
 
 
+def decomposition(sources=("weights, device", "weights, read", "chip, in common", "biases, device")):
+    generator = np.random.default_rng(2)
+    first, second = generator.normal(size=(2, 200, len(sources))) / (1 + np.arange(len(sources)))
+    mixed = [np.where(np.arange(len(sources)) == place, second, first) for place in range(len(sources))]
+    return limpet.Decomposition("accuracy", sources, *(np.sum(rows, -1) for rows in (first, second, mixed)))
+
+
 PICTURES = {
     "sigma": curve().plot,
     "time": curve("time", strengths=tuple(TIMES.values())).plot,
@@ -38,6 +45,7 @@ PICTURES = {
     "single time": curve("time", strengths=(86400.0,)).plot,
     "loss": curve("scale", "cross_entropy_loss", False, 2e-6, (0.0, 0.5, 1.0, 2.0)).plot,
     "sensitivity": sensitivity().plot,
+    "decomposition": decomposition().plot,
 }
 
 

@@ -42,3 +42,11 @@ def replicated_step(mesh):
     step = jax.jit(jax.value_and_grad(noisy), out_shardings=whole)
     value, grads = step(placed, step_key(0, 5), jax.device_put(BATCH, by_row))
     return np.asarray(value), np.asarray(grads["kernel"])
+
+
+def find_tail(mesh=None):
+    """How probable it is that a chip's loss exceeds a bound that few exceed."""
+    chips = limpet.Chips(200, mesh=mesh)
+    return limpet.tail_yield(
+        loss, LAYERS, MISMATCH, target=3.284, failure=0.1, chips=chips, batch=X, higher_is_better=False
+    )

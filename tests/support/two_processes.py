@@ -12,12 +12,13 @@ def main(rank: int, output: str, port: int) -> None:
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
 
     # It makes arrays, which must not happen before the processes have met.
-    from shared_work import measure, replicated_step
+    from shared_work import find_tail, measure, replicated_step
 
     assert jax.device_count() == 4
     assert jax.local_device_count() == 2
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     measure(mesh=mesh).save(f"{output}/curve_{rank}.npz")
+    find_tail(mesh=mesh).save(f"{output}/tail_{rank}.json")
     value, kernel = replicated_step(mesh)
     np.savez(f"{output}/step_{rank}.npz", value=value, kernel=kernel)
 

@@ -10,8 +10,9 @@ from jax.typing import ArrayLike, DTypeLike
 
 from .._errors import LimpetError
 from ..arrays._array import UNSAID, Array
+from ..draws._fast import words
 from ..draws._keys import path_hash
-from ..draws._normal import scaled_normal, times_normal, words
+from ..draws._normal import scaled_normal, times_normal
 from ..draws._shard import Shard
 from ..draws._truncated_normal import truncated_normal
 
@@ -40,6 +41,8 @@ class Draw:
         smallest: the smallest conductance of a crossbar, as a fraction of the largest, where the values are its
             conductances; else None.
         array: how the leaf sits on physical arrays.
+        exact: whether normal numbers are right out to 6.34 sigma, where the fast ones end at 4.94: those that many
+            values have in common, and single ones (shape ()), which are exact always.
         shard: which part of the leaf the values are, where a device draws no more than the part that it holds (see
             `Deviation.elementwise`); else None.
 
@@ -65,6 +68,7 @@ class Draw:
     largest: tuple[object, jax.Array] | None = None
     smallest: float | None = None
     array: Array = UNSAID
+    exact: bool = False
 
     def normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0) -> jax.Array:
         """Independent normal numbers of mean 0.
@@ -75,7 +79,8 @@ class Draw:
                 each number. Scaling inside takes less time than a product with the result.
         """
         scalar, each = _scalar(jnp.asarray(sigma))
-        return each(scaled_normal(self.key, shape, self._signed(scalar), self._shard_for(shape)))
+        exact = self.exact or not shape
+        return each(scaled_normal(self.key, shape, self._signed(scalar), self._shard_for(shape), exact))
 
     def truncated_normal(self, shape: tuple[int, ...], sigma: ArrayLike = 1.0, bound: float = 3.0) -> jax.Array:
         """Independent normal numbers of mean 0 none of which is beyond `bound * sigma`.
@@ -97,7 +102,8 @@ class Draw:
             sigma: a scalar of value's dtype, or one for each value.
         """
         scalar, each = _scalar(sigma)
-        return times_normal(self.key, each(value), self._signed(scalar), self._shard_for(value.shape))
+        exact = self.exact or not value.ndim
+        return times_normal(self.key, each(value), self._signed(scalar), self._shard_for(value.shape), exact)
 
     def uniform(self, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
         """Independent numbers, uniform between 0 and 1, neither of which is ever drawn.
@@ -156,7 +162,11 @@ class Draw:
             name: any text; every leaf that asks under this name gets the same draw.
         """
         common = jax.random.fold_in(self.chip_key, jnp.uint32(path_hash(SHARED)))
-        return replace(self, key=jax.random.fold_in(common, jnp.uint32(path_hash(name))))
+        return replace(self, key=jax.random.fold_in(common, jnp.uint32(path_hash(name)))).exactly()
+
+    def exactly(self) -> Self:
+        """The same draw with exact normal numbers, for what several values have in common; see `exact`."""
+        return replace(self, exact=True)
 
     def _shard_for(self, shape: tuple[int, ...]) -> Shard | None:
         """Which part numbers of a shape are; None for those that all parts have in common."""

@@ -105,7 +105,7 @@ class Shared(Deviation):
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         if self.across == "chip":
             return value * self._factors(draw.shared(self.level), (), value, strength)
-        common = draw.shared(self.name) if self.name else draw
+        common = draw.shared(self.name) if self.name else draw.exactly()
         if not value.size:
             return value
         layout = draw.array.layout(value.shape)

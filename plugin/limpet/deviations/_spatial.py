@@ -105,7 +105,7 @@ class Spatial(Deviation):
     def deviate(self, draw: Draw, value: jax.Array, strength: jax.Array) -> jax.Array:
         if not value.size:
             return value
-        common = draw.shared(self.name) if self.name else draw
+        common = draw.shared(self.name) if self.name else draw.exactly()
         layout = draw.array.layout(value.shape)
         *fields, rows, columns = sites(layout, self.sites, own=not self.name)
         factors = self._factors(common, math.prod(fields), (rows, columns), value, strength)

@@ -82,6 +82,17 @@ def _random_bits(key: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Arra
     return word if width == 32 else (word >> (32 - width)).astype(f"uint{width}")
 
 
+def words(key: jax.Array, shape: tuple[int, ...], shard: Shard | None) -> jax.Array:
+    """Random words, uint32.
+
+    Args:
+        key: a random key, shape (); one of `limpet.fast`, where a shard is given.
+        shape: the shape of the result.
+        shard: the part of a leaf that the words are; None for all of it.
+    """
+    return jax.random.bits(key, shape, jnp.uint32) if shard is None else words_of_shard(key, shard)
+
+
 def words_of_shard(key: jax.Array, shard: Shard) -> jax.Array:
     """The part that a shard holds of `jax.random.bits(key, shard.whole)`, without the rest of them.
 

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ._fast import fast, words_of_shard
+from ._fast import fast, words
 from ._shard import Shard
+from ._walk import is_walk, normal_numbers
 
 # The coefficients of t, t^3, t^5 and t^7, for t as `bell` makes it. They minimise the largest of five errors, each as a
 # fraction of what is allowed: the distance to the normal distribution function is .0007 (of .002), the excess kurtosis
@@ -26,7 +27,9 @@ EVEN_BYTES = 0x00FF00FF
 WEIGHTS = 61 << 16 | 67
 
 
-def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array, shard: Shard | None = None) -> jax.Array:
+def times_normal(
+    key: jax.Array, value: jax.Array, sigma: jax.Array, shard: Shard | None = None, exact: bool = False
+) -> jax.Array:
     """`value * sigma * n`, where n is standard normal and independent for each element.
 
     It is one function, because a product made inside takes two operations less for each element than one made of
@@ -38,7 +41,10 @@ def times_normal(key: jax.Array, value: jax.Array, sigma: jax.Array, shard: Shar
         value: the factor of each number, of any shape, float32 or float64.
         sigma: the standard deviation, a scalar of value's dtype; a negative one gives the same draw mirrored.
         shard: the part of a leaf that `value` is, under `limpet.fast`; None for all of it.
+        exact: whether the numbers are `exact_normal`'s in their place, as those of a walk are.
     """
+    if exact or is_walk(key):
+        return sigma * normal_numbers(key, value.shape, value.dtype, shard) * value
     if not is_fast(key):
         return sigma * jax.random.normal(key, value.shape, value.dtype) * value
     place = bell(key, value.shape, value.dtype, shard)
@@ -50,6 +56,7 @@ def scaled_normal(
     shape: tuple[int, ...],
     sigma: jax.Array,
     shard: Shard | None = None,
+    exact: bool = False,
 ) -> jax.Array:
     """`sigma * n`, where n is standard normal and independent for each element; see `times_normal`.
 
@@ -58,7 +65,10 @@ def scaled_normal(
         shape: the shape of the result.
         sigma: the standard deviation, a scalar of float32 or float64, which gives the result's dtype.
         shard: the part of a leaf that the numbers are, under `limpet.fast`; None for all of it.
+        exact: whether the numbers are `exact_normal`'s in their place, as those of a walk are.
     """
+    if exact or is_walk(key):
+        return sigma * normal_numbers(key, shape, sigma.dtype, shard)
     if not is_fast(key):
         return sigma * jax.random.normal(key, shape, sigma.dtype)
     place = bell(key, shape, sigma.dtype, shard)
@@ -99,17 +109,6 @@ def bend(place: jax.Array, coefficients: Sequence[Any]) -> jax.Array:
 def scaled(coefficients: Sequence[float], sigma: jax.Array) -> list[jax.Array]:
     """The coefficients of `bend` for numbers of standard deviation sigma, a scalar."""
     return [sigma * coefficient for coefficient in coefficients]
-
-
-def words(key: jax.Array, shape: tuple[int, ...], shard: Shard | None) -> jax.Array:
-    """Random words, uint32.
-
-    Args:
-        key: a random key, shape (); one of `limpet.fast`, where a shard is given.
-        shape: the shape of the result.
-        shard: the part of a leaf that the words are; None for all of it.
-    """
-    return jax.random.bits(key, shape, jnp.uint32) if shard is None else words_of_shard(key, shard)
 
 
 def is_fast(key: jax.Array) -> bool:

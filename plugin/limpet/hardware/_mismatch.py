@@ -29,6 +29,7 @@ from ..deviations._crossbar import Crossbar
 from ..deviations._deviation import Deviation, checked_deviation, sigma_of
 from ..deviations._kinds import label
 from ..deviations._levels import levels_of, without
+from ..deviations._sourced import by_level
 from ..draws._keys import path_hash
 from ..leaves._adapter import Leaves, Range
 from ..leaves._adapters import adapter_of
@@ -91,6 +92,10 @@ class Recipe(ABC):
         """
         require_levels(levels, [rule.deviation for rule in self.rules.values() if rule is not None])
         return self._without(levels)
+
+    @abstractmethod
+    def by_level(self) -> "Recipe":
+        """The same recipe, drawn with mixed keys (see `mixed_key`) where a leaf draws at several levels."""
 
     @abstractmethod
     def without_products(self) -> "Recipe":
@@ -278,6 +283,7 @@ class Recipe(ABC):
         gains: Leaves | None = None,
         own: bool = True,
         ranges: Mapping[str, ArrayLike] | None = None,
+        read_key: jax.Array | None = None,
     ) -> Leaves:
         """Deviated values by leaf path, with marks on those whose arrays have products; see `limpet.products`.
 
@@ -289,10 +295,12 @@ class Recipe(ABC):
             gains: digital factors on outputs by leaf path, of shapes that broadcast to the leaves'; None for none.
             own: whether converters have gains and offsets of the chip's own.
             ranges: the ranges of input converters by leaf path; None, and for all other leaves, those that are held.
+            read_key: the random key of the draw of what is new at each product; None for `key`.
         """
         rules = {path: rule for path in deviated if (rule := self.rules[path]) is not None and rule.product is not None}
         keys = leaf_keys(key, path_hashes(rules))
-        fresh, marked_leaves = fresh_keys(keys, condition.read), dict(deviated)
+        reading = keys if read_key is None else leaf_keys(read_key, path_hashes(rules))
+        fresh, marked_leaves = fresh_keys(reading, condition.read), dict(deviated)
         for place, (path, rule) in enumerate(rules.items()):
             value, product = jnp.asarray(nominal[path]), rule.product
             assert product is not None
@@ -470,6 +478,9 @@ class Mismatch(Recipe):
     def _without(self, levels: Collection[str]) -> Self:
         return replace(self, deviation=without(self.deviation, levels))
 
+    def by_level(self) -> Self:
+        return replace(self, deviation=by_level(self.deviation))
+
     def __repr__(self) -> str:
         return f"Mismatch({label(self.deviation)} on {listing(self.paths, limit=6)})"
 
@@ -520,6 +531,9 @@ class JoinedMismatch(Recipe):
 
     def _without(self, levels: Collection[str]) -> Self:
         return replace(self, members=tuple(member._without(levels) for member in self.members))
+
+    def by_level(self) -> Self:
+        return replace(self, members=tuple(member.by_level() for member in self.members))
 
     def __repr__(self) -> str:
         if self.names:

@@ -40,9 +40,10 @@ class Chip(NamedTuple):
         return condition._replace(mirrored=self.mirrored ^ mirrored)
 
 
-OnChip = Callable[[Callable[[Any], dict[str, jax.Array]], Chip, Any, Any, Any], dict[str, jax.Array]]
+OnChip = Callable[[Callable[..., dict[str, jax.Array]], Chip, Any, Any, Any], dict[str, jax.Array]]
 """`on_chip(metric, chip, tree, case, extra)`: what is measured of one chip in one case, scalars by name, and what it
-gives beside them, see `Measurement.beside`. `metric` takes a deviated tree."""
+gives beside them, see `Measurement.beside`. `metric` takes a deviated tree, and perhaps a function of the batch that
+gives the one to measure on."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,9 @@ class Measurement:
         def chip_fn(number: jax.Array, case: Any, operands: Any) -> dict[str, jax.Array]:
             operand, batch, data, extra = operands
 
-            def metric(deviated: Any) -> dict[str, jax.Array]:
+            def metric(deviated: Any, of: Callable[[Any], Any] = lambda batch: batch) -> dict[str, jax.Array]:
                 adapter, watched = adapter_of(deviated), probed(deviated, self.paths, notes)
-                result, paths = adapter.written_by(watched, lambda tree: named_scalars(self.metric_fn, tree, batch))
+                result, paths = adapter.written_by(watched, lambda tree: named_scalars(self.metric_fn, tree, of(batch)))
                 written.update(paths)
                 return result
 

@@ -23,10 +23,15 @@ UNNAMED = ""
 """Stands for the name of a metric that came without one; a curve calls it by its function's name."""
 
 
-def function_name(metric_fn: Any) -> str:
-    """What a metric without a name of its own is called: as its function is."""
-    name = getattr(metric_fn, "__name__", None) or getattr(getattr(metric_fn, "func", None), "__name__", "metric")
-    return "metric" if name == "<lambda>" else name
+def function_name(metric_fn: Any, otherwise: str = "metric") -> str:
+    """What a metric without a name of its own is called: as its function is.
+
+    Args:
+        metric_fn: the function.
+        otherwise: the name of a function that has none.
+    """
+    name = getattr(metric_fn, "__name__", None) or getattr(getattr(metric_fn, "func", None), "__name__", otherwise)
+    return otherwise if name == "<lambda>" else name
 
 
 def of_one_number(metric_fn: MetricFn, otherwise: str) -> ScalarMetric:

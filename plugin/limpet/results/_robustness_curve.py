@@ -272,7 +272,7 @@ class RobustnessCurve:
         """
         goals = self._sign * np.asarray(targets, np.float64)
         rows = np.sort(self._goodness(), axis=1)
-        return np.stack([len(row) - np.searchsorted(row, goals - _slack(row, goals)) for row in rows])
+        return np.stack([len(row) - np.searchsorted(row, goals - slack_of(row, goals)) for row in rows])
 
     def reaches(self, target: float) -> NDArray[np.bool_]:
         """Which chips reach a target, shape (strengths, chips); see `passing`.
@@ -281,7 +281,7 @@ class RobustnessCurve:
             MetricError: `target` is no finite number.
         """
         goal = np.array([self._sign * checked_target(target)])
-        return np.stack([row >= goal - _slack(row, goal) for row in self._goodness()])
+        return np.stack([row >= goal - slack_of(row, goal) for row in self._goodness()])
 
     def yield_at(
         self, target: float, confidence: float = 0.95, method: Literal["exact", "wilson"] = "exact"
@@ -484,7 +484,7 @@ def _condition(name: str, given: Any) -> Condition:
     )
 
 
-def _slack(values: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
+def slack_of(values: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
     """By how much a chip may miss each target: metrics are computed in float32, in which 90 of 100 is a little less
     than 0.9. It is a share of the target, whatever its magnitude. Whole numbers are counts, and exact; those beyond 32
     bits are none, because every number of single precision is whole there."""

@@ -12,6 +12,7 @@ from .._errors import LimpetError
 from .._jax import is_traced
 from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
 from ..draws._keys import chip_key
+from ..draws._walked_chip import WalkedChip
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
@@ -27,7 +28,7 @@ def freeze(
     model: Any,
     mismatch: Recipe | Hardware | None = None,
     *,
-    chip: int | MeasuredChip = 0,
+    chip: int | MeasuredChip | WalkedChip = 0,
     seed: int | None = None,
     generator: Generator | None = None,
     condition: Condition | ArrayLike | None = None,
@@ -47,7 +48,7 @@ def freeze(
         mismatch: a recipe, or the hardware, of which all parts are frozen. A measured chip needs none; where one is
             given, leaves that deviate on it and were not measured are said.
         chip: the number of the chip; or a `limpet.MeasuredChip`, whose values are then taken, and which has no seed,
-            generator and condition.
+            generator and condition; or a `limpet.WalkedChip`, which has a condition alone.
         seed: the seed of the chip; 0 if left out.
         generator: the generator of the chip; "fast" if left out.
         condition: the condition under which the chip is looked at: `limpet.Condition(time="1 year")` for the chip that
@@ -79,8 +80,12 @@ def freeze(
             "limpet.on_chip(fn, mismatch, chip=...) is a function on one chip, weights, converters and all; or freeze "
             "the weights alone, of hardware.without_products()"
         )
-    seed, chip = whole("seed", 0 if seed is None else seed, 0, MAX_SEED), whole("chip", chip, 0, MAX_SEED)
-    key = chip_key(seed, chip, checked_generator(generator or DEFAULT_GENERATOR))
+    if isinstance(chip, WalkedChip):
+        _require_none_of({"seed": seed, "generator": generator}, f"chip {chip} names its own walk")
+        key = chip.key
+    else:
+        seed, chip = whole("seed", 0 if seed is None else seed, 0, MAX_SEED), whole("chip", chip, 0, MAX_SEED)
+        key = chip_key(seed, chip, checked_generator(generator or DEFAULT_GENERATOR))
     checked, adapter = condition_of(1.0 if condition is None else condition), adapter_of(model)
     adapter.require_selected(model, recipe.paths)
     frozen_model = adapter.frozen(model, lambda leaves: recipe.on_leaves(key, leaves, checked))
@@ -89,10 +94,7 @@ def freeze(
 
 
 def _frozen_as_measured(model: Any, mismatch: Any, chip: MeasuredChip, others: Mapping[str, Any]) -> Any:
-    if given := [name for name, value in others.items() if value is not None]:
-        raise LimpetError(
-            f"{given[0]} = {others[given[0]]!r}: chip {chip.name} was measured, and has no {given[0]}; leave it out"
-        )
+    _require_none_of(others, f"chip {chip.name} was measured")
     adapter = adapter_of(model)
     measured = chip.measured(adapter.leaves(model))
     if mismatch is not None:
@@ -100,6 +102,11 @@ def _frozen_as_measured(model: Any, mismatch: Any, chip: MeasuredChip, others: M
     frozen_model = adapter.frozen(model, chip.on_leaves)
     _remember(frozen_model, model, measured)
     return frozen_model
+
+
+def _require_none_of(others: Mapping[str, Any], why: str) -> None:
+    if given := [name for name, value in others.items() if value is not None]:
+        raise LimpetError(f"{given[0]} = {others[given[0]]!r}: {why}, and has no {given[0]}; leave it out")
 
 
 def _checked(mismatch: Any, model: Any) -> Recipe:

@@ -11,6 +11,7 @@ from .._errors import LimpetError
 from ..analog._products import computing
 from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import virtual_chip
+from ..draws._walked_chip import WalkedChip
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
@@ -23,7 +24,7 @@ def on_chip(
     fn: Callable[..., Any],
     mismatch: Recipe | Hardware,
     *,
-    chip: ArrayLike | MeasuredChip = 0,
+    chip: ArrayLike | MeasuredChip | WalkedChip = 0,
     seed: int = 0,
     generator: Generator = DEFAULT_GENERATOR,
     condition: Condition | ArrayLike = 1.0,
@@ -40,7 +41,7 @@ def on_chip(
         mismatch: the hardware, which is laid over the tree at each call; or a recipe.
         chip: the number of the chip, which may be traced; or a `limpet.MeasuredChip`: then weights are those that were
             measured, noise is as the hardware says, and gains and offsets of converters, which nobody measured, are 1
-            and 0.
+            and 0; or a `limpet.WalkedChip`, which has no seed and generator beside.
         seed: the seed of the chip; of a measured one, the seed of its noise.
         generator: the generator of the chip.
         condition: the condition under which the chip is looked at: `limpet.Condition(time="1 day", read=7)`; or a
@@ -80,7 +81,12 @@ def on_chip(
             f"mismatch = {shown(mismatch)}: give the hardware, or a recipe such as hardware.on(model), which says what "
             f"deviates on the chip, and what its arrays compute"
         )
-    key = chip.key(seed, generator) if isinstance(chip, MeasuredChip) else virtual_chip(seed, chip, generator)
+    if isinstance(chip, WalkedChip):
+        if (seed, generator) != (0, DEFAULT_GENERATOR):
+            raise LimpetError(f"seed, generator: the walked chip {chip} names its own; leave them out")
+        key = chip.key
+    else:
+        key = chip.key(seed, generator) if isinstance(chip, MeasuredChip) else virtual_chip(seed, chip, generator)
     checked = condition_of(condition)
 
     @wraps(fn, updated=())
