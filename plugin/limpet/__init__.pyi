@@ -86,6 +86,7 @@ from .leaves.rockpool import dynamic_mismatch_prototype as dynamic_mismatch_prot
 from .leaves.rockpool import frozen_mismatch_prototype as frozen_mismatch_prototype
 from .leaves.rockpool import mismatch_generator as mismatch_generator
 from .measure._chips import Chips as Chips
+from .measure._corners import corners as corners
 from .measure._decompose import decompose as decompose
 from .measure._evaluator import Evaluator as Evaluator
 from .measure._found_ranges import input_ranges as input_ranges
@@ -107,6 +108,8 @@ from .results._chip_metrics import ChipMetrics as ChipMetrics
 from .results._comparison import Comparison as Comparison
 from .results._comparison import compare as compare
 from .results._condition import Condition as Condition
+from .results._corner import Corner as Corner
+from .results._corners import Corners as Corners
 from .results._decomposition import Decomposition as Decomposition
 from .results._decomposition import Share as Share
 from .results._robustness_curve import RobustnessCurve as RobustnessCurve

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import limpet
 
-from . import _calibrate, _check, _chips, _compare, _decompose, _deploy, _fit, _gate, _presets, _report, _tail
+from . import _calibrate, _check, _chips, _compare, _corners, _decompose, _deploy, _fit, _gate, _presets, _report, _tail
 
 EXAMPLES = """\
 examples:
@@ -28,6 +28,7 @@ examples:
   limpet deploy nets:build --params trained.npz --report deployment.html
   limpet calibrate nets:task --config configs/dynapse.yaml -o calibration.npz
   limpet tail nets:task --config config.yaml --target 0.9 --failure 1e-6
+  limpet corners nets:task --config config.yaml --corners corners.yaml
   limpet decompose nets:task --config config.yaml --by leaf
   limpet report runs/dynapse -o report.html
 
@@ -115,7 +116,20 @@ def parser() -> argparse.ArgumentParser:
     version = f"limpet {limpet.__version__}, draws version {limpet.DRAWS_VERSION}"
     whole.add_argument("--version", action="version", version=version)
     commands = whole.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in (_check, _presets, _compare, _gate, _chips, _fit, _deploy, _calibrate, _tail, _decompose, _report):
+    for command in (
+        _check,
+        _presets,
+        _compare,
+        _gate,
+        _chips,
+        _fit,
+        _deploy,
+        _calibrate,
+        _tail,
+        _corners,
+        _decompose,
+        _report,
+    ):
         command.add_parser(commands)
     whole.set_defaults(parsers=commands.choices)
     return whole

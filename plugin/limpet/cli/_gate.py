@@ -71,9 +71,7 @@ class Judged:
     @property
     def outcome(self) -> str:
         """Whether it is passed, failed, or too few chips were measured to tell."""
-        if self.found.low >= self.asked:
-            return PASSED
-        return FAILED if self.found.high < self.asked else TOO_FEW
+        return outcome_of(self.found, self.asked)
 
     @property
     def passing(self) -> int:
@@ -135,6 +133,13 @@ class _Entry(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise LimpetError(message)
+
+
+def outcome_of(found: Yield, asked: float) -> str:
+    """Whether a yield passes: by its interval, whose lower end must reach what is asked for."""
+    if found.low >= asked:
+        return PASSED
+    return FAILED if found.high < asked else TOO_FEW
 
 
 def add_parser(commands: Any) -> None:

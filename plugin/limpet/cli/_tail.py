@@ -30,7 +30,7 @@ from limpet import LimpetError, TailYield, Yield
 from limpet.checks import number
 
 from ._command import add_command, add_config, add_params, named
-from ._gate import CODES, FAILED, PASSED, TOO_FEW, WORDS
+from ._gate import CODES, WORDS, outcome_of
 from ._model import configured, load_task, place_of, user_code
 from ._output import show, write_json
 from ._runs import confidence, fraction
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = tail_yield(
             **task,
             mismatch=config.hardware,
-            target=_target(arguments, config),
+            target=target_of(arguments, config),
             failure=arguments.failure,
             condition=condition,
             chips=Chips(arguments.chips, seed, config.generator),
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.worst is not None:
         _write_worst(arguments.worst, found, config, task["tree"])
     chance = found.yield_at(arguments.confidence)
-    outcome = None if arguments.asked is None else _outcome(chance, arguments.asked)
+    outcome = None if arguments.asked is None else outcome_of(chance, arguments.asked)
     if arguments.json:
         write_json(_as_dict(found, chance, outcome))
     else:
@@ -111,19 +111,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if outcome is None else CODES[outcome]
 
 
-def _target(arguments: argparse.Namespace, config: Any) -> float:
+def target_of(arguments: argparse.Namespace, config: Any) -> float:
+    """The value that a chip is to reach: the one given, or the configuration's.
+
+    Raises:
+        LimpetError: there is none.
+    """
     if arguments.target is not None:
         return arguments.target
     target = config.robustness.target
     if target is None or isinstance(target, Mapping):
         raise LimpetError("--target: give the value that a chip is to reach; the configuration's robustness names none")
     return target
-
-
-def _outcome(found: Yield, asked: float) -> str:
-    if found.low >= asked:
-        return PASSED
-    return FAILED if found.high < asked else TOO_FEW
 
 
 def _write_worst(output: str, found: TailYield, config: Any, tree: Any) -> None:

@@ -159,11 +159,24 @@ def robustness_curves(
         >>> list(robustness_curves(moments, params, hardware, scales=[1], chips=10))
         ['mean', 'std']
     """
-    chips = chips_of(chips)
-    precision, budget = chips.precision, chips.most
-    _check_options(batch, batches, count_of, precision)
     recipe = checked_recipe(mismatch, tree)
     strengths = Strengths.of(recipe, sigmas, scales, times, condition)
+    return curves_over(strengths, metric_fn, tree, chips_of(chips), batch, batches, count_of, higher_is_better)
+
+
+def curves_over(
+    strengths: Strengths,
+    metric_fn: MetricFn,
+    tree: Any,
+    chips: Chips,
+    batch: Any,
+    batches: Iterable[Any] | None,
+    count_of: Callable[[Any], float] | None,
+    higher_is_better: Direction,
+) -> dict[str, RobustnessCurve]:
+    """The curves over some strengths; see `robustness_curves`."""
+    precision, budget = chips.precision, chips.most
+    _check_options(batch, batches, count_of, precision)
     require_within(strengths.recipe, tree, strengths.drawn, chips)
     measurement = curve_measurement(metric_fn, strengths.recipe, chips)
     describe = Description(metric_fn, strengths, shapes_of(tree), chips, higher_is_better)

@@ -295,7 +295,8 @@ def _closed(alike: Any, apart: Any, mixed: Any, independent: Any) -> NDArray[np.
 
 
 def _cell(value: float, ends: tuple[float, float]) -> str:
-    return f"{value:.3f} ({ends[0]:.2f} to {ends[1]:.2f})"
+    low, high = (round(end, 2) + 0.0 for end in ends)  # a zero without a sign
+    return f"{round(value, 3) + 0.0:.3f} ({low:.2f} to {high:.2f})"
 
 
 def _listed(values: NDArray[np.float64]) -> list[Any]:

@@ -13,6 +13,7 @@ from .. import _checked
 from .._errors import MetricError
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, MAX_SEED, Generator
 from ._condition import Condition
+from ._corner import Corner, place_among
 from ._direction import checked_direction
 from ._duration import place_of, seconds
 from ._npz_file import arrays_of, write_arrays
@@ -247,9 +248,54 @@ class RobustnessCurve:
         Raises:
             MetricError: the curve has no such sigma, or its chips are antithetic (a mirror image has no number).
         """
-        if self.antithetic:
-            raise MetricError("antithetic chips have no numbers of their own: measure without antithetic=True")
+        self._require_numbers()
         return int(self.chip_numbers[self._goodness()[self.row(sigma)].argmin()])
+
+    def corner(self, which: str | float, sigma: float | str | None = None) -> Corner:
+        """A chip by where it stands among the others at a strength, which replays: `limpet.freeze` takes it as it is.
+
+        With n chips, the corner at the quantile q is the one that ceil(q n) chips do not exceed, of q above 1/2 the one
+        that ceil((1 - q) n) chips reach; of equal chips, the first. k standard deviations from the median, a normal
+        metric has the quantile Phi(-k), and so has this one, whatever its distribution.
+
+        Args:
+            which: "worst"; a quantile of the metric, 0.05 for the 5th percentile; or deviations from its median such as
+                "3 sigma", towards worse values, and "-3 sigma", towards better ones.
+            sigma: the strength (or time), which may be left out where the curve has one.
+
+        Raises:
+            MetricError: there is no such corner or strength, fewer than one chip is expected as far out, the curve does
+                not know its conditions, or its chips are antithetic.
+
+        Examples:
+            >>> import jax.numpy as jnp, limpet
+            >>> params = {"w": jnp.ones(100)}
+            >>> hardware = limpet.Hardware(weights=limpet.Part("w", limpet.Gaussian(sigma=0.1)))
+            >>> def mean(tree, _):
+            ...     return tree["w"].mean()
+            >>> curve = limpet.robustness_curve(mean, params, hardware, scales=[1], chips=200)
+            >>> slow = curve.corner("2 sigma")
+            >>> frozen = limpet.freeze(params, hardware, chip=slow)
+            >>> bool(jnp.allclose(mean(frozen, None), slow.value)), 0.97 < slow.value < 0.99
+            (True, True)
+        """
+        name, place = place_among(which, self.chips, self.higher_is_better)
+        self._require_numbers()
+        if sigma is None and len(self.sigmas) > 1:
+            held = ", ".join(map(self.place, self.sigmas))
+            raise MetricError(f"corner '{name}': the curve has several strengths, say at which: {held}")
+        row = 0 if sigma is None else self.row(sigma)
+        column = int(np.argsort(self._goodness()[row], kind="stable")[place])
+        return Corner(
+            name,
+            int(self.chip_numbers[column]),
+            self.seed,
+            self.generator,
+            self.condition_at(self.sigmas[row]),
+            self.metric,
+            float(self.values[row, column]),
+            self.fingerprint,
+        )
 
     def area(self) -> float:
         """The area under the mean over the strengths, divided by their range: the mean metric over strengths.
@@ -454,6 +500,10 @@ class RobustnessCurve:
     def _goodness(self) -> NDArray[np.float64]:
         """The values such that more is better, and failed chips are the worst."""
         return np.where(np.isfinite(self.values), self._sign * self.values, -np.inf)
+
+    def _require_numbers(self) -> None:
+        if self.antithetic:
+            raise MetricError("antithetic chips have no numbers of their own: measure without antithetic=True")
 
     def _over_finite(self, statistic: Any) -> NDArray[np.float64]:
         finite = [row[np.isfinite(row)] for row in self.values]

@@ -13,12 +13,14 @@ from .._jax import is_traced
 from ..draws._generator import DEFAULT_GENERATOR, MAX_SEED, Generator, checked_generator
 from ..draws._keys import chip_key
 from ..draws._walked_chip import WalkedChip
+from ..hardware._fingerprint import digest, shapes_of
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..results._condition import Condition, condition_of
+from ..results._corner import Corner
 
 _MADE: dict[int, weakref.ref[Any]] = {}
 """Arrays that `freeze` made, by their place, for as long as they live: training must start from nominal values."""
@@ -28,7 +30,7 @@ def freeze(
     model: Any,
     mismatch: Recipe | Hardware | None = None,
     *,
-    chip: int | MeasuredChip | WalkedChip = 0,
+    chip: int | MeasuredChip | WalkedChip | Corner = 0,
     seed: int | None = None,
     generator: Generator | None = None,
     condition: Condition | ArrayLike | None = None,
@@ -48,7 +50,8 @@ def freeze(
         mismatch: a recipe, or the hardware, of which all parts are frozen. A measured chip needs none; where one is
             given, leaves that deviate on it and were not measured are said.
         chip: the number of the chip; or a `limpet.MeasuredChip`, whose values are then taken, and which has no seed,
-            generator and condition; or a `limpet.WalkedChip`, which has a condition alone.
+            generator and condition; or a `limpet.WalkedChip`, which has a condition alone; or a `limpet.Corner`, which
+            holds seed, generator and condition.
         seed: the seed of the chip; 0 if left out.
         generator: the generator of the chip; "fast" if left out.
         condition: the condition under which the chip is looked at: `limpet.Condition(time="1 year")` for the chip that
@@ -83,6 +86,11 @@ def freeze(
     if isinstance(chip, WalkedChip):
         _require_none_of({"seed": seed, "generator": generator}, f"chip {chip} names its own walk")
         key = chip.key
+    elif isinstance(chip, Corner):
+        others = {"seed": seed, "generator": generator, "condition": condition}
+        _require_none_of(others, f"the corner '{chip.name}' names seed, generator and condition itself")
+        chip.require_of(digest(recipe, shapes_of(adapter_of(model).nominal(model))))
+        key, condition = chip_key(chip.seed, chip.chip, chip.generator), chip.condition
     else:
         seed, chip = whole("seed", 0 if seed is None else seed, 0, MAX_SEED), whole("chip", chip, 0, MAX_SEED)
         key = chip_key(seed, chip, checked_generator(generator or DEFAULT_GENERATOR))
@@ -106,7 +114,7 @@ def _frozen_as_measured(model: Any, mismatch: Any, chip: MeasuredChip, others: M
 
 def _require_none_of(others: Mapping[str, Any], why: str) -> None:
     if given := [name for name, value in others.items() if value is not None]:
-        raise LimpetError(f"{given[0]} = {others[given[0]]!r}: {why}, and has no {given[0]}; leave it out")
+        raise LimpetError(f"{given[0]} = {others[given[0]]!r}: {why}, and has no {given[0]} beside; leave it out")
 
 
 def _checked(mismatch: Any, model: Any) -> Recipe:

@@ -13,21 +13,23 @@ from ..draws._generator import DEFAULT_GENERATOR, Generator
 from ..draws._keys import virtual_chip
 from ..draws._walked_chip import WalkedChip
 from ..hardware._checked_recipe import checked_recipe
+from ..hardware._fingerprint import digest, shapes_of
 from ..hardware._hardware import Hardware
 from ..hardware._measured_chip import MeasuredChip
 from ..hardware._mismatch import Recipe
 from ..leaves._adapters import ADAPTERS, adapter_of
 from ..results._condition import Condition, condition_of
+from ..results._corner import Corner
 
 
 def on_chip(
     fn: Callable[..., Any],
     mismatch: Recipe | Hardware,
     *,
-    chip: ArrayLike | MeasuredChip | WalkedChip = 0,
+    chip: ArrayLike | MeasuredChip | WalkedChip | Corner = 0,
     seed: int = 0,
     generator: Generator = DEFAULT_GENERATOR,
-    condition: Condition | ArrayLike = 1.0,
+    condition: Condition | ArrayLike | None = None,
 ) -> Callable[..., Any]:
     """The same function as one chip computes it: with its weights, its converters, and all else of its hardware.
 
@@ -41,11 +43,12 @@ def on_chip(
         mismatch: the hardware, which is laid over the tree at each call; or a recipe.
         chip: the number of the chip, which may be traced; or a `limpet.MeasuredChip`: then weights are those that were
             measured, noise is as the hardware says, and gains and offsets of converters, which nobody measured, are 1
-            and 0; or a `limpet.WalkedChip`, which has no seed and generator beside.
+            and 0; or a `limpet.WalkedChip`, which has no seed and generator beside; or a `limpet.Corner`, which holds
+            seed, generator and condition.
         seed: the seed of the chip; of a measured one, the seed of its noise.
         generator: the generator of the chip.
         condition: the condition under which the chip is looked at: `limpet.Condition(time="1 day", read=7)`; or a
-            number, the factor on every deviation.
+            number, the factor on every deviation. 1 if left out.
 
     Returns:
         `f(tree, *args)` of nominal values, which may be mapped and differentiated. Compile it with `jax.jit` where it
@@ -85,13 +88,19 @@ def on_chip(
         if (seed, generator) != (0, DEFAULT_GENERATOR):
             raise LimpetError(f"seed, generator: the walked chip {chip} names its own; leave them out")
         key = chip.key
+    elif isinstance(chip, Corner):
+        if (seed, generator) != (0, DEFAULT_GENERATOR) or condition is not None:
+            raise LimpetError(f"seed, generator, condition: the corner '{chip.name}' holds its own; leave them out")
+        key, condition = virtual_chip(chip.seed, chip.chip, chip.generator), chip.condition
     else:
         key = chip.key(seed, generator) if isinstance(chip, MeasuredChip) else virtual_chip(seed, chip, generator)
-    checked = condition_of(condition)
+    checked = condition_of(1.0 if condition is None else condition)
 
     @wraps(fn, updated=())
     def computed(tree: Any, *args: Any, **named: Any) -> Any:
         recipe = checked_recipe(mismatch, tree)
+        if isinstance(chip, Corner):
+            chip.require_of(digest(recipe, shapes_of(tree)))
         if isinstance(chip, MeasuredChip):
             chip.warn_of_unmeasured(recipe, adapter_of(tree).leaves(tree))
 
