@@ -1,4 +1,5 @@
 # Each public name stands here once: type checkers read this file, and `__init__.py` reads it when it is imported.
+from . import bench as bench
 from . import checks as checks
 from . import deviations as deviations
 from . import dynapse as dynapse

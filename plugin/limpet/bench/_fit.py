@@ -170,7 +170,7 @@ def fit_measurements(
         >>> fit.parameters["Itau_mem"].kind
         'log-normal'
         >>> fit.hardware(levels=())
-        Hardware(Itau_mem: log-normal, sigma 0.201 on */Itau_mem)
+        Hardware(Itau_mem: log-normal, sigma 0.2013 on */Itau_mem)
     """
     table = read_measurements(source, columns=columns, nominal=nominal, readings=readings)
     if len(table.chips) == 1:
