@@ -329,6 +329,25 @@ def decomposition() -> Any:
     return limpet.decompose(accuracy, params, hardware, batch=batch, test_set=True).plot().figure
 
 
+def corners() -> Any:
+    """What `corners.plot()` draws, of the network of the guide."""
+    x = jax.random.normal(jax.random.key(0), (400, 16))
+    params = {"w": jax.random.normal(jax.random.key(1), (16, 4))}
+    device = (limpet.Gaussian(sigma=0.08), limpet.Drift(exponent=0.05, spread=0.008), limpet.ReadNoise(spread=0.02))
+    hardware = limpet.Hardware(crossbar=limpet.Part("w", limpet.Chain(device)))
+
+    def accuracy(params: Any, batch: Any) -> jax.Array:
+        return ((batch[0] @ params["w"]).argmax(axis=1) == batch[1]).mean()
+
+    conditions = {
+        "fresh": limpet.Condition(),
+        "a year": limpet.Condition(time="1 year"),
+        "poor wafer": limpet.Condition(scale=1.5),
+    }
+    batch = (x, (x @ params["w"]).argmax(axis=1))
+    return limpet.corners(accuracy, params, hardware, conditions, target=0.9, batch=batch, chips=1000).plot().figure
+
+
 for name, draw in {
     "deviations": deviations,
     "shapes": shapes,
@@ -342,5 +361,6 @@ for name, draw in {
     "times": times,
     "sensitivity": sensitivity,
     "decomposition": decomposition,
+    "corners": corners,
 }.items():
     picture(name, draw)

@@ -1,5 +1,8 @@
 """Corners: chips by name that replay, and the same chips under several conditions."""
 
+import logging
+
+import jax
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
@@ -152,6 +155,17 @@ def test_chips_are_the_same_under_every_condition(found):
         np.testing.assert_allclose(found.at(name).values, alone.values, rtol=2e-6)
         assert found.at(name).fingerprint == alone.fingerprint
         assert found.conditions[name] == alone.conditions[0]
+
+
+def test_two_programs_measure_all_conditions_and_a_second_call_compiles_none(found, caplog):
+    with caplog.at_level(logging.WARNING, logger="jax"), jax.log_compiles():
+        again = measured(chips=limpet.Chips(60, seed=4), target=14.0)
+        assert not [record for record in caplog.records if "compilation of jit(values)" in record.getMessage()]
+        assert again.curve.seed == 4
+        measured(
+            conditions={f"{count}": 1.0 + count for count in range(5)}
+        )  # five without a time: one of another shape
+    assert sum("compilation of jit(values)" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_the_joint_yield_is_that_of_chips_which_pass_everywhere():
