@@ -1,16 +1,20 @@
 """Corners: chips by name that replay, and the same chips under several conditions."""
 
 import logging
+from dataclasses import replace
+from importlib import import_module
 
 import jax
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
+from flax import nnx
 
 import limpet
 
 mpl.use("Agg")
+corners_module = import_module("limpet.measure._corners")  # the package's name is the function's
 
 PARAMS = {"w": jnp.linspace(0.5, 1.5, 12)}
 WEIGHTS = jnp.linspace(1.0, 2.0, 12)
@@ -263,3 +267,36 @@ def test_corners_made_by_hand_are_checked():
     ):
         with pytest.raises(limpet.MetricError, match=said):
             limpet.Corners(names, held)
+
+
+def test_an_interrupt_keeps_the_chips_that_all_conditions_have(found, monkeypatch):
+    over = corners_module.curves_over
+
+    def interrupted(strengths, metric_fn, tree, chips, *rest):
+        fewer = chips if strengths.drawn[0].time is None else replace(chips, count=40)
+        return over(strengths, metric_fn, tree, fewer, *rest)
+
+    monkeypatch.setattr(corners_module, "curves_over", interrupted)
+    again = measured()
+    assert again.curve.chips == 40
+    np.testing.assert_array_equal(again.curve.values, found.curve.values[:, :40])
+
+
+def test_a_corner_of_a_module_replays_in_a_compiled_function():
+    model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    hardware = limpet.Hardware(
+        weights=limpet.Part(
+            "kernel", limpet.Gaussian(0.1), product=limpet.Product(outputs=limpet.Converter(6, bound=4))
+        )
+    )
+    x = jnp.ones((1, 3))
+
+    def output(model, x):
+        return model(x).sum()
+
+    corner = limpet.robustness_curve(output, model, hardware, scales=[2], batch=x, chips=20).corner(0.1)
+    on_corner = jax.jit(limpet.on_chip(output, hardware, chip=corner))
+    np.testing.assert_allclose(on_corner(model, x), corner.value, rtol=2e-6)
+    weights = hardware.without_products()
+    corner = limpet.robustness_curve(output, model, weights, scales=[2], batch=x, chips=20).corner(0.1)
+    np.testing.assert_allclose(output(limpet.freeze(model, weights, chip=corner), x), corner.value, rtol=2e-6)

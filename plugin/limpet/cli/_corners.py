@@ -66,7 +66,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--chips", type=int, default=100, help="the number of chips (default: 100)")
     parser.add_argument("--seed", type=int, help="of the chips; that of the configuration's chips if left out")
     parser.add_argument("--yield", dest="asked", type=fraction, metavar="YIELD", help="the yield that is asked for")
-    parser.add_argument("--confidence", type=confidence, default=0.95, help="of the intervals (default: 0.95)")
+    parser.add_argument("--confidence", type=confidence, default=0.95, help="of the gate's interval (default: 0.95)")
     parser.add_argument("-o", "--output", metavar="OUT.npz", type=named, help="the .npz to write")
 
 

@@ -5,8 +5,6 @@ from ._calibration import Calibration as Calibration
 from ._chip_metrics import ChipMetrics as ChipMetrics
 from ._comparison import Comparison as Comparison
 from ._comparison import compare as compare
-from ._corner import Corner as Corner
-from ._corners import Corners as Corners
 from ._duration import seconds as seconds
 from ._duration import words as words
 from ._provenance import are_same_chips as are_same_chips

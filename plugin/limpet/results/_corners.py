@@ -13,6 +13,7 @@ from .._checked import shown
 from .._errors import MetricError
 from ._axes import axes_for
 from ._condition import Condition
+from ._curve_plot import BAND, WORST
 from ._npz_file import arrays_of, write_arrays
 from ._robustness_curve import RobustnessCurve
 from ._yield import Yield, checked_confidence, yield_of
@@ -161,7 +162,7 @@ class Corners:
             ax: matplotlib axes to draw on; None for pyplot's current ones where nothing is drawn yet, else for a new
                 figure.
         """
-        ax = axes_for(ax, (5, 1.2 + 0.45 * (len(self.names) + 1)))
+        ax = axes_for(ax, (5, 1.4 + 0.45 * (len(self.names) + 1)))
         shares = [*self.yields().values(), self.joint_yield()]
         rows = [*map(self.at, self.names), self._together]
         for place, curve in enumerate(rows):
@@ -178,6 +179,7 @@ class Corners:
         ax.set_xlabel(self.curve.metric)
         ax.set_title(f"{self.curve.chips} virtual chips, target {self.target:g}", fontsize="medium")
         ax.grid(alpha=0.3, axis="x")
+        _show_legend(ax, "<" if self.curve.higher_is_better else ">")
         return ax
 
     @property
@@ -225,6 +227,26 @@ class Corners:
 
     def __repr__(self) -> str:
         return f"Corners({self.curve.metric!r}, {', '.join(self.names)}, {self.curve.chips} chips)"
+
+
+def _show_legend(ax: Any, marker: str) -> None:
+    """What dots, bars and triangles are, in grey, below the axis."""
+    from matplotlib.lines import Line2D
+    from matplotlib.transforms import ScaledTranslation
+
+    below = ScaledTranslation(0, -0.45, ax.get_figure(root=True).dpi_scale_trans)  # in inches: past the axis' title
+    bar = Line2D([], [], color="grey", alpha=0.5, linewidth=6, label=BAND)
+    marks = [Line2D([], [], color="grey", linestyle="", marker=one, markersize=5) for one in ("o", marker)]
+    ax.legend(
+        [marks[0], bar, marks[1]],
+        ["mean", BAND, WORST],
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=ax.transAxes + below,
+        ncols=3,
+        frameon=False,
+        fontsize="small",
+    )
 
 
 def checked_names(names: Iterable[Any]) -> tuple[str, ...]:
