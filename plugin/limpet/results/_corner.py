@@ -28,7 +28,8 @@ class Corner:
         condition: the condition under which it was looked at.
         metric: the name of the metric.
         value: the metric of the chip under that condition.
-        fingerprint: a hash of the hardware; empty where it is not known.
+        fingerprint: a hash of the hardware, in which a sigma that all leaves share does not count; empty where it is
+            not known.
     """
 
     name: str
