@@ -43,12 +43,12 @@ def times_normal(
         shard: the part of a leaf that `value` is, under `limpet.fast`; None for all of it.
         exact: whether the numbers are `exact_normal`'s in their place, as those of a walk are.
     """
+    if is_fast(key) and not exact:
+        place = bell(key, value.shape, value.dtype, shard)
+        return (value * place) * bend(place, scaled(BEND, sigma))
     if exact or is_walk(key):
         return sigma * normal_numbers(key, value.shape, value.dtype, shard) * value
-    if not is_fast(key):
-        return sigma * jax.random.normal(key, value.shape, value.dtype) * value
-    place = bell(key, value.shape, value.dtype, shard)
-    return (value * place) * bend(place, scaled(BEND, sigma))
+    return sigma * jax.random.normal(key, value.shape, value.dtype) * value
 
 
 def scaled_normal(
@@ -67,12 +67,12 @@ def scaled_normal(
         shard: the part of a leaf that the numbers are, under `limpet.fast`; None for all of it.
         exact: whether the numbers are `exact_normal`'s in their place, as those of a walk are.
     """
+    if is_fast(key) and not exact:
+        place = bell(key, shape, sigma.dtype, shard)
+        return place * bend(place, scaled(BEND, sigma))
     if exact or is_walk(key):
         return sigma * normal_numbers(key, shape, sigma.dtype, shard)
-    if not is_fast(key):
-        return sigma * jax.random.normal(key, shape, sigma.dtype)
-    place = bell(key, shape, sigma.dtype, shard)
-    return place * bend(place, scaled(BEND, sigma))
+    return sigma * jax.random.normal(key, shape, sigma.dtype)
 
 
 def bell(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, shard: Shard | None = None) -> jax.Array:
