@@ -2,7 +2,10 @@
 
 import io
 import re
+import tempfile
 from collections.abc import Callable
+from contextlib import chdir, redirect_stdout
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +351,22 @@ def corners() -> Any:
     return limpet.corners(accuracy, params, hardware, conditions, target=0.9, batch=batch, chips=1000).plot().figure
 
 
+@cache
+def _signed_off() -> dict[str, Any]:
+    """What the programs of the guide to sign-off find."""
+    page = (Path(__file__).parents[1] / "guides/signoff.md").read_text()
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, chdir(folder), redirect_stdout(io.StringIO()):
+        for program in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+            exec(program, found)
+    return found
+
+
+def signoff(name: str) -> Any:
+    """What `plot()` draws of one of them."""
+    return _signed_off()[name].plot().figure
+
+
 for name, draw in {
     "deviations": deviations,
     "shapes": shapes,
@@ -362,5 +381,6 @@ for name, draw in {
     "sensitivity": sensitivity,
     "decomposition": decomposition,
     "corners": corners,
+    **{f"signoff-{name}": partial(signoff, name) for name in ("curve", "corners", "shares")},
 }.items():
     picture(name, draw)

@@ -26,7 +26,8 @@ PAGES = ["README.md", *sorted(page.relative_to(ROOT).as_posix() for page in DOCS
 LONG = {
     f"docs/{page}.md"
     for page in (
-        "guides/rockpool guides/dynapse guides/calibration guides/sensitivity guides/converters coming-from/rockpool"
+        "guides/rockpool guides/dynapse guides/calibration guides/sensitivity guides/converters guides/signoff "
+        "coming-from/rockpool"
     ).split()
 }
 """Pages that train or measure for more than a few seconds."""
