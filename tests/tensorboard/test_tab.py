@@ -304,8 +304,8 @@ def test_a_run_that_cannot_be_read_leaves_the_others_shown(page, address):
     choose_metric(page, "half")
     until(lambda: set(traces(page, "mean")) == {"half/whole"})
     until(lambda: table(page)["half/whole"]["step"] == "1")
-    (line,) = texts(page, "[role=alert]")
-    assert line == "run 'half/broken' holds no curve of 'half' that can be read"
+    said = "run 'half/broken' holds no curve of 'half' that can be read"
+    until(lambda: texts(page, "[role=alert]") == [said])
     console_errors(page)  # of the answer with status 400
 
 
