@@ -375,7 +375,7 @@ def test_data_frames_are_tables(library):
     assert plain(read_measurements(frame), "chip", "device", "measured") == [("A", "0", 1.1), ("NA", "1", 0.9)]
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), np.datetime64("NaT")])
+@pytest.mark.parametrize("missing", [None, float("nan"), np.datetime64("NaT", "s")])
 def test_what_is_missing_among_labels_is_refused(missing):
     with pytest.raises(limpet.LimpetError, match=r"row 2: column 'device' is empty; .*keep_default_na=False"):
         read_measurements({**FRAME, "device": [0.0, missing]})
