@@ -12,6 +12,8 @@ from ._nested import Values
 Numbers = NDArray[np.intp]
 Chosen = NDArray[np.bool_]
 
+NO_VALUE = 1e-8
+"""The fraction of the largest set value below which a device counts as set to 0."""
 NEIGHBOURS, WIDEST = 1.1, 1.5
 """The ratios of two neighbouring times, and of the last to the first, that are taken as one time."""
 FEWEST_CHIPS = 5
@@ -51,6 +53,7 @@ class Rows:
     def of(cls, rows: Measurements) -> "Rows":
         largest = float(np.abs(rows.nominal).max())
         fraction = np.abs(rows.nominal) / largest
+        fraction[fraction < NO_VALUE] = 0.0
         value = rows.measured * np.where(rows.nominal < 0, -1, 1) / largest
         chip = numbers(rows.chip)
         core = numbers(chip, rows.core)

@@ -330,7 +330,8 @@ class _Model:
         cells = Cells.of(table.where(there))
         told = cells.independent
         kind, law, shape, evidence = _law(told, where)
-        if kind in RELATIVE_KINDS:  # which say nothing of devices that are set to 0
+        # Of devices that are set to 0 nothing is said by relative laws, which those of times and readings may be, too.
+        if kind in RELATIVE_KINDS or table.timed or table.groups.lowest == "reading":
             rows, table, raw = rows.where(there), table.where(there), raw[there]
         groups = table.groups
         of_readings = _law_of_readings(table, law) if groups.lowest == "reading" else law

@@ -76,6 +76,8 @@ def normal_evidence(squares: float, count: int, fixed: int, log_determinant: flo
         log_determinant: the logarithm of the determinant of the columns' products, X'X.
     """
     free = count - fixed
+    if free < 1:
+        return -math.inf
     squares = max(squares, 1e-300)
     inside = free / 2 * math.log(squares / 2) + free / 2 * math.log(2 * math.pi)
     return math.lgamma(free / 2) - math.log(2) - inside - log_determinant / 2
