@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ._alike import Values
 from ._kurtosis import kurtosis
-from ._nested import Effect, Nested, Values
+from ._nested import Effect, Nested
 
 CONFIDENCE = 0.95
 AT_ZERO = 1e-6

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import special
 
-from ._nested import Values
+from ._alike import Values
 from ._shapes import Shape, refitted
 
 RESAMPLES = 199

@@ -8,8 +8,8 @@ import numpy as np
 
 from limpet import Deviation, Drift, Relaxation
 
+from ._alike import Values
 from ._components import Groups, Spread
-from ._nested import Values
 from ._spread_law import ADDITIVE, RELATIVE, SpreadLaw
 
 ODDS = 3.0

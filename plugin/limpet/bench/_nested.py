@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.floating[Any]]
+from ._alike import Alike, Values
 
 STEP = 1e-30
 """The imaginary part by which a variance is moved: the likelihood's then is its exact derivative times that."""
@@ -36,42 +36,6 @@ class Effect:
     loading: Values
 
 
-@dataclass(frozen=True)
-class Stage:
-    """The groups of one level, those that are built alike together.
-
-    Groups whose fixed columns and loadings have the same products are of one type: they differ by their values alone.
-    What the values bring to a group is a sum over types of what is within it (paths), each multiplied by a matrix that
-    depends on the variances alone. So of all groups of a type, the products of these sums are all that is needed; they
-    are held by rows, no more than a path has numbers.
-
-    Attributes:
-        places: the places of the effects among the columns.
-        counts: the number of groups of each type, shape (types,).
-        part_type: the type one level below, of each part of each type's composition, shape (parts,).
-        part_count: how many of it there are in a group.
-        part_starts: where the parts of each type begin, shape (types,).
-        path_type: the type of each path, shape (paths,).
-        path_below: the path one level below that it goes on, shape (paths,).
-        row_type: the type of each row, shape (rows,).
-        row_starts: where the entries of each row begin, shape (rows,).
-        entry_path: the path one level below of each entry, shape (entries,).
-        entries: the sums of products of columns and values, shape (entries, columns).
-    """
-
-    places: list[int]
-    counts: NDArray[np.intp]
-    part_type: NDArray[np.intp]
-    part_count: NDArray[np.intp]
-    part_starts: NDArray[np.intp]
-    path_type: NDArray[np.intp]
-    path_below: NDArray[np.intp]
-    row_type: NDArray[np.intp]
-    row_starts: NDArray[np.intp]
-    entry_path: NDArray[np.intp]
-    entries: Values
-
-
 class Nested:
     """Values as fixed columns times coefficients, plus random effects of nested groups, plus what is left.
 
@@ -79,7 +43,7 @@ class Nested:
     of the variance of its own level. Chips are independent, and so are cores given their chip; so the inverse of the
     covariance matrix is made from the inside out, one update of the rank of its effects for each group (Sherman,
     Morrison and Woodbury). It is exact for balanced and unbalanced groups; and groups that are built alike are computed
-    once, see `Stage`, so that a likelihood of a balanced bench takes as long for 10 devices as for 100,000.
+    once, see `Alike`, so that a likelihood of a balanced bench takes as long for 10 devices as for 100,000.
 
     Args:
         values: the values, shape (values,).
@@ -106,40 +70,8 @@ class Nested:
         value = left / self._unit
         order = np.lexsort([effect.groups for effect in effects]) if effects else np.arange(self.count)
         known, value = known[order], value[order]
-        # Groups are numbered anew, in the order in which they stand; effects of the same groups are updated together.
-        levels: list[tuple[list[int], NDArray[np.intp]]] = []
-        for place, effect in enumerate(effects):
-            groups = _runs(effect.groups[order])
-            if levels and np.array_equal(levels[-1][1], groups):
-                levels[-1][0].append(self.columns + place)
-            else:
-                levels.append(([self.columns + place], groups))
-        starts = _starts(levels[0][1]) if levels else np.zeros(1, np.intp)
-        products = np.add.reduceat(known[:, :, None] * known[:, None, :], starts)
-        sums = np.add.reduceat(known * value[:, None], starts)
-        flat = products.reshape(len(products), -1)
-        rounded = np.round(flat / np.abs(flat).max(), 12)
-        _, first, kind = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
-        self._square, self._products = float(value @ value), products[first]
-        # Of each type: its groups, its composition of types below, and what the values bring to each group and path.
-        kind = kind.ravel()
-        types: list[_Type] = [
-            _Type(np.flatnonzero(kind == number), {number: 1}, sums[kind == number, None], [number])
-            for number in range(len(first))
-        ]
-        if not levels:
-            self._stages, self._ends = [], sums
-            return
-        self._stages = []
-        for number, (places, groups) in enumerate(levels):
-            self._stages.append(_stage(places, types))
-            if number + 1 < len(levels):
-                above = levels[number + 1][1][_starts(groups)]
-            else:
-                above = np.zeros(len(_starts(groups)), np.intp)
-            types = _above(types, above)
-        (whole,) = types
-        self._ends, self._end_counts = whole.sums[0], whole.parts
+        levels = [([self.columns + place], effect.groups[order]) for place, effect in enumerate(effects)]
+        self._alike = Alike.of(known, value, levels)
 
     def likelihood(self, variances: Values) -> float:
         """The restricted log-likelihood.
@@ -167,12 +99,13 @@ class Nested:
         """Products through the inverse of the covariance, and the logarithm of the covariance's determinant: the fixed
         columns' with themselves and with the values, and the values' with themselves."""
         rest, fixed = variances[:, -1], self.columns
-        log_determinant, square = self.count * np.log(rest), self._square / rest
+        alike = self._alike
+        log_determinant, square = self.count * np.log(rest), alike.square / rest
         # What a type's columns have in common, and the matrix by which what values bring along a path is multiplied.
-        products = self._products / rest[:, None, None, None]
-        paths = np.eye(self._products.shape[-1]) / rest[:, None, None, None]
+        products = alike.products / rest[:, None, None, None]
+        paths = np.eye(alike.products.shape[-1]) / rest[:, None, None, None]
         paths = np.broadcast_to(paths, products.shape)
-        for stage in self._stages:
+        for stage in alike.stages:
             parts = products[:, stage.part_type] * stage.part_count[:, None, None]
             products = np.add.reduceat(parts, stage.part_starts, axis=1)
             through = products[..., stage.places]
@@ -188,12 +121,8 @@ class Nested:
             below = paths[:, stage.path_below]
             change = (update[:, stage.path_type][..., None] * below[:, :, None, stage.places]).sum(axis=-2)
             paths = below - change
-        if self._stages:
-            number, count = (np.array(list(part)) for part in (self._end_counts, self._end_counts.values()))
-            products = (products[:, number] * count[:, None, None]).sum(axis=1)
-            across = (paths[:, :, :fixed] * self._ends[:, None]).sum(axis=(1, 3))
-        else:
-            products, across = products[:, 0], self._ends[:, :fixed] / rest[:, None]
+        products = (products[:, alike.end_type] * alike.end_count[:, None, None]).sum(axis=1)
+        across = (paths[:, :, :fixed] * alike.ends[:, None]).sum(axis=(1, 3))
         return products[:, :fixed, :fixed], across, square, log_determinant
 
     def coefficients(self, variances: Values) -> tuple[Values, Values]:
@@ -233,11 +162,8 @@ class Nested:
             return float(self._likelihoods(held[None])[0]), held
 
         def cost(point: Values, unit: Values) -> tuple[float, Values]:
-            moved = np.repeat(held[None].astype(complex), len(free), axis=0)
-            moved[:, free] = point * unit
-            moved[np.arange(len(free)), free] += 1j * STEP
-            found = self._likelihoods(moved)
-            return -float(np.real(found[0])), -np.imag(found) / STEP * unit
+            height, gradient = self._with_gradient(held, free, point * unit)
+            return -height, -gradient * unit
 
         least = np.where(free == len(held) - 1, LEAST, 0.0)
         size = abs(float(self._likelihoods(held[None])[0])) + 1
@@ -263,14 +189,19 @@ class Nested:
             self._polish(held, free[held[free] > 2 * LEAST])
         return height, held
 
+    def _with_gradient(self, held: Values, free: NDArray[np.intp], point: Values) -> tuple[float, Values]:
+        """The likelihood in the inner units, and its exact slopes along the free variances, which are at a point."""
+        moved = np.repeat(held[None].astype(complex), len(free), axis=0)
+        moved[:, free] = point
+        moved[np.arange(len(free)), free] += 1j * STEP
+        found = self._likelihoods(moved)
+        return float(np.real(found[0])), np.imag(found) / STEP
+
     def _polish(self, held: Values, free: NDArray[np.intp]) -> None:
         """Go the last of the way to a maximum by Newton's method, where a search ends for want of digits."""
 
         def gradient(point: Values) -> Values:
-            moved = np.repeat(held[None].astype(complex), len(free), axis=0)
-            moved[:, free] = point
-            moved[np.arange(len(free)), free] += 1j * STEP
-            return np.imag(self._likelihoods(moved)) / STEP
+            return self._with_gradient(held, free, point)[1]
 
         for _ in range(SEARCHES if len(free) else 0):
             point = held[free]
@@ -280,8 +211,8 @@ class Nested:
                 moved = np.linalg.solve(slopes, -gradient(point))
             except np.linalg.LinAlgError:
                 return
-            # Nearer than a tenth a maximum is one of these; farther away, Newton's method may lead anywhere.
-            if not (np.abs(moved) < 0.1 * point).all():
+            # Newton's method leads to a maximum from near it alone, where the likelihood bends downwards.
+            if not (np.abs(moved) < 0.1 * point).all() or (np.linalg.eigvalsh((slopes + slopes.T) / 2) >= 0).any():
                 return
             held[free] = point + moved
             if (np.abs(moved) < PRECISION * point).all():
@@ -326,79 +257,6 @@ class Nested:
         return float(low / self._scales[place]), float(high / self._scales[place])
 
 
-@dataclass(frozen=True)
-class _Type:
-    """Groups of one level that are built alike.
-
-    Attributes:
-        groups: the numbers of the groups.
-        parts: the number of groups of each type one level below that each of them holds, by that type's number.
-        sums: the sums of products of columns and values, by group and path, shape (groups, paths, columns).
-        below: the number of each path one level below.
-    """
-
-    groups: NDArray[np.intp]
-    parts: dict[int, int]
-    sums: Values
-    below: list[int]
-
-
-def _stage(places: list[int], types: Sequence[_Type]) -> Stage:
-    """The types of a level as arrays."""
-    rows = [_fewer(own.sums) for own in types]
-    parts = [len(own.parts) for own in types]
-    lengths = [len(own.below) for own in types]
-    return Stage(
-        places=places,
-        counts=np.array([len(own.groups) for own in types]),
-        part_type=np.array([part for own in types for part in own.parts]),
-        part_count=np.array([count for own in types for count in own.parts.values()]),
-        part_starts=np.cumsum([0, *parts[:-1]]),
-        path_type=np.repeat(np.arange(len(types)), lengths),
-        path_below=np.array([path for own in types for path in own.below]),
-        row_type=np.repeat(np.arange(len(types)), [len(own) for own in rows]),
-        row_starts=np.cumsum([0, *np.repeat(lengths, [len(own) for own in rows])[:-1]]),
-        entry_path=np.concatenate([np.tile(own.below, len(row)) for own, row in zip(types, rows, strict=True)]),
-        entries=np.concatenate([row.reshape(-1, row.shape[-1]) for row in rows]),
-    )
-
-
-def _fewer(sums: Values) -> Values:
-    """Rows of the same products, at most as many as each has numbers."""
-    groups, paths, columns = sums.shape
-    if groups <= paths * columns:
-        return sums
-    return np.asarray(np.linalg.qr(sums.reshape(groups, -1), mode="r")).reshape(-1, paths, columns)
-
-
-def _above(types: Sequence[_Type], above: NDArray[np.intp]) -> list[_Type]:
-    """The types of the groups one level up.
-
-    Args:
-        types: the types of a level.
-        above: the number of the group one level up, of each group of the level.
-    """
-    first_path = np.cumsum([0, *(len(own.below) for own in types)])
-    composition: dict[int, dict[int, int]] = {}
-    held: dict[int, tuple[dict[int, int], Values]] = {}
-    for number, own in enumerate(types):
-        parents, place, counts = np.unique(above[own.groups], return_inverse=True, return_counts=True)
-        sums = np.zeros((len(parents), *own.sums.shape[1:]))
-        np.add.at(sums, place, own.sums)
-        held[number] = ({int(parent): at for at, parent in enumerate(parents)}, sums)
-        for parent, count in zip(parents.tolist(), counts.tolist(), strict=True):
-            composition.setdefault(parent, {})[number] = count
-    alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
-    for group, parts in composition.items():
-        alike.setdefault(tuple(parts.items()), []).append(group)
-    found = []
-    for parts, groups in alike.items():
-        sums = [held[number][1][[held[number][0][group] for group in groups]] for number, _ in parts]
-        below = [path for number, _ in parts for path in range(first_path[number], first_path[number + 1])]
-        found.append(_Type(np.array(groups), dict(parts), np.concatenate(sums, axis=1), below))
-    return found
-
-
 def _middle(known: NDArray, variances: NDArray) -> tuple[NDArray, NDArray]:
     """D (1 + K D)^-1 and the determinant of 1 + K D, with K the products of loadings and D the variances."""
     if known.shape[-1] == 1:
@@ -407,13 +265,3 @@ def _middle(known: NDArray, variances: NDArray) -> tuple[NDArray, NDArray]:
         return held / determinant, determinant[..., 0, 0]
     scaled = known * variances[:, None, None, :] + np.eye(known.shape[-1])
     return variances[:, None, :, None] * np.linalg.inv(scaled), np.linalg.det(scaled)
-
-
-def _runs(groups: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The number of the run of equal numbers that each belongs to."""
-    return np.cumsum(np.r_[0, groups[1:] != groups[:-1]])
-
-
-def _starts(groups: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Where each run of equal numbers begins."""
-    return np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])

@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from ._alike import Values
 from ._components import Groups
 from ._measurements import Measurements
-from ._nested import Values
 
 Numbers = NDArray[np.intp]
 Chosen = NDArray[np.bool_]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._nested import Values
+from ._alike import Values
 
 Chosen = NDArray[np.bool_]
 

@@ -18,11 +18,11 @@ from limpet import (
 )
 from limpet.deviations import label
 
+from ._alike import Values
 from ._components import LEVELS, Component, Groups, Spread
 from ._goodness import goodness
 from ._in_time import ODDS, InTime, in_time
 from ._measurements import Measurements
-from ._nested import Values
 from ._observed import Cells, Rows, common_place, numbers
 from ._outliers import far_off, stuck
 from ._shapes import Shape, shapes

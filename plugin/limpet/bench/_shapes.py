@@ -9,7 +9,7 @@ from scipy import special
 from limpet import Deviation, Gaussian, LogNormal, StrengthError, StudentT, TruncatedGaussian, Uniform
 from limpet.deviations import kind_of
 
-from ._nested import Values
+from ._alike import Values
 
 DEGREES = np.array([2.2, 2.5, 3, 3.5, 4, 5, 6, 8, 11, 16, 30])
 """The degrees of freedom of Student's distribution that are looked at: below 2 it has no standard deviation, and beyond

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._nested import Values
+from ._alike import Values
 from ._shapes import normal_evidence
 
 LEAST_SPREAD = 1e-3
