@@ -199,6 +199,17 @@ def test_a_common_offset_is_in_the_hardware():
 
 
 @ONE_CHIP
+def test_a_relative_spread_about_an_offset_is_told_from_a_heavy_tail():
+    """What devices are off by is then no factor about one center, and the law fits all the same."""
+    levels = np.array([0.1, 0.4, 0.7, 1.0])
+    measured = levels * (1 + 0.05 * RNG(27).normal(size=(300, 4))) + 0.05
+    found = limpet.fit_measurements(several(levels, measured)).parameters["value"]
+    assert (found.kind, found.offset) == ("gaussian", pytest.approx(0.05, abs=0.003))
+    assert not found.doubtful
+    assert found.deviation.sigma == pytest.approx(0.05, rel=0.1)
+
+
+@ONE_CHIP
 @pytest.mark.filterwarnings("ignore:.*no law fits")
 def test_a_spread_that_no_law_has_is_said():
     levels = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
@@ -368,6 +379,8 @@ def test_cores_are_in_natural_order_and_may_be_those_of_another_leaf():
     assert max(len(getattr(member, "groups", ())) for member in other.members) == 24
     with pytest.raises(limpet.LimpetError, match="cores = .*allowed is the core of each place"):
         fit.hardware(cores=[0.5])
+    with pytest.raises(limpet.LimpetError, match="cores: nothing that cores have in common"):
+        fit.hardware(cores=[0, 1], levels=["chip"])
 
 
 def test_parts_are_called_as_configurations_allow_and_leaves_may_be_named():

@@ -4,6 +4,6 @@ from ._components import Component as Component
 from ._fit import Fit as Fit
 from ._measurements import Measurements as Measurements
 from ._measurements import read_measurements as read_measurements
-from ._parameter_fit import BySetValue as BySetValue
-from ._parameter_fit import ByTime as ByTime
+from ._model import BySetValue as BySetValue
+from ._model import ByTime as ByTime
 from ._parameter_fit import ParameterFit as ParameterFit

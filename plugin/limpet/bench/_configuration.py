@@ -110,11 +110,11 @@ def doubts(found: ParameterFit) -> list[str]:
     """What is to be looked at before the fit is believed."""
     lines: list[str] = []
     rows = found.outliers
-    if found.outliers and (without := found.without_outliers) is not None:
+    if found.outliers and not found.left_out:
+        rest = "none can be fitted" if found.without_outliers is None else label(found.without_outliers)
         lines.append(
             f"{rows}: far off what the rest makes believable; with them the law of a device is "
-            f"{label(found.deviation)}, without {label(without)}: look at them, or leave them out "
-            f"(robust=True, --robust)"
+            f"{label(found.deviation)}, without {rest}: look at them, or leave them out (robust=True, --robust)"
         )
     if found.doubtful:
         lines.append(

@@ -15,7 +15,7 @@ from ._columns import Columns, Nominal
 from ._configuration import configuration, doubts
 from ._measurements import Measurements, read_measurements
 from ._parameter_fit import ParameterFit, fit_parameter
-from ._part import Leaves, checked_cores, checked_levels, part_of
+from ._part import Leaves, checked_cores, checked_levels, part_of, shares_cores
 
 NOT_A_TEXT = frozenset("on off yes no y n true false null".split())
 """Words that YAML reads as something else, so that no part of a hardware is called so."""
@@ -56,7 +56,7 @@ class Fit:
 
         Raises:
             LimpetError: `leaves` names a parameter that was not measured, a level is none or could not be told, or
-                `cores` are no whole numbers.
+                `cores` are no whole numbers, or cores have nothing in common.
         """
         if unknown := [name for name in leaves or {} if name not in self.parameters]:
             raise LimpetError(
@@ -64,6 +64,8 @@ class Fit:
                 f"{', '.join(self.parameters)}"
             )
         shared, places = checked_levels(levels, self.parameters), checked_cores(cores)
+        if places is not None and not ("core" in shared and any(map(shares_cores, self.parameters.values()))):
+            raise LimpetError("cores: nothing that cores have in common is in this hardware, so leave them out")
         return Hardware(
             {
                 part: part_of(self.parameters[name], (leaves or {}).get(name), shared, places, self._prefix(part))

@@ -48,7 +48,7 @@ class InTime:
             return Relaxation(mean=(0.0, *mean), spread=(0.0, sigma))
         return None
 
-    def loading(self, fraction: Values, value: Values, time: Values) -> Values:
+    def loading(self, value: Values, time: Values) -> Values:
         """By how much a device's own exponent or shift, beyond the mean one, changes what was measured."""
         if self.law == "drift":
             return -np.log1p(time / self.start) * value

@@ -153,9 +153,9 @@ def _histogram(found: ParameterFit) -> dict[str, Any]:
 
 def _axis(found: ParameterFit) -> str:
     """What residuals are, as an axis says it."""
-    return (
-        "measured / set value, over the core's" if found.relative else "deviation / what the law has at the set value"
-    )
+    if found.shape is not None:
+        return "measured / set value, over the core's"
+    return "deviation / what the law has at the set value"
 
 
 def _quantiles(found: ParameterFit) -> dict[str, Any]:

@@ -110,6 +110,12 @@ def cores_of(found: ParameterFit) -> list[int]:
     return [numbers[core] for core, _ in devices]
 
 
+def shares_cores(found: ParameterFit) -> bool:
+    """Whether the devices of a core have something in common."""
+    component = found.component("core")
+    return component is not None and component.told and component.sigma > 0
+
+
 def checked_levels(levels: Collection[str] | None, found: Mapping[str, ParameterFit]) -> tuple[str, ...]:
     """The levels that are to be shared: those given, or all.
 
