@@ -42,7 +42,7 @@ from limpet.files import path_of
 
 from ._command import add_command, add_config, add_params, named
 from ._gate import CODES, WORDS, outcome_of
-from ._model import configured, load_task, place_of, user_code
+from ._model import configured, direction_of, load_measured, place_of, user_code
 from ._output import show, write_json
 from ._runs import confidence, fraction
 from ._tail import target_of
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 KEYS = ("scale", "time", "read")
 """The keys of a condition in a file."""
-_NEEDED = ("tree", "metric_fn", "batch")
 
 
 def add_parser(commands: Any) -> None:
@@ -72,21 +71,14 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure corners."""
-    from limpet import Chips, corners, load_parameters
+    from limpet import Chips, corners
 
     if arguments.output is not None and Path(arguments.output).suffix != ".npz":
         raise LimpetError(f"-o {arguments.output}: give a name that ends in .npz")
     conditions = conditions_of(arguments.corners)
     config = configured(arguments)
     target = target_of(arguments, config)
-    task = load_task(arguments.task, config, _NEEDED)
-    if unknown := [str(name) for name in task if name not in _NEEDED]:
-        raise LimpetError(f"{arguments.task}: gave {', '.join(unknown)}; allowed are {', '.join(_NEEDED)}")
-    if arguments.params is not None:
-        task["tree"] = load_parameters(task["tree"], arguments.params)
-    better = config.robustness.higher_is_better
-    if isinstance(better, Mapping):
-        raise LimpetError("robustness.higher_is_better: corners are of one metric; give true or false")
+    task = load_measured(arguments, config)
     seed = config.chip_seed if arguments.seed is None else arguments.seed
     folder, *_ = place_of(arguments.task)
     with user_code(folder):
@@ -96,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             conditions=conditions,
             target=target,
             chips=Chips(arguments.chips, seed, config.generator),
-            higher_is_better=better,
+            higher_is_better=direction_of(config, "corners are"),
         )
     if arguments.output is not None:
         found.save(arguments.output)

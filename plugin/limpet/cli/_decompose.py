@@ -24,10 +24,9 @@ from limpet import Decomposition, LimpetError
 from limpet.checks import number
 
 from ._command import add_command, add_config, add_params, named
-from ._model import configured, load_task, place_of, user_code
+from ._model import configured, load_measured, place_of, user_code
 from ._output import show, write_json
 
-_REQUIRED = ("tree", "metric_fn", "batch")
 _PICTURES = (".svg", ".png", ".pdf")
 
 
@@ -55,7 +54,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Decompose a variance."""
-    from limpet import Chips, Condition, decompose, load_parameters
+    from limpet import Chips, Condition, decompose
     from limpet.results import seconds
 
     outputs = arguments.output or []
@@ -63,11 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         if Path(name).suffix not in (".json", *_PICTURES):
             raise LimpetError(f"-o {name}: give a name that ends in .json, or in {', '.join(_PICTURES)} for a picture")
     config = configured(arguments)
-    task = load_task(arguments.task, config, _REQUIRED)
-    if unknown := [str(name) for name in task if name not in _REQUIRED]:
-        raise LimpetError(f"{arguments.task}: gave {', '.join(unknown)}; allowed are {', '.join(_REQUIRED)}")
-    if arguments.params is not None:
-        task["tree"] = load_parameters(task["tree"], arguments.params)
+    task = load_measured(arguments, config)
     scale = 1.0 if arguments.scale is None else number("--scale", arguments.scale, 0, 1000)
     seed = config.chip_seed if arguments.seed is None else arguments.seed
     folder, *_ = place_of(arguments.task)

@@ -84,6 +84,44 @@ def load_task(spec: str, config: Any, needed: Sequence[str]) -> dict[str, Any]:
     return dict(task)
 
 
+def load_measured(arguments: argparse.Namespace, config: Any, optional: Sequence[str] = ()) -> dict[str, Any]:
+    """What a command measures: the tree, with the parameters that it is given, the metric, and the batch, by name.
+
+    Args:
+        arguments: the command's arguments, with `task` and `params`.
+        config: the configuration.
+        optional: the names of what the task may give beside.
+
+    Raises:
+        LimpetError: as of `load_task`; the task gives something else, or the parameters do not fit.
+    """
+    from limpet import load_parameters
+
+    needed = ("tree", "metric_fn", "batch")
+    task = load_task(arguments.task, config, needed)
+    if unknown := [str(name) for name in task if name not in (*needed, *optional)]:
+        raise LimpetError(f"{arguments.task}: gave {', '.join(unknown)}; allowed are {', '.join((*needed, *optional))}")
+    if arguments.params is not None:
+        task["tree"] = load_parameters(task["tree"], arguments.params)
+    return task
+
+
+def direction_of(config: Any, what: str) -> bool | None:
+    """Whether more of the metric is better, as a configuration says it; None where it does not.
+
+    Args:
+        config: the configuration.
+        what: the thing that is of one metric, in words.
+
+    Raises:
+        LimpetError: the configuration says it of several metrics.
+    """
+    better = config.robustness.higher_is_better
+    if isinstance(better, Mapping):
+        raise LimpetError(f"robustness.higher_is_better: {what} of one metric; give true or false")
+    return better
+
+
 def place_of(spec: str) -> tuple[Path, str, str]:
     """The folder from which MODULE:NAME or path/script.py:NAME is imported, the module's name, and the object's.
 

@@ -31,12 +31,9 @@ from limpet.checks import number
 
 from ._command import add_command, add_config, add_params, named
 from ._gate import CODES, WORDS, outcome_of
-from ._model import configured, load_task, place_of, user_code
+from ._model import configured, direction_of, load_measured, place_of, user_code
 from ._output import show, write_json
 from ._runs import confidence, fraction
-
-_REQUIRED = ("tree", "metric_fn", "batch")
-_OPTIONAL = ("margin_fn",)
 
 
 def add_parser(commands: Any) -> None:
@@ -62,25 +59,17 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find a tail."""
-    from limpet import Chips, Condition, load_parameters, tail_yield
+    from limpet import Chips, Condition, tail_yield
     from limpet.results import seconds
 
     for option, name, ending in (("-o", arguments.output, ".json"), ("--worst", arguments.worst, ".npz")):
         if name is not None and Path(name).suffix != ending:
             raise LimpetError(f"{option} {name}: give a name that ends in {ending}")
     config = configured(arguments)
-    task = load_task(arguments.task, config, _REQUIRED)
-    if unknown := [str(name) for name in task if name not in (*_REQUIRED, *_OPTIONAL)]:
-        allowed = ", ".join(_REQUIRED + _OPTIONAL)
-        raise LimpetError(f"{arguments.task}: gave {', '.join(unknown)}; allowed are {allowed}")
-    if arguments.params is not None:
-        task["tree"] = load_parameters(task["tree"], arguments.params)
+    task = load_measured(arguments, config, ("margin_fn",))
     scale = 1.0 if arguments.scale is None else number("--scale", arguments.scale, 0, 1000)
     condition = Condition(scale, None if arguments.time is None else seconds(arguments.time, "--time"))
     seed = config.chip_seed if arguments.seed is None else arguments.seed
-    better = config.robustness.higher_is_better
-    if isinstance(better, Mapping):
-        raise LimpetError("robustness.higher_is_better: a tail is of one metric; give true or false")
     folder, *_ = place_of(arguments.task)
     with user_code(folder):
         found = tail_yield(
@@ -91,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             condition=condition,
             chips=Chips(arguments.chips, seed, config.generator),
             check=arguments.check,
-            higher_is_better=better,
+            higher_is_better=direction_of(config, "a tail is"),
         )
     if arguments.output is not None:
         found.save(arguments.output)

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._errors import LimpetError
 from ..hardware._limits import Limits
 from ..hardware._mismatch import Recipe
 from ..leaves._adapter import Leaves
 from ..leaves._adapters import adapter_of
+from ..leaves._paths import listing
 from ..results._beyond_limits import BeyondLimits
 from ..results._condition import Condition
 from ._chips import Chips
@@ -72,6 +74,23 @@ class BeyondLimitsCounter:
 def limits_of(recipe: Recipe) -> dict[str, Limits]:
     """The limits of the leaves that have some, by path."""
     return {path: rule.limits for path, rule in recipe.rules.items() if rule is not None and rule.limits is not None}
+
+
+def require_every_chip(recipe: Recipe, why: str) -> None:
+    """Refuse limits that refuse chips.
+
+    Args:
+        recipe: the recipe of the hardware.
+        why: the reason why chips beyond limits are needed.
+
+    Raises:
+        LimpetError: the policy of a leaf's limits is "error".
+    """
+    if strict := [path for path, limits in limits_of(recipe).items() if limits.policy == "error"]:
+        raise LimpetError(
+            f"limits of {listing(strict)} refuse chips beyond them (policy 'error'), {why}: say by policy 'clip' or "
+            f"'truncate' what becomes of them, or 'report'"
+        )
 
 
 def limited_values(limits: Mapping[str, Limits], tree: Any) -> Leaves:

@@ -21,7 +21,7 @@ from ..leaves._adapters import adapter_of
 from ..leaves._paths import listing
 from ..results._condition import UNCHANGED, Condition, known_condition
 from ..results._decomposition import Decomposition
-from ._beyond_limits import limits_of
+from ._beyond_limits import require_every_chip
 from ._chips import Chips, counted_chips
 from ._measurement import Chip, Measurement, gathered, on_device
 from ._metric import UNNAMED, ScalarMetric, function_name, of_one_number
@@ -108,11 +108,7 @@ def decompose(
     recipe = checked_recipe(mismatch, tree)
     if not recipe.random:
         raise MetricError("mismatch: nothing is drawn, so that all chips are the same and there is no variance")
-    if strict := [path for path, limits in limits_of(recipe).items() if limits.policy == "error"]:
-        raise LimpetError(
-            f"limits of {listing(strict)} refuse chips beyond them (policy 'error'), and shares are of all chips: say "
-            f"by policy 'clip' or 'truncate' what becomes of them, or 'report'"
-        )
+    require_every_chip(recipe, "and shares are of all chips")
     metric_fn = of_one_number(metric_fn, "decompose is of one metric")
     sources, groups = _sources(recipe, coordinates)
     batch = on_device(batch)

@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 
 from .._checked import number, whole
-from .._errors import LimpetError, MetricError, warn_user
+from .._errors import MetricError, warn_user
 from ..hardware._checked_recipe import checked_recipe
 from ..hardware._fingerprint import digest, shapes_of, summary
 from ..hardware._hardware import Hardware
 from ..hardware._mismatch import Recipe
-from ..leaves._paths import listing
 from ..results._condition import UNCHANGED, Condition, known_condition
 from ..results._direction import checked_direction
 from ..results._tail_yield import TailYield
 from ..results._yield import checked_target
-from ._beyond_limits import limits_of
+from ._beyond_limits import require_every_chip
 from ._chips import Chips, counted_chips
 from ._metric import ScalarMetric, function_name
 from ._progress import progress_bar
@@ -108,11 +107,7 @@ def tail_yield(
     recipe = checked_recipe(mismatch, tree)
     if not recipe.random:
         raise MetricError("mismatch: nothing is drawn, so that all chips are the same and either fail or do not")
-    if strict := [path for path, limits in limits_of(recipe).items() if limits.policy == "error"]:
-        raise LimpetError(
-            f"limits of {listing(strict)} refuse chips beyond them (policy 'error'), which are the very ones that a "
-            f"walk looks for: say by policy 'clip' or 'truncate' what becomes of them, or 'report'"
-        )
+    require_every_chip(recipe, "which are the very ones that a walk looks for")
     better = checked_direction(function_name(metric_fn), higher_is_better)
     most = 2 * math.ceil(math.log(failure) / math.log(SHARE) - 1e-9)
     width, parts = -(-chips.most // 10) * 10, 1 + STEPS * most

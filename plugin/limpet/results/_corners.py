@@ -1,6 +1,5 @@
 """A metric of the same virtual chips under several named conditions, and the yield under all. NumPy and SciPy only."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from .._errors import MetricError
 from ._axes import axes_for
 from ._condition import Condition
 from ._curve_plot import BAND, WORST
-from ._npz_file import arrays_of, write_arrays
-from ._robustness_curve import RobustnessCurve
+from ._npz_file import described_of, write_described
+from ._robustness_curve import ARRAYS, RobustnessCurve
 from ._yield import Yield, checked_confidence, yield_of
 
 ALL = "all of them"
@@ -136,9 +135,7 @@ class Corners:
 
     def save(self, path: str | Path) -> None:
         """Write all of it as .npz (no pickle). A file that is there is replaced once the new one is whole."""
-        described = {name: value for name, value in self.to_dict().items() if name not in ("sigmas", "values")}
-        arrays = {"sigmas": self.curve.sigmas, "values": self.curve.values}
-        write_arrays(path, {**arrays, "described": np.array(json.dumps(described))})
+        write_described(path, self.to_dict(), ARRAYS)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -148,9 +145,7 @@ class Corners:
             MetricError: the file is missing, damaged, or holds no corners.
         """
         try:
-            arrays = arrays_of(path)
-            described = json.loads(str(arrays.pop("described", "{}")))
-            return cls.from_dict({**described, **arrays})
+            return cls.from_dict(described_of(path))
         except (ValueError, TypeError, RecursionError) as error:
             raise MetricError(f"{path}: holds no corners ({error})") from None
 

@@ -1,6 +1,5 @@
 """Where the variance of a metric over chips comes from, as `limpet.decompose` found it. NumPy only."""
 
-import json
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -11,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import LimpetError, MetricError
-from .._files import write_text
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ._axes import axes_for
 from ._condition import UNCHANGED, Condition
+from ._json_file import load_json, save_json
 from ._yield import checked_confidence
 
 RESAMPLED = 1000
@@ -196,9 +195,7 @@ class Decomposition:
         Raises:
             LimpetError: the name does not end in .json.
         """
-        if Path(path).suffix != ".json":
-            raise LimpetError(f"{path}: give a name that ends in .json")
-        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        save_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -207,10 +204,7 @@ class Decomposition:
         Raises:
             MetricError: the file is missing, or holds no decomposition.
         """
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError) as error:
-            raise MetricError(f"{path}: holds no decomposition ({error})") from None
+        return load_json(path, cls.from_dict, "decomposition")
 
     @property
     def _finite(self) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ first compared with the bytes that its member holds, and whatever then goes wron
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +89,27 @@ def write_arrays(
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
         archive.comment = json.dumps(comment).encode() if comment else b""
+
+
+def write_described(path: str | Path, described: Mapping[str, Any], arrays: Collection[str]) -> None:
+    """Write a description as .npz: some of its values as arrays, the others as JSON. Errors as of `write_arrays`.
+
+    Args:
+        path: the file's name, which ends in .npz.
+        described: the values by name, plain ones and arrays.
+        arrays: the names of those that are arrays.
+    """
+    plain = {name: value for name, value in described.items() if name not in arrays}
+    held = {name: np.asarray(described[name], np.float64) for name in arrays}
+    write_arrays(path, {**held, "described": np.array(json.dumps(plain))})
+
+
+def described_of(path: str | Path) -> dict[str, Any]:
+    """The description that `write_described` wrote.
+
+    Raises:
+        LimpetError: as of `arrays_of`.
+        ValueError: what stands beside the arrays is no JSON.
+    """
+    arrays = arrays_of(path)
+    return {**json.loads(str(arrays.pop("described", "{}"))), **arrays}

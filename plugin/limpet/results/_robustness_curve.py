@@ -1,6 +1,5 @@
 """The robustness curve: a metric over sigma, with its spread over virtual chips. NumPy and SciPy only."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from ._condition import Condition
 from ._corner import Corner, place_among
 from ._direction import checked_direction
 from ._duration import place_of, seconds
-from ._npz_file import arrays_of, write_arrays
+from ._npz_file import described_of, write_described
 from ._quantile import quantiles
 from ._yield import (
     SIX_DIGITS,
@@ -30,6 +29,8 @@ from ._yield import (
     yield_of,
 )
 
+ARRAYS = ("sigmas", "values")
+"""The fields that are arrays."""
 Axis = Literal["sigma", "scale", "time"]
 """Over what a curve goes."""
 Estimate = Literal["mean", "yield"] | float
@@ -410,7 +411,7 @@ class RobustnessCurve:
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain Python values, for JSON and the like; `RobustnessCurve.from_dict` takes it back."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        arrays = {name: plain[name].tolist() for name in ("sigmas", "values")}
+        arrays = {name: plain[name].tolist() for name in ARRAYS}
         lists = {"excluded_chips": list(self.excluded_chips), "conditions": list(map(list, self.conditions))}
         if self.target is None:  # what older versions cannot read is not written without need
             del plain["target"]
@@ -434,9 +435,7 @@ class RobustnessCurve:
 
     def save(self, path: str | Path) -> None:
         """Write the curve as .npz (no pickle). A file that is there is replaced once the new one is whole."""
-        described = {name: value for name, value in self.to_dict().items() if name not in ("sigmas", "values")}
-        arrays = {"sigmas": self.sigmas, "values": self.values}
-        write_arrays(path, {**arrays, "described": np.array(json.dumps(described))})
+        write_described(path, self.to_dict(), ARRAYS)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -446,9 +445,7 @@ class RobustnessCurve:
             MetricError: the file is missing, damaged, or holds no curve.
         """
         try:
-            arrays = arrays_of(path)
-            described = json.loads(str(arrays.pop("described", "{}")))
-            return cls.from_dict({**described, **arrays})
+            return cls.from_dict(described_of(path))
         except (ValueError, TypeError, RecursionError) as error:
             raise MetricError(f"{path}: holds no robustness curve ({error})") from None
 

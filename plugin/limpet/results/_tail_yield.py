@@ -1,6 +1,5 @@
 """How probable it is that a chip misses a target, as `limpet.tail_yield` found it. NumPy and SciPy only."""
 
-import json
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import LimpetError, MetricError
-from .._files import write_text
 from ..draws._generator import DEFAULT_GENERATOR, DRAWS_VERSION, Generator
 from ..draws._walked_chip import WalkedChip
 from ._condition import UNCHANGED, Condition
+from ._json_file import load_json, save_json
 from ._yield import Yield, checked_confidence, yield_of
 
 
@@ -191,9 +190,7 @@ class TailYield:
         Raises:
             LimpetError: the name does not end in .json.
         """
-        if Path(path).suffix != ".json":
-            raise LimpetError(f"{path}: give a name that ends in .json")
-        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        save_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -202,10 +199,7 @@ class TailYield:
         Raises:
             MetricError: the file is missing, or holds no tail.
         """
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError) as error:
-            raise MetricError(f"{path}: holds no tail ({error})") from None
+        return load_json(path, cls.from_dict, "tail")
 
     @property
     def _by_ancestry(self) -> float:
