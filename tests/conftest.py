@@ -12,6 +12,8 @@ from quick import FLAGS
 # Programs of tests run for milliseconds; to compile them as those of users are takes four times as long. What tests
 # start inherits this. `XLA_FLAGS= python -m pytest` compiles as users do.
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+# Tests run on all cores side by side: threads for products of small matrices would wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Tests start a hundred processes. What these import, Python compiles once, not in each of them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
